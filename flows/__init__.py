@@ -1,0 +1,1 @@
+"""What a person starts: the Prefect flows, their configuration, and the command line."""

@@ -1,0 +1,1 @@
+"""What lasts: score shards and DuckDB, base models, MLflow tracking."""

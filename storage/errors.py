@@ -1,0 +1,13 @@
+"""The exceptions a user is meant to read: one line, naming the field, what was found, and what is allowed."""
+
+
+class ThicketsError(Exception):
+    """Base of every error this project raises on purpose; its message is complete without a traceback."""
+
+
+class InputError(ThicketsError):
+    """Something the user gave (config, data file, model, folder) cannot be used; the command line exits with 2."""
+
+
+class RunError(ThicketsError):
+    """A well-formed run could not be carried out or continued; the command line exits with 1."""

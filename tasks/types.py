@@ -1,0 +1,78 @@
+"""The values that travel between the stages of the method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypedDict
+
+FinishReason = Literal["stop", "length"]
+
+
+class Message(TypedDict):
+    """One chat turn, in the form every chat template takes."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One point of the neighbourhood of the base model: ``theta + sigma * eps(seed)``.
+
+    Attributes:
+        seed: Unsigned 64-bit key of the noise.
+        sigma: Standard deviation of the perturbation, in units of the weights.
+    """
+
+    seed: int
+    sigma: float
+
+    @property
+    def id(self) -> str:
+        """Name of the candidate wherever it is stored; a function of its content alone."""
+        return f"{self.seed:016x}@{self.sigma!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One question of a problem.
+
+    Attributes:
+        id: Stable and unique within the problem; the same question has the same id in every run.
+        question: What the model is asked, before any prompt template.
+        answer: The gold answer as the data gives it.
+        metadata: Whatever else the verifier needs (JSON values only).
+    """
+
+    id: str
+    question: str
+    answer: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How completions are decoded; greedy.
+
+    Attributes:
+        max_tokens: Most new tokens per completion.
+        stop: Decoding of a row ends when one of these strings appears; the string is cut off.
+    """
+
+    max_tokens: int
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What the model answered to one prompt.
+
+    Attributes:
+        text: Decoded completion without special tokens and without the stop string.
+        n_tokens: New tokens generated, the end-of-sequence token included.
+        finish_reason: ``"stop"`` (end of sequence or stop string) or ``"length"``.
+    """
+
+    text: str
+    n_tokens: int
+    finish_reason: FinishReason
