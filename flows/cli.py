@@ -1,0 +1,195 @@
+"""The command line. Results go to standard output; progress, messages and errors go to standard error."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.environment import set_defaults
+from storage.errors import InputError, ThicketsError
+
+if TYPE_CHECKING:
+    from storage.layout import Home
+
+# Commands import what they need when they run: `thickets --help` must not wait for PyTorch and Prefect.
+
+app = typer.Typer(
+    name="thickets",
+    help="Search the neighbourhood of a language model for experts of a task, and let them vote.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+Source = Annotated[str, typer.Argument(metavar="CONFIG", help="A preset's name, or a path to a YAML file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Override a field, e.g. population.size=500. Repeatable."),
+]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run id, a unique prefix of one, or `latest`.")]
+HomeFolder = Annotated[
+    Path | None, typer.Option("--home", help="Folder of the runs (default: $THICKETS_HOME, else thickets-data).")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, nothing else there.")]
+
+
+@app.command(epilog="Example: `thickets run quickstart --set population.size=96`")
+def run(
+    config: Source,
+    overrides: Overrides = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start over; what is there is moved aside.")] = False,
+) -> None:
+    """Run a search, or go on with an interrupted one: the same config continues where it stopped."""
+    from flows.config_file import load_config
+    from flows.preflight import check_inputs
+
+    run_config = load_config(config, overrides or [])
+    check_inputs(run_config)
+    _say("starting Prefect (about ten seconds unless a server is running)")
+    from flows.randopt import randopt
+
+    _show(randopt(run_config, fresh=fresh).folder.parent.parent, "latest")
+
+
+@app.command(epilog="Example: `thickets estimate my.yaml --set population.size=5000`")
+def estimate(config: Source, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Candidates, completions, tokens, time and disk of a run, before anything is spent."""
+    from flows.config_file import load_config
+    from flows.preflight import check_inputs
+
+    run_config = load_config(config, overrides or [])
+    check_inputs(run_config)
+    _say("loading the model for a short probe")
+    from flows.display import estimate_table
+    from flows.estimate import estimate as estimate_run
+
+    result = estimate_run(run_config)
+    if as_json:
+        typer.echo(result.model_dump_json(indent=2))
+    else:
+        _print(estimate_table(result))
+
+
+@app.command(epilog="Example: `thickets runs --json`")
+def runs(home: HomeFolder = None, as_json: AsJson = False) -> None:
+    """What has run here, the latest first."""
+    from flows.display import runs_table
+    from flows.history import list_runs
+
+    rows = list_runs(_home(home))
+    if as_json:
+        typer.echo(json.dumps([row.model_dump() for row in rows], indent=2))
+    elif rows:
+        _print(runs_table(rows))
+    else:
+        _say(f"no runs in {_home(home).root}; start one with `thickets run quickstart`")
+
+
+@app.command(epilog="Example: `thickets show latest`")
+def show(name: RunName, home: HomeFolder = None, as_json: AsJson = False) -> None:
+    """The result of a finished run, with three test questions and the experts' votes on them."""
+    from flows.history import find_run, load_summary
+
+    folder = find_run(_home(home), name)
+    if as_json:
+        typer.echo(load_summary(folder).model_dump_json(indent=2))
+    else:
+        _show(_home(home).root, folder.run_id)
+
+
+@app.command(epilog='Example: `thickets sql latest "select * from leaderboard limit 5"`')
+def sql(
+    name: RunName,
+    statement: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT; see `show tables`.")],
+    home: HomeFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read-only SQL on a run's scores: tables, views and completions."""
+    from flows.display import frame_table
+    from flows.history import find_run, open_scores
+
+    folder = find_run(_home(home), name)
+    with open_scores(_home(home), folder) as reader:
+        frame = reader.query(statement)
+    if as_json:
+        typer.echo(json.dumps(frame.to_dicts(), indent=2, default=str))
+    else:
+        _print(frame_table(frame))
+
+
+@app.command(epilog="Example: `thickets problems reasoning_gym`")
+def problems(
+    contains: Annotated[str, typer.Argument(help="Only names that contain this.")] = "",
+) -> None:
+    """What can be scored, with one example prompt and answer each."""
+    from flows.display import problem_panels
+
+    _print(problem_panels(contains))
+
+
+def main() -> None:
+    """Entry point of the `thickets` command: every error is one line, with exit status 2 for bad input, else 1."""
+    set_defaults()
+    sys.path.append(os.getcwd())  # where a user's own `module:function` verifier is looked for, after everything else
+    try:
+        app()
+    except InputError as error:
+        _fail(str(error), 2)
+    except ThicketsError as error:
+        _fail(str(error), 1)
+    except KeyboardInterrupt:
+        _fail("interrupted; run the same command again to go on", 130)
+    except Exception as error:
+        if os.environ.get("THICKETS_DEBUG"):
+            traceback.print_exc()
+        detail = " ".join(str(error).split())
+        _fail(f"{type(error).__name__}: {detail} (THICKETS_DEBUG=1 shows where)", 1)
+
+
+def _fail(message: str, status: int) -> None:
+    for line in message.splitlines():
+        _say(f"error: {line}")
+    sys.exit(status)
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def _print(renderable: object) -> None:
+    from rich.console import Console
+
+    Console().print(renderable)
+
+
+def _home(folder: Path | None) -> Home:
+    from flows.config import StorageConfig
+    from storage.layout import Home
+
+    return Home(folder or StorageConfig().home)
+
+
+def _show(root: Path, name: str) -> None:
+    from rich.console import Console
+
+    from flows.display import show_summary
+    from flows.history import example_votes, find_run, load_summary, open_scores
+    from storage.layout import Home
+
+    home = Home(root)
+    folder = find_run(home, name)
+    summary = load_summary(folder)
+    with open_scores(home, folder) as reader:
+        votes = example_votes(reader, summary)
+    show_summary(summary, Console(), votes)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""The configuration of a run: every knob, its bounds, and what it means.
+
+The Prefect UI draws its form from these models, so titles and descriptions are written for a reader who sees nothing
+else. Defaults come from the paper's scripts (Gan & Isola 2026) where it has one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from tasks.engines.base import DtypeName
+from tasks.noise import Family, Perturbation
+from tasks.problems.config import ProblemConfig
+
+Sigma = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+PositiveInt = Annotated[int, Field(gt=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class DataConfig(_Section):
+    """How many examples each of the three disjoint splits gets."""
+
+    selection: PositiveInt = Field(200, description="Examples that rank the candidates.")
+    validation: PositiveInt = Field(200, description="Examples that choose K; never used to rank candidates.")
+    test: PositiveInt = Field(500, description="Examples the result is reported on; answered once, at the end.")
+    seed: int = Field(0, ge=0, description="Seed of the shuffle that draws the splits (and of generated questions).")
+
+
+class PopulationConfig(_Section):
+    """Which perturbations are sampled."""
+
+    size: PositiveInt = Field(5000, description="Number of candidates, N. Raising it later scores only the new ones.")
+    sigmas: tuple[Sigma, ...] = Field(
+        (5e-4, 1e-3, 2e-3), min_length=1, description="Noise scales, in units of the weights; shared out evenly."
+    )
+    seed: int = Field(0, ge=0, lt=2**64, description="The one number the whole population is derived from.")
+
+    @field_validator("sigmas")
+    @classmethod
+    def _distinct(cls, sigmas: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(sigmas)) != len(sigmas):
+            raise ValueError(f"{list(sigmas)} names a sigma twice; each may stand once")
+        return sigmas
+
+
+class NoiseConfig(_Section):
+    """What a perturbation does to the weights."""
+
+    family: Family = Field("gaussian", description="Distribution of the noise.")
+    include: tuple[str, ...] = Field(("*",), min_length=1, description="Parameter name patterns to perturb.")
+    exclude: tuple[str, ...] = Field(
+        Perturbation().exclude, description="Parameter name patterns to leave alone (default: vision towers)."
+    )
+
+
+class DecodingConfig(_Section):
+    """How answers are generated; always greedy."""
+
+    max_tokens: PositiveInt | None = Field(None, description="Most new tokens per answer; empty: the problem's own.")
+    stop: tuple[str, ...] | None = Field(None, description="Strings that end an answer; empty: the problem's own.")
+
+
+class EngineConfig(_Section):
+    """What runs the model."""
+
+    kind: Literal["auto", "transformers"] = Field("auto", description="Which engine.")
+    device: str = Field("auto", description="auto, cpu, cuda, or cuda:<index>.")
+    dtype: DtypeName = Field("auto", description="Type of the weights while running; auto: the checkpoint's.")
+    batch_size: PositiveInt = Field(64, description="Most prompts decoded together.")
+    threads: PositiveInt | None = Field(None, description="CPU threads; empty: the library's choice.")
+    trust_remote_code: bool = Field(
+        False, description="Run Python code that comes with the model. Only for models whose code you have read."
+    )
+
+
+class ScoringConfig(_Section):
+    """How the work is cut. Only `examples_per_block` can change an answer."""
+
+    examples_per_block: PositiveInt = Field(
+        256, description="Examples answered together by one candidate: the unit of generation."
+    )
+    candidates_per_shard: PositiveInt = Field(
+        4, description="Candidates per task and file: what a kill can lose, at most."
+    )
+    retries: int = Field(2, ge=0, le=10, description="Further attempts at a shard whose engine failed.")
+
+
+class SelectionConfig(_Section):
+    """How many experts are kept, and how they vote."""
+
+    k_values: tuple[PositiveInt, ...] = Field(
+        (5, 10, 25, 50), min_length=1, description="Ensemble sizes tried on the validation split."
+    )
+    vote: Literal["majority", "weighted"] = Field(
+        "majority", description="One vote per expert, or votes weighted by selection score."
+    )
+
+    @field_validator("k_values")
+    @classmethod
+    def _ascending(cls, values: tuple[int, ...]) -> tuple[int, ...]:
+        if list(values) != sorted(set(values)):
+            raise ValueError(f"{list(values)} must be distinct and in ascending order")
+        return values
+
+
+class TrackingConfig(_Section):
+    """Where MLflow keeps the run."""
+
+    uri: str | None = Field(None, description="MLflow tracking URI; empty: an SQLite file in storage.home.")
+    experiment: str = Field("thickets", min_length=1, description="MLflow experiment.")
+
+
+class StorageConfig(_Section):
+    """Where scores, completions and results are kept."""
+
+    home: Path = Field(
+        default_factory=lambda: Path(os.environ.get("THICKETS_HOME", "thickets-data")),
+        description="Folder for everything that lasts (default: $THICKETS_HOME, else thickets-data).",
+    )
+
+
+class RunConfig(_Section):
+    """One search: a model, a problem, a population, and how the best of it vote."""
+
+    name: str = Field("run", description="Label of the run; part of its id.")
+    model: str = Field(
+        "smollm2-135m-instruct",
+        min_length=1,
+        description="Hugging Face id, local folder, GGUF file, or the built-in smollm2-135m-instruct.",
+    )
+    revision: str | None = Field(None, description="Revision of a Hugging Face model; empty: its main branch.")
+    problem: ProblemConfig = Field(description="What is asked and how answers are judged.")
+    data: DataConfig = Field(default_factory=lambda: DataConfig())
+    population: PopulationConfig = Field(default_factory=lambda: PopulationConfig())
+    noise: NoiseConfig = Field(default_factory=lambda: NoiseConfig())
+    decoding: DecodingConfig = Field(default_factory=lambda: DecodingConfig())
+    engine: EngineConfig = Field(default_factory=lambda: EngineConfig())
+    scoring: ScoringConfig = Field(default_factory=lambda: ScoringConfig())
+    selection: SelectionConfig = Field(default_factory=lambda: SelectionConfig())
+    tracking: TrackingConfig = Field(default_factory=lambda: TrackingConfig())
+    storage: StorageConfig = Field(default_factory=lambda: StorageConfig())
+
+    @field_validator("name")
+    @classmethod
+    def _safe_name(cls, name: str) -> str:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,40}", name):
+            raise ValueError(f"{name!r} must be 1 to 41 of a-z, 0-9, '.', '_', '-', and begin with a letter or digit")
+        return name
+
+    @model_validator(mode="after")
+    def _k_within_population(self) -> Self:
+        largest = self.selection.k_values[-1]
+        if largest > self.population.size:
+            raise ValueError(
+                f"selection.k_values asks for K = {largest} experts of a population of {self.population.size}; "
+                f"lower it to at most {self.population.size} or raise population.size"
+            )
+        return self
+
+    @property
+    def perturbation(self) -> Perturbation:
+        """The noise section as the noise package takes it."""
+        return Perturbation(self.noise.family, self.noise.include, self.noise.exclude)

@@ -1,0 +1,132 @@
+"""Results as tables for a terminal."""
+
+from __future__ import annotations
+
+import polars as pl
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from flows.progress import duration
+from flows.summary import RunSummary
+from tasks.statistics import Accuracy, Difference
+
+
+def percent(value: Accuracy) -> str:
+    """``38.3 % [32.5, 44.4]``."""
+    return f"{100 * value.value:.1f} % [{100 * value.low:.1f}, {100 * value.high:.1f}]"
+
+
+def points(value: Difference) -> str:
+    """``+10.5 [+4.7, +16.4]``, in percentage points."""
+    return f"{100 * value.value:+.1f} [{100 * value.low:+.1f}, {100 * value.high:+.1f}]"
+
+
+def verdict(difference: Difference) -> str:
+    """What the interval of ensemble minus base allows one to say."""
+    if not difference.is_clear:
+        return "not distinguishable from the base on this test split (the interval contains 0)"
+    word = "better" if difference.value > 0 else "worse"
+    return f"{word} than the base on this test split (the interval excludes 0)"
+
+
+def result_table(summary: RunSummary) -> Table:
+    """Base, best single expert and ensemble on the test split."""
+    found = summary.evaluation
+    table = Table(title=f"{summary.run_id}: {summary.problem} on {summary.model}", title_justify="left")
+    table.add_column("")
+    table.add_column("test accuracy [95 % Wilson]", justify="right")
+    table.add_column("points over base [95 % paired bootstrap]", justify="right")
+    table.add_column("correct", justify="right")
+    table.add_row("base", percent(found.base), "", f"{found.base.n_correct}/{found.base.n}")
+    table.add_row(
+        "best single expert",
+        percent(found.best_single),
+        points(found.best_single_minus_base),
+        f"{found.best_single.n_correct}/{found.best_single.n}",
+    )
+    table.add_row(
+        f"ensemble, {found.rule} vote of {found.k}",
+        percent(found.ensemble),
+        points(found.ensemble_minus_base),
+        f"{found.ensemble.n_correct}/{found.ensemble.n}",
+        style="bold",
+    )
+    return table
+
+
+def sigma_table(summary: RunSummary) -> Table:
+    """The candidates, per sigma."""
+    base = summary.base_selection
+    table = Table(title=f"Selection split (base {percent(base)})", title_justify="left")
+    for heading in ("sigma", "candidates", "mean accuracy", "best", "at least as good as the base"):
+        table.add_column(heading, justify="right")
+    for row in summary.sigmas:
+        table.add_row(
+            f"{row.sigma:g}",
+            str(row.n_candidates),
+            f"{100 * row.mean_accuracy:.1f} %",
+            f"{100 * row.max_accuracy:.1f} %",
+            f"{row.n_at_least_base} ({100 * row.n_at_least_base / row.n_candidates:.0f} %)",
+        )
+    return table
+
+
+def vote_tables(votes: pl.DataFrame) -> list[Table]:
+    """Some test questions with every expert's answer.
+
+    Args:
+        votes: question, gold, who, answer, correct; as `flows.history.example_votes` gives them.
+    """
+    tables = []
+    for (question, gold), rows in votes.group_by("question", "gold", maintain_order=True):
+        table = Table(title=Text(f"{question}   (gold: {gold})"), title_justify="left", title_style="italic")
+        table.add_column("who")
+        table.add_column("answer")
+        table.add_column("")
+        for who, answer, correct in rows.select("who", "answer", "correct").iter_rows():
+            shown = Text("abstains", style="dim") if answer is None else Text(answer)
+            table.add_row(who, shown, "right" if correct else "wrong", style="bold" if who == "vote" else "")
+        tables.append(table)
+    return tables
+
+
+def show_summary(summary: RunSummary, console: Console, votes: pl.DataFrame | None = None) -> None:
+    """Print everything a person wants to see at the end of a run."""
+    found = summary.evaluation
+    tokens = sum(summary.n_tokens.values())
+    lines = [
+        f"The ensemble is {verdict(found.ensemble_minus_base)}.",
+        f"{summary.n_candidates} candidates, {tokens:,} tokens generated in all; "
+        f"this session took {duration(summary.wall_s)}.",
+    ]
+    parts: list[Table | Text] = [sigma_table(summary), *(vote_tables(votes) if votes is not None else [])]
+    parts += [result_table(summary), *map(Text, lines)]
+    console.print(Group(*parts))
+    print_addresses(summary, console)
+
+
+def print_addresses(summary: RunSummary, console: Console) -> None:
+    """Where the run is, one address per line and never wrapped."""
+    console.print(f"folder:  {summary.folder}", soft_wrap=True, highlight=False, markup=False)
+    links = summary.tracking
+    if links is None:
+        return
+    console.print(f"MLflow:  {links.mlflow_address}", soft_wrap=True, highlight=False, markup=False)
+    if links.prefect_flow_run_id:
+        where = links.prefect_address or f"flow run {links.prefect_flow_run_id}"
+        console.print(f"Prefect: {where}", soft_wrap=True, highlight=False, markup=False)
+
+
+def frame_table(frame: pl.DataFrame) -> Table:
+    """Any frame as a table; numbers to the right."""
+    table = Table()
+    for name, dtype in frame.schema.items():
+        table.add_column(name, justify="right" if dtype.is_numeric() else "left", overflow="fold")
+    for row in frame.iter_rows():
+        table.add_row(*(Text("" if cell is None else _cell(cell)) for cell in row))
+    return table
+
+
+def _cell(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,107 @@
+"""What a run will cost, from its configuration and a short probe of the model; nothing is written to the home."""
+
+from __future__ import annotations
+
+import time
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from flows.config import RunConfig
+from flows.plan import RunPlan, make_plan
+from storage.models import resolve_model
+from tasks.engines import Engine, build_engine
+from tasks.problems import load_problem
+from tasks.seeds import candidates_of, population
+from tasks.splits import draw_splits
+
+# A row of a shard besides its text: ids, counts and flags after compression. Measured on the quickstart's shards.
+_ROW_BYTES = 24
+_DATABASE_ROW_BYTES = 90
+
+
+class Estimate(BaseModel):
+    """Cost of a run; the test split is counted at the largest K."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    problem: str
+    n_candidates: int
+    completions: dict[str, int] = Field(description="Per split, the base included.")
+    tokens: int = Field(description="New tokens, from the mean length in the probe.")
+    tokens_at_most: int = Field(description="If every completion ran to max_tokens.")
+    seconds: float = Field(description="Loading candidates and generating; starting up is not included.")
+    disk_bytes: int
+    probe: Probe
+
+
+class Probe(BaseModel):
+    """What the estimate rests on: base and one candidate on a few selection examples."""
+
+    model_config = ConfigDict(frozen=True)
+
+    n_examples: int
+    load_s: float = Field(description="To become a candidate.")
+    generate_s: float = Field(description="For the examples of the probe.")
+    tokens_per_completion: float
+    chars_per_completion: float
+
+
+def estimate(config: RunConfig) -> Estimate:
+    """Plan the run, ask the base and one candidate a few questions, and multiply.
+
+    Raises:
+        InputError: Something in the configuration cannot be used.
+    """
+    base = resolve_model(config.model, config.revision, trust_remote_code=config.engine.trust_remote_code)
+    problem = load_problem(config.problem)
+    data = config.data
+    splits = draw_splits(
+        problem, selection=data.selection, validation=data.validation, test=data.test, seed=data.seed
+    )
+    plan = make_plan(config, base, problem, splits)
+    engine = build_engine(plan.engine)
+    try:
+        probe = _probe(engine, plan)
+    finally:
+        engine.close()
+    most_experts = config.selection.k_values[-1]
+    askers = {"selection": config.population.size + 1, "validation": most_experts + 1, "test": most_experts + 1}
+    completions = {split.name: askers[split.name] * len(split.examples) for split in splits}
+    n_loads = sum(askers[split.name] * plan.n_blocks(split.name) for split in splits)
+    total = sum(completions.values())
+    return Estimate(
+        model=base.name,
+        problem=config.problem.name,
+        n_candidates=config.population.size,
+        completions=completions,
+        tokens=round(total * probe.tokens_per_completion),
+        tokens_at_most=total * plan.sampling.max_tokens,
+        seconds=n_loads * probe.load_s + total * probe.generate_s / probe.n_examples,
+        disk_bytes=round(total * (probe.chars_per_completion + _ROW_BYTES + _DATABASE_ROW_BYTES)),
+        probe=probe,
+    )
+
+
+def _probe(engine: Engine, plan: RunPlan) -> Probe:
+    prompts = plan.blocks[0].prompts[: plan.config.engine.batch_size]
+    [candidate] = candidates_of(population(1, plan.config.population.sigmas, plan.config.population.seed))
+    engine.load(candidate)
+    engine.generate(prompts, plan.sampling)  # the first call pays for compilation and memory
+    started = time.perf_counter()
+    engine.load(candidate)
+    loaded = time.perf_counter()
+    completions = engine.generate(prompts, plan.sampling)
+    ended = time.perf_counter()
+    engine.load(None)
+    completions += engine.generate(prompts, plan.sampling)
+    return Probe(
+        n_examples=len(prompts),
+        load_s=loaded - started,
+        generate_s=ended - loaded,
+        tokens_per_completion=sum(c.n_tokens for c in completions) / len(completions),
+        chars_per_completion=sum(len(c.text.encode()) for c in completions) / len(completions),
+    )
+
+
+Estimate.model_rebuild()

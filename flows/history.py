@@ -1,0 +1,135 @@
+"""The runs kept in a home folder: which there are, how far each is, and what the finished ones found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from flows.config import RunConfig
+from flows.summary import RunSummary
+from storage.errors import InputError
+from storage.layout import Home, RunFolder
+from storage.reader import ScoreReader, read_only
+from storage.shards import list_shards
+
+State = Literal["completed", "running", "interrupted"]
+
+
+class RunRow(BaseModel):
+    """One line of `thickets runs`."""
+
+    run_id: str
+    model: str
+    problem: str
+    n_candidates: int
+    state: State
+    base_accuracy: float | None
+    ensemble_accuracy: float | None
+    started: float
+
+
+def list_runs(home: Home) -> list[RunRow]:
+    """Every run of a home, the latest first."""
+    folders = [RunFolder(path) for path in home.runs.glob("*") if (path / "config.yaml").is_file()]
+    rows = [_row(home, folder) for folder in folders]
+    return sorted(rows, key=lambda row: (-row.started, row.run_id))
+
+
+def find_run(home: Home, name: str) -> RunFolder:
+    """The run an id, a unique prefix of one, or ``latest`` stands for.
+
+    Raises:
+        InputError: None or several fit.
+    """
+    ids = [row.run_id for row in list_runs(home)]
+    if not ids:
+        raise InputError(f"RUN: there are no runs in {home.root}; start one with `thickets run`")
+    if name == "latest":
+        return home.run(ids[0])
+    fitting = [name] if name in ids else [run for run in ids if run.startswith(name)]
+    if len(fitting) != 1:
+        what = f"fits {', '.join(fitting)}" if fitting else "fits no run"
+        raise InputError(f"RUN: {name!r} {what}; runs here: {', '.join(ids[:10])}, or latest")
+    return home.run(fitting[0])
+
+
+def load_summary(folder: RunFolder) -> RunSummary:
+    """The summary of a finished run.
+
+    Raises:
+        InputError: The run is not finished, or its summary was written by another version.
+    """
+    if not folder.summary.is_file():
+        raise InputError(f"RUN: {folder.run_id} is not finished; run its config again to go on: {folder.config}")
+    try:
+        return RunSummary.model_validate_json(folder.summary.read_text(encoding="utf-8"))
+    except ValidationError as error:
+        raise InputError(f"RUN: {folder.summary} does not fit this version: {error.errors()[0]['msg']}") from None
+
+
+def open_scores(home: Home, folder: RunFolder) -> ScoreReader:
+    """The scores of a run, read-only; use as a context manager."""
+    return read_only(folder.root, shards_folder(home, folder))
+
+
+def shards_folder(home: Home, folder: RunFolder) -> Path | None:
+    """Where a run's shards are, or None for a run that has not got so far."""
+    link = folder.root / "shards.txt"
+    return home.root / link.read_text(encoding="utf-8").strip() if link.is_file() else None
+
+
+def example_votes(reader: ScoreReader, summary: RunSummary, count: int = 3) -> pl.DataFrame:
+    """Some test questions with the base's, every expert's and the ensemble's answer.
+
+    Questions on which the experts differ come first: they show what a vote does.
+
+    Returns:
+        question, gold, who, answer, correct; grouped by question.
+    """
+    from tasks.ensemble import ballots
+    from tasks.seeds import BASE_ID
+    from tasks.voting import vote
+
+    k = summary.evaluation.k
+    experts = reader.leaderboard("selection", limit=k)
+    cast = ballots(reader, "test", experts)
+    disputed = (
+        cast.group_by("example_id", maintain_order=True)
+        .agg(kinds=pl.col("answer").n_unique())
+        .sort("kinds", descending=True, maintain_order=True)
+        .head(count)["example_id"]
+        .to_list()
+    )
+    chosen = pl.col("example_id").is_in(disputed)
+    base = reader.answers("test", [BASE_ID]).select("example_id", "answer", "correct", who=pl.lit("base"))
+    each = cast.select("example_id", "answer", "correct", who=pl.format("expert {}", "rank"))
+    voted = vote(cast, k, summary.evaluation.rule).select("example_id", "answer", "correct", who=pl.lit("vote"))
+    rows = pl.concat([base.filter(chosen), each.filter(chosen), voted.filter(chosen)])
+    questions = reader.query(
+        "SELECT example_id, question, answer AS gold FROM examples WHERE split = 'test' ORDER BY position"
+    )
+    order = pl.DataFrame({"example_id": disputed})
+    return (
+        order.join(questions, on="example_id", maintain_order="left")
+        .join(rows, on="example_id", maintain_order="left_right")
+        .select("question", "gold", "who", "answer", "correct")
+    )
+
+
+def _row(home: Home, folder: RunFolder) -> RunRow:
+    config = RunConfig.model_validate(yaml.safe_load(folder.config.read_text(encoding="utf-8")))
+    summary = load_summary(folder) if folder.summary.is_file() else None
+    return RunRow(
+        run_id=folder.run_id,
+        model=config.model,
+        problem=config.problem.name,
+        n_candidates=config.population.size,
+        state="running" if home.is_locked(folder.run_id) else "completed" if summary else "interrupted",
+        base_accuracy=summary.evaluation.base.value if summary else None,
+        ensemble_accuracy=summary.evaluation.ensemble.value if summary else None,
+        started=folder.config.stat().st_mtime,
+    )

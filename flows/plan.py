@@ -1,0 +1,106 @@
+"""From a configuration to everything a run needs: model, splits, prompts, identity, folders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flows.config import RunConfig
+from storage.fingerprint import fingerprint
+from storage.layout import Home
+from storage.models import BaseModelRef
+from tasks.engines import EngineSpec, resolve_spec
+from tasks.identity import answer_identity, run_id
+from tasks.problems import Problem
+from tasks.prompts import PromptTemplate
+from tasks.scoring import Block, make_blocks
+from tasks.splits import Splits
+from tasks.types import Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """A run before anything is scored.
+
+    Attributes:
+        config: What was asked for.
+        base: The base model.
+        engine: How the engine is built, every ``auto`` resolved except the checkpoint's own dtype.
+        problem: What is asked.
+        splits: The three splits.
+        sampling: Decoding, with the problem's defaults filled in.
+        blocks: The examples with their prompts, in units of generation.
+        identity: What the fingerprint is the hash of.
+        fingerprint: Names the shards; runs with equal fingerprints share answers.
+        run_id: Names the run.
+        home: Where everything is kept.
+    """
+
+    config: RunConfig
+    base: BaseModelRef
+    engine: EngineSpec
+    problem: Problem
+    splits: Splits
+    sampling: Sampling
+    blocks: tuple[Block, ...]
+    identity: dict[str, Any]
+    fingerprint: str
+    run_id: str
+    home: Home
+
+    @property
+    def shards(self) -> Path:
+        """Folder of the shards."""
+        return self.home.shards(self.fingerprint[:16])
+
+    def n_blocks(self, split: str) -> int:
+        """Units of generation per candidate on a split."""
+        return sum(1 for block in self.blocks if block.split == split)
+
+
+def make_plan(config: RunConfig, base: BaseModelRef, problem: Problem, splits: Splits) -> RunPlan:
+    """Put a run together; nothing is computed or written."""
+    template = PromptTemplate.from_folder(base.path, trust_remote_code=config.engine.trust_remote_code)
+    own = problem.sampling
+    sampling = Sampling(
+        max_tokens=config.decoding.max_tokens or own.max_tokens,
+        stop=(own.stop if config.decoding.stop is None else config.decoding.stop) + template.stop,
+    )
+    spec = resolve_spec(
+        EngineSpec(
+            kind=config.engine.kind,
+            model_path=base.path,
+            perturbation=config.perturbation,
+            device=config.engine.device,
+            dtype=config.engine.dtype,
+            batch_size=config.engine.batch_size,
+            threads=config.engine.threads,
+            trust_remote_code=config.engine.trust_remote_code,
+        )
+    )
+    per_block = config.scoring.examples_per_block
+    identity = answer_identity(
+        base_sha256=base.sha256,
+        engine=spec,
+        problem=problem,
+        splits=splits,
+        template=template,
+        sampling=sampling,
+        examples_per_block=per_block,
+    )
+    answers = fingerprint(identity)
+    population = config.population.model_dump(mode="json")
+    return RunPlan(
+        config=config,
+        base=base,
+        engine=spec,
+        problem=problem,
+        splits=splits,
+        sampling=sampling,
+        blocks=tuple(block for split in splits for block in make_blocks(split, problem, template, per_block)),
+        identity=identity,
+        fingerprint=answers,
+        run_id=run_id(config.name, answers, population, config.selection.model_dump(mode="json")),
+        home=Home(config.storage.home),
+    )

@@ -1,0 +1,131 @@
+"""Live progress of scoring: in the terminal, and as a Prefect artifact for whoever watches from the UI."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.context import FlowRunContext
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from tasks.scoring import UnitReport
+from tasks.seeds import BASE_ID
+
+_ARTIFACT_EVERY_S = 5.0
+_LINE_EVERY_S = 20.0
+
+
+class ScoringProgress:
+    """Counts units and says so: a bar on a terminal, a line now and then elsewhere. Everything goes to standard error.
+
+    Also keeps the seconds spent in the engine, which tell what share of a run was useful work.
+    """
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._bar: Progress | None = None
+        self._bar_task = TaskID(0)
+        self._artifact: UUID | None = None
+        self._split, self._total = "", 0
+        self._reset()
+        self.engine_s = 0.0
+        self.n_tokens = 0
+
+    def _reset(self) -> None:
+        self._done, self._split_tokens = 0, 0
+        self._best = (0, 0)
+        self._correct: dict[str, tuple[int, int]] = {}
+        self._started = self._last_line = self._last_artifact = time.monotonic()
+
+    def say(self, text: str) -> None:
+        """One line about what is going on."""
+        self._console.print(text, highlight=False, soft_wrap=True)
+
+    @contextmanager
+    def split(self, name: str, n_units: int, n_done: int) -> Iterator[None]:
+        """Show the scoring of one split.
+
+        Args:
+            name: The split.
+            n_units: Units (candidate on block) still to score.
+            n_done: Units that an earlier run has left finished.
+        """
+        self._reset()
+        self._split, self._total = name, n_units
+        reused = f" ({n_done} units were scored before)" if n_done else ""
+        self.say(f"{name}: {n_units} units to score{reused}" if n_units else f"{name}: nothing left to score{reused}")
+        if not n_units:
+            yield
+            return
+        if FlowRunContext.get():
+            self._artifact = create_progress_artifact(0.0, key=f"scoring-{name}", description=f"Scoring, {name} split")
+        if self._console.is_terminal:
+            self._bar = Progress(
+                TextColumn("  {task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[facts]}"),
+                TimeRemainingColumn(),
+                console=self._console,
+            )
+            self._bar_task = self._bar.add_task(name, total=n_units, facts="")
+            self._bar.start()
+        try:
+            yield
+        finally:
+            if self._bar:
+                self._bar.stop()
+                self._bar = None
+            elif self._done:
+                self.say(self._line())
+            self._update_artifact()
+            self._artifact = None
+
+    def on_unit(self, report: UnitReport) -> None:
+        """Take in one finished unit."""
+        self._done += 1
+        self._split_tokens += report.n_tokens
+        self.n_tokens += report.n_tokens
+        self.engine_s += report.load_s + report.generate_s
+        if report.candidate_id != BASE_ID:
+            before = self._correct.get(report.candidate_id, (0, 0))
+            score = (before[0] + report.n_correct, before[1] + report.n)
+            self._correct[report.candidate_id] = score
+            self._best = max(self._best, score)
+        now = time.monotonic()
+        if self._bar:
+            self._bar.update(self._bar_task, completed=self._done, facts=self._facts())
+        elif now - self._last_line > _LINE_EVERY_S:
+            self._last_line = now
+            self.say(self._line())
+        if now - self._last_artifact > _ARTIFACT_EVERY_S:
+            self._last_artifact = now
+            self._update_artifact()
+
+    def _facts(self) -> str:
+        elapsed = max(time.monotonic() - self._started, 1e-9)
+        best = f"best {self._best[0]}/{self._best[1]}, " if self._best[1] else ""
+        return f"{best}{self._split_tokens / elapsed:.0f} tokens/s"
+
+    def _line(self) -> str:
+        elapsed = time.monotonic() - self._started
+        left_s = elapsed / self._done * (self._total - self._done)
+        return f"  {self._split}: {self._done}/{self._total}, {self._facts()}, about {duration(left_s)} left"
+
+    def _update_artifact(self) -> None:
+        if self._artifact is not None:
+            update_progress_artifact(self._artifact, 100.0 * self._done / self._total, description=self._line().strip())
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: ``45 s``, ``3 min 10 s``, ``2 h 05 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -1,0 +1,83 @@
+"""Turning a GGUF file into a plain bfloat16 safetensors folder, once, in the cache."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from storage.errors import InputError
+from storage.weights import WEIGHTS, hash_file
+
+log = logging.getLogger(__name__)
+
+# Part of the folder's name: raise it when the conversion changes, so that old folders are not taken for new ones.
+CONVERSION_VERSION = 1
+
+
+def convert_gguf(path: Path, cache: Path, memory: Path) -> Path:
+    """Return the folder of a GGUF file's dequantised weights, converting on first use.
+
+    The folder holds config, generation config, tokenizer with chat template, and ``model.safetensors`` in bfloat16
+    under Hugging Face names, tied tensors once. It appears whole or not at all, and is found by the file's content.
+
+    Args:
+        path: The ``.gguf`` file.
+        cache: The model cache.
+        memory: Where ``hash_file`` remembers.
+
+    Raises:
+        InputError: If the file is no GGUF, or of an architecture that Transformers cannot convert.
+    """
+    with path.open("rb") as file:
+        if file.read(4) != b"GGUF":
+            raise InputError(f"model: {path} is no GGUF file")
+    target = cache / "models" / f"gguf-v{CONVERSION_VERSION}-{hash_file(path, memory)[:32]}"
+    if target.is_dir():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(target.with_suffix(".lock")):
+        if not target.is_dir():
+            log.info("converting %s to bfloat16 safetensors (once)", path.name)
+            with tempfile.TemporaryDirectory(dir=target.parent, prefix=".converting-") as scratch:
+                built = Path(scratch) / "model"
+                _convert(path, built)
+                built.rename(target)
+    return target
+
+
+def _convert(path: Path, folder: Path) -> None:
+    import torch
+    import transformers
+    from safetensors.torch import save_file
+
+    options: dict[str, Any] = {"gguf_file": path.name, "dtype": torch.bfloat16}
+    if hasattr(transformers, "GgufConfig"):  # from 5.19 on, weights otherwise stay packed
+        options["quantization_config"] = transformers.GgufConfig(dequantize=True)
+    try:
+        model = transformers.AutoModelForCausalLM.from_pretrained(path.parent, **options)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+    except (ValueError, NotImplementedError, KeyError, OSError) as error:
+        raise InputError(f"model: cannot convert {path}: {str(error).splitlines()[0]}") from None
+
+    # save_pretrained refuses a model that was loaded from a quantised file, so the parts are saved one by one.
+    tensors, seen = {}, set()
+    for name, tensor in model.state_dict().items():
+        if tensor.data_ptr() not in seen:
+            seen.add(tensor.data_ptr())
+            tensors[name] = tensor.to(torch.bfloat16).contiguous()
+    folder.mkdir()
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+
+    config = model.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    config.architectures = [type(model).__name__]
+    config.dtype = torch.bfloat16
+    config.save_pretrained(folder)
+    model.generation_config.save_pretrained(folder)
+    tokenizer.model_max_length = min(tokenizer.model_max_length, config.max_position_embeddings)
+    tokenizer.save_pretrained(folder)

@@ -1,0 +1,169 @@
+"""Where everything lasting lives: one home folder, one folder per run, one shard folder per fingerprint."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+from filelock import FileLock, Timeout
+
+from storage.errors import InputError, RunError
+
+# Ids become folder names and parts of URLs, so a separator or a leading dot must not get in.
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The files of one run.
+
+    Attributes:
+        root: ``<home>/runs/<run_id>``.
+    """
+
+    root: Path
+
+    @property
+    def run_id(self) -> str:
+        """The run's id, which is the folder's name."""
+        return self.root.name
+
+    @property
+    def config(self) -> Path:
+        """The config the run was started with, as YAML."""
+        return self.root / "config.yaml"
+
+    @property
+    def scores(self) -> Path:
+        """The DuckDB file with every score; written by one process at a time."""
+        return self.root / "scores.duckdb"
+
+    @property
+    def candidates(self) -> Path:
+        """The registered candidates, for readers that come while a writer holds ``scores``."""
+        return self.root / "candidates.parquet"
+
+    @property
+    def examples(self) -> Path:
+        """The registered examples, for the same readers."""
+        return self.root / "examples.parquet"
+
+    @property
+    def summary(self) -> Path:
+        """The figures of the finished run, as JSON."""
+        return self.root / "summary.json"
+
+    @property
+    def manifest(self) -> Path:
+        """The ensemble: base model identity and K rows of (seed, sigma), as JSON."""
+        return self.root / "manifest.json"
+
+    @property
+    def figures(self) -> Path:
+        """Folder of the plots."""
+        return self.root / "figures"
+
+    @property
+    def lock(self) -> Path:
+        """Locked by the process that carries out the run; holds its process number."""
+        return self.root / "run.lock"
+
+    def create(self) -> RunFolder:
+        """Create the folder and its ``figures`` if they are absent, and return self."""
+        self.figures.mkdir(parents=True, exist_ok=True)
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The folder that holds every run, every shard and the tracking database.
+
+    Attributes:
+        root: The folder, ``storage.home`` in the config.
+    """
+
+    root: Path
+
+    @property
+    def runs(self) -> Path:
+        """Folder of the run folders."""
+        return self.root / "runs"
+
+    @property
+    def mlflow_db(self) -> Path:
+        """SQLite file of the default MLflow tracking store."""
+        return self.root / "mlflow.db"
+
+    @property
+    def mlflow_artifacts(self) -> Path:
+        """Artifact root of the default MLflow tracking store."""
+        return self.root / "mlartifacts"
+
+    def run(self, run_id: str) -> RunFolder:
+        """Return the paths of one run, which need not exist.
+
+        Raises:
+            InputError: If ``run_id`` cannot be a folder name.
+        """
+        return RunFolder(self.runs / _checked_id(run_id))
+
+    def shards(self, fingerprint: str) -> Path:
+        """Return the shard folder shared by every run with this fingerprint (N = 500 and its extension to 5000)."""
+        return self.root / "shards" / _checked_id(fingerprint)
+
+    def writable(self) -> Home:
+        """Create the home if absent, prove that a file can be written to it, and return self.
+
+        Raises:
+            InputError: If it cannot be written to.
+        """
+        probe = self.root / f".write-check-{os.getpid()}"
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            raise InputError(f"storage.home: cannot write to {self.root}: {error.strerror or error}") from None
+        return self
+
+    @contextmanager
+    def run_lock(self, run_id: str) -> Iterator[RunFolder]:
+        """Hold the run for this process; the operating system lets go of it when the process ends, SIGKILL included.
+
+        Yields:
+            The run's folder, created.
+
+        Raises:
+            RunError: If another process (or another flow of this one) holds the run.
+        """
+        folder = self.run(run_id).create()
+        lock = FileLock(folder.lock, blocking=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            holder = folder.lock.read_text(encoding="ascii").strip() or "unknown"
+            raise RunError(f"run {run_id} is already in progress (process {holder})") from None
+        try:
+            folder.lock.write_text(f"{os.getpid()}\n", encoding="ascii")
+            yield folder
+        finally:
+            lock.release()
+
+
+def model_cache() -> Path:
+    """Return the folder for converted base models: ``$THICKETS_CACHE``, else the user's cache folder."""
+    chosen = os.environ.get("THICKETS_CACHE")
+    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("thickets")
+
+
+def _checked_id(name: str) -> str:
+    if not _ID.fullmatch(name):
+        raise InputError(
+            f"{name!r} cannot name a folder; use 1 to 128 letters, digits, '.', '_' and '-', starting with no '.'"
+        )
+    return name

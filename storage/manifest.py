@@ -1,0 +1,100 @@
+"""The ensemble as a file: a base model's identity and K rows of (seed, sigma), about a kilobyte instead of K models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
+
+from storage.errors import InputError
+from storage.files import write_text_atomically
+
+_SHA256 = r"^[0-9a-f]{64}$"
+
+
+def _seed_from_json(value: Any) -> Any:
+    # int() alone would also take "1_000" and " 7"; a manifest is not the place to be lenient.
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+
+
+Seed = Annotated[
+    int,
+    Field(strict=True, ge=0, lt=2**64),
+    BeforeValidator(_seed_from_json),
+    PlainSerializer(str, return_type=str, when_used="json"),
+]
+"""An unsigned 64-bit key. In JSON a decimal string: many readers (JavaScript, jq) round integers above 2^53."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class BaseIdentity(_Part):
+    """The model the experts are neighbours of."""
+
+    name: str = Field(description="as the user named it")
+    revision: str = Field(description="hub commit, wheel version, GGUF hash prefix, or 'local'")
+    sha256: str = Field(pattern=_SHA256, description="content hash of the weights")
+
+
+class NoiseIdentity(_Part):
+    """What turns (seed, sigma) into weights."""
+
+    version: int = Field(ge=1, description="noise_version of DESIGN.md, section 4")
+    family: str = Field(description="'gaussian' or 'rademacher'")
+    include: list[str] = Field(description="patterns of the parameters that are perturbed")
+    exclude: list[str] = Field(description="patterns of those that are not, whatever include says")
+
+
+class ExpertRow(_Part):
+    """One expert."""
+
+    rank: int = Field(ge=1, description="place on the selection split; 1 is the best")
+    seed: Seed
+    sigma: float = Field(gt=0, description="units of the weights")
+    n_correct: int = Field(ge=0, description="correct answers on the selection split")
+
+
+class EnsembleManifest(_Part):
+    """Everything that is needed to rebuild the ensemble and ask it as it was asked."""
+
+    format_version: Literal[1] = 1
+    base: BaseIdentity
+    noise: NoiseIdentity
+    experts: list[ExpertRow] = Field(min_length=1, description="by rank")
+    problem: dict[str, Any] = Field(description="name, data hash and whatever else identifies the problem")
+    prompt_template: dict[str, Any] = Field(description="identity of the prompt template")
+    decoding: dict[str, Any] = Field(description="how completions are decoded")
+    vote: str = Field(description="name of the vote rule")
+    fingerprint: str = Field(pattern=_SHA256, description="of the run that selected the experts")
+
+    @model_validator(mode="after")
+    def _experts_are_in_order(self) -> Self:
+        ranks = [expert.rank for expert in self.experts]
+        if ranks != list(range(1, len(ranks) + 1)):
+            raise ValueError(f"experts must have the ranks 1 to {len(ranks)} in order, found {ranks}")
+        if len({(expert.seed, expert.sigma) for expert in self.experts}) < len(ranks):
+            raise ValueError("two experts have the same seed and sigma")
+        return self
+
+    def save(self, path: Path) -> None:
+        """Write the manifest as JSON; the file appears whole or not at all."""
+        write_text_atomically(path, self.model_dump_json(indent=2) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a manifest.
+
+        Raises:
+            InputError: If the file is absent or no manifest; names the first field that is wrong.
+        """
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise InputError(f"cannot read the manifest {path}: {error.strerror}") from None
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the file"
+            raise InputError(f"manifest {path}: {where}: {first['msg']}") from None

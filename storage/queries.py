@@ -1,0 +1,101 @@
+"""The questions that the stages ask of the scores, by name; answered alike by the writer and by readers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import polars as pl
+
+from storage.sql import Params
+
+
+class ScoreQueries(ABC):
+    """Named queries over one run's scores; every frame comes in an order that is a function of its content.
+
+    Attributes:
+        run_id: The run that is asked about.
+    """
+
+    run_id: str
+
+    @abstractmethod
+    def query(self, sql: str, params: Params = ()) -> pl.DataFrame:
+        """Run one query against the tables and views of ``schema.sql``, and ``completions``.
+
+        Raises:
+            InputError: If the SQL is wrong, is not exactly one statement, or would write; one line.
+        """
+
+    def leaderboard(self, split: str = "selection", limit: int | None = None) -> pl.DataFrame:
+        """Rank the candidates (the base is left out) by one split.
+
+        Returns:
+            rank, candidate_id, seed, sigma, n_correct, n, accuracy, position; by n_correct DESC, seed, sigma.
+        """
+        return self.query(
+            """
+            SELECT row_number() OVER (ORDER BY n_correct DESC, seed, sigma)::INTEGER AS rank,
+                   candidate_id, seed, sigma, n_correct, n, accuracy, position
+            FROM accuracy
+            WHERE run_id = $run_id AND split = $split AND candidate_id <> 'base'
+            ORDER BY rank
+            LIMIT $limit
+            """,
+            {"run_id": self.run_id, "split": split, "limit": 2**62 if limit is None else limit},
+        )
+
+    def answers(self, split: str, candidate_ids: Sequence[str]) -> pl.DataFrame:
+        """Return what some candidates answered, in the order of ``candidate_ids``, then of the examples.
+
+        Returns:
+            candidate_id, example_id, answer (null: abstained), correct, n_tokens.
+        """
+        return self.query(
+            """
+            SELECT s.candidate_id, s.example_id, s.answer, s.correct, s.n_tokens
+            FROM scores AS s
+            JOIN examples AS e USING (run_id, split, example_id)
+            JOIN (SELECT unnest($ids) AS candidate_id, generate_subscripts($ids, 1) AS place) USING (candidate_id)
+            WHERE run_id = $run_id AND split = $split
+            ORDER BY place, e.position, example_id
+            """,
+            {"run_id": self.run_id, "split": split, "ids": list(candidate_ids)},
+        )
+
+    def sigma_statistics(self, split: str = "selection") -> pl.DataFrame:
+        """Describe the candidates of each sigma on one split (view ``sigma_statistics``), by sigma."""
+        return self.query(
+            "SELECT * EXCLUDE (run_id) FROM sigma_statistics WHERE run_id = ? AND split = ? ORDER BY sigma",
+            [self.run_id, split],
+        )
+
+    def totals(self, split: str) -> pl.DataFrame:
+        """Count candidates, answers and tokens of one split (view ``totals``); one row, or none before any score."""
+        return self.query("SELECT * EXCLUDE (run_id) FROM totals WHERE run_id = ? AND split = ?", [self.run_id, split])
+
+    def done(self) -> pl.DataFrame:
+        """Return the units that are fully present: a candidate has an answer to every example of the block.
+
+        Returns:
+            candidate_id, split, block; in the order of the population, the split's name and the block.
+        """
+        return self.query(
+            """
+            WITH size AS (
+                SELECT split, block, count(*) AS n_examples FROM examples WHERE run_id = $run_id GROUP BY ALL
+            ),
+
+            unit AS (
+                SELECT candidate_id, split, block, count(*) AS n FROM scores WHERE run_id = $run_id GROUP BY ALL
+            )
+
+            SELECT candidate_id, split, block
+            FROM unit
+            JOIN size USING (split, block)
+            JOIN candidates USING (candidate_id)
+            WHERE n = n_examples AND run_id = $run_id
+            ORDER BY position, candidate_id, split, block
+            """,
+            {"run_id": self.run_id},
+        )

@@ -1,0 +1,93 @@
+"""Asking a run's scores without being able to change anything, also while the run is in progress."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import duckdb
+import polars as pl
+
+from storage.errors import InputError
+from storage.layout import RunFolder
+from storage.queries import ScoreQueries
+from storage.scores import ScoreStore, is_locked
+from storage.shards import list_shards
+from storage.sql import Params, connect, fetch, forbid_files, one_line, show_completions
+
+
+class ScoreReader(ScoreQueries):
+    """A run's scores, read-only: SQL can neither write nor reach any file, address, extension or setting.
+
+    Attributes:
+        run_id: The run that is read.
+        is_snapshot: True if a writer held the database, so that the scores were read from the shards into memory;
+            they then are those of the moment of opening.
+    """
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, run_id: str, shards: Path | None, *, is_snapshot: bool
+    ) -> None:
+        self.run_id = run_id
+        self.is_snapshot = is_snapshot
+        self._connection = connection
+        self._lock = threading.Lock()
+        show_completions(connection, shards)
+        forbid_files(connection)
+
+    def query(self, sql: str, params: Params = ()) -> pl.DataFrame:
+        """Run one query; see ``ScoreQueries.query``."""
+        with self._lock:
+            return fetch(self._connection, sql, params)
+
+    def close(self) -> None:
+        """Let go of the database; a run cannot start while a reader holds it."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read_only(run_folder: Path, shards_folder: Path | None) -> ScoreReader:
+    """Open the scores of a run for reading; use as a context manager and close soon.
+
+    Args:
+        run_folder: ``<home>/runs/<run_id>``.
+        shards_folder: The fingerprint's shard folder; without it there are no ``completions``, and no way to read
+            while a writer holds the database.
+
+    Raises:
+        InputError: If the folder holds no scores, or they cannot be read.
+    """
+    folder = RunFolder(run_folder)
+    if folder.scores.exists():
+        try:
+            connection = connect(folder.scores, read_only=True)
+        except duckdb.Error as error:
+            if not is_locked(error):
+                raise InputError(f"cannot read {folder.scores}: {one_line(error)}") from None
+        else:
+            return ScoreReader(connection, folder.run_id, shards_folder, is_snapshot=False)
+    elif not folder.candidates.exists():
+        raise InputError(f"{run_folder} holds no scores; name the folder of a run that has been started")
+    return _snapshot(folder, shards_folder)
+
+
+def _snapshot(folder: RunFolder, shards_folder: Path | None) -> ScoreReader:
+    if shards_folder is None or not (folder.candidates.exists() and folder.examples.exists()):
+        raise InputError(f"{folder.scores} is held by the process that carries out the run; try again later")
+    connection = connect(None)
+    store = ScoreStore(connection, folder.run_id)
+    store.register(
+        pl.read_parquet(folder.candidates, hive_partitioning=False),
+        pl.read_parquet(folder.examples, hive_partitioning=False),
+    )
+    store.ingest(list_shards(shards_folder))
+    return ScoreReader(connection, folder.run_id, shards_folder, is_snapshot=True)

@@ -1,0 +1,187 @@
+-- The score database of a run. Counts are integers and stay integers: shares are computed when read, because a sum of
+-- doubles depends on the order of the threads and a selection must not.
+
+CREATE TABLE IF NOT EXISTS candidates (
+    run_id VARCHAR NOT NULL,
+    candidate_id VARCHAR NOT NULL,  -- 'base' is the unperturbed model
+    seed UBIGINT,                   -- null for the base
+    sigma DOUBLE NOT NULL,          -- units of the weights; 0 for the base
+    position INTEGER NOT NULL,      -- order in the population; -1 for the base
+    PRIMARY KEY (run_id, candidate_id)
+);
+
+CREATE TABLE IF NOT EXISTS examples (
+    run_id VARCHAR NOT NULL,
+    split VARCHAR NOT NULL,         -- 'selection', 'validation' or 'test'
+    example_id VARCHAR NOT NULL,
+    position INTEGER NOT NULL,      -- order within the split
+    block UINTEGER NOT NULL,        -- the examples that are generated together
+    question VARCHAR NOT NULL,
+    answer VARCHAR NOT NULL,        -- gold
+    PRIMARY KEY (run_id, split, example_id)
+);
+
+-- One row per shard file taken in. n_taken < n_rows: the file also holds candidates of another run, so it is read again
+-- when this run is extended.
+CREATE TABLE IF NOT EXISTS shards (
+    run_id VARCHAR NOT NULL,
+    shard_id VARCHAR NOT NULL,
+    n_rows INTEGER NOT NULL,
+    n_taken INTEGER NOT NULL,
+    PRIMARY KEY (run_id, shard_id)
+);
+
+CREATE TABLE IF NOT EXISTS scores (
+    run_id VARCHAR NOT NULL,
+    candidate_id VARCHAR NOT NULL,
+    split VARCHAR NOT NULL,
+    example_id VARCHAR NOT NULL,
+    block UINTEGER NOT NULL,
+    correct BOOLEAN NOT NULL,
+    answer VARCHAR,                 -- the vote key; null is an abstention
+    n_tokens UINTEGER NOT NULL,     -- new tokens
+    finish_reason VARCHAR NOT NULL, -- 'stop' or 'length'
+    shard_id VARCHAR NOT NULL,      -- the file with the completion
+    PRIMARY KEY (run_id, candidate_id, split, example_id)
+);
+
+-- How good is each candidate (and the base) on each split?
+CREATE OR REPLACE VIEW accuracy AS
+SELECT split, candidate_id, seed, sigma, n_correct, n, n_correct / n AS accuracy, n_abstain, position, run_id
+FROM (
+    SELECT
+        run_id,
+        candidate_id,
+        split,
+        count_if(correct)::INTEGER AS n_correct,
+        count(*)::INTEGER AS n,
+        count_if(answer IS NULL)::INTEGER AS n_abstain
+    FROM scores
+    GROUP BY ALL
+)
+JOIN candidates USING (run_id, candidate_id);
+
+-- Which candidates are the best of the selection split? Ties go to the smaller seed, then the smaller sigma.
+CREATE OR REPLACE VIEW leaderboard AS
+SELECT
+    row_number() OVER (PARTITION BY run_id ORDER BY n_correct DESC, seed, sigma)::INTEGER AS rank,
+    candidate_id, seed, sigma, n_correct, n, accuracy, position, run_id
+FROM accuracy
+WHERE split = 'selection' AND candidate_id <> 'base'
+ORDER BY run_id, rank;
+
+-- How does the neighbourhood look at each sigma? Only candidates that answered the whole split are compared (n_partial
+-- were left out); n_at_least_base / n_candidates is the solution density at margin 0.
+CREATE OR REPLACE VIEW sigma_statistics AS
+WITH size AS (
+    SELECT run_id, split, count(*)::INTEGER AS n_examples FROM examples GROUP BY ALL
+),
+
+base AS (
+    SELECT run_id, split, n_correct AS base_n_correct
+    FROM accuracy
+    JOIN size USING (run_id, split)
+    WHERE candidate_id = 'base' AND n = n_examples
+)
+
+SELECT
+    split,
+    sigma,
+    count_if(n = n_examples)::INTEGER AS n_candidates,
+    count_if(n < n_examples)::INTEGER AS n_partial,
+    n_examples,
+    sum(n_correct) FILTER (n = n_examples) / count_if(n = n_examples) AS mean_n_correct,
+    min(n_correct) FILTER (n = n_examples) AS min_n_correct,
+    quantile_disc(n_correct, 0.25) FILTER (n = n_examples) AS q25_n_correct,
+    quantile_disc(n_correct, 0.5) FILTER (n = n_examples) AS median_n_correct,
+    quantile_disc(n_correct, 0.75) FILTER (n = n_examples) AS q75_n_correct,
+    max(n_correct) FILTER (n = n_examples) AS max_n_correct,
+    any_value(base_n_correct) AS base_n_correct,
+    -- null rather than 0 while the base has not been scored
+    CASE
+        WHEN any_value(base_n_correct) IS NOT NULL THEN count_if(n = n_examples AND n_correct >= base_n_correct)
+    END::INTEGER AS n_at_least_base,
+    run_id
+FROM accuracy
+JOIN size USING (run_id, split)
+LEFT JOIN base USING (run_id, split)
+WHERE candidate_id <> 'base'
+GROUP BY run_id, split, sigma, n_examples
+ORDER BY run_id, split, sigma;
+
+-- Which questions are hard? How many candidates (without the base) got each one right, and did the base?
+CREATE OR REPLACE VIEW example_difficulty AS
+SELECT
+    split,
+    example_id,
+    count_if(correct AND candidate_id <> 'base')::INTEGER AS n_correct,
+    count_if(candidate_id <> 'base')::INTEGER AS n,
+    any_value(correct) FILTER (candidate_id = 'base') AS base_correct,
+    count_if(s.answer IS NULL AND candidate_id <> 'base')::INTEGER AS n_abstain,
+    position,
+    question,
+    e.answer AS gold,
+    run_id
+FROM examples AS e
+JOIN scores AS s USING (run_id, split, example_id)
+GROUP BY run_id, split, example_id, position, question, gold
+ORDER BY run_id, split, position;
+
+-- Do the best candidates agree? Of the n questions that both members of a pair answered, n_same got the same vote key.
+-- Pairs of the 50 best of the leaderboard only: their number grows with the square.
+CREATE OR REPLACE VIEW agreement AS
+WITH best AS (
+    SELECT rank, s.*
+    FROM leaderboard
+    JOIN scores AS s USING (run_id, candidate_id)
+    WHERE rank <= 50 AND s.answer IS NOT NULL
+)
+
+SELECT
+    split,
+    a.candidate_id AS candidate_a,
+    b.candidate_id AS candidate_b,
+    count_if(a.answer = b.answer)::INTEGER AS n_same,
+    count(*)::INTEGER AS n,
+    n_same / n AS share_same,
+    a.rank AS rank_a,
+    b.rank AS rank_b,
+    run_id
+FROM best AS a
+JOIN best AS b USING (run_id, split, example_id)
+WHERE a.rank < b.rank
+GROUP BY ALL
+ORDER BY run_id, split, rank_a, rank_b;
+
+-- How many tokens did each candidate write, and how often was it cut off at the token limit?
+CREATE OR REPLACE VIEW throughput AS
+SELECT
+    s.split,
+    s.candidate_id,
+    count(*)::INTEGER AS n,
+    sum(s.n_tokens)::BIGINT AS total_tokens,
+    total_tokens / n AS tokens_per_answer,
+    max(s.n_tokens) AS max_tokens,
+    count_if(s.finish_reason = 'length')::INTEGER AS n_truncated,
+    s.run_id
+FROM scores AS s
+GROUP BY s.run_id, s.split, s.candidate_id;
+
+-- How far is each split, and what has it cost? Candidates without the base, the base beside them.
+CREATE OR REPLACE VIEW totals AS
+SELECT
+    split,
+    (SELECT count(*) FROM examples AS e WHERE e.run_id = s.run_id AND e.split = s.split)::INTEGER AS n_examples,
+    count(DISTINCT candidate_id) FILTER (candidate_id <> 'base')::INTEGER AS n_candidates,
+    count_if(candidate_id <> 'base')::BIGINT AS n_answers,
+    count_if(correct AND candidate_id <> 'base')::BIGINT AS n_correct,
+    count_if(answer IS NULL AND candidate_id <> 'base')::BIGINT AS n_abstain,
+    count_if(finish_reason = 'length' AND candidate_id <> 'base')::BIGINT AS n_truncated,
+    coalesce(sum(n_tokens) FILTER (candidate_id <> 'base'), 0)::BIGINT AS n_tokens,
+    count_if(candidate_id = 'base')::INTEGER AS base_n_answers,
+    count_if(correct AND candidate_id = 'base')::INTEGER AS base_n_correct,
+    coalesce(sum(n_tokens) FILTER (candidate_id = 'base'), 0)::BIGINT AS base_n_tokens,
+    run_id
+FROM scores AS s
+GROUP BY run_id, split
+ORDER BY run_id, split;

@@ -1,0 +1,257 @@
+"""The score database of a run: one writer takes in shards, exactly once, and answers every question by SQL."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import duckdb
+import polars as pl
+
+from storage.errors import RunError
+from storage.files import atomic_path
+from storage.queries import ScoreQueries
+from storage.shards import SUFFIX, is_readable, quarantine
+from storage.sql import Params, connect, create_schema, fetch, one_line, show_completions
+
+log = logging.getLogger(__name__)
+
+BASE_ID = "base"
+
+CANDIDATE_SCHEMA = pl.Schema(
+    {"candidate_id": pl.String, "seed": pl.UInt64, "sigma": pl.Float64, "position": pl.Int32},
+)
+EXAMPLE_SCHEMA = pl.Schema(
+    {
+        "split": pl.String,
+        "example_id": pl.String,
+        "position": pl.Int32,
+        "block": pl.UInt32,
+        "question": pl.String,
+        "answer": pl.String,
+    },
+)
+
+# known: this run asks for the row. A row of another block was generated in other company, so it is not the same answer.
+# first: of a unit written twice, the file whose name comes first counts, whatever the threads do.
+_INCOMING = f"""
+CREATE OR REPLACE TEMP TABLE incoming AS
+SELECT
+    f.* EXCLUDE (filename, completion),
+    left(parse_filename(filename), -{len(SUFFIX)}) AS shard_id,
+    c.candidate_id IS NOT NULL AND e.example_id IS NOT NULL AS known
+FROM read_parquet($files, filename = true, hive_partitioning = false) AS f
+LEFT JOIN candidates AS c ON c.run_id = $run_id AND c.candidate_id = f.candidate_id
+LEFT JOIN examples AS e
+    ON e.run_id = $run_id AND e.split = f.split AND e.example_id = f.example_id AND e.block = f.block
+"""
+
+_TAKE = """
+INSERT INTO scores BY NAME
+SELECT
+    $run_id AS run_id,
+    candidate_id, split, example_id, block, correct, answer, n_tokens, finish_reason, shard_id
+FROM incoming
+WHERE known
+QUALIFY row_number() OVER (PARTITION BY candidate_id, split, example_id ORDER BY shard_id) = 1
+ON CONFLICT DO NOTHING
+"""
+
+_TAKEN = """
+INSERT OR REPLACE INTO shards
+SELECT $run_id, shard_id, count(*), count_if(known) FROM incoming GROUP BY shard_id
+"""
+
+
+class ScoreStore(ScoreQueries):
+    """Every score of one run. One writer per file; its threads may share the store.
+
+    Use as a context manager. A kill at any moment loses at most the call in progress, and replaying it adds
+    what is missing and nothing else. Without a folder (a database in memory) no file is written or renamed.
+    """
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        run_id: str,
+        folder: Path | None = None,
+        shards: Path | None = None,
+    ) -> None:
+        self.run_id = run_id
+        self._connection = connection
+        self._folder = folder
+        self._shards = shards
+        # DuckDB raises when threads share a connection, and a cursor would not see the temporary views.
+        self._lock = threading.RLock()
+        create_schema(connection)
+
+    @classmethod
+    def open(cls, path: Path, run_id: str, shards: Path | None = None, *, wait_s: float = 10.0) -> Self:
+        """Open or create the database file for writing.
+
+        Args:
+            path: ``scores.duckdb`` in the run's folder, where candidates.parquet and examples.parquet are kept too.
+            run_id: The run whose rows are written.
+            shards: The fingerprint's shard folder, for the view ``completions``.
+            wait_s: How long to wait for another process to close the file (a reader holds it for seconds).
+
+        Raises:
+            RunError: If another process still holds the file, or it is no database of this kind.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        deadline = time.monotonic() + wait_s
+        while True:
+            try:
+                return cls(connect(path), run_id, path.parent, shards)
+            except duckdb.Error as error:
+                if not is_locked(error):
+                    raise RunError(f"cannot open {path}: {one_line(error)}") from None
+                if time.monotonic() > deadline:
+                    raise RunError(f"{path} is in use by another process; close it and start again") from None
+            time.sleep(0.1)
+
+    def register(self, candidates: pl.DataFrame, examples: pl.DataFrame) -> None:
+        """Say which candidates and examples the run asks for. Repeating it changes nothing; new rows extend the run.
+
+        Args:
+            candidates: candidate_id, seed (null for the base), sigma, position (-1 for the base, whose id is "base").
+            examples: split, example_id, position, block, question, answer.
+
+        Raises:
+            RunError: If a row contradicts one that is registered (same id, other content), or an id is given twice.
+        """
+        frames = {
+            "candidates": _with_schema("candidates", candidates, CANDIDATE_SCHEMA, ["candidate_id"]),
+            "examples": _with_schema("examples", examples, EXAMPLE_SCHEMA, ["split", "example_id"]),
+        }
+        with self._transaction():
+            for table, frame in frames.items():
+                self._register_rows(table, frame)
+        if self._folder:
+            self._save("candidates", "position, candidate_id")
+            self._save("examples", "split, position, example_id")
+
+    def ingest(self, paths: Iterable[Path]) -> int:
+        """Take in shards in one transaction, and return how many rows are new.
+
+        Only rows of registered candidates and examples count. Shards taken in before cost nothing. An unreadable
+        shard is quarantined with a warning and its units stay undone.
+
+        Raises:
+            RunError: If a shard does not exist.
+        """
+        with self._lock:
+            whole = fetch(
+                self._connection, "SELECT shard_id FROM shards WHERE run_id = ? AND n_taken = n_rows", [self.run_id]
+            )
+            seen = set(whole["shard_id"])
+            files = sorted({path for path in paths if path.stem not in seen}, key=lambda path: path.name)
+            try:
+                return self._take(files)
+            except duckdb.Error as error:
+                missing = [path for path in files if not path.exists()]
+                if missing:
+                    raise RunError(f"shard {missing[0]} does not exist") from None
+                broken = [path for path in files if not is_readable(path)]
+                if not broken:
+                    raise RunError(f"cannot take in {len(files)} shards: {one_line(error)}") from error
+                for path in broken:
+                    if self._folder:
+                        quarantine(path)
+                    else:
+                        log.warning("shard %s is unreadable; left out", path.name)
+                return self._take([path for path in files if path not in broken])
+
+    def query(self, sql: str, params: Params = ()) -> pl.DataFrame:
+        """Run one query; see ``ScoreQueries.query``."""
+        with self._lock:
+            if "completions" in sql.lower():
+                show_completions(self._connection, self._shards)
+            return fetch(self._connection, sql, params)
+
+    def close(self) -> None:
+        """Write everything into the file and let go of it."""
+        with self._lock:
+            self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _take(self, files: list[Path]) -> int:
+        if not files:
+            return 0
+        run = {"run_id": self.run_id}
+        with self._transaction() as connection:
+            connection.execute(_INCOMING, {**run, "files": [str(path) for path in files]}).fetchall()
+            [(n_new,)] = connection.execute(_TAKE, run).fetchall()
+            connection.execute(_TAKEN, run).fetchall()
+            connection.execute("DROP TABLE incoming").fetchall()
+        return int(n_new)
+
+    def _register_rows(self, table: str, frame: pl.DataFrame) -> None:
+        keys = {"candidates": ["candidate_id"], "examples": ["split", "example_id"]}[table]
+        same_key = " AND ".join(f"old.{name} = new.{name}" for name in keys)
+        same_row = " AND ".join(f"old.{name} IS NOT DISTINCT FROM new.{name}" for name in frame.columns)
+        self._connection.register("registered", frame.to_arrow())
+        try:
+            changed = self._connection.execute(
+                f"SELECT {', '.join(f'new.{name}' for name in keys)} FROM {table} AS old JOIN registered AS new "
+                f"ON {same_key} WHERE old.run_id = ? AND NOT ({same_row}) ORDER BY ALL",
+                [self.run_id],
+            ).fetchall()
+            if changed:
+                raise RunError(
+                    f"run {self.run_id} holds other content for {len(changed)} of its {table}, "
+                    f"{' / '.join(changed[0])} among them; start a new run"
+                )
+            self._connection.execute(
+                f"INSERT INTO {table} BY NAME SELECT ? AS run_id, * FROM registered ON CONFLICT DO NOTHING",
+                [self.run_id],
+            ).fetchall()
+        finally:
+            self._connection.unregister("registered")
+
+    def _save(self, table: str, order: str) -> None:
+        assert self._folder is not None
+        frame = self.query(f"SELECT * EXCLUDE (run_id) FROM {table} WHERE run_id = ? ORDER BY {order}", [self.run_id])
+        with atomic_path(self._folder / f"{table}{SUFFIX}") as temporary:
+            frame.write_parquet(temporary, compression="zstd")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        with self._lock:
+            self._connection.execute("BEGIN")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+
+def is_locked(error: duckdb.Error) -> bool:
+    """Say whether a database could not be opened because a writer (of any process) holds it."""
+    text = str(error)
+    return "Could not set lock" in text or "different configuration" in text
+
+
+def _with_schema(what: str, frame: pl.DataFrame, schema: pl.Schema, keys: list[str]) -> pl.DataFrame:
+    missing = [name for name in schema if name not in frame.columns]
+    if missing:
+        raise RunError(f"{what}: no column {', '.join(missing)}; given are {', '.join(frame.columns)}")
+    frame = frame.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
+    twice = frame.filter(frame.select(keys).is_duplicated())
+    if twice.height:
+        raise RunError(f"{what}: {' / '.join(twice.select(keys).row(0))} is given twice")
+    return frame

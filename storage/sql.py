@@ -1,0 +1,121 @@
+"""Talking to DuckDB: connect, create the schema, run one query into a Polars frame, show the shards as a view."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.dataset as ds  # type: ignore[import-untyped]
+from pyarrow import fs
+
+from storage.errors import InputError
+from storage.shards import SHARD_SCHEMA, list_shards
+
+MEMORY = ":memory:"
+Params = Sequence[Any] | Mapping[str, Any]
+
+_READS = {"SELECT", "EXPLAIN", "MULTI"}  # MULTI is what a PIVOT without an IN list is parsed to
+_ARROW_TYPES = {
+    pl.String: pa.large_string(),
+    pl.UInt32: pa.uint32(),
+    pl.Boolean: pa.bool_(),
+}
+_SHARD_FILES = pa.schema(
+    [pa.field(name, _ARROW_TYPES[type(dtype)]) for name, dtype in SHARD_SCHEMA.items()]
+    + [pa.field("shard_id", pa.large_string())]
+)
+
+# Joined through scores, so a unit that was written twice (two runs at once) appears once, and what this run has not
+# registered does not appear.
+_COMPLETIONS = """
+CREATE OR REPLACE TEMP VIEW completions AS
+SELECT s.*, f.completion
+FROM scores AS s
+JOIN shard_files AS f USING (shard_id, candidate_id, split, example_id)
+"""
+
+
+def connect(path: Path | None, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+    """Open a database file, or one in memory; Python variables of the caller are never taken for tables."""
+    return duckdb.connect(
+        MEMORY if path is None else str(path), read_only=read_only, config={"python_enable_replacements": False}
+    )
+
+
+def create_schema(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create the tables that are absent and bring the views up to date (``schema.sql``)."""
+    connection.execute(resources.files("storage").joinpath("schema.sql").read_text(encoding="utf-8"))
+
+
+def show_completions(connection: duckdb.DuckDBPyConnection, shards_folder: Path | None) -> None:
+    """Create or refresh the view ``completions``: every score with the text it was given for.
+
+    The files are scanned through Arrow, with filters and columns pushed down, and not through DuckDB's own
+    ``read_parquet``: so the view also works where DuckDB itself is denied every file.
+
+    Args:
+        connection: A database with the schema.
+        shards_folder: The fingerprint's shard folder; None or an absent one gives an empty view.
+    """
+    parquet, local = ds.ParquetFileFormat(), fs.LocalFileSystem()
+    fragments = [
+        parquet.make_fragment(str(path), local, ds.field("shard_id") == pa.scalar(path.stem, pa.large_string()))
+        for path in (list_shards(shards_folder) if shards_folder else [])
+    ]
+    connection.register("shard_files", ds.FileSystemDataset(fragments, _SHARD_FILES, parquet, local))
+    connection.execute(_COMPLETIONS)
+
+
+def forbid_files(connection: duckdb.DuckDBPyConnection) -> None:
+    """Deny SQL every file, network address, extension and setting from now on; cannot be undone."""
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+
+
+def fetch(connection: duckdb.DuckDBPyConnection, sql: str, params: Params = ()) -> pl.DataFrame:
+    """Run one reading statement and return its whole result.
+
+    It runs in a read-only transaction: DuckDB 2 takes ``WITH x AS (INSERT ...) SELECT ...`` for a SELECT.
+
+    Raises:
+        InputError: If the SQL is wrong, is not exactly one statement, or would write; one line.
+    """
+    try:
+        statements = connection.extract_statements(sql)
+        if len(statements) != 1:
+            raise InputError(f"the SQL has {len(statements)} statements; give exactly one")
+        kind = statements[0].type.name
+        if kind not in _READS:
+            raise InputError(f"the SQL is a {kind} statement; only queries (SELECT, WITH, FROM, DESCRIBE) are allowed")
+        connection.execute("BEGIN TRANSACTION READ ONLY")
+        try:
+            relation = connection.sql(sql, params=params or None)
+            frame = pl.from_arrow(relation.to_arrow_table())
+        finally:
+            connection.execute("ROLLBACK")
+    except duckdb.Error as error:
+        raise InputError(f"SQL: {one_line(error)}") from None
+    except pl.exceptions.PolarsError as error:  # two columns of one name; an INTERVAL or UNION column
+        raise InputError(f"SQL: the result is no table of plain values: {one_line(error)}") from None
+    assert isinstance(frame, pl.DataFrame)
+    return _plain_integers(frame)
+
+
+def one_line(error: Exception) -> str:
+    """Return the first paragraph of an error's message on one line."""
+    return " ".join(str(error).split("\n\n")[0].split())
+
+
+def _plain_integers(frame: pl.DataFrame) -> pl.DataFrame:
+    """Turn DuckDB's 128-bit sums, which arrive as decimals, into Int64 where they fit."""
+    for name, dtype in frame.schema.items():
+        if isinstance(dtype, pl.Decimal) and dtype.scale == 0:
+            cast = frame[name].cast(pl.Int64, strict=False)
+            if cast.null_count() == frame[name].null_count():
+                frame = frame.with_columns(cast)
+    return frame

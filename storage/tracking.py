@@ -1,0 +1,275 @@
+"""One MLflow run per run of ours, always addressed by its id: MLflow's "active run" is per thread."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+from urllib.parse import urlsplit
+
+import polars as pl
+
+from storage.errors import InputError, RunError
+from storage.layout import Home
+from storage.tracking_entities import dataset_input
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+RUN_ID_TAG = "thickets.run_id"
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+
+# The most that one request may hold (mlflow.utils.validation).
+_METRICS_PER_BATCH = 1000
+_PARAMS_PER_BATCH = 100
+_PARAM_LENGTH = 6000
+_CONNECT_TIMEOUT_S = 5.0
+_SERVERS = ("http", "https", "databricks")
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+
+
+@dataclass(frozen=True, slots=True)
+class MetricPoint:
+    """One value of a metric.
+
+    Attributes:
+        name: Letters, digits, and ``_ - . / :`` and space.
+        value: Any number; integers beyond 2^53 lose digits.
+        step: What the value is plotted over.
+    """
+
+    name: str
+    value: float
+    step: int = 0
+
+
+class Tracker:
+    """Writes to one MLflow run; threads may share it.
+
+    As a context manager it ends the run: FINISHED, FAILED after an exception, KILLED after an interrupt.
+
+    Attributes:
+        uri: Tracking URI.
+        experiment_id: MLflow's id of the experiment.
+        run_id: MLflow's id of the run (not ours, which is the tag ``thickets.run_id``).
+    """
+
+    def __init__(self, client: Any, uri: str, experiment_id: str, run_id: str) -> None:
+        self.uri = uri
+        self.experiment_id = experiment_id
+        self.run_id = run_id
+        self._client = client
+
+    @classmethod
+    def start(
+        cls,
+        home: Home,
+        experiment: str,
+        run_name: str,
+        tags: Mapping[str, str],
+        *,
+        uri: str | None = None,
+    ) -> Self:
+        """Open a new MLflow run, and mark those that a killed process left RUNNING under the same ``thickets.run_id``.
+
+        Args:
+            home: Where the default store is.
+            experiment: Created if absent.
+            run_name: Shown in MLflow's list of runs.
+            tags: Must include ``thickets.run_id``.
+            uri: ``tracking.uri``: a server (``http://...``) or a database; None is ``sqlite:///<home>/mlflow.db`` with
+                the artifacts in ``<home>/mlartifacts``.
+
+        Raises:
+            InputError: If ``uri`` is of no kind that MLflow can write to.
+            RunError: If the store cannot be reached or used.
+        """
+        our_id = tags[RUN_ID_TAG]
+        local = Home(home.root.resolve()).writable()
+        uri = uri or f"sqlite:///{local.mlflow_db}"
+        _probe(uri)
+        # Beside a bare database MLflow would put artifacts into the folder that the process happens to run in.
+        artifacts = None if _is_server(uri) else local.mlflow_artifacts.as_uri()
+        with _errors(uri):
+            client = _client(uri)
+            found = client.get_experiment_by_name(experiment)
+            experiment_id = found.experiment_id if found else client.create_experiment(experiment, artifacts)
+            for run in client.search_runs([experiment_id], f"tags.`{RUN_ID_TAG}` = '{our_id}'"):
+                if run.info.status == "RUNNING":
+                    client.set_terminated(run.info.run_id, "KILLED")
+            run = client.create_run(experiment_id, tags=dict(tags), run_name=run_name)
+        return cls(client, uri, experiment_id, run.info.run_id)
+
+    def log_config(self, params: Mapping[str, Any]) -> None:
+        """Log flat parameters as strings; one longer than MLflow's 6000 characters is cut and ends in "...".
+
+        Raises:
+            RunError: If a parameter was logged with another value before (MLflow's parameters never change).
+        """
+        from mlflow.entities import Param
+
+        rows = [Param(name, _shortened(str(value))) for name, value in params.items()]
+        with _errors(self.uri):
+            for start in range(0, len(rows), _PARAMS_PER_BATCH):
+                self._client.log_batch(self.run_id, params=rows[start : start + _PARAMS_PER_BATCH])
+
+    def log_tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags; unlike parameters they may change."""
+        from mlflow.entities import RunTag
+
+        with _errors(self.uri):
+            self._client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+
+    def log_dataset(self, name: str, sha256: str, frame: pl.DataFrame, context: str) -> None:
+        """Link a split as an input of the run, under our own content hash.
+
+        MLflow's digest of a frame ignores the order of its rows and their types. Its digests hold 36 characters, so
+        the digest is the hash's first 32 and the tag ``sha256`` the whole.
+
+        Args:
+            name: For instance "gsm8k/selection".
+            sha256: 64 hexadecimal digits.
+            frame: The rows; only their number and columns are logged.
+            context: What the run used it for, for instance "selection".
+        """
+        with _errors(self.uri):
+            self._client.log_inputs(self.run_id, datasets=[dataset_input(name, sha256, frame, context)])
+
+    def log_metrics(self, metrics: Mapping[str, float] | Iterable[MetricPoint], step: int = 0) -> None:
+        """Log metrics in batches of 1000: one at a time costs 13 ms each, and 100 ms and more through a server.
+
+        Args:
+            metrics: Values by name, or points that carry their own step.
+            step: Step of values given by name.
+        """
+        from mlflow.entities import Metric
+
+        if isinstance(metrics, Mapping):
+            metrics = [MetricPoint(name, value, step) for name, value in metrics.items()]
+        now_ms = int(time.time() * 1000)
+        rows = [Metric(point.name, float(point.value), now_ms, point.step) for point in metrics]
+        with _errors(self.uri):
+            for start in range(0, len(rows), _METRICS_PER_BATCH):
+                self._client.log_batch(self.run_id, metrics=rows[start : start + _METRICS_PER_BATCH])
+
+    def log_table(self, name: str, frame: pl.DataFrame) -> None:
+        """Log a frame as ``tables/<name>.parquet``, and as CSV for MLflow's pages unless a column is nested."""
+        nested = any(dtype.is_nested() for dtype in frame.dtypes)
+        self._log_written(f"tables/{name}.parquet", frame.write_parquet)
+        if not nested:
+            self._log_written(f"tables/{name}.csv", frame.write_csv)
+
+    def log_figure(self, name: str, figure: Figure) -> None:
+        """Log a figure as ``figures/<name>.png``."""
+        with _errors(self.uri):
+            self._client.log_figure(self.run_id, figure, f"figures/{name}.png")
+
+    def log_json(self, name: str, value: Any) -> None:
+        """Log a JSON value as the artifact ``name`` (a path ending in .json)."""
+        with _errors(self.uri):
+            self._client.log_dict(self.run_id, value, name)
+
+    def log_text(self, name: str, text: str) -> None:
+        """Log a text as the artifact ``name`` (a path; MLflow's pages show .md, .txt, .yaml and .html)."""
+        with _errors(self.uri):
+            self._client.log_text(self.run_id, text, name)
+
+    def log_file(self, path: Path, folder: str | None = None) -> None:
+        """Log a file under its own name, in an artifact folder if one is given."""
+        with _errors(self.uri):
+            self._client.log_artifact(self.run_id, str(path), folder)
+
+    def finish(self, status: Status = "FINISHED") -> None:
+        """End the MLflow run."""
+        with _errors(self.uri):
+            self._client.set_terminated(self.run_id, status)
+
+    def url(self) -> str | None:
+        """Return the run's page on the tracking server, or None where no server runs."""
+        return f"{self.uri.rstrip('/')}/{self._page()}" if urlsplit(self.uri).scheme in ("http", "https") else None
+
+    def describe(self) -> str:
+        """Say how to look at the run: its page, or the command that serves it and where the page then is."""
+        if url := self.url():
+            return url
+        return f"mlflow ui --backend-store-uri {shlex.quote(self.uri)}\nthen open http://127.0.0.1:5000/{self._page()}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.finish("FINISHED")
+        else:
+            self.finish("FAILED" if issubclass(kind, Exception) else "KILLED")
+
+    def _page(self) -> str:
+        return f"#/experiments/{self.experiment_id}/runs/{self.run_id}"
+
+    def _log_written(self, artifact: str, write: Callable[[Path], Any]) -> None:
+        with tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch) / Path(artifact).name
+            write(path)
+            self.log_file(path, str(Path(artifact).parent))
+
+
+def _client(uri: str) -> Any:
+    """Import MLflow (seconds), silenced, and return a client."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    import mlflow
+
+    for name in ("alembic", "mlflow.store.db.utils", "mlflow.tracking"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return mlflow.MlflowClient(tracking_uri=uri)
+
+
+def _is_server(uri: str) -> bool:
+    return (urlsplit(uri).scheme or uri) in _SERVERS
+
+
+def _probe(uri: str) -> None:
+    """Fail at once on a wrong address and where nothing listens; MLflow itself would retry for minutes."""
+    parts = urlsplit(uri)
+    kind = parts.scheme.partition("+")[0] or uri  # postgresql+psycopg2
+    if kind not in (*_SERVERS, *_DATABASES):
+        raise InputError(
+            f"tracking.uri: MLflow cannot write to {uri!r}; use http(s)://host:port or sqlite:///path/mlflow.db"
+        )
+    if kind not in ("http", "https"):
+        return
+    try:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        socket.create_connection((parts.hostname or "", port), timeout=_CONNECT_TIMEOUT_S).close()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise RunError(f"tracking.uri: cannot reach {uri}: {reason}; start the server or remove the setting") from None
+
+
+@contextmanager
+def _errors(uri: str) -> Iterator[None]:
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        line = next(iter(str(error).splitlines()), type(error).__name__)
+        raise RunError(f"tracking.uri: {uri}: {line}") from None
+
+
+def _shortened(value: str) -> str:
+    return value if len(value) <= _PARAM_LENGTH else value[: _PARAM_LENGTH - 3] + "..."

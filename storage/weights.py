@@ -1,0 +1,173 @@
+"""What a checkpoint's weights are: read from the safetensors headers, hashed whatever files they are divided into."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import mmap
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from storage.errors import InputError
+from storage.files import write_text_atomically
+from storage.fingerprint import canonical_json
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+_MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors library
+_CHUNK_BYTES = 1 << 24
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsIdentity:
+    """The content of a checkpoint.
+
+    Attributes:
+        sha256: Over every tensor in order of its name: name, dtype, shape, bytes. The same weights have the same
+            hash in one file or in ten, on any path. A tied tensor that is stored twice is hashed twice.
+        size_bytes: Bytes of all tensors.
+        n_parameters: Elements of all tensors.
+    """
+
+    sha256: str
+    size_bytes: int
+    n_parameters: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Tensor:
+    file: Path
+    dtype: str
+    shape: list[int]
+    start: int  # byte offsets in the file
+    stop: int
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the safetensors files that Transformers would load from a model folder.
+
+    Raises:
+        InputError: If there are none (and what there is instead), or the index names files that are absent.
+    """
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    if (folder / INDEX).is_file():
+        try:
+            names = set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values())
+        except (ValueError, KeyError, AttributeError, TypeError):
+            raise InputError(f"model: {folder / INDEX} is no safetensors index") from None
+        files = [folder / name for name in sorted(names)]
+        absent = [path.name for path in files if not path.is_file()]
+        if absent:
+            raise InputError(f"model: {folder} lacks {', '.join(absent)}, which its index names")
+        return files
+    pickles = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for path in folder.glob(pattern))
+    if pickles:
+        raise InputError(
+            f"model: {folder} holds only pickled weights ({pickles[0]}), which can run code when loaded; convert them "
+            "with save_pretrained(..., safe_serialization=True) and name the new folder"
+        )
+    raise InputError(f"model: {folder} holds neither {WEIGHTS} nor {INDEX}")
+
+
+def identify_weights(folder: Path, memory: Path) -> WeightsIdentity:
+    """Hash the weights of a model folder, or remember the hash while the files keep their size and time.
+
+    Args:
+        folder: Holds safetensors files.
+        memory: JSON file with the hashes of earlier calls; created if absent.
+
+    Raises:
+        InputError: If the weights are absent or broken.
+    """
+    files = weight_files(folder)
+    known = _recall(memory, files)
+    if known is None:
+        known = asdict(_identify(files))
+        _remember(memory, files, known)
+    return WeightsIdentity(**known)
+
+
+def hash_file(path: Path, memory: Path) -> str:
+    """Return the SHA-256 of a file, remembered like ``identify_weights``."""
+    known = _recall(memory, [path])
+    if known is None:
+        with path.open("rb") as file:
+            known = {"file_sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+        _remember(memory, [path], known)
+    return str(known["file_sha256"])
+
+
+def _identify(files: list[Path]) -> WeightsIdentity:
+    tensors: dict[str, _Tensor] = {}
+    for path in files:
+        for name, tensor in _read_header(path).items():
+            if name in tensors:
+                raise InputError(f"model: {name} is in both {tensors[name].file.name} and {path.name}")
+            tensors[name] = tensor
+    digest = hashlib.sha256()
+    maps: dict[Path, mmap.mmap] = {}
+    try:
+        for name in sorted(tensors):
+            tensor = tensors[name]
+            if tensor.file not in maps:
+                with tensor.file.open("rb") as file:
+                    maps[tensor.file] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            digest.update(canonical_json([name, tensor.dtype, tensor.shape]).encode("ascii") + b"\n")
+            for start in range(tensor.start, tensor.stop, _CHUNK_BYTES):
+                digest.update(maps[tensor.file][start : min(start + _CHUNK_BYTES, tensor.stop)])
+    finally:
+        for mapped in maps.values():
+            mapped.close()
+    return WeightsIdentity(
+        sha256=digest.hexdigest(),
+        size_bytes=sum(tensor.stop - tensor.start for tensor in tensors.values()),
+        n_parameters=sum(math.prod(tensor.shape) for tensor in tensors.values()),
+    )
+
+
+def _read_header(path: Path) -> dict[str, _Tensor]:
+    """Parse a safetensors header: 8 bytes of length, then JSON with dtype, shape and offsets after the header."""
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 0 < length <= min(size - 8, _MAX_HEADER_BYTES):
+                raise ValueError
+            header: dict[str, Any] = json.loads(file.read(length))
+        header.pop("__metadata__", None)
+        start = 8 + length
+        tensors = {
+            name: _Tensor(path, e["dtype"], e["shape"], start + e["data_offsets"][0], start + e["data_offsets"][1])
+            for name, e in header.items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise InputError(f"model: {path} is no safetensors file") from None
+    if max((tensor.stop for tensor in tensors.values()), default=start) != size:
+        raise InputError(f"model: {path} is incomplete ({size} bytes do not fit its header); copy it again")
+    return tensors
+
+
+def _key(files: list[Path]) -> str:
+    stats = [(path, path.stat()) for path in files]
+    return canonical_json([[os.path.realpath(path), stat.st_size, stat.st_mtime_ns] for path, stat in stats])
+
+
+def _recall(memory: Path, files: list[Path]) -> dict[str, Any] | None:
+    return _load(memory).get(_key(files))
+
+
+def _remember(memory: Path, files: list[Path], found: dict[str, Any]) -> None:
+    # Two processes may overwrite each other's line; the loser hashes again next time.
+    write_text_atomically(memory, json.dumps({**_load(memory), _key(files): found}, indent=1))
+
+
+def _load(memory: Path) -> dict[str, dict[str, Any]]:
+    try:
+        entries = json.loads(memory.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return entries if isinstance(entries, dict) else {}

@@ -1,0 +1,90 @@
+"""Aggregation: finished shards go into the run's score database, and what is still missing comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import polars as pl
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from storage.errors import RunError
+from storage.scores import ScoreStore
+from storage.shards import list_shards
+from tasks.scoring import Block
+from tasks.seeds import BASE_ID, POPULATION_SCHEMA
+
+# Files per transaction: bounds the memory of taking in a large run that was scored before.
+_FILES_PER_TRANSACTION = 256
+
+
+class ScoreBook:
+    """Where a run's scores are and what belongs to the run.
+
+    The database is opened for each use and closed again, so that others can read it while the run goes on.
+    """
+
+    def __init__(
+        self, database: Path, shards: Path, run_id: str, population: pl.DataFrame, blocks: Iterable[Block]
+    ) -> None:
+        self.database, self.shards, self.run_id = database, shards, run_id
+        base = pl.DataFrame([(BASE_ID, None, 0.0, -1)], schema=POPULATION_SCHEMA, orient="row")
+        self._candidates = pl.concat([base, population])
+        self._examples = examples_frame(blocks)
+        self._is_registered = False
+
+    def open(self) -> ScoreStore:
+        """Open the database, which is the caller's to close."""
+        return ScoreStore.open(self.database, self.run_id, self.shards)
+
+    def aggregate(self) -> pl.DataFrame:
+        """Take in every shard not taken in yet.
+
+        Returns:
+            Finished units: candidate_id, split, block.
+        """
+        with self.open() as store:
+            if not self._is_registered:
+                store.register(self._candidates, self._examples)
+                self._is_registered = True
+            paths = list_shards(self.shards)
+            for start in range(0, len(paths), _FILES_PER_TRANSACTION):
+                store.ingest(paths[start : start + _FILES_PER_TRANSACTION])
+            return store.done()
+
+
+def examples_frame(blocks: Iterable[Block]) -> pl.DataFrame:
+    """The examples as the database keeps them: split, example_id, position, block, question, answer."""
+    rows = []
+    positions: dict[str, int] = {}
+    for block in blocks:
+        for example in block.examples:
+            position = positions.get(block.split, 0)
+            positions[block.split] = position + 1
+            rows.append((block.split, example.id, position, block.index, example.question, example.answer))
+    return pl.DataFrame(
+        rows, schema=["split", "example_id", "position", "block", "question", "answer"], orient="row"
+    )
+
+
+def check_complete(done: pl.DataFrame, candidate_ids: Iterable[str], split: str, n_blocks: int) -> None:
+    """Refuse to rank or vote on scores with holes.
+
+    Raises:
+        RunError: Some candidate has not answered the whole split.
+    """
+    of_split = done.filter(pl.col("split") == split)
+    counts = dict(of_split.group_by("candidate_id").len().iter_rows())
+    missing = [candidate for candidate in candidate_ids if counts.get(candidate, 0) < n_blocks]
+    if missing:
+        raise RunError(
+            f"{len(missing)} candidates have no complete score on the {split} split, the first is {missing[0]}; "
+            "run the same config again to score them"
+        )
+
+
+@task(name="aggregate-scores", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE, persist_result=False)
+def aggregate_scores(book: ScoreBook) -> pl.DataFrame:
+    """Prefect task over `ScoreBook.aggregate`; worth a retry because a reader may hold the database for seconds."""
+    return book.aggregate()

@@ -1,0 +1,201 @@
+"""Greedy decoding that computes a shared prompt prefix once and drops rows as they finish.
+
+A plain padded ``generate`` call computes the common prefix of the prompts (system message, instruction) for every
+row, and keeps computing rows that have ended until the last one does. Here the prefix runs once per candidate, rows are
+grouped by length, and the batch shrinks. ``benchmarks/generation.py`` compares the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
+
+# Dropping rows copies the keys and values of those that stay, so it waits until this share of the batch has ended.
+_DROP_SHARE = 0.125
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """Keys and values of a common prompt prefix under the weights that are loaded now.
+
+    Attributes:
+        tokens: Token ids, `[n_prefix]`.
+        layers: Per layer, keys and values of shape `[1, n_heads, n_prefix, head_dim]`.
+    """
+
+    tokens: tuple[int, ...]
+    layers: tuple[tuple[torch.Tensor, torch.Tensor], ...]
+
+
+class _PreallocatedLayer(DynamicLayer):
+    """A key-value layer that writes new tokens in place instead of copying the whole cache at every step."""
+
+    def __init__(self, keys: torch.Tensor, values: torch.Tensor, n_rows: int, capacity: int) -> None:
+        super().__init__()
+        n_heads, self._length, head_dim = keys.shape[1:]
+        self._keys = keys.new_empty(n_rows, n_heads, capacity, head_dim)
+        self._values = values.new_empty(n_rows, n_heads, capacity, values.shape[-1])
+        self._keys[:, :, : self._length] = keys
+        self._values[:, :, : self._length] = values
+        self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
+        self._publish()
+
+    def _publish(self) -> None:
+        self.keys = self._keys[:, :, : self._length]
+        self.values = self._values[:, :, : self._length]
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        end = self._length + key_states.shape[2]
+        self._keys[:, :, self._length : end] = key_states
+        self._values[:, :, self._length : end] = value_states
+        self._length = end
+        self._publish()
+        return self.keys, self.values
+
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        self._keys, self._values = self._keys[indices], self._values[indices]
+        self._publish()
+
+
+def common_prefix(rows: Sequence[Sequence[int]]) -> int:
+    """Number of leading tokens all rows share, leaving every row at least one token of its own."""
+    if len(rows) < 2:
+        return 0
+    # The least and the greatest row in lexicographic order share what all rows share.
+    first, last = min(rows), max(rows)
+    limit = min(len(row) for row in rows) - 1
+    for position in range(limit):
+        if first[position] != last[position]:
+            return position
+    return limit
+
+
+@torch.inference_mode()
+def compute_prefix(model: PreTrainedModel, tokens: Sequence[int]) -> Prefix | None:
+    """Run the prefix once.
+
+    Returns:
+        Its keys and values, or None where the model's cache is not a plain one per layer (sliding windows, recurrent
+        states), which cannot be extended from the outside.
+    """
+    cache = DynamicCache(config=model.config)
+    inputs = torch.tensor([list(tokens)], device=model.device)
+    result = model(input_ids=inputs, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    layers = result.past_key_values.layers
+    if not all(type(layer) is DynamicLayer for layer in layers):
+        return None
+    return Prefix(tuple(tokens), tuple((layer.keys, layer.values) for layer in layers))
+
+
+@dataclass(slots=True)
+class _Row:
+    """A prompt being answered: its place in the batch's output and the tokens so far."""
+
+    index: int
+    tokens: list[int]
+
+
+class StopChecker:
+    """Tells whether a row has ended, by token or by stop string."""
+
+    def __init__(self, tokenizer: Any, eos_ids: frozenset[int], stop: Sequence[str]) -> None:
+        self._tokenizer, self._eos_ids, self._stop = tokenizer, eos_ids, tuple(stop)
+        # A token is at least one byte and a character at most four, so this tail always covers the longest string.
+        self._tail = max((4 * len(text) for text in self._stop), default=0) + 4
+
+    def ended(self, tokens: list[int]) -> bool:
+        """Whether the last token completes the row."""
+        if tokens[-1] in self._eos_ids:
+            return True
+        if not self._stop:
+            return False
+        tail = self._tokenizer.decode(tokens[-self._tail :], skip_special_tokens=True)
+        return any(text in tail for text in self._stop)
+
+    def text(self, tokens: list[int]) -> tuple[str, bool]:
+        """Decoded completion cut at its stop string, and whether it ended by itself."""
+        text: str = self._tokenizer.decode(tokens, skip_special_tokens=True)
+        cuts = [position for stop in self._stop if (position := text.find(stop)) >= 0]
+        ended = bool(cuts) or tokens[-1] in self._eos_ids
+        return (text[: min(cuts)] if cuts else text), ended
+
+
+@torch.inference_mode()
+def decode_greedy(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    prefix: Prefix | None,
+    max_tokens: int,
+    checker: StopChecker,
+    pad_id: int,
+) -> list[list[int]]:
+    """Decode one batch.
+
+    Args:
+        model: The model, holding the candidate.
+        prompts: Token ids per row, the prefix included; rows should be of similar length.
+        prefix: Keys and values of the rows' common prefix, or None to compute whole prompts.
+        max_tokens: Most new tokens per row.
+        checker: When a row has ended.
+        pad_id: Any valid token id; masked.
+
+    Returns:
+        New token ids per row, in the order given.
+    """
+    n_prefix = len(prefix.tokens) if prefix else 0
+    suffixes = [list(row[n_prefix:]) for row in prompts]
+    n_suffix = max(len(row) for row in suffixes)
+    device = model.device
+    # Padding stands between the shared prefix and the row's own tokens, so that all rows end in the same column.
+    inputs = torch.tensor([[pad_id] * (n_suffix - len(row)) + row for row in suffixes], device=device)
+    own = torch.tensor([[0] * (n_suffix - len(row)) + [1] * len(row) for row in suffixes], device=device)
+    mask = torch.cat([own.new_ones(len(prompts), n_prefix), own], dim=1)
+    positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, n_prefix:]
+    cache = _cache(model, prefix, len(prompts), n_prefix + n_suffix + max_tokens)
+
+    rows = [_Row(index, []) for index in range(len(prompts))]
+    answers: list[list[int]] = [row.tokens for row in rows]
+    ended = [False] * len(rows)
+    for _ in range(max_tokens):
+        logits = model(
+            input_ids=inputs,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            # As an index, not as the number 1: that gives a strided view, for which PyTorch copies the whole
+            # vocabulary matrix once per row in bfloat16 (more than half of the time on CPU).
+            logits_to_keep=torch.tensor([inputs.shape[1] - 1], device=device),
+        ).logits
+        chosen = logits[:, -1].argmax(dim=-1)
+        for place, token in enumerate(chosen.tolist()):
+            if not ended[place]:
+                rows[place].tokens.append(token)
+                ended[place] = checker.ended(rows[place].tokens)
+        if all(ended):
+            break
+        last = positions[:, -1:]
+        if sum(ended) >= _DROP_SHARE * len(rows):
+            keep = [place for place, done in enumerate(ended) if not done]
+            kept = torch.tensor(keep, device=device)
+            cache.batch_select_indices(kept)
+            chosen, mask, last = chosen[kept], mask[kept], last[kept]
+            rows, ended = [rows[place] for place in keep], [False] * len(keep)
+        inputs, positions = chosen[:, None], last + 1
+        mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+    return answers
+
+
+def _cache(model: PreTrainedModel, prefix: Prefix | None, n_rows: int, capacity: int) -> DynamicCache:
+    if prefix is None:
+        return DynamicCache(config=model.config)
+    cache = DynamicCache()
+    cache.layers = [_PreallocatedLayer(keys, values, n_rows, capacity) for keys, values in prefix.layers]
+    return cache

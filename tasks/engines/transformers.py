@@ -1,0 +1,222 @@
+"""The Transformers engine: any causal language model, on CPU or CUDA, perturbed in place from a pristine copy."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from storage.errors import InputError
+from tasks.engines.base import EngineSpec
+from tasks.engines.decoding import Prefix, StopChecker, common_prefix, compute_prefix, decode_greedy
+from tasks.noise import perturb_into
+from tasks.types import Candidate, Completion, Sampling
+
+NoiseDtype = Literal["float32", "bfloat16", "float16"]
+
+_NOISE_DTYPES: dict[torch.dtype, NoiseDtype] = {
+    torch.float32: "float32",
+    torch.bfloat16: "bfloat16",
+    torch.float16: "float16",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Weight:
+    """One perturbed parameter: where the model reads it, and what it was."""
+
+    name: str
+    live: torch.Tensor
+    base: torch.Tensor
+    dtype: NoiseDtype
+
+
+class TransformersEngine:
+    """Holds one model; `load` rewrites every selected weight from the base copy, so nothing ever accumulates."""
+
+    def __init__(self, spec: EngineSpec) -> None:
+        if spec.threads is not None:
+            torch.set_num_threads(spec.threads)
+        self._batch_size = spec.batch_size
+        self._perturbation = spec.perturbation
+        device = pick_device(spec.device)
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(
+            spec.model_path, trust_remote_code=spec.trust_remote_code, local_files_only=True
+        )
+        self._model: Any = AutoModelForCausalLM.from_pretrained(
+            spec.model_path,
+            dtype="auto" if spec.dtype == "auto" else getattr(torch, spec.dtype),
+            trust_remote_code=spec.trust_remote_code,
+            use_safetensors=True,
+            local_files_only=True,
+        )
+        self._model.eval().requires_grad_(False).to(device)
+        _check_names(self._model, spec.model_path)
+        self._weights = list(_perturbed_weights(self._model, spec))
+        if not self._weights:
+            raise InputError("noise.include/exclude: the patterns leave no parameter of this model to perturb")
+        self._eos_ids = _eos_ids(self._model, self._tokenizer)
+        self._pad_id = next(iter(sorted(self._eos_ids)), 0)
+        self._prefix: Prefix | None = None
+        self._prefix_works = True
+
+    @property
+    def n_perturbed(self) -> int:
+        """Number of weights a candidate changes."""
+        return sum(weight.base.numel() for weight in self._weights)
+
+    def load(self, candidate: Candidate | None) -> None:
+        """Write the candidate's weights (or the base's, for None) over the live ones."""
+        self._prefix = None  # its keys and values belong to the previous weights
+        for weight in self._weights:
+            if candidate is None:
+                weight.live.copy_(weight.base.view(weight.live.shape))
+            else:
+                self._perturb(weight, candidate)
+
+    def _perturb(self, weight: _Weight, candidate: Candidate) -> None:
+        on_host = weight.live.device.type == "cpu"
+        target = weight.live.view(-1) if on_host else torch.empty_like(weight.base)
+        perturb_into(
+            _bits(target),
+            _bits(weight.base),
+            dtype=weight.dtype,
+            seed=candidate.seed,
+            sigma=candidate.sigma,
+            name=weight.name,
+            family=self._perturbation.family,
+        )
+        if not on_host:
+            weight.live.copy_(target.view(weight.live.shape))
+
+    def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
+        """Answer the prompts greedily; see `tasks.engines.base.Engine.generate`."""
+        if not prompts:
+            return []
+        rows: list[list[int]] = self._tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
+        self._check_lengths(rows, sampling.max_tokens)
+        prefix = self._shared_prefix(rows)
+        checker = StopChecker(self._tokenizer, self._eos_ids, sampling.stop)
+        completions: list[Completion | None] = [None] * len(rows)
+        by_length = sorted(range(len(rows)), key=lambda index: (len(rows[index]), index))
+        for start in range(0, len(by_length), self._batch_size):
+            batch = by_length[start : start + self._batch_size]
+            answers = decode_greedy(
+                self._model, [rows[index] for index in batch], prefix, sampling.max_tokens, checker, self._pad_id
+            )
+            for index, tokens in zip(batch, answers, strict=True):
+                text, ended = checker.text(tokens)
+                completions[index] = Completion(text, len(tokens), "stop" if ended else "length")
+        return cast(list[Completion], completions)
+
+    def _shared_prefix(self, rows: list[list[int]]) -> Prefix | None:
+        """Keys and values of what all prompts begin with; kept while the same candidate is asked again."""
+        length = common_prefix(rows) if self._prefix_works else 0
+        if length == 0:
+            return None
+        tokens = tuple(rows[0][:length])
+        if self._prefix is None or self._prefix.tokens != tokens:
+            self._prefix = compute_prefix(self._model, tokens)
+            self._prefix_works = self._prefix is not None
+        return self._prefix
+
+    def _check_lengths(self, rows: list[list[int]], max_tokens: int) -> None:
+        limit = getattr(self._model.config, "max_position_embeddings", None)
+        shortest, longest = min(len(row) for row in rows), max(len(row) for row in rows)
+        if shortest == 0:
+            raise InputError("problem: a prompt has no tokens; every question must have text")
+        if limit is not None and longest + max_tokens > limit:
+            raise InputError(
+                f"decoding.max_tokens: the longest prompt has {longest} tokens and {max_tokens} more are asked for; "
+                f"this model holds at most {limit}"
+            )
+
+    def weights_sha256(self) -> str:
+        """Digest of every live parameter and buffer, to prove what the model holds."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self._model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    def close(self) -> None:
+        """Drop the model and its base copy."""
+        self._weights = []
+        self._prefix = None
+        self._model = None
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def pick_device(device: str) -> torch.device:
+    """The device a name stands for; ``auto`` is CUDA where PyTorch sees it.
+
+    Raises:
+        InputError: There is no such device here.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        picked = torch.device(device)
+    except RuntimeError:
+        raise InputError(f"engine.device: {device!r} is not a device; use auto, cpu, cuda or cuda:<index>") from None
+    if picked.type == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"engine.device: {device!r} was asked for, but PyTorch sees no CUDA device here; use cpu")
+    return picked
+
+
+def _perturbed_weights(model: Any, spec: EngineSpec) -> Iterator[_Weight]:
+    # named_parameters yields a tied tensor once, under the name the contract uses.
+    for name, parameter in model.named_parameters():
+        if not spec.perturbation.selects(name):
+            continue
+        dtype = _NOISE_DTYPES.get(parameter.dtype)
+        if dtype is None:
+            raise InputError(
+                f"engine.dtype: parameter {name} is {parameter.dtype}; noise is defined for {', '.join(_NOISE_DTYPES.values())}"
+            )
+        live = parameter.data
+        if not live.is_contiguous():
+            live = parameter.data = live.contiguous()
+        yield _Weight(name, live, live.detach().cpu().clone().view(-1), dtype)
+
+
+def _check_names(model: Any, folder: Path) -> None:
+    """Refuse a model whose parameters are not its checkpoint's tensors.
+
+    The noise is keyed by the name and element index of the *checkpoint's* tensors; a model that fuses or splits them
+    while loading would get other noise here than under another engine.
+    """
+    shapes: dict[str, list[int]] = {}
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, framework="pt") as file:
+            shapes.update({name: list(file.get_slice(name).get_shape()) for name in file.keys()})  # noqa: SIM118
+    # Some checkpoints leave out the prefix of the wrapped base model ("wte.weight" for "transformer.wte.weight").
+    stems = {name.split(".", 1)[-1] for name, _ in model.named_parameters()} & shapes.keys()
+    for name, parameter in model.named_parameters():
+        stored = shapes.get(name) or (shapes.get(name.split(".", 1)[-1]) if stems else None)
+        if stored != list(parameter.shape):
+            raise InputError(
+                f"model: parameter {name} {list(parameter.shape)} is not a tensor of the checkpoint in {folder} "
+                f"(found: {stored or 'nothing by that name'}); models whose weights are fused on loading are not supported yet"
+            )
+
+
+def _bits(flat: torch.Tensor) -> np.ndarray:
+    """The tensor's memory as NumPy sees it: float32, or the bits of a 16-bit float as uint16."""
+    if flat.dtype == torch.float32:
+        return flat.numpy()
+    return flat.view(torch.int16).numpy().view(np.uint16)
+
+
+def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    configured = model.generation_config.eos_token_id
+    ids = configured if isinstance(configured, list) else [configured]
+    return frozenset(token for token in [*ids, tokenizer.eos_token_id] if token is not None)

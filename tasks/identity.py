@@ -1,0 +1,57 @@
+"""What makes two runs' answers the same: the fingerprint that names their shards (DESIGN.md section 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+from storage.fingerprint import fingerprint
+from tasks.engines.base import EngineSpec
+from tasks.problems.base import Problem
+from tasks.prompts import PromptTemplate
+from tasks.splits import Splits
+from tasks.types import Sampling
+
+
+def answer_identity(
+    *,
+    base_sha256: str,
+    engine: EngineSpec,
+    problem: Problem,
+    splits: Splits,
+    template: PromptTemplate,
+    sampling: Sampling,
+    examples_per_block: int,
+) -> dict[str, Any]:
+    """Everything that can change a completion or its verdict, and nothing that cannot.
+
+    Candidates per shard, threads and retries are left out; so are the candidates themselves, which is why a population
+    can grow. The engine's libraries are named with their versions: a new kernel may flip a token.
+    """
+    return {
+        "base_sha256": base_sha256,
+        "perturbation": engine.perturbation.identity(),
+        "engine": {
+            "kind": engine.kind,
+            "device": engine.device.partition(":")[0],
+            "dtype": engine.dtype,
+            "batch_size": engine.batch_size,
+            "libraries": {name: version(name) for name in ("torch", "transformers")},
+        },
+        "problem": problem.identity(),
+        "splits": {split.name: split.sha256 for split in splits},
+        "prompt": template.identity(),
+        "decoding": {"greedy": True, "max_tokens": sampling.max_tokens, "stop": list(sampling.stop)},
+        "examples_per_block": examples_per_block,
+    }
+
+
+def run_id(name: str, answers: str, population: Mapping[str, Any], selection: Mapping[str, Any]) -> str:
+    """Identity of a run: its answers' fingerprint, its population and its selection rule.
+
+    Returns:
+        `name` and the first 8 hex digits of the hash, e.g. ``quickstart-3fa9c1d2``.
+    """
+    content = fingerprint({"answers": answers, "population": dict(population), "selection": dict(selection)})
+    return f"{name}-{content[:8]}"

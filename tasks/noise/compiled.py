@@ -1,0 +1,217 @@
+"""The inner loops of the Numba kernel: Philox words, words to noise, noise onto weights.
+
+Each loop is short and branch-free over flat scratch that stays in the L1 cache, which is what lets LLVM run it on
+whole vector registers. Integer types are spelled out everywhere: Numba turns uint64 with a Python int into float64.
+The 16-bit halves of a word are read through a view, so the order of the contract needs a little-endian machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import numba as nb
+import numpy as np
+from numba.extending import intrinsic
+
+from tasks.noise.spec import PHILOX_M0, PHILOX_M1, PHILOX_ROUNDS, PHILOX_W0, PHILOX_W1
+
+FLOAT32: Final = 0
+BFLOAT16: Final = 1
+FLOAT16: Final = 2
+
+# Weights per unit of parallel work: 30 microseconds of it, against less than one to claim the next.
+CHUNK_LEN: Final = 1 << 15
+# Weights per pass of the loops: words (4 KB), noise (8 KB) and the weights (4 to 16 KB) share a 32 KB L1 cache.
+_GROUP_LEN: Final = 2048
+
+_M0, _M1 = np.uint64(PHILOX_M0), np.uint64(PHILOX_M1)
+_W0, _W1 = np.uint64(PHILOX_W0), np.uint64(PHILOX_W1)
+_ROUNDS = PHILOX_ROUNDS
+_LOW32, _SHIFT32 = np.uint64(0xFFFFFFFF), np.uint64(32)
+
+_ONE, _SHIFT16, _SHIFT13 = np.uint32(1), np.uint32(16), np.uint32(13)
+_MAGNITUDE, _SIGN = np.uint32(0x7FFFFFFF), np.uint32(0x80000000)
+_INF, _NAN = np.uint32(0x7F800000), np.uint32(0x7FC00000)
+_BF16_ROUND, _BF16_NAN = np.uint32(0x7FFF), np.uint16(0x7FC0)
+_HALF_SIGN, _HALF_MAGNITUDE = np.uint16(0x8000), np.uint16(0x7FFF)
+_HALF_ROUND, _HALF_INF, _HALF_NAN = np.uint32(0xFFF), np.uint32(0x7C00), np.uint16(0x7E00)
+# A half's exponent bias is 15, a float's 127; 113 is the float exponent of 2**-14, the smallest normal half.
+_REBIAS, _TINY = np.uint32((127 - 15) << 23), np.uint32(113 << 23)
+_OVER_HALF = np.uint32((127 + 16) << 23)  # 2**16, beyond every finite half
+_HALF_TINY, _HALF_SPECIAL = np.uint32(1 << 23), np.uint32(31 << 23)  # exponents 1 and 31 of a half, in float position
+_POINT_FIVE = np.uint32(126 << 23)
+
+
+def _jit(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile without the GIL and cache on disk: beside this file, or else in the user's cache folder."""
+    try:
+        compiled = nb.njit(cache=True, nogil=True)(function)
+    except RuntimeError:
+        # Neither folder can be written (a read-only container without a home): compile once per process.
+        compiled = nb.njit(nogil=True)(function)
+    return compiled
+
+
+@intrinsic
+def _bits(typingctx: Any, value: Any) -> Any:
+    """Float32 -> its bit pattern as uint32."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], context.get_value_type(nb.uint32))
+
+    return nb.uint32(nb.float32), codegen
+
+
+@intrinsic
+def _float(typingctx: Any, bits: Any) -> Any:
+    """Bit pattern uint32 -> float32."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], context.get_value_type(nb.float32))
+
+    return nb.float32(nb.uint32), codegen
+
+
+@intrinsic
+def _claim(typingctx: Any, counter: Any) -> Any:
+    """Atomically add one to ``counter[0]`` (int64 array) and return what it was before."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+        return builder.atomic_rmw("add", array.data, context.get_constant(nb.int64, 1), "monotonic")
+
+    return nb.int64(counter), codegen
+
+
+@_jit
+def _philox(words, block, key):  # type: ignore[no-untyped-def]
+    """Fill uint32 ``words [4 * n]`` with Philox4x32-10 of blocks ``block .. block + n``, one block per vector lane."""
+    tensor_lo, tensor_hi, seed_lo, seed_hi = key
+    for lane in range(len(words) // 4):
+        counter = block + np.uint64(lane)
+        c0, c1, c2, c3 = counter & _LOW32, counter >> _SHIFT32, tensor_lo, tensor_hi
+        key0, key1 = seed_lo, seed_hi
+        for _ in range(_ROUNDS):
+            p0, p1 = c0 * _M0, c2 * _M1
+            c0, c1 = (p1 >> _SHIFT32) ^ c1 ^ key0, p1 & _LOW32
+            c2, c3 = (p0 >> _SHIFT32) ^ c3 ^ key1, p0 & _LOW32
+            key0, key1 = (key0 + _W0) & _LOW32, (key1 + _W1) & _LOW32
+        words[4 * lane] = np.uint32(c0)
+        words[4 * lane + 1] = np.uint32(c1)
+        words[4 * lane + 2] = np.uint32(c2)
+        words[4 * lane + 3] = np.uint32(c3)
+
+
+@_jit
+def _gaussian(eps, halves, table):  # type: ignore[no-untyped-def]
+    """``eps [n] = table[halves [n]]``."""
+    for i in range(len(eps)):
+        eps[i] = table[halves[i]]
+
+
+@_jit
+def _rademacher(eps, words, sigma):  # type: ignore[no-untyped-def]
+    """``eps [32 * n]`` = plus or minus sigma, by the bits of ``words [n]``, lowest first."""
+    for w in range(len(words)):
+        word = words[w]
+        signs = eps[32 * w : 32 * w + 32]
+        for bit in range(32):
+            signs[bit] = sigma if (word >> np.uint32(bit)) & _ONE == _ONE else -sigma
+
+
+@_jit
+def _add_float32(out, base, eps):  # type: ignore[no-untyped-def]
+    for i in range(len(eps)):
+        bits = _bits(base[i] + eps[i])
+        out[i] = _float(bits if np.uint32(bits & _MAGNITUDE) <= _INF else _NAN)
+
+
+@_jit
+def _add_bfloat16(out, base, eps):  # type: ignore[no-untyped-def]
+    for i in range(len(eps)):
+        bits = _bits(_float(np.uint32(np.uint32(base[i]) << _SHIFT16)) + eps[i])
+        # Ties to even: the carry of this addition rounds up, and past the largest finite value it makes infinity.
+        rounded = np.uint32(bits + _BF16_ROUND + ((bits >> _SHIFT16) & _ONE)) >> _SHIFT16
+        out[i] = np.uint16(rounded) if np.uint32(bits & _MAGNITUDE) <= _INF else _BF16_NAN
+
+
+@_jit
+def _add_float16(out, base, eps):  # type: ignore[no-untyped-def]
+    for i in range(len(eps)):
+        out[i] = _to_half(_from_half(base[i]) + eps[i])
+
+
+@_jit
+def _from_half(half):  # type: ignore[no-untyped-def]
+    """Float16 bits -> float32, exact, in integer steps that vectorise whether or not the CPU has a half type."""
+    sign = np.uint32(np.uint32(half & _HALF_SIGN) << _SHIFT16)
+    magnitude = np.uint32(np.uint32(half & _HALF_MAGNITUDE) << _SHIFT13)
+    bits = np.uint32(magnitude + _REBIAS)
+    bits = np.uint32(bits + _REBIAS) if magnitude >= _HALF_SPECIAL else bits
+    # A subnormal is its mantissa without the implicit one: let the float have that one, worth 2**-14, then take it off.
+    subnormal = _bits(_float(np.uint32(magnitude + _TINY)) - _float(_TINY))
+    bits = subnormal if magnitude < _HALF_TINY else bits
+    return _float(np.uint32(bits | sign))
+
+
+@_jit
+def _to_half(value):  # type: ignore[no-untyped-def]
+    """Float32 -> float16 bits: ties to even, overflow to infinity, every NaN to the one quiet NaN."""
+    bits = _bits(value)
+    sign = np.uint32(np.uint32(bits & _SIGN) >> _SHIFT16)
+    magnitude = np.uint32(bits & _MAGNITUDE)
+    odd = (magnitude >> _SHIFT13) & _ONE
+    normal = np.uint32(np.uint32(magnitude - _REBIAS + _HALF_ROUND + odd) >> _SHIFT13)
+    # One ulp of a float in [0.5, 1) is the smallest subnormal half, so this addition rounds as the cast must.
+    subnormal = np.uint32(_bits(_float(magnitude) + _float(_POINT_FIVE)) - _POINT_FIVE)
+    half = normal if magnitude >= _TINY else subnormal
+    half = half if magnitude < _OVER_HALF else _HALF_INF
+    return np.uint16(half | sign) if magnitude <= _INF else _HALF_NAN
+
+
+@_jit
+def perturb_chunks(counter, arrays, code, start, draw):  # type: ignore[no-untyped-def]
+    """Claim chunks from ``counter`` and perturb them until none is left; any number of threads may run this at once.
+
+    Args:
+        counter: int64 ``[1]``, zero at first, shared by the threads of one call.
+        arrays: ``(out32, base32, out16, base16)``, flat: the float32 pair or the uint16 pair has the weights, the other
+            is empty. Bases are read-only. One signature for all dtypes is one compilation for all dtypes.
+        code: ``FLOAT32``, ``BFLOAT16`` or ``FLOAT16``.
+        start: Index in the whole tensor of the first weight.
+        draw: ``(block_len, table, sigma, key)``: weights per Philox block, 8 (gaussian) or 128 (rademacher); float32
+            ``[65536]``, the gaussian noise already multiplied by sigma and rounded; float32; and uint64
+            ``(tensor_lo, tensor_hi, seed_lo, seed_hi)``.
+    """
+    out32, base32, out16, base16 = arrays
+    block_len, table, sigma, key = draw
+    words = np.empty(_GROUP_LEN // 2, np.uint32)
+    halves = words.view(np.uint16)
+    eps = np.empty(_GROUP_LEN, np.float32)
+    end = start + max(len(out32), len(out16))
+    first_chunk = start // CHUNK_LEN
+    while True:
+        chunk = first_chunk + _claim(counter)
+        at, last = max(start, chunk * CHUNK_LEN), min(end, (chunk + 1) * CHUNK_LEN)
+        if at >= last:
+            return
+        while at < last:
+            # Whole blocks are made, from the one that holds element `at`; `skip` of its weights are not wanted.
+            block = at // block_len
+            skip = at - block * block_len
+            n = min(_GROUP_LEN - skip, last - at)
+            n_blocks = (skip + n + block_len - 1) // block_len
+            _philox(words[: 4 * n_blocks], np.uint64(block), key)
+            if block_len == 8:
+                _gaussian(eps[: 8 * n_blocks], halves, table)
+            else:
+                _rademacher(eps[: 128 * n_blocks], words[: 4 * n_blocks], sigma)
+            here, wanted = at - start, eps[skip : skip + n]
+            if code == FLOAT32:
+                _add_float32(out32[here : here + n], base32[here : here + n], wanted)
+            elif code == BFLOAT16:
+                _add_bfloat16(out16[here : here + n], base16[here : here + n], wanted)
+            else:
+                _add_float16(out16[here : here + n], base16[here : here + n], wanted)
+            at += n

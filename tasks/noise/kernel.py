@@ -1,0 +1,143 @@
+"""The noise contract on every CPU core: base weights in, perturbed weights out, in the model dtype, in one pass.
+
+Bit-identical to `tasks.noise.reference`, at a few times the cost of copying the weights.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any, Final
+
+import numba as nb
+import numpy as np
+from numpy.typing import NDArray
+
+from storage.errors import InputError
+from tasks.noise.compiled import BFLOAT16, CHUNK_LEN, FLOAT16, FLOAT32, perturb_chunks
+from tasks.noise.spec import (
+    BLOCK_LEN,
+    Dtype,
+    Family,
+    check_family,
+    check_range,
+    check_sigma,
+    quantile_table,
+    seed_key,
+    tensor_key,
+)
+
+_CODES: Final[dict[Dtype, int]] = {"float32": FLOAT32, "bfloat16": BFLOAT16, "float16": FLOAT16}
+
+# Up to this many weights (60 microseconds of work), waking another thread costs as much as it saves.
+_SERIAL_LEN: Final = 1 << 16
+
+
+def perturb_into(
+    out: NDArray[Any],
+    base: NDArray[Any],
+    *,
+    dtype: Dtype,
+    seed: int,
+    sigma: float,
+    name: str,
+    start: int = 0,
+    family: Family = "gaussian",
+) -> None:
+    """Write ``cast(fl32(float32(base) + fl32(float32(sigma) * noise)))`` into ``out``.
+
+    May be called from several threads at once. Every NaN result is the quiet NaN of `spec.QUIET_NAN_BITS`.
+
+    Args:
+        out: Where the perturbed weights go, ``[n]``: float32, or uint16 bit patterns of bfloat16 or float16.
+            May be ``base`` itself (one way: the base cannot be recovered from it); any other overlap is refused.
+        base: The pristine weights ``[n]``, in the same storage; read-only memory will do.
+        dtype: Model dtype of both.
+        seed: Unsigned 64-bit seed of the candidate.
+        sigma: Standard deviation of the perturbation, in units of the weights; used as a float32.
+        name: Canonical Hugging Face parameter name.
+        start: Row-major index in the unsharded, unfused tensor of ``base[0]``.
+        family: Distribution of the noise.
+
+    Raises:
+        InputError: If an argument is out of range or an array is not what ``dtype`` needs.
+    """
+    _check_arrays(out, base, dtype)
+    check_family(family)
+    start, count = check_range(start, len(base))
+    scale = check_sigma(sigma)
+    key = tuple(np.uint64(word) for word in (*tensor_key(name), *seed_key(seed)))
+    # A read-only view gives Numba one array type, hence one compiled kernel, whether or not the caller's is writable.
+    base = base.view()
+    base.flags.writeable = False
+    arrays = (out, base, *_unused("uint16")) if dtype == "float32" else (*_unused("float32"), out, base)
+    draw = (BLOCK_LEN[family], _scaled_table(scale), scale, key)
+    _run(count, (arrays, _CODES[dtype], start, draw))
+
+
+def _run(count: int, arguments: tuple[Any, ...]) -> None:
+    """Run the kernel on the calling thread, with as many helpers as there are cores and chunks for.
+
+    Not Numba's own ``prange``, for three reasons. Its barrier waits for every thread, even one that has done nothing
+    yet: on a core that another process holds, a 0.3 ms tensor took 5 to 10 ms. Its fallback layer ("workqueue")
+    aborts the process when two Python threads use it at once. Its OpenMP layer aborts in a forked child. Here a
+    helper that comes late finds nothing to do, and nobody waits for it.
+    """
+    counter = np.zeros(1, np.int64)
+    n_helpers = 0 if count <= _SERIAL_LEN else min(nb.config.NUMBA_NUM_THREADS - 1, count // CHUNK_LEN)
+    helpers = [_pool().submit(perturb_chunks, counter, *arguments) for _ in range(n_helpers)]
+    perturb_chunks(counter, *arguments)
+    # One that cannot be cancelled has started, so it may still hold a chunk.
+    for helper in [helper for helper in helpers if not helper.cancel()]:
+        helper.result()
+
+
+@lru_cache(maxsize=1)
+def _pool() -> ThreadPoolExecutor:
+    """Threads that help the callers of `perturb_into`; ``NUMBA_NUM_THREADS`` bounds them, as for any Numba code."""
+    return ThreadPoolExecutor(max(1, nb.config.NUMBA_NUM_THREADS - 1), thread_name_prefix="perturb")
+
+
+if hasattr(os, "register_at_fork"):
+    # Threads do not survive a fork; the child makes its own.
+    os.register_at_fork(after_in_child=_pool.cache_clear)
+
+
+@lru_cache(maxsize=16)
+def _scaled_table(sigma: np.float32) -> NDArray[np.float32]:
+    """``fl32(sigma * Q)``, the first of the two roundings, done 65536 times instead of once per weight.
+
+    With the product in a table there is nothing left that a compiler could contract into a fused multiply-add.
+    """
+    with np.errstate(over="ignore", under="ignore"):
+        table = quantile_table() * sigma
+    table.flags.writeable = False
+    return table
+
+
+@lru_cache(maxsize=2)
+def _unused(storage: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Empty ``(out, base)`` for the argument pair that a dtype does not use."""
+    base = np.empty(0, storage)
+    base.flags.writeable = False
+    return np.empty(0, storage), base
+
+
+def _check_arrays(out: NDArray[Any], base: NDArray[Any], dtype: Dtype) -> None:
+    if dtype not in _CODES:
+        raise InputError(f"dtype is {dtype!r}; it must be one of {', '.join(_CODES)}")
+    storage = "float32" if dtype == "float32" else "uint16"
+    for label, array in (("out", out), ("base", base)):
+        if not isinstance(array, np.ndarray):
+            raise InputError(f"{label} is a {type(array).__name__}; it must be a NumPy array")
+        if array.dtype != storage:
+            raise InputError(f"{label} holds {array.dtype}; {dtype} weights must be given as {storage}")
+        if array.ndim != 1 or not array.flags.c_contiguous or not array.flags.aligned:
+            raise InputError(f"{label} has shape {array.shape}; it must be flat, contiguous and aligned")
+    if len(out) != len(base):
+        raise InputError(f"out has {len(out)} elements and base has {len(base)}; they must have the same length")
+    if not out.flags.writeable:
+        raise InputError("out is read-only; give it writable memory")
+    if out.ctypes.data != base.ctypes.data and np.may_share_memory(out, base):
+        raise InputError("out overlaps base in part; they must be the same memory or disjoint")

@@ -1,0 +1,75 @@
+"""Which parameters of a model are perturbed, and with which noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from storage.errors import InputError
+from tasks.noise.spec import NOISE_VERSION, Family, check_family
+
+# The parts of a vision-language checkpoint that only turn images into embeddings, as Transformers names them.
+# Projectors are on the list because Qwen-VL keeps its own inside `visual`: every model is treated alike.
+VISION_PATTERNS: tuple[str, ...] = (
+    "visual.*",
+    "*.visual.*",
+    "vision_tower.*",
+    "*.vision_tower.*",
+    "vision_model.*",
+    "*.vision_model.*",
+    "vision_encoder.*",
+    "*.vision_encoder.*",
+    "image_encoder.*",
+    "*.image_encoder.*",
+    "vision_embed_tokens.*",
+    "*.vision_embed_tokens.*",
+    "multi_modal_projector.*",
+    "*.multi_modal_projector.*",
+    "mm_projector.*",
+    "*.mm_projector.*",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Perturbation:
+    """The part of a candidate that a whole population shares: everything but seed and sigma.
+
+    Patterns are those of ``fnmatch.fnmatchcase`` against the canonical Hugging Face parameter name; ``*`` crosses dots.
+
+    Attributes:
+        family: Distribution of the noise.
+        include: A parameter is perturbed if one of these matches ...
+        exclude: ... and none of these does.
+    """
+
+    family: Family = "gaussian"
+    include: tuple[str, ...] = ("*",)
+    exclude: tuple[str, ...] = VISION_PATTERNS
+
+    def __post_init__(self) -> None:
+        check_family(self.family)
+        for field, patterns in (("include", self.include), ("exclude", self.exclude)):
+            # A bare string is an iterable of one-letter patterns, and a list would make this value unhashable.
+            if not isinstance(patterns, tuple) or not all(isinstance(pattern, str) and pattern for pattern in patterns):
+                raise InputError(f"{field} is {patterns!r}; it must be a tuple of non-empty patterns")
+        if not self.include:
+            raise InputError('include is empty, so nothing would be perturbed; use ("*",) for every parameter')
+
+    def selects(self, name: str) -> bool:
+        """Whether the parameter of this canonical Hugging Face name is perturbed."""
+        if any(fnmatchcase(name, pattern) for pattern in self.exclude):
+            return False
+        return any(fnmatchcase(name, pattern) for pattern in self.include)
+
+    def identity(self) -> dict[str, Any]:
+        """Return, as JSON values, all that decides the noise of a given seed; part of a run's fingerprint.
+
+        Patterns are sorted and deduplicated: their order changes no answer.
+        """
+        return {
+            "noise_version": NOISE_VERSION,
+            "family": self.family,
+            "include": sorted(set(self.include)),
+            "exclude": sorted(set(self.exclude)),
+        }

@@ -1,0 +1,30 @@
+"""The first tasks of a run: find the base model and draw the splits."""
+
+from __future__ import annotations
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from storage.models import BaseModelRef, resolve_model
+from tasks.problems import Problem
+from tasks.scoring import is_worth_a_retry
+from tasks.splits import Splits, draw_splits
+
+
+@task(
+    name="prepare-base-model",
+    retries=2,
+    retry_delay_seconds=[5, 30],  # a hub download may fail half-way
+    retry_condition_fn=is_worth_a_retry,
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+def prepare_base_model(spec: str, revision: str | None, *, trust_remote_code: bool) -> BaseModelRef:
+    """Prefect task over `storage.models.resolve_model`."""
+    return resolve_model(spec, revision, trust_remote_code=trust_remote_code)
+
+
+@task(name="draw-splits", cache_policy=NO_CACHE, persist_result=False)
+def prepare_splits(problem: Problem, selection: int, validation: int, test: int, seed: int) -> Splits:
+    """Prefect task over `tasks.splits.draw_splits`."""
+    return draw_splits(problem, selection=selection, validation=validation, test=test, seed=seed)

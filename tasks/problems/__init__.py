@@ -1,0 +1,30 @@
+"""Problems: "prompt, extract, verify", one file per problem."""
+
+from __future__ import annotations
+
+from tasks.problems.base import Problem
+from tasks.problems.catalogue import CatalogueEntry, Sample, catalogue
+from tasks.problems.config import ProblemConfig
+from tasks.problems.file import FileProblem
+from tasks.problems.gsm8k import Gsm8k
+from tasks.problems.largest_number import LargestNumber
+from tasks.problems.reasoning_gym import ReasoningGym
+
+__all__ = ["CatalogueEntry", "Problem", "ProblemConfig", "Sample", "catalogue", "load_problem"]
+
+
+def load_problem(config: ProblemConfig) -> Problem:
+    """Build the problem a config names. Files are read when their examples are first asked for.
+
+    Raises:
+        InputError: The config asks for what the problem does not have, or a verifier that cannot be used.
+    """
+    match config.name:
+        case "largest_number":
+            return LargestNumber(config)
+        case "gsm8k":
+            return Gsm8k(config)
+        case "file":
+            return FileProblem(config)
+        case _:
+            return ReasoningGym(config)

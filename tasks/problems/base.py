@@ -1,0 +1,86 @@
+"""What a problem is: prompt, extract, verify."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Protocol, TypeAlias
+
+from tasks.types import Example, Message, Sampling
+
+JSON: TypeAlias = "dict[str, JSON] | list[JSON] | str | int | float | bool | None"
+
+
+class Problem(Protocol):
+    """A set of questions, how to put them to a model, and how to judge what it answers.
+
+    A problem holds no model and does no decoding, so it can be used from a notebook.
+    Its gold answers score 1.0; every problem's tests prove that.
+
+    Attributes:
+        name: As written in the config, e.g. ``"gsm8k"`` or ``"reasoning_gym:chain_sum"``.
+        summary: One line for ``thickets problems``.
+        sampling: Default decoding.
+    """
+
+    name: str
+    summary: str
+    sampling: Sampling
+
+    def identity(self) -> dict[str, JSON]:
+        """Everything that changes a prompt, an extraction or a verdict; goes into the run's fingerprint.
+
+        No file paths: the same data read from another folder is the same problem, and the data is hashed by its splits.
+        """
+        ...
+
+    def examples(self, count: int, seed: int) -> list[Example]:
+        """The pool that splits are drawn from.
+
+        Args:
+            count: Distinct questions wanted. A generated problem makes them; a problem read from a file ignores this.
+            seed: Which questions a generated problem makes; a problem read from a file ignores this.
+
+        Returns:
+            ``count`` examples of a generated problem, or every row of a file in file order.
+
+        Raises:
+            InputError: The data cannot be read, or so many distinct questions do not exist.
+        """
+        ...
+
+    def test_examples(self) -> list[Example] | None:
+        """The official, separate test set, or ``None`` where the problem has none."""
+        ...
+
+    def messages(self, example: Example) -> list[Message]:
+        """The chat turns that put the question to a model."""
+        ...
+
+    def extract(self, text: str, example: Example) -> str | None:
+        """The canonical answer in a completion, which is also its vote; ``None`` is an abstention.
+
+        Two completions that mean the same give the same string: ``"1,234.50"`` and ``"1234.5"`` both vote ``"1234.5"``.
+        """
+        ...
+
+    def verify(self, answer: str, example: Example) -> bool:
+        """Whether a canonical answer, as ``extract`` gave it, is right."""
+        ...
+
+
+def question_id(question: str) -> str:
+    """A name for a question that survives reordering: the first 16 hex digits of its SHA-256."""
+    return hashlib.sha256(question.encode()).hexdigest()[:16]
+
+
+def prompt(instruction: str, system: str | None, question: str) -> list[Message]:
+    """Fill a template.
+
+    Args:
+        instruction: Text of the user's turn with ``{question}`` in it. Other braces stay as they are,
+            so a template may show JSON or LaTeX.
+        system: Text of a system turn, or ``None`` for no such turn.
+        question: What takes the place of ``{question}``.
+    """
+    user: Message = {"role": "user", "content": instruction.replace("{question}", question)}
+    return [user] if system is None else [{"role": "system", "content": system}, user]

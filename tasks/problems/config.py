@@ -1,0 +1,165 @@
+"""The config of a problem, checked before anything is loaded."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+VERIFIERS = ("exact", "numeric", "choice", "regex")
+REASONING_GYM_PREFIX = "reasoning_gym:"
+_FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+
+
+class ProblemConfig(BaseModel):
+    """Which problem, where its data lies, and how it is asked and judged.
+
+    A bare string stands for the name alone: ``problem: largest_number``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(
+        description="Which problem: largest_number, gsm8k, reasoning_gym:<task> or file (your own questions and "
+        "answers). `thickets problems` lists them.",
+    )
+    path: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Training data of gsm8k and file: a .jsonl, .csv or .parquet file, or "
+        "hf:owner/dataset[:config][@split] (hf: also takes a local folder). The split is train unless given.",
+    )
+    test_path: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Official test data, in the same forms as path; an hf: split is test unless given. "
+        "Left empty, the test split is drawn from path.",
+    )
+    id_column: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Column with a unique id per row. Left empty, the id is made from the question.",
+    )
+    question_column: str = Field(default="question", min_length=1, description="Column with the question.")
+    answer_column: str = Field(default="answer", min_length=1, description="Column with the gold answer.")
+    verifier: str | None = Field(
+        default=None,
+        description="How the answers of a file are judged: exact (whole reply, default), numeric (last number), "
+        "choice (letter A to E), regex (see pattern) or module:function (your own code).",
+    )
+    pattern: str | None = Field(
+        default=None,
+        description="Regular expression of the regex verifier. Its last match is the answer: group 1 if it has a "
+        "group, else the whole match.",
+    )
+    instruction: str | None = Field(
+        default=None,
+        description="Prompt with {question} where the question goes. Left empty, the problem's own.",
+    )
+    system: str | None = Field(default=None, description="System message before the prompt. Left empty, there is none.")
+    options: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Options of a generated problem: count and below of largest_number, "
+        "or the dataset options of a reasoning_gym task.",
+    )
+    allow_unsafe_verifier: bool = Field(
+        default=False,
+        description="Let a reasoning_gym task judge answers although its verifier runs parts of the model's answer "
+        "as code on this machine.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.name in ("gsm8k", "file"):
+            self._check_file()
+        elif self.name == "largest_number" or (
+            self.name.startswith(REASONING_GYM_PREFIX) and self.name != REASONING_GYM_PREFIX
+        ):
+            self._check_generated()
+        else:
+            raise ValueError(
+                f"problem.name is {self.name!r}; allowed are largest_number, gsm8k, file and reasoning_gym:<task>, "
+                "for example reasoning_gym:chain_sum (`thickets problems` lists them)"
+            )
+        if self.allow_unsafe_verifier and not self.name.startswith(REASONING_GYM_PREFIX):
+            raise ValueError(
+                f"problem.allow_unsafe_verifier is true, but {self.name} runs no code of the model; "
+                "remove it (it is for reasoning_gym tasks)"
+            )
+        if self.instruction is not None and (found := self.instruction.count("{question}")) != 1:
+            raise ValueError(
+                f"problem.instruction contains {{question}} {found} times: {self.instruction!r}; "
+                "write {question} exactly once, where the question goes"
+            )
+        return self
+
+    def _check_file(self) -> None:
+        if self.path is None:
+            raise ValueError(
+                f"problem.path is missing; {self.name} needs its data: a .jsonl, .csv or .parquet file "
+                "or hf:owner/dataset[:config][@split]"
+            )
+        if self.options:
+            raise ValueError(
+                f"problem.options has {', '.join(map(repr, self.options))}, but {self.name} reads its questions from "
+                "problem.path; remove the options (they are for largest_number and reasoning_gym tasks)"
+            )
+        if self.question_column == self.answer_column:
+            raise ValueError(
+                f"problem.question_column and problem.answer_column are both {self.question_column!r}; "
+                "they must name two columns"
+            )
+        if self.name == "gsm8k" and self.verifier is not None:
+            raise ValueError(
+                f"problem.verifier is {self.verifier!r}, but gsm8k has its own; remove it, "
+                f"or write name: file to judge this data with {self.verifier!r}"
+            )
+        known = self.verifier is None or self.verifier in VERIFIERS
+        if not known and not _FUNCTION.fullmatch(str(self.verifier)):
+            raise ValueError(
+                f"problem.verifier is {self.verifier!r}; allowed are {', '.join(VERIFIERS)} and module:function"
+            )
+        self._check_pattern()
+
+    def _check_pattern(self) -> None:
+        if self.verifier != "regex":
+            if self.pattern is not None:
+                raise ValueError(
+                    f"problem.pattern is {self.pattern!r}, but problem.verifier is {self.verifier!r}; "
+                    "a pattern goes with verifier: regex and with nothing else"
+                )
+            return
+        if self.pattern is None:
+            raise ValueError(
+                r"problem.verifier is 'regex', but problem.pattern is missing; give one, for example 'Answer: (\d+)'"
+            )
+        try:
+            compiled = re.compile(self.pattern)
+        except re.error as error:
+            raise ValueError(f"problem.pattern is {self.pattern!r}, not a regular expression: {error}") from None
+        if compiled.groups > 1:
+            raise ValueError(
+                f"problem.pattern is {self.pattern!r} with {compiled.groups} groups; only one can be the answer: "
+                "write the others as (?:...)"
+            )
+        if compiled.search("") is not None:
+            # The last match of such a pattern is always the empty string at the end of the text.
+            raise ValueError(
+                f"problem.pattern is {self.pattern!r}, which matches the empty text; "
+                "make it need a character (+ instead of *)"
+            )
+
+    def _check_generated(self) -> None:
+        # Compared with the defaults, not with the fields that were set: a form sends every field.
+        for name in ("path", "test_path", "id_column", "question_column", "answer_column", "verifier", "pattern"):
+            if (value := getattr(self, name)) != type(self).model_fields[name].default:
+                raise ValueError(
+                    f"problem.{name} is {value!r}, but {self.name} makes its own questions; remove it "
+                    "(it is for gsm8k and file)"
+                )

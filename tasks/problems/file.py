@@ -1,0 +1,113 @@
+"""Your own questions and answers, from a file or a Hugging Face data set.
+
+Sample (question and answer columns, verifier: numeric):
+
+    {"question": "A shelf holds 4 rows of 6 jars. How many jars is that?", "answer": "24"}
+
+    user:      A shelf holds 4 rows of 6 jars. How many jars is that?
+
+               Think step by step, then give the final number on the last line.
+    assistant: 4 * 6 = 24
+
+Source: the user's. Every gold answer is checked when the data is read: one that its own verifier would not mark right
+is an error that names the row.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from tasks.problems.base import JSON, prompt
+from tasks.problems.config import ProblemConfig
+from tasks.problems.data import Source, read_rows
+from tasks.problems.verifiers import Verifier, make_verifier
+from tasks.types import Example, Message, Sampling
+
+_VERSION = 1
+
+
+class FileProblem:
+    """Rows of a file, judged by a verifier. Nothing is read before it is asked for.
+
+    Raises:
+        InputError: The config names a verifier that cannot be imported.
+    """
+
+    summary = "Your own questions and answers: .jsonl, .csv, .parquet or hf:owner/dataset; five ways to judge them."
+
+    def __init__(self, config: ProblemConfig, verifier: Verifier | None = None) -> None:
+        self.name = config.name
+        self._config = config
+        self._verifier = verifier or make_verifier(config)
+        self._instruction = config.instruction or self._verifier.instruction
+        self.sampling = Sampling(max_tokens=self._verifier.max_tokens)
+
+    def identity(self) -> dict[str, JSON]:
+        """The verifier and the template; the data itself is hashed by the splits."""
+        return {
+            "name": self.name,
+            "version": _VERSION,
+            "verifier": self._verifier.name,
+            **self._verifier.details,
+            "instruction": self._instruction,
+            "system": self._config.system,
+        }
+
+    def examples(self, count: int, seed: int) -> list[Example]:
+        """Every row of ``problem.path`` in file order, repeated questions dropped; ``count`` and ``seed`` do nothing.
+
+        Raises:
+            InputError: The data cannot be read, or a gold answer is not one the verifier could mark right.
+        """
+        return list(self._pool)
+
+    def test_examples(self) -> list[Example] | None:
+        """Every row of ``problem.test_path``, or ``None`` where the config gives none.
+
+        Raises:
+            InputError: As for :meth:`examples`.
+        """
+        return None if self._official is None else list(self._official)
+
+    def messages(self, example: Example) -> list[Message]:
+        """The question in the template."""
+        return prompt(self._instruction, self._config.system, example.question)
+
+    def extract(self, text: str, example: Example) -> str | None:
+        """What the verifier finds in the reply."""
+        return self._verifier.extract(text, example)
+
+    def verify(self, answer: str, example: Example) -> bool:
+        """Whether the verifier accepts it."""
+        return self._verifier.verify(answer, example)
+
+    @cached_property
+    def _pool(self) -> list[Example]:
+        assert self._config.path is not None  # ProblemConfig requires it
+        return self._read("problem.path", self._config.path, "train")
+
+    @cached_property
+    def _official(self) -> list[Example] | None:
+        location = self._config.test_path
+        return None if location is None else self._read("problem.test_path", location, "test")
+
+    def _read(self, field: str, location: str, default_split: str) -> list[Example]:
+        source = Source(
+            field=field,
+            location=location,
+            default_split=default_split,
+            id_column=self._config.id_column,
+            question_column=self._config.question_column,
+            answer_column=self._config.answer_column,
+            keep_columns=self._verifier.judge is not None,  # only a user's own function can look at them
+        )
+        rows = read_rows(source)
+        for row in rows:
+            gold = self._verifier.gold(row.example)
+            if gold is None or not self._verifier.verify(gold, row.example):
+                raise source.error(
+                    f"the gold answer {row.example.answer[-60:]!r} cannot be judged by verifier "
+                    f"{self._verifier.name}: {self._verifier.gold_rule}",
+                    row.place,
+                )
+        return [row.example for row in rows]

@@ -1,0 +1,68 @@
+r"""GSM8K: grade-school arithmetic in words; 7,473 training and 1,319 test questions, English.
+
+Sample:
+
+    question: Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May. How many
+              clips did Natalia sell altogether in April and May?
+    answer:   Natalia sold 48/2 = <<48/2=24>>24 clips in May.
+              Natalia sold 48+24 = <<48+24=72>>72 clips altogether in April and May.
+              #### 72
+
+Source: Cobbe et al. 2021, arXiv 2110.14168; https://github.com/openai/grade-school-math (MIT), also
+hf:openai/gsm8k:main. Both forms load as they are: ``path`` is the training data, ``test_path`` the official test data.
+
+The answer of a reply is the number after its last "####"; without one, the number in its last \boxed{}; without that,
+its last number. Numbers compare by value ("$1,234.50" is 1234.5), with no tolerance and no credit for the format.
+"""
+
+from __future__ import annotations
+
+from tasks.problems.config import ProblemConfig
+from tasks.problems.file import FileProblem
+from tasks.problems.text import boxed, canonical_number, last_number, numbers
+from tasks.problems.verifiers import Verifier
+from tasks.types import Example
+
+INSTRUCTION = "{question}\n\nThink step by step. Then give the final answer as a number after ####."
+
+
+def extract_answer(text: str) -> str | None:
+    """The final number of a reply in canonical form, or ``None``."""
+    if (marked := _after_marker(text)) is not None:
+        return marked
+    if (inside := boxed(text)) is not None and (number := last_number(inside)) is not None:
+        return number
+    return last_number(text)
+
+
+def _after_marker(text: str) -> str | None:
+    _, marker, tail = text.rpartition("####")
+    found = numbers(tail) if marker else []
+    return canonical_number(found[0]) if found else None
+
+
+VERIFIER = Verifier(
+    name="gsm8k",
+    instruction=INSTRUCTION,
+    max_tokens=320,
+    extract=lambda text, _: extract_answer(text),
+    gold=lambda example: _after_marker(example.answer),
+    gold_rule="it must end in #### and a number (for other data take name: file and verifier: numeric)",
+)
+
+
+class Gsm8k(FileProblem):
+    """GSM8K from a file in OpenAI's format or from Hugging Face."""
+
+    summary = "Grade-school arithmetic in words (path: a file in OpenAI's format or hf:openai/gsm8k:main)."
+
+    def __init__(self, config: ProblemConfig) -> None:
+        super().__init__(config, VERIFIER)
+
+
+SAMPLE = Example(
+    id="sample",
+    question="A baker fills 3 trays with 8 rolls each and sells 5 rolls. How many rolls are left?",
+    answer="The baker makes 3*8 = <<3*8=24>>24 rolls.\nThere are 24-5 = <<24-5=19>>19 rolls left.\n#### 19",
+)
+"""A question of our own in the data's form, for the catalogue."""

@@ -1,0 +1,120 @@
+"""Largest number: a generated problem that a model of 135 M parameters half solves, so a whole run takes minutes.
+
+Sample (count=3, below=1000):
+
+    user:      Which is the largest number: 164, 341 or 27? Reply with just the number.
+    assistant: 341
+
+Source: our own. Kept trivial on purpose: it shows the machinery, not the method's strength.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import Any
+
+from storage.errors import InputError
+from tasks.problems.base import JSON, prompt, question_id
+from tasks.problems.config import ProblemConfig
+from tasks.problems.text import last_number
+from tasks.types import Example, Message, Sampling
+
+INSTRUCTION = "{question} Reply with just the number."
+_VERSION = 1
+_OPTIONS = {"count": 3, "below": 1000}
+
+
+class LargestNumber:
+    """Name the largest of a few distinct whole numbers; the last number of the reply counts.
+
+    Raises:
+        InputError: An option is unknown or out of range.
+    """
+
+    name = "largest_number"
+    summary = "Generated: which of a few numbers is the largest? Minutes on a small model."
+    sampling = Sampling(max_tokens=12)
+
+    def __init__(self, config: ProblemConfig) -> None:
+        self._instruction = config.instruction or INSTRUCTION
+        self._system = config.system
+        if unknown := sorted(set(config.options) - set(_OPTIONS)):
+            raise InputError(f"problem.options has {unknown[0]!r}; largest_number takes count and below")
+        self._count = _whole_number(config.options, "count", at_least=2)
+        self._below = _whole_number(config.options, "below", at_least=self._count)
+
+    def identity(self) -> dict[str, JSON]:
+        """The options and the template; every number follows from them and the seed."""
+        return {
+            "name": self.name,
+            "version": _VERSION,
+            "count": self._count,
+            "below": self._below,
+            "instruction": self._instruction,
+            "system": self._system,
+        }
+
+    def examples(self, count: int, seed: int) -> list[Example]:
+        """``count`` distinct questions; a larger count starts with the questions of a smaller one.
+
+        Raises:
+            InputError: The options do not make so many distinct questions.
+        """
+        # A question is one of the ordered choices of distinct numbers, so its rank among them is all there is to draw.
+        available = math.perm(self._below, self._count)
+        if count > available:
+            raise InputError(
+                f"problem.options count={self._count}, below={self._below} make only {available} distinct questions, "
+                f"{count} are needed: {count - available} are missing; raise problem.options.below"
+            )
+        ranks: dict[int, None] = {}  # a set that keeps its order
+        step = 0
+        while len(ranks) < count:
+            if step < 8 * count:
+                ranks[_hash(seed, step) % available] = None
+                step += 1
+            else:
+                # Nearly every question is taken (drawing would take ever longer): shuffle what is left of the few.
+                left = sorted(set(range(available)) - set(ranks), key=lambda rank: _hash(seed, ~rank))
+                ranks.update(dict.fromkeys(left[: count - len(ranks)]))
+        return [self._example(rank) for rank in ranks]
+
+    def test_examples(self) -> None:
+        """None: questions are made, so any of them can be held out."""
+        return
+
+    def messages(self, example: Example) -> list[Message]:
+        """The question in the template."""
+        return prompt(self._instruction, self._system, example.question)
+
+    def extract(self, text: str, example: Example) -> str | None:
+        """The last number of the reply; models tend to repeat the list first."""
+        return last_number(text)
+
+    def verify(self, answer: str, example: Example) -> bool:
+        """Whether it is the same number."""
+        return answer == example.answer
+
+    def _example(self, rank: int) -> Example:
+        numbers: list[int] = []
+        for taken in range(self._count):
+            rank, number = divmod(rank, self._below - taken)
+            # The number-th of those not taken yet: each smaller one that is taken moves it up by one.
+            for other in sorted(numbers):
+                number += number >= other
+            numbers.append(number)
+        question = f"Which is the largest number: {', '.join(map(str, numbers[:-1]))} or {numbers[-1]}?"
+        return Example(id=question_id(question), question=question, answer=str(max(numbers)))
+
+
+def _whole_number(options: dict[str, Any], name: str, at_least: int) -> int:
+    value = options.get(name, _OPTIONS[name])
+    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
+        raise InputError(f"problem.options.{name} is {value!r}; it must be a whole number of at least {at_least}")
+    return value
+
+
+def _hash(seed: int, step: int) -> int:
+    # Not random.Random: which questions a seed makes must not depend on the Python version.
+    return int.from_bytes(hashlib.blake2b(f"largest_number:{seed}:{step}".encode(), digest_size=16).digest())

@@ -1,0 +1,219 @@
+"""Any task of the reasoning_gym library, asked with ``<answer>`` tags and judged by the task's own verifier.
+
+Sample (reasoning_gym:chain_sum):
+
+    user:      State the final answer to the following arithmetic problem: 4 + 3 =
+
+               Give the final answer between <answer> and </answer>.
+    assistant: <answer>7</answer>
+
+Source: https://github.com/open-thought/reasoning-gym (Apache-2.0), the installed version. An answer is right where the
+task's ``score_answer`` gives full marks: partial credit is for training with rewards, not for counting.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import io
+import re
+import warnings
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+from storage.errors import InputError
+from tasks.problems.base import JSON, prompt, question_id
+from tasks.problems.config import REASONING_GYM_PREFIX, ProblemConfig
+from tasks.problems.reasoning_gym_tasks import UNSAFE, UNUSABLE
+from tasks.problems.text import final_answer
+from tasks.types import Example, Message, Sampling
+
+INSTRUCTION = "{question}\n\nGive the final answer between <answer> and </answer>."
+_VERSION = 1
+# Not 0.999: time_intervals gives 0.9992 for an answer that is a minute off. Full marks, less the rounding of floats.
+_CORRECT = 1 - 1e-9
+# Draws per question wanted, before a task counts as unable to make so many distinct ones.
+_DRAWS = 4
+_MAX_ANSWER = 20_000
+
+# Answers that no verifier may see unless the gold answer looks like that too: Fraction("1e99999999") never returns, and
+# comparisons with NaN make some verifiers say 1.0 (complex_arithmetic, number_sorting).
+_HOSTILE = re.compile(r"\d[eE][-+]?\d{4,}|\b(?:nan|inf|infinity)\b", re.IGNORECASE)
+
+
+class ReasoningGym:
+    """One task of the library.
+
+    An example keeps only where it came from (seed, size and index of the data set): the library's own record of it,
+    which its verifier wants back, holds tuples and objects that JSON cannot carry, and is made again when needed.
+
+    Raises:
+        InputError: The task does not exist, cannot be used, has an unsafe verifier that the config does not allow, or
+            does not take an option.
+    """
+
+    sampling = Sampling(max_tokens=512, stop=("</answer>",))
+
+    def __init__(self, config: ProblemConfig) -> None:
+        self.name = config.name
+        self._task = config.name.removeprefix(REASONING_GYM_PREFIX)
+        self._instruction = config.instruction or INSTRUCTION
+        self._system = config.system
+        self._options = config.options
+        _check_task(self._task, config.allow_unsafe_verifier)
+        for option in ("seed", "size"):
+            if option in self._options:
+                raise InputError(
+                    f"problem.options.{option} is {self._options[option]!r}; remove it, the run's own seed and split "
+                    "sizes decide which questions are made and how many"
+                )
+        self.summary = summary(self._task)
+        self._datasets: dict[tuple[int, int], Any] = {}
+        self._entries: dict[tuple[int, int, int], dict[str, Any]] = {}
+        self._dataset(0, 1)  # an option the task does not take is found now and not in the middle of a run
+
+    def identity(self) -> dict[str, JSON]:
+        """The library's version, the options and the template."""
+        return {
+            "name": self.name,
+            "version": _VERSION,
+            "reasoning_gym": importlib.metadata.version("reasoning-gym"),
+            "options": self._options,
+            "instruction": self._instruction,
+            "system": self._system,
+        }
+
+    def examples(self, count: int, seed: int) -> list[Example]:
+        """``count`` distinct questions whose gold answer the task's own verifier accepts.
+
+        Raises:
+            InputError: The task does not make so many distinct questions with these options.
+        """
+        # The library numbers its questions seed + index, so neighbouring seeds share nearly all of them: hash first.
+        # 31 bits, because one task hands the sum to numpy.random.seed.
+        key = int.from_bytes(hashlib.blake2b(f"{self._task}:{seed}".encode(), digest_size=4).digest()) >> 1
+        size = _DRAWS * count + 20
+        found: dict[str, Example] = {}
+        for index in range(size):
+            if len(found) == count:
+                break
+            entry = self._entry(key, size, index)
+            question, answer = entry["question"].strip(), entry["answer"]
+            if question in found or not isinstance(answer, str) or not answer.strip():
+                continue
+            example = Example(question_id(question), question, answer, {"seed": key, "size": size, "index": index})
+            if self._proves_itself(example):
+                found[question] = example
+        if len(found) < count:
+            raise InputError(
+                f"problem {self.name} made only {len(found)} distinct questions in {size} draws, {count} are needed: "
+                f"{count - len(found)} are missing; ask for fewer or widen problem.options"
+            )
+        return list(found.values())
+
+    def test_examples(self) -> None:
+        """None: questions are made, so any of them can be held out."""
+        return
+
+    def messages(self, example: Example) -> list[Message]:
+        """The question, asking for ``<answer>`` tags."""
+        return prompt(self._instruction, self._system, example.question)
+
+    def extract(self, text: str, example: Example) -> str | None:
+        """The text in the ``<answer>`` tag, else after the last "answer is" or "Answer:", else the last line.
+
+        Votes are on exact text: only the task knows whether 007 is 7, and its verifier tells right from wrong only.
+        """
+        return final_answer(text)
+
+    def verify(self, answer: str, example: Example) -> bool:
+        """Whether the task's own ``score_answer`` gives full marks."""
+        if len(answer) > _MAX_ANSWER + len(example.answer):
+            return False
+        if _HOSTILE.search(answer) and not _HOSTILE.search(example.answer):
+            return False
+        where = example.metadata
+        entry = self._entry(where["seed"], where["size"], where["index"])
+        if entry["question"].strip() != example.question:
+            raise InputError(
+                f"question {example.id} of {self.name} cannot be made again; the run was started with another version of "
+                "reasoning_gym or other problem.options"
+            )
+        dataset = self._dataset(where["seed"], where["size"])
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                score = float(dataset.score_answer(answer, entry))
+        except Exception:
+            # A foreign verifier that trips over what a model wrote (there are several) has not been given its answer.
+            return False
+        return score >= _CORRECT
+
+    def _proves_itself(self, example: Example) -> bool:
+        answer = self.extract(f"<answer>{example.answer}</answer>", example)
+        return answer is not None and self.verify(answer, example)
+
+    def _dataset(self, seed: int, size: int) -> Any:
+        if (seed, size) not in self._datasets:
+            try:
+                dataset = library().create_dataset(self._task, seed=seed, size=size, **self._options)
+            except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
+                raise InputError(
+                    f"problem.options is {self._options!r}, which reasoning_gym task {self._task} does not take: "
+                    f"{' '.join(str(error).split()) or type(error).__name__}; it takes {', '.join(_option_names(self._task))}"
+                ) from error
+            self._datasets[seed, size] = dataset
+        return self._datasets[seed, size]
+
+    def _entry(self, seed: int, size: int, index: int) -> dict[str, Any]:
+        if (seed, size, index) not in self._entries:
+            with contextlib.redirect_stdout(io.StringIO()):  # some tasks print
+                self._entries[seed, size, index] = self._dataset(seed, size)[index]
+        return self._entries[seed, size, index]
+
+
+@cache
+def library() -> ModuleType:
+    """The reasoning_gym package; imported when first needed because that takes seconds."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its sources hold invalid escape sequences
+        import reasoning_gym
+
+    return reasoning_gym
+
+
+def task_names() -> list[str]:
+    """Every task that can be used without allowing an unsafe verifier, in alphabetical order."""
+    return sorted(set(library().factory.DATASETS) - set(UNSAFE) - set(UNUSABLE))
+
+
+def summary(task: str) -> str:
+    """The library's one line about a task."""
+    dataset, _ = library().factory.DATASETS[task]
+    lines = (dataset.__doc__ or "").strip().splitlines()
+    return f"reasoning_gym: {lines[0].strip().rstrip('.') if lines else task.replace('_', ' ')}."
+
+
+def _check_task(task: str, allow_unsafe: bool) -> None:
+    if task not in library().factory.DATASETS:
+        import difflib
+
+        close = difflib.get_close_matches(task, task_names(), n=3) or ["chain_sum"]
+        raise InputError(
+            f"problem.name is {REASONING_GYM_PREFIX + task!r}, but reasoning_gym has no task {task!r}; close to it are "
+            f"{', '.join(close)} (`thickets problems` lists all)"
+        )
+    if task in UNUSABLE:
+        raise InputError(f"problem.name is {REASONING_GYM_PREFIX + task!r}, which cannot be used: {UNUSABLE[task]}")
+    if task in UNSAFE and not allow_unsafe:
+        raise InputError(
+            f"problem.name is {REASONING_GYM_PREFIX + task!r}, which is refused: {UNSAFE[task]}, so what a model writes "
+            "could run as a program on this machine; set problem.allow_unsafe_verifier: true in a sandbox, or take "
+            "another task"
+        )
+
+
+def _option_names(task: str) -> list[str]:
+    _, config = library().factory.DATASETS[task]
+    return sorted(set(config.__dataclass_fields__) - {"seed", "size"})

@@ -1,0 +1,70 @@
+"""From messages to the exact text a model reads: its chat template where it has one, a plain form where not."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tasks.types import Message
+
+# Some chat templates print today's date. A prompt must not change overnight, so they are shown this one.
+_FIXED_DATE = "26 Jul 2024"
+_PLAIN_FORM = "question-answer-1"
+
+
+class PromptTemplate:
+    """Renders messages for one tokenizer.
+
+    Whether a model is an instruct model is read from its tokenizer's chat template, never guessed from its name.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._chat_template: str | None = tokenizer.chat_template
+        self._bos: str = _written_bos(tokenizer) if self._chat_template is None else ""
+
+    @classmethod
+    def from_folder(cls, folder: Path, *, trust_remote_code: bool = False) -> PromptTemplate:
+        """Read the tokenizer of a checkpoint folder."""
+        from transformers import AutoTokenizer
+
+        return cls(AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True))
+
+    @property
+    def is_chat(self) -> bool:
+        """Whether the model has a chat template."""
+        return self._chat_template is not None
+
+    @property
+    def stop(self) -> tuple[str, ...]:
+        """Stop strings the form needs: a plain model would go on to ask itself the next question."""
+        return () if self.is_chat else ("\nQuestion:",)
+
+    def render(self, messages: Sequence[Message]) -> str:
+        """The prompt as text, special tokens written out; tokenize it without adding any."""
+        if self.is_chat:
+            rendered: str = self._tokenizer.apply_chat_template(
+                list(messages),
+                tokenize=False,
+                add_generation_prompt=True,
+                date_string=_FIXED_DATE,
+                strftime_now=lambda _format: _FIXED_DATE,
+            )
+            return rendered
+        parts = [m["content"] if m["role"] == "system" else f"Question: {m['content']}" for m in messages]
+        return self._bos + "\n\n".join(parts) + "\nAnswer:"
+
+    def identity(self) -> dict[str, str]:
+        """What identifies this form of prompt in a fingerprint."""
+        if self._chat_template is None:
+            return {"form": _PLAIN_FORM, "bos": self._bos}
+        return {"form": "chat", "template_sha256": hashlib.sha256(str(self._chat_template).encode()).hexdigest()}
+
+
+def _written_bos(tokenizer: Any) -> str:
+    """The begin-of-sequence token as text, if this tokenizer begins a sequence with one."""
+    ids = tokenizer("a")["input_ids"]
+    begins = tokenizer.bos_token_id is not None and ids and ids[0] == tokenizer.bos_token_id
+    return tokenizer.bos_token if begins else ""

@@ -1,0 +1,65 @@
+"""Seed generation: the population as a list of (seed, sigma) that can be extended without changing its beginning."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import polars as pl
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from tasks.types import Candidate
+
+BASE_ID = "base"
+_DOMAIN = b"thickets population 1"
+
+POPULATION_SCHEMA = pl.Schema(
+    {"candidate_id": pl.String(), "seed": pl.UInt64(), "sigma": pl.Float64(), "position": pl.Int64()}
+)
+
+
+def population(size: int, sigmas: Sequence[float], seed: int) -> pl.DataFrame:
+    """Draw a population (paper, section 3: N seeds, sigmas shared out evenly).
+
+    Candidate i depends on `seed`, `sigmas` and i alone, so a population of 500 is the beginning of one of 5000.
+
+    Args:
+        size: Number of candidates, N.
+        sigmas: Noise scales; candidate i gets ``sigmas[i % len(sigmas)]``.
+        seed: The number everything is derived from, unsigned 64 bits.
+
+    Returns:
+        `[n_candidates, 4]`: candidate_id, seed (unique), sigma, position, in order of position.
+    """
+    seen: set[int] = set()
+    seeds: list[int] = []
+    counter = 0
+    while len(seeds) < size:
+        key = seed.to_bytes(8, "little") + counter.to_bytes(8, "little")
+        drawn = int.from_bytes(hashlib.blake2b(_DOMAIN + key, digest_size=8).digest(), "little")
+        counter += 1
+        if drawn not in seen:  # skipping a repeat keeps every prefix as it was
+            seen.add(drawn)
+            seeds.append(drawn)
+    drawn_sigmas = [float(sigmas[position % len(sigmas)]) for position in range(size)]
+    return pl.DataFrame(
+        {
+            "candidate_id": [Candidate(s, sigma).id for s, sigma in zip(seeds, drawn_sigmas, strict=True)],
+            "seed": seeds,
+            "sigma": drawn_sigmas,
+            "position": range(size),
+        },
+        schema=POPULATION_SCHEMA,
+    )
+
+
+def candidates_of(frame: pl.DataFrame) -> list[Candidate]:
+    """The rows of a population (or of a selection from it) as candidates."""
+    return [Candidate(seed, sigma) for seed, sigma in frame.select("seed", "sigma").iter_rows()]
+
+
+@task(name="generate-seeds", retries=1, cache_policy=NO_CACHE)
+def generate_seeds(size: int, sigmas: Sequence[float], seed: int) -> pl.DataFrame:
+    """Prefect task over `population`."""
+    return population(size, sigmas, seed)

@@ -1,0 +1,139 @@
+"""The three disjoint splits every run is built on, drawn by a seeded shuffle and hashed (DESIGN.md section 8)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from storage.errors import InputError
+from tasks.problems.base import Problem
+from tasks.types import Example
+
+SplitName = Literal["selection", "validation", "test"]
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Examples with one purpose.
+
+    Attributes:
+        name: ``"selection"`` ranks candidates, ``"validation"`` chooses K and every other knob, ``"test"`` is touched
+            once, at the end.
+        examples: In their fixed order.
+        sha256: Hash of ids, questions, gold answers and what else verifiers look at, in that order.
+    """
+
+    name: SplitName
+    examples: tuple[Example, ...]
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """The three splits of a run; no question is in two of them."""
+
+    selection: Split
+    validation: Split
+    test: Split
+
+    def __iter__(self) -> Iterator[Split]:
+        return iter((self.selection, self.validation, self.test))
+
+
+def draw_splits(problem: Problem, *, selection: int, validation: int, test: int, seed: int) -> Splits:
+    """Draw disjoint splits of the sizes asked for.
+
+    With an official test set, the test split is drawn from it, and rows of the pool whose question is in it (drawn or
+    not) are dropped. Otherwise all three come from the pool.
+
+    Args:
+        problem: Where examples come from.
+        selection: Rows that rank candidates.
+        validation: Rows that choose K and every other knob.
+        test: Rows of the final evaluation.
+        seed: Key of the shuffle and, for a generated problem, of its questions.
+
+    Raises:
+        InputError: A size is negative, data is short (the message says by how many rows), or one id names two
+            questions.
+    """
+    sizes = {"selection": selection, "validation": validation, "test": test}
+    for name, size in sizes.items():
+        if size < 0:
+            raise InputError(f"{name} is {size}; a split has 0 or more examples")
+    official = problem.test_examples()
+    if official is None:
+        pool = _shuffle(_distinct(problem.examples(selection + validation + test, seed)), seed)
+        _require(problem, sizes, len(pool), "the data")
+        test_rows = pool[selection + validation : selection + validation + test]
+    else:
+        held_out = _distinct(official)
+        pool = _shuffle(_without(problem.examples(selection + validation, seed), held_out), seed)
+        _require(problem, {"selection": selection, "validation": validation}, len(pool), "the training data")
+        _require(problem, {"test": test}, len(held_out), "the official test data")
+        test_rows = _shuffle(held_out, seed)[:test]
+    return Splits(
+        selection=_split("selection", pool[:selection]),
+        validation=_split("validation", pool[selection : selection + validation]),
+        test=_split("test", test_rows),
+    )
+
+
+def _split(name: SplitName, examples: list[Example]) -> Split:
+    rows = [[example.id, example.question, example.answer, example.metadata] for example in examples]
+    canonical = json.dumps(rows, sort_keys=True, separators=(",", ":"))
+    return Split(name, tuple(examples), hashlib.sha256(canonical.encode()).hexdigest())
+
+
+def _shuffle(examples: list[Example], seed: int) -> list[Example]:
+    # By hash and not by random.shuffle: the order depends on the seed and the ids alone, not on the Python version and
+    # not on the order of the file.
+    return sorted(examples, key=lambda example: hashlib.sha256(json.dumps([seed, example.id]).encode()).digest())
+
+
+def _distinct(examples: Iterable[Example]) -> list[Example]:
+    """The examples without repeated questions, the first of each kept."""
+    by_question: dict[str, Example] = {}
+    ids: dict[str, str] = {}
+    for example in examples:
+        question = example.question.strip()
+        if question in by_question:
+            continue
+        _check_id(example, ids)
+        ids[example.id] = question
+        by_question[question] = example
+    return list(by_question.values())
+
+
+def _without(examples: Iterable[Example], held_out: list[Example]) -> list[Example]:
+    """The examples whose question is not held out."""
+    ids = {example.id: example.question.strip() for example in held_out}
+    questions = set(ids.values())
+    kept = []
+    for example in _distinct(examples):
+        if example.question.strip() not in questions:
+            _check_id(example, ids)
+            kept.append(example)
+    return kept
+
+
+def _check_id(example: Example, ids: dict[str, str]) -> None:
+    if example.id in ids:
+        raise InputError(
+            f"id {example.id!r} names two questions ({ids[example.id][:40]!r} and {example.question.strip()[:40]!r}); "
+            "make ids unique across problem.path and problem.test_path, or leave problem.id_column empty to make them "
+            "from the questions"
+        )
+
+
+def _require(problem: Problem, sizes: dict[str, int], found: int, source: str) -> None:
+    needed = sum(sizes.values())
+    if found < needed:
+        each = ", ".join(f"{name} needs {size}" for name, size in sizes.items())
+        raise InputError(
+            f"{source} of problem {problem.name} is too short: {each}, {needed} rows in all; "
+            f"found {found} distinct questions, {needed - found} are missing; ask for fewer or add data"
+        )

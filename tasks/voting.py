@@ -1,0 +1,86 @@
+"""The ensemble's vote: experts' answers in, one answer per example out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import polars as pl
+
+VoteRule = Literal["majority", "weighted"]
+
+BALLOT_SCHEMA = pl.Schema(
+    {
+        "rank": pl.UInt32(),
+        "weight": pl.Int64(),
+        "example_id": pl.String(),
+        "answer": pl.String(),
+        "correct": pl.Boolean(),
+    }
+)
+"""One row per expert and example. `rank` counts from 1 (the best); `answer` is null where the expert abstained."""
+
+
+def vote(ballots: pl.DataFrame, k: int, rule: VoteRule = "majority") -> pl.DataFrame:
+    """Let the first `k` experts vote.
+
+    The answer with most votes wins; among equals, the one whose best-ranked supporter is better. An abstention is
+    never a vote, and a question on which all abstain has no answer and is wrong. Weights are integers (correct answers
+    on the selection split), so a sum is exact and the same in any order.
+
+    Args:
+        ballots: As in `BALLOT_SCHEMA`.
+        k: How many experts vote: those of rank 1 to k.
+        rule: One vote each, or `weight` votes each.
+
+    Returns:
+        Per example, in the order of first appearance: example_id, answer (null if all abstain), correct, votes for the
+        answer, total votes cast, n_abstain.
+    """
+    voters = ballots.filter(pl.col("rank") <= k)
+    power = pl.col("weight") if rule == "weighted" else pl.lit(1, pl.Int64)
+    voted = voters.filter(pl.col("answer").is_not_null()).with_columns(power=power)
+    winners = (
+        voted.group_by("example_id", "answer")
+        .agg(votes=pl.col("power").sum(), best_rank=pl.col("rank").min(), correct=pl.col("correct").first())
+        .sort(["votes", "best_rank"], descending=[True, False])
+        .group_by("example_id", maintain_order=True)
+        .first()
+    )
+    cast = voted.group_by("example_id").agg(total=pl.col("power").sum())
+    return (
+        voters.group_by("example_id", maintain_order=True)
+        .agg(n_abstain=pl.col("answer").is_null().sum())
+        .join(winners, on="example_id", how="left", maintain_order="left")
+        .join(cast, on="example_id", how="left", maintain_order="left")
+        .select(
+            "example_id",
+            "answer",
+            pl.col("correct").fill_null(value=False),
+            pl.col("votes").fill_null(0),
+            pl.col("total").fill_null(0),
+            "n_abstain",
+        )
+    )
+
+
+def curve(ballots: pl.DataFrame, k_values: Sequence[int], rule: VoteRule = "majority") -> pl.DataFrame:
+    """Accuracy of the vote against K.
+
+    Returns:
+        One row per K: k, n_correct, n.
+    """
+    results = [vote(ballots, k, rule)["correct"] for k in k_values]
+    return pl.DataFrame(
+        {
+            "k": list(k_values),
+            "n_correct": [int(correct.sum()) for correct in results],
+            "n": [len(correct) for correct in results],
+        },
+        schema={"k": pl.Int64, "n_correct": pl.Int64, "n": pl.Int64},
+    )
+
+
+def choose_k(points: pl.DataFrame) -> int:
+    """The K with most correct answers on the validation split; among equals the smallest, which costs least."""
+    return int(points.sort(["n_correct", "k"], descending=[True, False])["k"][0])

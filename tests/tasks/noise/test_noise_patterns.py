@@ -1,0 +1,89 @@
+"""Parameters are chosen by name: everything, less what only turns images into embeddings."""
+
+import json
+
+import pytest
+
+from storage.errors import InputError
+from tasks.noise import NOISE_VERSION, Perturbation
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model.embed_tokens.weight",
+        "model.layers.0.self_attn.q_proj.weight",
+        "model.language_model.layers.3.mlp.up_proj.weight",
+        "model.norm.weight",
+        "lm_head.weight",
+    ],
+)
+def test_language_parameters_are_perturbed_by_default(name):
+    assert Perturbation().selects(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "visual.blocks.0.attn.qkv.weight",  # Qwen2-VL as saved
+        "model.visual.merger.mlp.0.weight",  # Qwen2.5-VL as loaded
+        "vision_tower.vision_model.encoder.layers.0.mlp.fc1.weight",  # LLaVA
+        "model.vision_tower.encoder.layers.0.mlp.fc1.weight",
+        "model.vision_model.embeddings.patch_embedding.weight",  # SmolVLM
+        "vision_encoder.layers.0.weight",
+        "model.image_encoder.patch_embed.weight",
+        "model.vision_embed_tokens.img_processor.weight",  # Phi-3-vision
+        "multi_modal_projector.linear_1.weight",
+        "model.mm_projector.0.weight",
+    ],
+)
+def test_vision_parameters_are_not_perturbed_by_default(name):
+    assert not Perturbation().selects(name)
+    assert Perturbation(exclude=()).selects(name)
+
+
+def test_include_narrows_and_exclude_wins():
+    chosen = Perturbation(include=("*.mlp.*", "*.self_attn.*"), exclude=("*.layers.0.*",))
+    assert chosen.selects("model.layers.1.mlp.up_proj.weight")
+    assert not chosen.selects("model.layers.0.mlp.up_proj.weight")
+    assert not chosen.selects("model.norm.weight")
+
+
+def test_patterns_are_case_sensitive():
+    assert not Perturbation(include=("MODEL.*",)).selects("model.norm.weight")
+
+
+def test_identity_is_json_and_knows_order_and_repeats_change_nothing():
+    identity = Perturbation(include=("b*", "a*", "a*"), exclude=()).identity()
+    assert identity == {
+        "noise_version": NOISE_VERSION,
+        "family": "gaussian",
+        "include": ["a*", "b*"],
+        "exclude": [],
+    }
+    assert json.loads(json.dumps(identity)) == identity
+
+
+def test_identity_differs_wherever_the_noise_would():
+    variants = [
+        Perturbation(),
+        Perturbation(family="rademacher"),
+        Perturbation(include=("a*",)),
+        Perturbation(exclude=()),
+    ]
+    assert len({json.dumps(variant.identity(), sort_keys=True) for variant in variants}) == len(variants)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"family": "cauchy"}, "family is 'cauchy'"),
+        ({"include": ()}, "nothing would be perturbed"),
+        ({"include": "*"}, "include is '\\*'"),
+        ({"exclude": ["visual.*"]}, "exclude is"),
+        ({"exclude": ("",)}, "exclude is"),
+    ],
+)
+def test_bad_choices_are_named(options, message):
+    with pytest.raises(InputError, match=message):
+        Perturbation(**options)
