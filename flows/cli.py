@@ -129,9 +129,14 @@ def problems(
     contains: Annotated[str, typer.Argument(help="Only names that contain this.")] = "",
 ) -> None:
     """What can be scored, with one example prompt and answer each."""
-    from flows.display import problem_panels
+    from flows.display import problem_list
 
-    _print(problem_panels(contains))
+    shown = False
+    for panel in problem_list(contains):
+        _print(panel)
+        shown = True
+    if not shown:
+        raise InputError(f"CONTAINS: no problem's name contains {contains!r}; see `thickets problems`")
 
 
 def main() -> None:

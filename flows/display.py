@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import polars as pl
 from rich.console import Console, Group
+from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from flows.estimate import Estimate
+from flows.history import RunRow
 from flows.progress import duration
 from flows.summary import RunSummary
+from tasks.problems import catalogue
 from tasks.statistics import Accuracy, Difference
 
 
@@ -110,12 +116,46 @@ def print_addresses(summary: RunSummary, console: Console) -> None:
     """Where the run is, one address per line and never wrapped."""
     console.print(f"folder:  {summary.folder}", soft_wrap=True, highlight=False, markup=False)
     links = summary.tracking
-    if links is None:
-        return
     console.print(f"MLflow:  {links.mlflow_address}", soft_wrap=True, highlight=False, markup=False)
     if links.prefect_flow_run_id:
         where = links.prefect_address or f"flow run {links.prefect_flow_run_id}"
         console.print(f"Prefect: {where}", soft_wrap=True, highlight=False, markup=False)
+
+
+def estimate_table(found: Estimate) -> Table:
+    """What a run will cost."""
+    table = Table(title=f"{found.problem} on {found.model}, {found.n_candidates} candidates", title_justify="left")
+    table.add_column("")
+    table.add_column("estimate", justify="right")
+    for split, count in found.completions.items():
+        table.add_row(f"completions, {split} split", f"{count:,}")
+    table.add_row("tokens", f"{found.tokens:,} (at most {found.tokens_at_most:,})")
+    table.add_row("time", duration(found.seconds))
+    table.add_row("disk", f"{found.disk_bytes / 1e6:,.1f} MB")
+    probe = found.probe
+    table.add_row(
+        "probe", f"{probe.n_examples} answers in {probe.generate_s:.1f} s, a candidate loaded in {probe.load_s:.2f} s"
+    )
+    return table
+
+
+def runs_table(rows: Sequence[RunRow]) -> Table:
+    """What has run here."""
+    table = Table()
+    for heading in ("run", "model", "problem", "state"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("candidates", "base", "ensemble"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        table.add_row(
+            row.run_id,
+            row.model,
+            row.problem,
+            row.state,
+            str(row.n_candidates),
+            *("" if value is None else f"{100 * value:.1f} %" for value in (row.base_accuracy, row.ensemble_accuracy)),
+        )
+    return table
 
 
 def frame_table(frame: pl.DataFrame) -> Table:
@@ -130,3 +170,12 @@ def frame_table(frame: pl.DataFrame) -> Table:
 
 def _cell(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def problem_list(contains: str) -> Iterator[Panel]:
+    """Problems whose names contain a text, each with a sample; made one by one, since some take a second."""
+    for entry in catalogue():
+        if contains in entry.name:
+            sample = entry.sample()
+            text = Text.assemble((f"{entry.summary}\n\n", "italic"), sample.prompt, "\n\n", ("answer: ", "dim"), sample.answer)
+            yield Panel(text, title=entry.name, title_align="left")

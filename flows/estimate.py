@@ -56,9 +56,7 @@ def estimate(config: RunConfig) -> Estimate:
     base = resolve_model(config.model, config.revision, trust_remote_code=config.engine.trust_remote_code)
     problem = load_problem(config.problem)
     data = config.data
-    splits = draw_splits(
-        problem, selection=data.selection, validation=data.validation, test=data.test, seed=data.seed
-    )
+    splits = draw_splits(problem, selection=data.selection, validation=data.validation, test=data.test, seed=data.seed)
     plan = make_plan(config, base, problem, splits)
     engine = build_engine(plan.engine)
     try:

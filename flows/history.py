@@ -14,7 +14,6 @@ from flows.summary import RunSummary
 from storage.errors import InputError
 from storage.layout import Home, RunFolder
 from storage.reader import ScoreReader, read_only
-from storage.shards import list_shards
 
 State = Literal["completed", "running", "interrupted"]
 
@@ -78,8 +77,7 @@ def open_scores(home: Home, folder: RunFolder) -> ScoreReader:
 
 def shards_folder(home: Home, folder: RunFolder) -> Path | None:
     """Where a run's shards are, or None for a run that has not got so far."""
-    link = folder.root / "shards.txt"
-    return home.root / link.read_text(encoding="utf-8").strip() if link.is_file() else None
+    return home.shards(folder.fingerprint.read_text(encoding="ascii").strip()) if folder.fingerprint.exists() else None
 
 
 def example_votes(reader: ScoreReader, summary: RunSummary, count: int = 3) -> pl.DataFrame:

@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from flows.config import RunConfig
 from storage.fingerprint import fingerprint
 from storage.layout import Home
+from storage.manifest import EnsembleManifest
 from storage.models import BaseModelRef
 from tasks.engines import EngineSpec, resolve_spec
 from tasks.identity import answer_identity, run_id
+from tasks.noise import NOISE_VERSION
 from tasks.problems import Problem
 from tasks.prompts import PromptTemplate
 from tasks.scoring import Block, make_blocks
@@ -52,7 +56,7 @@ class RunPlan:
     @property
     def shards(self) -> Path:
         """Folder of the shards."""
-        return self.home.shards(self.fingerprint[:16])
+        return self.home.shards(self.fingerprint)
 
     def n_blocks(self, split: str) -> int:
         """Units of generation per candidate on a split."""
@@ -103,4 +107,31 @@ def make_plan(config: RunConfig, base: BaseModelRef, problem: Problem, splits: S
         fingerprint=answers,
         run_id=run_id(config.name, answers, population, config.selection.model_dump(mode="json")),
         home=Home(config.storage.home),
+    )
+
+
+def manifest(plan: RunPlan, experts: pl.DataFrame) -> EnsembleManifest:
+    """The ensemble as a file that rebuilds it: no weights, only whose neighbours the experts are and which.
+
+    Args:
+        plan: The run.
+        experts: rank, seed, sigma, n_correct; the experts that vote, by rank.
+    """
+    base, noise = plan.base, plan.config.noise
+    return EnsembleManifest.model_validate(
+        {
+            "base": {"name": base.name, "revision": base.revision, "sha256": base.sha256},
+            "noise": {
+                "version": NOISE_VERSION,
+                "family": noise.family,
+                "include": list(noise.include),
+                "exclude": list(noise.exclude),
+            },
+            "experts": experts.select("rank", "seed", "sigma", "n_correct").to_dicts(),
+            "problem": plan.identity["problem"],
+            "prompt_template": plan.identity["prompt"],
+            "decoding": plan.identity["decoding"],
+            "vote": plan.config.selection.vote,
+            "fingerprint": plan.fingerprint,
+        }
     )

@@ -1,22 +1,22 @@
-"""Cheap checks before anything slow starts, so that a typing mistake is told in a second and not in a minute."""
+"""Checks before Prefect starts, so that a typing mistake is told in a second and not in half a minute."""
 
 from __future__ import annotations
 
 from flows.config import RunConfig
 from storage.layout import Home
-from storage.models import check_model
+from storage.models import resolve_model
 from tasks.problems import load_problem
 from tasks.splits import draw_splits
 
 
 def check_inputs(config: RunConfig) -> None:
-    """Check the folder, the model's whereabouts, the data and the split sizes.
+    """Check the folder, the model, the data and the split sizes; the flow finds the model in the cache afterwards.
 
     Raises:
         InputError: What cannot be used, by the name of its field.
     """
     Home(config.storage.home).writable()
-    check_model(config.model)
+    resolve_model(config.model, config.revision, trust_remote_code=config.engine.trust_remote_code)
     data = config.data
     draw_splits(
         load_problem(config.problem),

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import platformdirs
@@ -52,6 +53,11 @@ class RunFolder:
     def examples(self) -> Path:
         """The registered examples, for the same readers."""
         return self.root / "examples.parquet"
+
+    @property
+    def fingerprint(self) -> Path:
+        """The fingerprint of the run's answers, as text; tells where its shards are before it is finished."""
+        return self.root / "fingerprint"
 
     @property
     def summary(self) -> Path:
@@ -114,7 +120,39 @@ class Home:
 
     def shards(self, fingerprint: str) -> Path:
         """Return the shard folder shared by every run with this fingerprint (N = 500 and its extension to 5000)."""
-        return self.root / "shards" / _checked_id(fingerprint)
+        return self.root / "shards" / _checked_id(fingerprint)[:16]
+
+    def set_aside(self, run_id: str, fingerprint: str) -> list[Path]:
+        """Move a run's results and its shards out of the way, deleting nothing; the caller holds the run's lock.
+
+        Returns:
+            The folders that now hold what was there.
+        """
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        folder, moved = self.run(run_id), []
+        kept = self.root / "replaced" / f"{run_id}-{stamp}"
+        # The lock stays where it is: this process holds it.
+        for item in [path for path in folder.root.iterdir() if path != folder.lock]:
+            kept.mkdir(parents=True, exist_ok=True)
+            item.rename(kept / item.name)
+        moved += [kept] if kept.exists() else []
+        if (shards := self.shards(fingerprint)).exists():
+            target = self.root / "replaced" / f"shards-{shards.name}-{stamp}"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shards.rename(target)
+            moved.append(target)
+        folder.create()
+        return moved
+
+    def is_locked(self, run_id: str) -> bool:
+        """Say whether a process is carrying out the run right now."""
+        lock = FileLock(self.run(run_id).lock, blocking=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            return True
+        lock.release()
+        return False
 
     def writable(self) -> Home:
         """Create the home if absent, prove that a file can be written to it, and return self.

@@ -93,7 +93,6 @@ class Tracker:
             InputError: If ``uri`` is of no kind that MLflow can write to.
             RunError: If the store cannot be reached or used.
         """
-        our_id = tags[RUN_ID_TAG]
         local = Home(home.root.resolve()).writable()
         uri = uri or f"sqlite:///{local.mlflow_db}"
         _probe(uri)
@@ -103,9 +102,9 @@ class Tracker:
             client = _client(uri)
             found = client.get_experiment_by_name(experiment)
             experiment_id = found.experiment_id if found else client.create_experiment(experiment, artifacts)
-            for run in client.search_runs([experiment_id], f"tags.`{RUN_ID_TAG}` = '{our_id}'"):
-                if run.info.status == "RUNNING":
-                    client.set_terminated(run.info.run_id, "KILLED")
+            left = f"tags.`{RUN_ID_TAG}` = '{tags[RUN_ID_TAG]}' and attributes.status = 'RUNNING'"
+            for run in client.search_runs([experiment_id], left):
+                client.set_terminated(run.info.run_id, "KILLED")
             run = client.create_run(experiment_id, tags=dict(tags), run_name=run_name)
         return cls(client, uri, experiment_id, run.info.run_id)
 

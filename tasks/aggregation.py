@@ -31,7 +31,7 @@ class ScoreBook:
         self.database, self.shards, self.run_id = database, shards, run_id
         base = pl.DataFrame([(BASE_ID, None, 0.0, -1)], schema=POPULATION_SCHEMA, orient="row")
         self._candidates = pl.concat([base, population])
-        self._examples = examples_frame(blocks)
+        self.examples = examples_frame(blocks)
         self._is_registered = False
 
     def open(self) -> ScoreStore:
@@ -46,7 +46,7 @@ class ScoreBook:
         """
         with self.open() as store:
             if not self._is_registered:
-                store.register(self._candidates, self._examples)
+                store.register(self._candidates, self.examples)
                 self._is_registered = True
             paths = list_shards(self.shards)
             for start in range(0, len(paths), _FILES_PER_TRANSACTION):
@@ -63,9 +63,7 @@ def examples_frame(blocks: Iterable[Block]) -> pl.DataFrame:
             position = positions.get(block.split, 0)
             positions[block.split] = position + 1
             rows.append((block.split, example.id, position, block.index, example.question, example.answer))
-    return pl.DataFrame(
-        rows, schema=["split", "example_id", "position", "block", "question", "answer"], orient="row"
-    )
+    return pl.DataFrame(rows, schema=["split", "example_id", "position", "block", "question", "answer"], orient="row")
 
 
 def check_complete(done: pl.DataFrame, candidate_ids: Iterable[str], split: str, n_blocks: int) -> None:

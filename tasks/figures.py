@@ -51,10 +51,10 @@ def score_by_sigma(accuracies: pl.DataFrame, base: Accuracy) -> Figure:
     axes.boxplot(values, showfliers=False, medianprops={"color": _BLUE}, widths=0.5)
     jitter = np.random.default_rng(0)
     for place, points in enumerate(values, start=1):
-        axes.plot(
-            place + jitter.uniform(-0.16, 0.16, len(points)), points, "o", color=_BLUE, alpha=0.45, ms=4, mew=0
-        )
-    axes.set_xticks(range(1, len(sigmas) + 1), [f"{sigma:g}\n{len(v)} candidates" for sigma, v in zip(sigmas, values, strict=True)])
+        axes.plot(place + jitter.uniform(-0.16, 0.16, len(points)), points, "o", color=_BLUE, alpha=0.45, ms=4, mew=0)
+    axes.set_xticks(
+        range(1, len(sigmas) + 1), [f"{sigma:g}\n{len(v)} candidates" for sigma, v in zip(sigmas, values, strict=True)]
+    )
     axes.axhline(base.value, color=_GREY, linestyle="--", label="base")
     axes.axhspan(base.low, base.high, color=_GREY, alpha=0.12, lw=0, label="base, 95 % Wilson interval")
     axes.set(xlabel="sigma", ylabel="accuracy on the selection split", title="Selection accuracy of every candidate")

@@ -22,7 +22,7 @@ def make_tiny_model(
     """Write a tiny Llama checkpoint; its random answers hold many digits, so that votes differ."""
     vocabulary = {token: index for index, token in enumerate([*_SPECIAL, *string.printable])}
     core = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    core.pre_tokenizer = pre_tokenizers.Split(Regex(r"(?s)."), "isolated")
+    core.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     core.decoder = decoders.Fuse()
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=core, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>"

@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 FORMATS = (".jsonl", ".csv", ".parquet")
 _HF = re.compile(r"hf:(?P<id>[^:@]+)(?::(?P<config>[^:@]+))?(?:@(?P<split>[^:@]+))?")
+_EXACT_FLOAT = 2**53
 _SCALARS = (str, bool, int, float, Decimal, date, datetime, time)
 
 
@@ -30,7 +31,7 @@ class Source:
 
     Attributes:
         field: The config field that names the location, for errors.
-        location: A file of one of ``FORMATS``, or ``hf:owner/dataset[:config][@split]`` (or ``hf:`` and a local folder).
+        location: A file of one of ``FORMATS``, ``hf:owner/dataset[:config][@split]``, or ``hf:`` and a local folder.
         default_split: Split of an ``hf:`` location that names none.
         id_column: Column with ids, or ``None`` to make them from the questions.
         question_column: Column with questions.
@@ -124,8 +125,9 @@ def _jsonl(source: Source, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             raise source.error(f"not JSON ({error.msg} at column {error.colno})", place) from None
         except UnicodeDecodeError as error:
             raise source.error(f"not UTF-8 ({error.reason} at byte {error.start})", place) from None
-        except RecursionError:
-            raise source.error("not usable JSON (nested too deeply)", place) from None
+        except (ValueError, RecursionError) as error:
+            # A number of thousands of digits, or thousands of brackets.
+            raise source.error(f"not usable JSON ({error})", place) from None
         if not isinstance(values, dict):
             raise source.error(
                 f"it holds a {type(values).__name__}; every line must be an object such as "
@@ -139,11 +141,9 @@ def _table(source: Source, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     import polars
 
     try:
-        if path.suffix == ".csv":
-            # Everything as text: a column of numbers keeps its zeros (007) and its decimals (1.50) as they are written.
-            frame = polars.read_csv(path, infer_schema=False)
-        else:
-            frame = polars.read_parquet(path)
+        # CSV is all text: a column of numbers keeps its zeros (007) and its decimals (1.50) as they are written.
+        is_csv = path.suffix == ".csv"
+        frame = polars.read_csv(path, infer_schema=False) if is_csv else polars.read_parquet(path)
     except (polars.exceptions.PolarsError, OSError) as error:
         first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise source.error(f"not a readable {path.suffix} file ({first_line})") from error
@@ -189,7 +189,7 @@ def _example(source: Source, place: str, values: Mapping[str, Any]) -> Example:
 def _text(source: Source, place: str, values: Mapping[str, Any], field: str, column: str) -> str:
     if column not in values:
         raise source.error(
-            f"no column {column!r}; it has {', '.join(map(repr, values)) or 'none'}: set problem.{field} to one of them",
+            f"no column {column!r}; it has {', '.join(map(repr, values)) or 'none'}: set problem.{field} to one",
             place,
         )
     value = values[column]
@@ -197,9 +197,16 @@ def _text(source: Source, place: str, values: Mapping[str, Any], field: str, col
         raise source.error(f"column {column!r} is empty (null)", place)
     if not isinstance(value, _SCALARS):
         raise source.error(f"column {column!r} holds a {type(value).__name__}; it must be text or a number", place)
-    text = str(value).lower() if isinstance(value, bool) else str(value).strip()
+    if isinstance(value, bool):
+        text = str(value).lower()
+    elif isinstance(value, float) and value.is_integer() and abs(value) < _EXACT_FLOAT:
+        text = str(int(value))  # whole numbers come as 42.0 from a column that has gaps
+    else:
+        text = str(value).strip()
     if not text:
         raise source.error(f"column {column!r} is empty", place)
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise source.error(f"column {column!r} is not text (half of a surrogate pair)", place)
     return text
 
 

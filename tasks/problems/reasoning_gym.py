@@ -138,13 +138,12 @@ class ReasoningGym:
         entry = self._entry(where["seed"], where["size"], where["index"])
         if entry["question"].strip() != example.question:
             raise InputError(
-                f"question {example.id} of {self.name} cannot be made again; the run was started with another version of "
-                "reasoning_gym or other problem.options"
+                f"question {example.id} of {self.name} cannot be made again; the run was started with another version "
+                "of reasoning_gym or other problem.options"
             )
         dataset = self._dataset(where["seed"], where["size"])
         try:
-            with contextlib.redirect_stdout(io.StringIO()):
-                score = float(dataset.score_answer(answer, entry))
+            score = float(dataset.score_answer(answer, entry))
         except Exception:
             # A foreign verifier that trips over what a model wrote (there are several) has not been given its answer.
             return False
@@ -159,9 +158,10 @@ class ReasoningGym:
             try:
                 dataset = library().create_dataset(self._task, seed=seed, size=size, **self._options)
             except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
+                reason = " ".join(str(error).split()) or type(error).__name__
                 raise InputError(
-                    f"problem.options is {self._options!r}, which reasoning_gym task {self._task} does not take: "
-                    f"{' '.join(str(error).split()) or type(error).__name__}; it takes {', '.join(_option_names(self._task))}"
+                    f"problem.options is {self._options!r}, which reasoning_gym task {self._task} does not take: {reason}; "
+                    f"it takes {', '.join(_option_names(self._task))}"
                 ) from error
             self._datasets[seed, size] = dataset
         return self._datasets[seed, size]
@@ -208,8 +208,8 @@ def _check_task(task: str, allow_unsafe: bool) -> None:
         raise InputError(f"problem.name is {REASONING_GYM_PREFIX + task!r}, which cannot be used: {UNUSABLE[task]}")
     if task in UNSAFE and not allow_unsafe:
         raise InputError(
-            f"problem.name is {REASONING_GYM_PREFIX + task!r}, which is refused: {UNSAFE[task]}, so what a model writes "
-            "could run as a program on this machine; set problem.allow_unsafe_verifier: true in a sandbox, or take "
+            f"problem.name is {REASONING_GYM_PREFIX + task!r}, which is refused: {UNSAFE[task]}, so what a model "
+            "writes could run as a program on this machine; set problem.allow_unsafe_verifier: true in a sandbox, or take "
             "another task"
         )
 

@@ -106,9 +106,9 @@ _MARKUP = " \t\r\n*`"
 def final_answer(text: str) -> str | None:
     """The answer in a reply of free form.
 
-    The last ``<answer>`` tag wins; it need not be closed, since decoding may stop at ``</answer>`` and cut it off. Without
-    a tag it is what follows the last "answer is" or "Answer:" (the rest of that line, or all that comes after where the
-    line ends there), and without that the last line.
+    The last ``<answer>`` tag wins; it need not be closed, since decoding may stop at ``</answer>`` and cut it off.
+    Without a tag it is what follows the last "answer is" or "Answer:" (the rest of that line, or all that comes after
+    where the line ends there), and without that the last line.
 
     Returns:
         Stripped text, or ``None`` where there is none.
@@ -116,11 +116,8 @@ def final_answer(text: str) -> str | None:
     for tagged in reversed(_TAG.findall(text)):
         if tagged.strip():
             return str(tagged.strip())
-    marker = None
-    for marker in _MARKER.finditer(text):
-        pass
-    if marker is not None:
-        line, _, rest = text[marker.end() :].lstrip(" \t*`").partition("\n")
+    if markers := list(_MARKER.finditer(text)):
+        line, _, rest = text[markers[-1].end() :].lstrip(" \t*`").partition("\n")
         if line.strip(_MARKUP):
             # "The answer is **7**." The full stop ends the sentence around the answer; a tagged answer keeps its own.
             return line.strip(_MARKUP).removesuffix(".").rstrip(_MARKUP) or None

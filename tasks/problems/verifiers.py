@@ -118,10 +118,8 @@ def _regex(pattern: str) -> Verifier:
     compiled = re.compile(pattern)
 
     def search(text: str) -> str | None:
-        found = None
-        for found in compiled.finditer(text[-_REGEX_TEXT:]):
-            pass
-        return normalise(found[compiled.groups] or "") if found else None
+        found = list(compiled.finditer(text[-_REGEX_TEXT:]))
+        return normalise(found[-1][compiled.groups] or "") if found else None
 
     def gold(example: Example) -> str | None:
         # Data may hold the bare answer ("42") or the form that is asked for ("Answer: 42").
@@ -164,8 +162,8 @@ def _function(path: str) -> Verifier:
         found = call(text, example)
         if found[0] is not None and (again := call(found[0], example)) != found:
             raise InputError(
-                f"problem.verifier {path} returned {found!r} for example {example.id}, but {again!r} for its own answer "
-                f"{found[0]!r}; it must give the same pair for both"
+                f"problem.verifier {path} returned {found!r} for example {example.id}, but {again!r} for its own "
+                f"answer {found[0]!r}; it must give the same pair for both"
             )
         return found[0]
 
@@ -191,8 +189,8 @@ def _import(path: str) -> Callable[[str, Example], Any]:
         module = importlib.import_module(module_name)
     except (ImportError, SyntaxError) as error:
         raise InputError(
-            f"problem.verifier is {path!r}, but module {module_name} cannot be imported ({error}); install it or put its "
-            "folder on PYTHONPATH"
+            f"problem.verifier is {path!r}, but module {module_name} cannot be imported ({error}); install it or put "
+            "its folder on PYTHONPATH"
         ) from error
     function = getattr(module, name, None)
     if not callable(function):
@@ -201,11 +199,11 @@ def _import(path: str) -> Callable[[str, Example], Any]:
             f"problem.verifier is {path!r}, but module {module_name} has no function {name}; "
             f"it has {', '.join(found) or 'none'}"
         )
-    return function  # type: ignore[no-any-return]
+    return function
 
 
 def _source_hash(function: Callable[..., Any]) -> str | None:
-    """The hash of the file the function is written in: a changed verifier is another problem. ``None`` if it has none."""
+    """The hash of the file a function is written in (``None`` if none): a changed verifier is another problem."""
     try:
         source = inspect.getsourcefile(function)
     except TypeError:

@@ -59,9 +59,7 @@ def test_only_the_first_k_vote() -> None:
 
 
 answer_lists = st.integers(1, 5).flatmap(
-    lambda n: st.lists(
-        st.lists(st.sampled_from(["a", "b", "c", None]), min_size=n, max_size=n), min_size=1, max_size=7
-    )
+    lambda n: st.lists(st.lists(st.sampled_from(["a", "b", "c", None]), min_size=n, max_size=n), min_size=1, max_size=7)
 )
 
 

@@ -1,0 +1,179 @@
+"""What a run leaves in MLflow and Prefect, and how each points to the other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.context import FlowRunContext
+from prefect.settings import PREFECT_API_URL
+from prefect.utilities.urls import url_for
+
+from flows.config_file import dump_config
+from flows.display import percent, points, verdict
+from flows.plan import RunPlan
+from flows.summary import RunSummary, TrackingLinks
+from storage.layout import RunFolder
+from storage.tracking import RUN_ID_TAG, MetricPoint, Tracker
+from tasks.aggregation import ScoreBook
+from tasks.figures import k_curve, score_by_sigma
+from tasks.scoring import is_worth_a_retry
+
+# The leaderboard's head is enough to browse; all of it is in the run's DuckDB file.
+_LEADERBOARD_ROWS = 1000
+
+
+@task(
+    name="start-tracking",
+    retries=2,
+    retry_delay_seconds=[2, 10],
+    retry_condition_fn=is_worth_a_retry,
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+def start_tracking(plan: RunPlan, book: ScoreBook) -> Tracker:
+    """Open the MLflow run and log what is known before anything is scored: configuration, identity, data sets."""
+    flow_run_id = _flow_run_id()
+    tags = {
+        RUN_ID_TAG: plan.run_id,
+        "thickets.fingerprint": plan.fingerprint,
+        "thickets.base_sha256": plan.base.sha256,
+        "prefect.flow_run_id": flow_run_id or "",
+        "prefect.flow_run_url": _flow_run_url(flow_run_id) or "",
+    }
+    tracking = plan.config.tracking
+    tracker = Tracker.start(
+        plan.home, tracking.experiment, plan.run_id, {k: v for k, v in tags.items() if v}, uri=tracking.uri
+    )
+    tracker.log_config(flatten(plan.config.model_dump(mode="json")))
+    tracker.log_text("config.yaml", dump_config(plan.config))
+    tracker.log_json("identity.json", plan.identity)
+    for split in plan.splits:
+        rows = book.examples.filter(pl.col("split") == split.name).select("example_id", "question", "answer")
+        tracker.log_dataset(f"{plan.config.problem.name}/{split.name}", split.sha256, rows, split.name)
+    if flow_run_id:
+        create_markdown_artifact(f"```\n{tracker.describe()}\n```", key="mlflow-run", description="The run in MLflow")
+    return tracker
+
+
+@task(
+    name="log-results",
+    retries=2,
+    retry_delay_seconds=[2, 10],
+    retry_condition_fn=is_worth_a_retry,
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+def log_results(tracker: Tracker, book: ScoreBook, summary: RunSummary, folder: RunFolder) -> None:
+    """Log metrics, the score database's summary tables, figures and the ensemble manifest."""
+    tracker.log_metrics([*_metrics(summary), *_curve_metrics(summary)])
+    with book.open() as store:
+        leaderboard = store.leaderboard("selection")
+        tables = {
+            "leaderboard": leaderboard.head(_LEADERBOARD_ROWS),
+            "sigma_statistics": store.sigma_statistics(),
+            "example_difficulty": store.query(
+                "SELECT * EXCLUDE (run_id) FROM example_difficulty WHERE split = 'selection' ORDER BY position"
+            ),
+        }
+    for name, table in tables.items():
+        tracker.log_table(name, table)
+    figures = {
+        "k_curve": k_curve(summary.validation_curve, summary.evaluation),
+        "score_by_sigma": score_by_sigma(leaderboard.select("sigma", "accuracy"), summary.base_selection),
+    }
+    for name, figure in figures.items():
+        figure.savefig(folder.figures / f"{name}.png", dpi=130)
+        tracker.log_figure(name, figure)
+    tracker.log_file(folder.manifest)
+    tracker.log_file(folder.summary)
+    if _flow_run_id():
+        create_markdown_artifact(_markdown(summary), key="result", description="Result on the test split")
+
+
+def links(tracker: Tracker) -> TrackingLinks:
+    """Where the run is found."""
+    flow_run_id = _flow_run_id()
+    return TrackingLinks(
+        mlflow_uri=tracker.uri,
+        mlflow_run_id=tracker.run_id,
+        mlflow_address=tracker.describe(),
+        prefect_flow_run_id=flow_run_id,
+        prefect_address=_flow_run_url(flow_run_id),
+    )
+
+
+def flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested sections as dotted names: ``{"data": {"seed": 0}}`` gives ``{"data.seed": 0}``."""
+    flat: dict[str, Any] = {}
+    for name, item in value.items():
+        if isinstance(item, dict) and item:
+            flat |= flatten(item, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = item
+    return flat
+
+
+def _flow_run_id() -> str | None:
+    context = FlowRunContext.get()
+    return str(context.flow_run.id) if context and context.flow_run else None
+
+
+def _flow_run_url(flow_run_id: str | None) -> str | None:
+    # A temporary server is gone when the run ends, so its address would lead nowhere.
+    if flow_run_id is None or not PREFECT_API_URL.value():
+        return None
+    return url_for("flow-run", obj_id=flow_run_id)
+
+
+def _metrics(summary: RunSummary) -> list[MetricPoint]:
+    found = summary.evaluation
+    metrics: dict[str, float] = {
+        "selection.base.accuracy": summary.base_selection.value,
+        "k": found.k,
+        "tokens": sum(summary.n_tokens.values()),
+        "wall_s": summary.wall_s,
+        "engine_s": summary.engine_s,
+    }
+    for name in ("base", "best_single", "ensemble"):
+        value = getattr(found, name)
+        metrics[f"test.{name}.accuracy"] = value.value
+        metrics[f"test.{name}.accuracy_low"], metrics[f"test.{name}.accuracy_high"] = value.low, value.high
+    for name in ("ensemble_minus_base", "best_single_minus_base", "ensemble_minus_best_single"):
+        value = getattr(found, name)
+        metrics[f"test.{name}"] = value.value
+        metrics[f"test.{name}_low"], metrics[f"test.{name}_high"] = value.low, value.high
+    return [MetricPoint(name, value) for name, value in metrics.items()]
+
+
+def _curve_metrics(summary: RunSummary) -> list[MetricPoint]:
+    """The curves as metrics over K, for MLflow's own charts."""
+    validation = [
+        MetricPoint(f"validation.{p.rule}.accuracy_by_k", p.accuracy.value, p.k) for p in summary.validation_curve
+    ]
+    test = [
+        MetricPoint(f"test.{p.rule}.accuracy_by_k", p.accuracy.value, p.k) for p in summary.evaluation.test_curve
+    ]
+    return validation + test
+
+
+def _markdown(summary: RunSummary) -> str:
+    found = summary.evaluation
+    address = summary.tracking.mlflow_address if summary.tracking else ""
+    return f"""The ensemble is {verdict(found.ensemble_minus_base)}.
+
+| {summary.run_id} | test accuracy [95 % Wilson] | points over base [95 % paired bootstrap] |
+|---|---|---|
+| base | {percent(found.base)} | |
+| best single expert | {percent(found.best_single)} | {points(found.best_single_minus_base)} |
+| ensemble, {found.rule} vote of {found.k} | {percent(found.ensemble)} | {points(found.ensemble_minus_base)} |
+
+Folder: `{summary.folder}`
+
+```
+{address}
+```
+"""

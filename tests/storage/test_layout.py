@@ -1,0 +1,78 @@
+"""The home folder: names stay inside it, an unwritable one is refused, a run has one process."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from storage.errors import InputError, RunError
+from storage.layout import Home, model_cache
+
+HOLD = """
+import sys
+from pathlib import Path
+from storage.layout import Home
+with Home(Path(sys.argv[1])).run_lock("r1"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", ".hidden", "a\0b", "x" * 129, "a\n"])
+def test_ids_that_would_leave_the_home_are_refused(tmp_path, name):
+    home = Home(tmp_path)
+    with pytest.raises(InputError, match="cannot name a folder"):
+        home.run(name)
+    with pytest.raises(InputError, match="cannot name a folder"):
+        home.shards(name)
+
+
+def test_unwritable_home_names_the_field(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(InputError, match=r"storage\.home: cannot write to .*file/home: "):
+        Home(file / "home").writable()
+
+
+def test_writable_leaves_nothing_behind(tmp_path):
+    assert not list(Home(tmp_path / "new").writable().root.iterdir())
+
+
+def test_second_holder_of_a_run_is_told_the_process(tmp_path, python):
+    process = python(HOLD, tmp_path)
+    assert process.stdout.readline() == "held\n"
+    with (
+        pytest.raises(RunError, match=rf"^run r1 is already in progress \(process {process.pid}\)$"),
+        Home(tmp_path).run_lock("r1"),
+    ):
+        pass
+    with Home(tmp_path).run_lock("r2"):
+        pass
+    process.communicate()
+
+
+def test_killed_process_lets_go_of_its_run(tmp_path, python):
+    process = python(HOLD, tmp_path)
+    process.stdout.readline()
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    with Home(tmp_path).run_lock("r1") as folder:
+        assert folder.run_id == "r1"
+
+
+def test_run_lock_is_free_again_after_the_block_and_after_an_error(tmp_path):
+    home = Home(tmp_path)
+    with pytest.raises(ZeroDivisionError), home.run_lock("r"):
+        raise ZeroDivisionError
+    with home.run_lock("r"), pytest.raises(RunError, match="in progress"), home.run_lock("r"):
+        pass
+
+
+def test_model_cache_follows_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("THICKETS_CACHE", str(tmp_path))
+    assert model_cache() == tmp_path
+    monkeypatch.delenv("THICKETS_CACHE")
+    assert model_cache().name == "thickets"
+    assert isinstance(model_cache(), Path)

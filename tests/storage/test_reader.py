@@ -1,0 +1,164 @@
+"""A reader can look at everything, change nothing, and reach nothing else."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from storage.errors import InputError, RunError
+from storage.reader import read_only
+from storage.scores import ScoreStore
+from tests.storage.storage_samples import SPLITS, candidate_frame, example_frame
+
+HOLD = """
+import sys
+from pathlib import Path
+from tests.storage.storage_samples import candidate_frame, example_frame
+from storage.scores import ScoreStore
+from storage.shards import list_shards
+run, shards = map(Path, sys.argv[1:])
+with ScoreStore.open(run / "scores.duckdb", run.name, shards) as store:
+    store.register(candidate_frame(5), example_frame())
+    store.ingest(list_shards(shards)[:2])
+    print("held", flush=True)
+    sys.stdin.read()
+    store.ingest(list_shards(shards))
+"""
+
+
+@pytest.fixture
+def run(tmp_path, shards):
+    paths = shards(5)
+    folder = tmp_path / "runs" / "r1"
+    with ScoreStore.open(folder / "scores.duckdb", "r1", tmp_path / "shards") as store:
+        store.register(candidate_frame(5), example_frame())
+        store.ingest(paths)
+    return folder
+
+
+@pytest.fixture(params=["file", "snapshot"])
+def reader(request, run, tmp_path):
+    """The same run, from its database and from its shards while a writer holds the database."""
+    if request.param == "file":
+        with read_only(run, tmp_path / "shards") as reader:
+            assert not reader.is_snapshot
+            yield reader
+    else:
+        with ScoreStore.open(run / "scores.duckdb", "r1"), read_only(run, tmp_path / "shards") as reader:
+            assert reader.is_snapshot
+            yield reader
+
+
+def test_reader_sees_scores_views_and_completions(reader):
+    assert reader.leaderboard().height == 5
+    assert reader.query("FROM completions").height == 6 * SPLITS["selection"]
+    assert reader.query("SELECT count(*) AS n FROM scores WHERE correct = ?", [True])["n"][0] > 0
+    assert reader.query("PIVOT accuracy ON split USING sum(n_correct) GROUP BY sigma").height == 2
+    assert reader.query("DESCRIBE leaderboard").height == 9
+    assert reader.query("WITH a AS (SELECT 1 AS one) FROM a")["one"][0] == 1
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "INSERT INTO candidates VALUES ('r1', 'x', 1, 1, 1)",
+        "DELETE FROM scores",
+        "DROP VIEW leaderboard",
+        "CREATE TABLE t (a INTEGER)",
+        "CREATE TEMP TABLE t AS SELECT 1",
+        # DuckDB 2 parses these as SELECT
+        "WITH gone AS (DELETE FROM scores RETURNING *) SELECT count(*) FROM gone",
+        "WITH more AS (INSERT INTO scores SELECT * FROM scores RETURNING *) SELECT count(*) FROM more",
+        "WITH out AS (COPY scores TO '{shards}/out.parquet') SELECT 1",
+        "EXPLAIN ANALYZE COPY scores TO '{shards}/out.parquet'",
+        "COPY scores TO '{shards}/out.csv'",
+        "EXPORT DATABASE '{shards}/out'",
+        "ATTACH '{shards}/out.duckdb'",
+        "SET enable_external_access = true",
+        "PRAGMA enable_profiling",
+        "CALL force_checkpoint()",
+        "INSTALL httpfs",
+        "COMMIT",
+        "SELECT 1; DELETE FROM scores",
+    ],
+)
+def test_sql_cannot_write(reader, tmp_path, sql):
+    before = sorted(tmp_path.rglob("*"))
+    rows = reader.query("SELECT * FROM scores ORDER BY ALL")
+    with pytest.raises(InputError) as caught:
+        reader.query(sql.format(shards=tmp_path / "shards"))
+    assert "\n" not in str(caught.value)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert reader.query("SELECT * FROM scores ORDER BY ALL").equals(rows)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "FROM read_text('/etc/passwd')",
+        "FROM read_csv('/etc/passwd')",
+        "FROM '/etc/passwd'",
+        "FROM glob('/etc/*')",
+        "FROM read_blob('{shards}/*')",
+        "FROM read_text('{outside}')",
+        "FROM parquet_metadata('{shards}/selection-0-0.parquet')",
+        "FROM read_csv('http://127.0.0.1:9/x.csv')",
+        "FROM duckdb_secrets()",
+    ],
+)
+def test_sql_cannot_read_other_files(reader, tmp_path, sql):
+    outside = tmp_path / "secret.txt"
+    outside.write_text("secret")
+    with pytest.raises(InputError):
+        reader.query(sql.format(shards=tmp_path / "shards", outside=outside))
+
+
+def test_python_variables_of_the_caller_are_no_tables(reader):
+    private_frame = pl.DataFrame({"secret": [1]})
+    with pytest.raises(InputError, match="private_frame does not exist"):
+        reader.query("SELECT * FROM private_frame")
+    assert private_frame.height == 1
+
+
+@pytest.mark.parametrize("sql", ["SELECT 1 AS a, 2 AS a", "SELECT INTERVAL 1 DAY AS i", "SELECT 'x'::INTEGER"])
+def test_results_that_are_no_table_are_input_errors(reader, sql):
+    with pytest.raises(InputError):
+        reader.query(sql)
+
+
+def test_run_held_by_another_process_is_read_from_its_shards(tmp_path, shards, python):
+    paths = shards(5)
+    run = tmp_path / "runs" / "r1"
+    process = python(HOLD, run, tmp_path / "shards")
+    assert process.stdout.readline() == "held\n"
+    with read_only(run, tmp_path / "shards") as live:
+        assert live.is_snapshot
+        board, tables = live.leaderboard(), live.query("SELECT * FROM scores ORDER BY ALL")
+    with pytest.raises(RunError, match="in use by another process"):
+        ScoreStore.open(run / "scores.duckdb", "r1", wait_s=0.3)
+    with pytest.raises(InputError, match="held by the process"):
+        read_only(run, None)
+    process.communicate()  # takes in the rest and closes
+    with read_only(run, tmp_path / "shards") as after:
+        assert not after.is_snapshot
+        assert after.leaderboard().equals(board)
+        assert after.query("SELECT * FROM scores ORDER BY ALL").equals(tables)
+    assert len(paths) == 6
+
+
+def test_snapshot_leaves_a_broken_shard_where_it_is(tmp_path, run, caplog):
+    broken = tmp_path / "shards" / "selection-0-1.parquet"
+    broken.write_bytes(b"PAR1")
+    (run / "scores.duckdb").unlink()
+    with read_only(run, tmp_path / "shards") as reader:
+        assert reader.query("SELECT count(*) AS n FROM scores")["n"][0] == 6 * SPLITS["selection"] - 6
+    assert broken.exists()
+    assert "left out" in caplog.text
+
+
+def test_folder_without_scores_is_an_input_error(tmp_path):
+    with pytest.raises(InputError, match="holds no scores"):
+        read_only(tmp_path, tmp_path)
+    (tmp_path / "scores.duckdb").write_text("no database at all\n" * 500)
+    with pytest.raises(InputError, match="cannot read"):
+        read_only(tmp_path, tmp_path)

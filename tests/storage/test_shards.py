@@ -1,0 +1,103 @@
+"""A shard exists whole or not at all, and a broken one never counts."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import polars as pl
+import pytest
+
+from storage.errors import RunError
+from storage.shards import SHARD_SCHEMA, clean_temporaries, is_readable, list_shards, quarantine, write_shard
+from tests.storage.storage_samples import score_rows
+
+KILLED_BEFORE_RENAME = """
+import os, signal, sys
+from pathlib import Path
+from tests.storage.storage_samples import score_rows
+from storage.shards import write_shard
+folder = Path(sys.argv[1])
+write_shard(folder, "whole", score_rows(["base"], "selection", 0))
+os.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)
+write_shard(folder, "torn", score_rows(["base"], "selection", 1))
+"""
+
+
+def test_round_trip_keeps_schema_nulls_and_order(tmp_path):
+    frame = score_rows(["base", "b", "a"], "selection", 1)
+    assert frame["answer"].null_count()
+    path = write_shard(tmp_path / "new", "0001@x", frame)
+    assert path.name == "0001@x.parquet"
+    assert pl.read_parquet(path).equals(frame)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_kill_before_the_rename_leaves_no_shard(tmp_path, python):
+    process = python(KILLED_BEFORE_RENAME, tmp_path)
+    process.communicate()
+    assert process.returncode == -9
+    assert [path.name for path in list_shards(tmp_path)] == ["whole.parquet"]
+    assert len(list(tmp_path.iterdir())) == 2  # the temporary is there, and is no shard
+    assert clean_temporaries(tmp_path) == []  # it may be another run's, in progress
+    assert len(clean_temporaries(tmp_path, older_than_s=0)) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["whole.parquet"]
+
+
+def test_old_temporaries_are_cleaned_by_default(tmp_path):
+    stray = tmp_path / ".x.parquet.1-ab.tmp"
+    stray.write_bytes(b"")
+    os.utime(stray, (time.time() - 7200,) * 2)
+    assert clean_temporaries(tmp_path) == [stray]
+
+
+def test_failed_write_leaves_nothing(tmp_path, monkeypatch):
+    def fail(*_args, **_kwargs):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(pl.DataFrame, "write_parquet", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_shard(tmp_path, "s", score_rows(["base"], "selection", 0))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_absent_folder_has_no_shards(tmp_path):
+    assert list_shards(tmp_path / "none") == []
+    assert clean_temporaries(tmp_path / "none") == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (pl.col("n_tokens").cast(pl.Int64), "n_tokens: Int64 instead of UInt32"),
+        (pl.lit(None, pl.String).alias("split"), "null in split"),
+        (pl.lit(1).alias("more"), "more: not a column"),
+    ],
+)
+def test_wrong_frames_are_refused(tmp_path, change, message):
+    with pytest.raises(RunError, match=message):
+        write_shard(tmp_path, "s", score_rows(["base"], "selection", 0).with_columns(change))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("shard_id", ["", "../x", "a/b", ".x"])
+def test_shard_id_must_be_a_file_name(tmp_path, shard_id):
+    with pytest.raises(RunError, match="cannot name a shard"):
+        write_shard(tmp_path, shard_id, score_rows(["base"], "selection", 0))
+
+
+def test_truncated_shard_is_unreadable_and_quarantined(tmp_path, caplog):
+    path = write_shard(tmp_path, "s", score_rows(["base"], "selection", 0))
+    assert is_readable(path)
+    path.write_bytes(path.read_bytes()[:-20])
+    assert not is_readable(path)
+    moved = quarantine(path)
+    assert moved.name == "s.parquet.broken"
+    assert list_shards(tmp_path) == []
+    assert "s.parquet is unreadable" in caplog.text
+
+
+def test_other_parquet_file_is_no_shard(tmp_path):
+    path = tmp_path / "x.parquet"
+    score_rows(["base"], "selection", 0).select(list(SHARD_SCHEMA)[:3]).write_parquet(path)
+    assert not is_readable(path)
