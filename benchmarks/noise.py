@@ -22,7 +22,8 @@ import numba
 import numpy as np
 import torch
 
-from tasks.noise import NOISE_VERSION, perturb_into
+from tasks.noise import NOISE_VERSION
+from tasks.noise.kernel import perturb_into
 
 SIGMA = 1e-3
 SEED = 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import polars as pl
 from rich.console import Console, Group
@@ -10,12 +11,22 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from flows.estimate import Estimate
-from flows.history import RunRow
-from flows.progress import duration
 from flows.summary import RunSummary
-from tasks.problems import catalogue
-from tasks.statistics import Accuracy, Difference
+from tasks.results import Accuracy, Difference
+
+if TYPE_CHECKING:
+    from flows.estimate import Estimate
+    from flows.history import RunRow
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: ``45 s``, ``3 min 10 s``, ``2 h 05 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def percent(value: Accuracy) -> str:
@@ -174,8 +185,11 @@ def _cell(value: object) -> str:
 
 def problem_list(contains: str) -> Iterator[Panel]:
     """Problems whose names contain a text, each with a sample; made one by one, since some take a second."""
+    from tasks.problems import catalogue
+
     for entry in catalogue():
         if contains in entry.name:
             sample = entry.sample()
-            text = Text.assemble((f"{entry.summary}\n\n", "italic"), sample.prompt, "\n\n", ("answer: ", "dim"), sample.answer)
+            heading, answer = (f"{entry.summary}\n\n", "italic"), ("\n\nanswer: ", "dim")
+            text = Text.assemble(heading, sample.prompt, answer, sample.answer)
             yield Panel(text, title=entry.name, title_align="left")

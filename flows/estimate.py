@@ -65,7 +65,7 @@ def estimate(config: RunConfig) -> Estimate:
         engine.close()
     most_experts = config.selection.k_values[-1]
     askers = {"selection": config.population.size + 1, "validation": most_experts + 1, "test": most_experts + 1}
-    completions = {split.name: askers[split.name] * len(split.examples) for split in splits}
+    completions: dict[str, int] = {split.name: askers[split.name] * len(split.examples) for split in splits}
     n_loads = sum(askers[split.name] * plan.n_blocks(split.name) for split in splits)
     total = sum(completions.values())
     return Estimate(

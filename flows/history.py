@@ -14,6 +14,8 @@ from flows.summary import RunSummary
 from storage.errors import InputError
 from storage.layout import Home, RunFolder
 from storage.reader import ScoreReader, read_only
+from storage.scores import BASE_ID
+from tasks.voting import ballots, vote
 
 State = Literal["completed", "running", "interrupted"]
 
@@ -88,10 +90,6 @@ def example_votes(reader: ScoreReader, summary: RunSummary, count: int = 3) -> p
     Returns:
         question, gold, who, answer, correct; grouped by question.
     """
-    from tasks.ensemble import ballots
-    from tasks.seeds import BASE_ID
-    from tasks.voting import vote
-
     k = summary.evaluation.k
     experts = reader.leaderboard("selection", limit=k)
     cast = ballots(reader, "test", experts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import cast
 from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
@@ -12,8 +13,9 @@ from prefect.context import FlowRunContext
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from flows.display import duration
+from storage.scores import BASE_ID
 from tasks.scoring import UnitReport
-from tasks.seeds import BASE_ID
 
 _ARTIFACT_EVERY_S = 5.0
 _LINE_EVERY_S = 20.0
@@ -62,7 +64,8 @@ class ScoringProgress:
             yield
             return
         if FlowRunContext.get():
-            self._artifact = create_progress_artifact(0.0, key=f"scoring-{name}", description=f"Scoring, {name} split")
+            created = create_progress_artifact(0.0, key=f"scoring-{name}", description=f"Scoring, {name} split")
+            self._artifact = cast(UUID, created)  # a coroutine only for asynchronous flows
         if self._console.is_terminal:
             self._bar = Progress(
                 TextColumn("  {task.description}"),
@@ -119,13 +122,3 @@ class ScoringProgress:
     def _update_artifact(self) -> None:
         if self._artifact is not None:
             update_progress_artifact(self._artifact, 100.0 * self._done / self._total, description=self._line().strip())
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says them: ``45 s``, ``3 min 10 s``, ``2 h 05 min``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -16,7 +16,8 @@ from flows.config import RunConfig
 from flows.config_file import dump_config
 from flows.plan import RunPlan, make_plan, manifest
 from flows.progress import ScoringProgress
-from flows.summary import RunSummary, summarise
+from flows.summarise import summarise
+from flows.summary import RunSummary
 from flows.tracking import links, log_results, start_tracking
 from storage.files import write_text_atomically
 from storage.layout import Home

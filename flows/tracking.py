@@ -154,9 +154,7 @@ def _curve_metrics(summary: RunSummary) -> list[MetricPoint]:
     validation = [
         MetricPoint(f"validation.{p.rule}.accuracy_by_k", p.accuracy.value, p.k) for p in summary.validation_curve
     ]
-    test = [
-        MetricPoint(f"test.{p.rule}.accuracy_by_k", p.accuracy.value, p.k) for p in summary.evaluation.test_curve
-    ]
+    test = [MetricPoint(f"test.{p.rule}.accuracy_by_k", p.accuracy.value, p.k) for p in summary.evaluation.test_curve]
     return validation + test
 
 

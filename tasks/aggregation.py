@@ -10,10 +10,10 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from storage.errors import RunError
-from storage.scores import ScoreStore
+from storage.scores import BASE_ID, ScoreStore
 from storage.shards import list_shards
 from tasks.scoring import Block
-from tasks.seeds import BASE_ID, POPULATION_SCHEMA
+from tasks.seeds import POPULATION_SCHEMA
 
 # Files per transaction: bounds the memory of taking in a large run that was scored before.
 _FILES_PER_TRANSACTION = 256

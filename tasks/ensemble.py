@@ -7,56 +7,12 @@ from collections.abc import Sequence
 import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from pydantic import BaseModel, ConfigDict
 
-from storage.scores import ScoreStore
+from storage.scores import BASE_ID, ScoreStore
 from tasks.aggregation import ScoreBook
-from tasks.seeds import BASE_ID
-from tasks.statistics import Accuracy, Difference, accuracy, paired_difference
-from tasks.voting import BALLOT_SCHEMA, VoteRule, choose_k, curve, vote
-
-
-class CurvePoint(BaseModel):
-    """Accuracy of a vote of K on one split."""
-
-    model_config = ConfigDict(frozen=True)
-
-    k: int
-    rule: VoteRule
-    accuracy: Accuracy
-
-
-class Evaluation(BaseModel):
-    """What the test split says; every accuracy is on the same examples."""
-
-    model_config = ConfigDict(frozen=True)
-
-    k: int
-    rule: VoteRule
-    base: Accuracy
-    best_single: Accuracy
-    ensemble: Accuracy
-    ensemble_minus_base: Difference
-    best_single_minus_base: Difference
-    ensemble_minus_best_single: Difference
-    test_curve: tuple[CurvePoint, ...]
-
-
-def ballots(store: ScoreStore, split: str, experts: pl.DataFrame) -> pl.DataFrame:
-    """The experts' answers on a split.
-
-    Args:
-        store: The run's scores.
-        split: Which split.
-        experts: rank, candidate_id, n_correct (their votes' weight), as `tasks.selection.top_k` gives them.
-
-    Returns:
-        As in `tasks.voting.BALLOT_SCHEMA`, by rank and then in the order of the examples.
-    """
-    answers = store.answers(split, experts["candidate_id"].to_list())
-    ranked = experts.select("candidate_id", "rank", weight="n_correct")
-    joined = answers.join(ranked, on="candidate_id", how="left", maintain_order="left")
-    return joined.select(pl.col(name).cast(dtype) for name, dtype in BALLOT_SCHEMA.items())
+from tasks.results import CurvePoint, Evaluation
+from tasks.statistics import accuracy, paired_difference
+from tasks.voting import VoteRule, ballots, choose_k, curve, vote
 
 
 def curve_points(cast: pl.DataFrame, k_values: Sequence[int], rule: VoteRule) -> tuple[CurvePoint, ...]:

@@ -9,8 +9,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tasks.ensemble import CurvePoint, Evaluation
-from tasks.statistics import Accuracy
+from tasks.results import Accuracy, CurvePoint, Evaluation
 
 # Okabe-Ito colours: told apart by readers with any colour vision.
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#666666"

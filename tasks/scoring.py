@@ -14,11 +14,11 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from storage.errors import ThicketsError
+from storage.scores import BASE_ID
 from storage.shards import SHARD_SCHEMA, write_shard
 from tasks.engines.base import Engine
 from tasks.problems.base import Problem
 from tasks.prompts import PromptTemplate
-from tasks.seeds import BASE_ID
 from tasks.splits import Split
 from tasks.types import Candidate, Completion, Example, Sampling
 

@@ -11,7 +11,6 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks.types import Candidate
 
-BASE_ID = "base"
 _DOMAIN = b"thickets population 1"
 
 POPULATION_SCHEMA = pl.Schema(

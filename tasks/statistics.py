@@ -5,38 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 from scipy import stats
+
+from tasks.results import Accuracy, Difference
 
 CONFIDENCE = 0.95
 _RESAMPLES = 10_000
-
-
-class Accuracy(BaseModel):
-    """A share of correct answers with its 95 % Wilson interval; counts are what is exact."""
-
-    model_config = ConfigDict(frozen=True)
-
-    n_correct: int
-    n: int
-    value: float
-    low: float
-    high: float
-
-
-class Difference(BaseModel):
-    """A difference of two accuracies on the same examples, with its 95 % paired bootstrap interval."""
-
-    model_config = ConfigDict(frozen=True)
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def is_clear(self) -> bool:
-        """Whether the interval excludes zero."""
-        return self.low > 0 or self.high < 0
 
 
 def accuracy(n_correct: int, n: int) -> Accuracy:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import polars as pl
+
+if TYPE_CHECKING:
+    from storage.queries import ScoreQueries
 
 VoteRule = Literal["majority", "weighted"]
 
@@ -19,6 +22,23 @@ BALLOT_SCHEMA = pl.Schema(
     }
 )
 """One row per expert and example. `rank` counts from 1 (the best); `answer` is null where the expert abstained."""
+
+
+def ballots(scores: ScoreQueries, split: str, experts: pl.DataFrame) -> pl.DataFrame:
+    """The experts' answers on a split.
+
+    Args:
+        scores: The run's scores.
+        split: Which split.
+        experts: rank, candidate_id, n_correct (their votes' weight), as `tasks.selection.top_k` gives them.
+
+    Returns:
+        As in `BALLOT_SCHEMA`, by rank and then in the order of the examples.
+    """
+    answers = scores.answers(split, experts["candidate_id"].to_list())
+    ranked = experts.select("candidate_id", "rank", weight="n_correct")
+    joined = answers.join(ranked, on="candidate_id", how="left", maintain_order="left")
+    return joined.select(pl.col(name).cast(dtype) for name, dtype in BALLOT_SCHEMA.items())
 
 
 def vote(ballots: pl.DataFrame, k: int, rule: VoteRule = "majority") -> pl.DataFrame:

@@ -64,7 +64,7 @@ class _PreallocatedLayer(DynamicLayer):
         self._publish()
 
 
-def common_prefix(rows: Sequence[Sequence[int]]) -> int:
+def common_prefix(rows: Sequence[list[int]]) -> int:
     """Number of leading tokens all rows share, leaving every row at least one token of its own."""
     if len(rows) < 2:
         return 0

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from storage.errors import InputError
 from tasks.engines.base import EngineSpec
 from tasks.engines.decoding import Prefix, StopChecker, common_prefix, compute_prefix, decode_greedy
-from tasks.noise import perturb_into
+from tasks.noise.kernel import perturb_into
 from tasks.types import Candidate, Completion, Sampling
 
 NoiseDtype = Literal["float32", "bfloat16", "float16"]
@@ -180,7 +180,8 @@ def _perturbed_weights(model: Any, spec: EngineSpec) -> Iterator[_Weight]:
         dtype = _NOISE_DTYPES.get(parameter.dtype)
         if dtype is None:
             raise InputError(
-                f"engine.dtype: parameter {name} is {parameter.dtype}; noise is defined for {', '.join(_NOISE_DTYPES.values())}"
+                f"engine.dtype: parameter {name} is {parameter.dtype}; "
+                f"noise is defined for {', '.join(_NOISE_DTYPES.values())}"
             )
         live = parameter.data
         if not live.is_contiguous():
@@ -205,7 +206,8 @@ def _check_names(model: Any, folder: Path) -> None:
         if stored != list(parameter.shape):
             raise InputError(
                 f"model: parameter {name} {list(parameter.shape)} is not a tensor of the checkpoint in {folder} "
-                f"(found: {stored or 'nothing by that name'}); models whose weights are fused on loading are not supported yet"
+                f"(found: {stored or 'nothing by that name'}); "
+                "models whose weights are fused on loading are not supported yet"
             )
 
 

@@ -11,7 +11,11 @@ _ALONE = re.compile(r"[\s*]*\(?([A-Ea-e])\)?[.):]?[\s*]*")
 _MARKED = re.compile(
     rf"(?i:answer(?:\s+is)?\s*[:=]?\s*(?:option|choice)?)[\s*]*(?:\((?P<any>[A-Ea-e])\)|(?P<capital>[A-E]){_NO_WORD})"
 )
-_LEADING = re.compile(r"[\s*]*(?:\((?P<any>[A-Ea-e])\)|(?P<capital>[A-E])(?:[.):]|\*\*)(?![A-Za-z]))")
+# "(A) is wrong" speaks about an option and does not choose it.
+_LEADING = re.compile(
+    r"[\s*]*(?:\((?P<any>[A-Ea-e])\)|(?P<capital>[A-E])(?:[.):]|\*\*)(?![A-Za-z]))"
+    r"(?!\s+(?:is|are|was|were|can|cannot|could|would|seems|looks)\b)"
+)
 _BOXED = re.compile(r"\\boxed\{\s*(?:\\text\{)?\s*\(?(?P<any>[A-Ea-e])\)?\s*\}")
 _BRACKETED = re.compile(r"\((?P<any>[A-E])\)")
 # A capital A before a word in small letters is the article of "A train leaves".

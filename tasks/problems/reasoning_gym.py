@@ -160,8 +160,8 @@ class ReasoningGym:
             except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
                 reason = " ".join(str(error).split()) or type(error).__name__
                 raise InputError(
-                    f"problem.options is {self._options!r}, which reasoning_gym task {self._task} does not take: {reason}; "
-                    f"it takes {', '.join(_option_names(self._task))}"
+                    f"problem.options is {self._options!r}, which reasoning_gym task {self._task} does not take: "
+                    f"{reason}; it takes {', '.join(_option_names(self._task))}"
                 ) from error
             self._datasets[seed, size] = dataset
         return self._datasets[seed, size]
@@ -189,10 +189,10 @@ def task_names() -> list[str]:
 
 
 def summary(task: str) -> str:
-    """The library's one line about a task."""
+    """A line about a task: the library's category and the task's name, since its own docstrings are no summaries."""
     dataset, _ = library().factory.DATASETS[task]
-    lines = (dataset.__doc__ or "").strip().splitlines()
-    return f"reasoning_gym: {lines[0].strip().rstrip('.') if lines else task.replace('_', ' ')}."
+    category = dataset.__module__.split(".")[1]
+    return f"Generated ({category}): {task.replace('_', ' ')}, judged by reasoning_gym's verifier."
 
 
 def _check_task(task: str, allow_unsafe: bool) -> None:
@@ -209,8 +209,8 @@ def _check_task(task: str, allow_unsafe: bool) -> None:
     if task in UNSAFE and not allow_unsafe:
         raise InputError(
             f"problem.name is {REASONING_GYM_PREFIX + task!r}, which is refused: {UNSAFE[task]}, so what a model "
-            "writes could run as a program on this machine; set problem.allow_unsafe_verifier: true in a sandbox, or take "
-            "another task"
+            "writes could run as a program on this machine; set problem.allow_unsafe_verifier: true in a sandbox, or "
+            "take another task"
         )
 
 

@@ -99,7 +99,7 @@ def boxed(text: str) -> str | None:
 
 
 _TAG = re.compile(r"<answer>(.*?)(?:</answer>|\Z)", re.IGNORECASE | re.DOTALL)
-_MARKER = re.compile(r"answer\s*(?:is|:|=)\s*:?", re.IGNORECASE)
+_MARKER = re.compile(r"answer\s*(?:is|:|=)[ \t]*:?", re.IGNORECASE)
 _MARKUP = " \t\r\n*`"
 
 

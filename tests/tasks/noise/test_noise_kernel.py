@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.errors import InputError
-from tasks.noise import compiled, kernel, perturb_into
+from tasks.noise import compiled, kernel
+from tasks.noise.kernel import perturb_into
 from tasks.noise.reference import perturbed
 from tasks.noise.spec import QUIET_NAN_BITS
 

@@ -1,0 +1,202 @@
+"""What is tracked can be walked back through MLflow's own client, from any thread, and nothing is left RUNNING."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+
+import polars as pl
+import pytest
+
+from storage.errors import InputError, RunError
+from storage.layout import Home
+from storage.tracking import RUN_ID_TAG, MetricPoint, Tracker
+
+SHA = "0123456789abcdef" * 4
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Home:
+    # One for the module: a fresh database takes MLflow seconds. The space is on purpose.
+    return Home(tmp_path_factory.mktemp("tracking home"))
+
+
+@pytest.fixture
+def tracker(home):
+    with Tracker.start(home, "exp", "a run", {RUN_ID_TAG: "run-1", "problem": "countdown"}) as tracker:
+        yield tracker
+
+
+def client(tracker):
+    import mlflow
+
+    return mlflow.MlflowClient(tracker.uri)
+
+
+def figure():
+    from matplotlib.figure import Figure
+
+    drawn = Figure()
+    drawn.add_subplot().plot([1, 2])
+    return drawn
+
+
+def log_everything(tracker, folder):
+    tracker.log_config({f"engine.key{i}": i for i in range(120)} | {"long": "x" * 7000})
+    tracker.log_tags({"changed": "1"})
+    tracker.log_tags({"changed": "2"})
+    frame = pl.DataFrame({"id": ["a", "b"], "n": [1, 2], "ok": [True, False], "x": [0.5, 1.0]})
+    tracker.log_dataset("countdown/selection", SHA, frame, "selection")
+    tracker.log_metrics({"accuracy/test": 0.5, "n_correct": 7}, step=3)
+    tracker.log_metrics([MetricPoint("best", i / 7, i) for i in range(1500)])
+    tracker.log_table("experts", frame)
+    tracker.log_table("nested", frame.with_columns(pl.concat_list("n").alias("list")))
+    tracker.log_figure("density", figure())
+    tracker.log_json("summary.json", {"a": [1]})
+    tracker.log_text("report.md", "# Report")
+    (folder / "config.yaml").write_text("a: 1\n")
+    tracker.log_file(folder / "config.yaml")
+    return frame
+
+
+def walk_back(tracker, frame, folder):
+    walker = client(tracker)
+    run = walker.get_run(tracker.run_id)
+    assert run.info.run_name == "a run"
+    assert run.data.tags[RUN_ID_TAG] == "run-1"
+    assert run.data.tags["changed"] == "2"
+    assert len(run.data.params) == 121
+    assert run.data.params["engine.key119"] == "119"
+    assert run.data.params["long"] == "x" * 5997 + "..."
+    assert run.data.metrics["accuracy/test"] == 0.5
+    history = walker.get_metric_history(tracker.run_id, "best")
+    assert sorted((point.step, point.value) for point in history) == [(i, i / 7) for i in range(1500)]
+
+    [given] = run.inputs.dataset_inputs
+    assert given.dataset.digest == SHA[:32]
+    assert {tag.key: tag.value for tag in given.tags} == {"mlflow.data.context": "selection", "sha256": SHA}
+    assert json.loads(given.dataset.profile)["num_rows"] == 2
+    types = [column["type"] for column in json.loads(given.dataset.schema)["mlflow_colspec"]]
+    assert types == ["string", "long", "boolean", "double"]
+
+    def names(path=None):
+        return {item.path for item in walker.list_artifacts(tracker.run_id, path)}
+
+    assert names() == {"tables", "figures", "summary.json", "report.md", "config.yaml"}
+    assert names("tables") == {"tables/experts.parquet", "tables/experts.csv", "tables/nested.parquet"}
+    assert names("figures") == {"figures/density.png"}
+    got = walker.download_artifacts(tracker.run_id, "tables/experts.parquet", str(folder))
+    assert pl.read_parquet(got).equals(frame)
+
+
+def test_everything_is_found_again_through_the_client(tracker, home, tmp_path):
+    frame = log_everything(tracker, tmp_path)
+    tracker.finish()
+    walk_back(tracker, frame, tmp_path)
+    assert client(tracker).get_run(tracker.run_id).info.status == "FINISHED"
+    assert (home.mlflow_artifacts / tracker.run_id / "artifacts" / "report.md").read_text() == "# Report"
+    assert tracker.url() is None
+    assert f"mlflow ui --backend-store-uri 'sqlite:///{home.mlflow_db}'" in tracker.describe()
+    assert f"/#/experiments/{tracker.experiment_id}/runs/{tracker.run_id}" in tracker.describe()
+
+
+def test_other_threads_write_to_the_same_run(tracker):
+    threads = [threading.Thread(target=tracker.log_metrics, args=({f"m{i}": i},)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    metrics = client(tracker).get_run(tracker.run_id).data.metrics
+    assert metrics == {f"m{i}": i for i in range(8)}
+
+
+def test_runs_that_a_kill_left_running_are_marked(home):
+    tags = {RUN_ID_TAG: "killed"}
+    left = Tracker.start(home, "exp", "left", tags)
+    other = Tracker.start(home, "exp", "other", {RUN_ID_TAG: "other"})
+    done = Tracker.start(home, "exp2", "elsewhere", tags)
+    resumed = Tracker.start(home, "exp", "resumed", tags)
+    status = {t: client(t).get_run(t.run_id).info.status for t in (left, other, done, resumed)}
+    assert status == {left: "KILLED", other: "RUNNING", done: "RUNNING", resumed: "RUNNING"}
+
+
+@pytest.mark.parametrize(("error", "status"), [(ValueError, "FAILED"), (KeyboardInterrupt, "KILLED")])
+def test_leaving_by_an_exception_ends_the_run(home, error, status):
+    with pytest.raises(error), Tracker.start(home, "exp", "x", {RUN_ID_TAG: "x"}) as tracker:
+        raise error
+    assert client(tracker).get_run(tracker.run_id).info.status == status
+
+
+def test_changed_parameter_is_a_run_error(tracker):
+    tracker.log_config({"sigma": 1})
+    tracker.log_config({"sigma": 1})
+    with pytest.raises(RunError, match=r"tracking\.uri: .*param") as caught:
+        tracker.log_config({"sigma": 2})
+    assert "\n" not in str(caught.value)
+
+
+def test_unreachable_server_is_told_at_once(home):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, not listening
+        uri = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        started = time.monotonic()
+        with pytest.raises(RunError, match=rf"^tracking\.uri: cannot reach {uri}: .*refused") as caught:
+            Tracker.start(home, "exp", "x", {RUN_ID_TAG: "x"}, uri=uri)
+    assert time.monotonic() - started < 6
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("uri", ["./mlruns", "file:///tmp/mlruns", "ftp://x/y", "localhost:5000"])
+def test_uris_that_mlflow_cannot_write_to_are_refused(home, uri):
+    with pytest.raises(InputError, match=r"^tracking\.uri: .*use http"):
+        Tracker.start(home, "exp", "x", {RUN_ID_TAG: "x"}, uri=uri)
+
+
+def test_mlflow_is_quiet(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from storage.layout import Home; from storage.tracking import *\n"
+        "with Tracker.start(Home(Path(sys.argv[1])), 'e', 'r', {RUN_ID_TAG: 'x'}) as t: t.log_text('a.txt', 'a')"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout + done.stderr == ""
+    assert logging.getLogger().level != logging.CRITICAL  # silenced by name, not altogether
+
+
+@pytest.mark.slow
+def test_real_server(tmp_path, home):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    store = f"sqlite:///{home.mlflow_db}"
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--workers", "1"]
+    command += ["--artifacts-destination", str(tmp_path / "artifacts"), "--port", str(port), "--host", "127.0.0.1"]
+    with (tmp_path / "log").open("w") as log:
+        server = subprocess.Popen(
+            command, stdout=log, stderr=log, cwd=tmp_path, start_new_session=True, env={**os.environ}
+        )
+    try:
+        uri = f"http://127.0.0.1:{port}"
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(f"{uri}/health", timeout=1)
+                break
+            except OSError:
+                time.sleep(0.5)
+        with Tracker.start(home, "served", "a run", {RUN_ID_TAG: "run-1"}, uri=uri) as tracker:
+            frame = log_everything(tracker, tmp_path)
+        walk_back(tracker, frame, tmp_path)
+        assert tracker.url() == f"{uri}/#/experiments/{tracker.experiment_id}/runs/{tracker.run_id}"
+        assert tracker.describe() == tracker.url()
+    finally:
+        os.killpg(server.pid, 15)
+        server.wait(30)
+    with pytest.raises(RunError, match=r"tracking\.uri: cannot reach"):
+        Tracker.start(home, "served", "x", {RUN_ID_TAG: "x"}, uri=uri)

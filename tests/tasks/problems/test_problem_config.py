@@ -1,0 +1,80 @@
+"""The config of a problem accepts what can work and says how to mend what cannot."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from tasks.problems import ProblemConfig
+
+
+def test_a_bare_string_is_the_name() -> None:
+    assert ProblemConfig.model_validate("largest_number") == ProblemConfig(name="largest_number")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"name": "gsm8k", "path": "train.jsonl", "test_path": "hf:openai/gsm8k:main@test"},
+        {"name": "file", "path": "a.csv", "id_column": "n", "verifier": "regex", "pattern": r"Answer: (\d+)"},
+        {
+            "name": "file",
+            "path": "a.csv",
+            "verifier": "package.module:function",
+            "instruction": '{question} {"json": 1}',
+        },
+        {"name": "reasoning_gym:chain_sum", "options": {"max_terms": 3}, "system": "Be brief."},
+        {"name": "largest_number", "options": {"count": 2, "below": 10}},
+    ],
+)
+def test_a_good_config_survives_a_round_trip(values: dict[str, Any]) -> None:
+    config = ProblemConfig.model_validate(values)
+    assert ProblemConfig.model_validate_json(config.model_dump_json()) == config
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ("gsm9k", r"problem.name is 'gsm9k'; allowed are largest_number, gsm8k, file and reasoning_gym:<task>"),
+        ("reasoning_gym:", r"problem.name is 'reasoning_gym:'"),
+        ("gsm8k", r"problem.path is missing; gsm8k needs its data"),
+        ({"name": "file", "path": ""}, r"at least 1 character"),
+        ({"name": "file", "path": "a.csv", "colour": 1}, r"Extra inputs"),
+        ({"name": "file", "path": "a.csv", "options": {"below": 3}}, r"problem.options has 'below', but file reads"),
+        (
+            {"name": "file", "path": "a.csv", "verifier": "fuzzy"},
+            r"problem.verifier is 'fuzzy'; allowed are exact, num",
+        ),
+        ({"name": "file", "path": "a.csv", "answer_column": "question"}, r"both 'question'"),
+        ({"name": "file", "path": "a.csv", "pattern": "x"}, r"problem.pattern is 'x', but problem.verifier is None"),
+        ({"name": "file", "path": "a.csv", "verifier": "regex"}, r"problem.pattern is missing; give one"),
+        ({"name": "file", "path": "a.csv", "verifier": "regex", "pattern": "("}, r"not a regular expression"),
+        ({"name": "file", "path": "a.csv", "verifier": "regex", "pattern": "(a)(b)"}, r"with 2 groups"),
+        ({"name": "file", "path": "a.csv", "verifier": "regex", "pattern": r"\d*"}, r"matches the empty text"),
+        (
+            {"name": "gsm8k", "path": "a.jsonl", "verifier": "exact"},
+            r"gsm8k has its own; remove it, or write name: file",
+        ),
+        ({"name": "largest_number", "path": "a.csv"}, r"problem.path is 'a.csv', but largest_number makes its own"),
+        (
+            {"name": "reasoning_gym:gcd", "verifier": "exact"},
+            r"problem.verifier is 'exact', but reasoning_gym:gcd makes",
+        ),
+        ({"name": "largest_number", "allow_unsafe_verifier": True}, r"largest_number runs no code"),
+        ({"name": "largest_number", "instruction": "Go."}, r"contains \{question\} 0 times"),
+        ({"name": "largest_number", "instruction": "{question}{question}"}, r"contains \{question\} 2 times"),
+    ],
+)
+def test_a_bad_config_is_refused_with_the_value_and_the_fix(values: Any, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        ProblemConfig.model_validate(values)
+
+
+def test_every_field_is_described_for_the_form_that_is_drawn_from_it() -> None:
+    assert all(field.description for field in ProblemConfig.model_fields.values())
+
+
+def test_a_form_that_sends_every_default_is_accepted() -> None:
+    ProblemConfig.model_validate(ProblemConfig(name="largest_number").model_dump())

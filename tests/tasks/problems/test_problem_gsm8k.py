@@ -1,0 +1,80 @@
+"""GSM8K: its real gold answers score 1.0, and replies are read as its rules say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage.errors import InputError
+from tasks.problems import ProblemConfig, load_problem
+from tasks.problems.base import Problem
+from tasks.problems.gsm8k import SAMPLE, Gsm8k, extract_answer
+
+DATA = Path(__file__).parents[3] / ".." / "shared" / "data" / "gsm8k"
+
+
+@pytest.fixture(scope="module")
+def real() -> Problem:
+    if not (DATA / "test.jsonl").is_file():
+        pytest.skip("the GSM8K data is not beside the repository")
+    return load_problem(ProblemConfig(name="gsm8k", path=str(DATA / "train.jsonl"), test_path=str(DATA / "test.jsonl")))
+
+
+def test_real_gold_answers_score_one(real: Problem) -> None:
+    test = real.test_examples()
+    assert test is not None
+    assert len(test) == 1319
+    for example in [*test, *real.examples(0, 0)]:
+        answer = real.extract(example.answer, example)
+        assert answer is not None
+        assert real.verify(answer, example)
+
+
+def test_real_training_and_test_questions_do_not_overlap(real: Problem) -> None:
+    test = real.test_examples()
+    assert test is not None
+    assert not {example.id for example in test} & {example.id for example in real.examples(0, 0)}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("3*8=24\n#### 19", "19"),
+        ("#### 1\nno wait\n#### $1,234.50", "1234.5"),
+        ("#### 19 rolls in 3 trays", "19"),
+        (r"so \boxed{19 \text{ rolls}}, of 24", "19"),
+        (r"\boxed{\$1{,}200}", "1200"),
+        ("#### none\n" + r"\boxed{7} of 9", "7"),
+        (r"\boxed{x} of 9", "9"),
+        ("24 - 5 = 19.", "19"),
+        ("no idea", None),
+    ],
+)
+def test_the_marker_comes_before_the_box_and_the_box_before_the_last_number(text: str, expected: str | None) -> None:
+    assert extract_answer(text) == expected
+
+
+@given(st.integers(-(10**9), 10**9), st.text(alphabet="ab ,.:"))
+def test_a_marked_answer_is_found_whatever_stands_before_it(value: int, before: str) -> None:
+    assert extract_answer(f"{before} 12 #### {value:,}") == str(value)
+
+
+def test_a_near_miss_is_wrong() -> None:
+    problem = Gsm8k(ProblemConfig(name="gsm8k", path="unused.jsonl"))
+    assert problem.verify("19", SAMPLE)
+    assert not problem.verify("19.01", SAMPLE)
+    assert not problem.verify("24", SAMPLE)
+
+
+def test_an_answer_without_marker_is_an_error_that_names_the_row(tmp_path: Path) -> None:
+    path = tmp_path / "train.jsonl"
+    rows = [{"question": "a?", "answer": "so\n#### 1"}, {"question": "b?", "answer": "it is 2"}]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(
+        InputError, match=r"problem.path is .*, line 2: the gold answer 'it is 2' cannot .* in #### and"
+    ):
+        load_problem(ProblemConfig(name="gsm8k", path=str(path))).examples(0, 0)
