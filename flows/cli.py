@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.environment import set_defaults
+from flows.environment import set_command_line_defaults
 from storage.errors import InputError, ThicketsError
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def problems(
 
 def main() -> None:
     """Entry point of the `thickets` command: every error is one line, with exit status 2 for bad input, else 1."""
-    set_defaults()
+    set_command_line_defaults()
     sys.path.append(os.getcwd())  # where a user's own `module:function` verifier is looked for, after everything else
     try:
         app()

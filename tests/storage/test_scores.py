@@ -133,10 +133,10 @@ def test_extending_the_population_takes_in_only_the_new_rows(store, shards):
 def test_rows_nobody_asked_for_are_left_out(store, tmp_path):
     store.register(candidate_frame(1), example_frame())
     frame = score_rows(["base", "stranger"], "selection", 0)
-    other_block = frame.head(BLOCK).with_columns(block=pl.lit(7, pl.UInt32))  # generated in other company
+    other_block = frame.head(BLOCK).with_columns(block=pl.lit(1, pl.UInt32))  # generated in other company
     other_example = frame.head(1).with_columns(example_id=pl.lit("unknown"))
-    path = write_shard(tmp_path / "shards", "s", pl.concat([frame, other_block, other_example]))
-    assert store.ingest([path]) == BLOCK
+    assert store.ingest([write_shard(tmp_path / "shards", "a", pl.concat([other_block, other_example]))]) == 0
+    assert store.ingest([write_shard(tmp_path / "shards", "b", frame)]) == BLOCK
     assert set(everything(store)["candidate_id"]) == {"base"}
 
 

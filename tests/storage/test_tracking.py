@@ -159,6 +159,7 @@ def test_uris_that_mlflow_cannot_write_to_are_refused(home, uri):
         Tracker.start(home, "exp", "x", {RUN_ID_TAG: "x"}, uri=uri)
 
 
+@pytest.mark.slow  # a fresh process and a fresh database
 def test_mlflow_is_quiet(tmp_path):
     code = (
         "import sys; from pathlib import Path; from storage.layout import Home; from storage.tracking import *\n"
