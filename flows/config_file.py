@@ -47,7 +47,10 @@ def parse_config(values: dict[str, Any]) -> RunConfig:
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
-        raise InputError("\n".join(_explain(problem) for problem in error.errors())) from None
+        problems = error.errors()
+        # A list with a bad item is reported again as being too short: what is wrong is the item.
+        inner = {problem["loc"][:-1] for problem in problems if problem["loc"]}
+        raise InputError("\n".join(_explain(p) for p in problems if not p["loc"] or p["loc"] not in inner)) from None
 
 
 def dump_config(config: RunConfig) -> str:

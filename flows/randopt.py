@@ -97,7 +97,7 @@ def search(
                 plan,
                 book,
                 folder.root,
-                experts,
+                ranked,
                 curve,
                 evaluation,
                 links(tracker),

@@ -8,6 +8,7 @@ import polars as pl
 
 from flows.plan import RunPlan
 from flows.summary import ExpertRow, RunSummary, SigmaRow, TrackingLinks
+from storage.scores import BASE_ID
 from tasks.aggregation import ScoreBook
 from tasks.results import CurvePoint, Evaluation
 from tasks.statistics import accuracy
@@ -17,7 +18,7 @@ def summarise(
     plan: RunPlan,
     book: ScoreBook,
     folder: Path,
-    experts: pl.DataFrame,
+    ranked: pl.DataFrame,
     validation_curve: tuple[CurvePoint, ...],
     evaluation: Evaluation,
     tracking: TrackingLinks,
@@ -25,11 +26,28 @@ def summarise(
     wall_s: float,
     engine_s: float,
 ) -> RunSummary:
-    """Put the figures together; see `flows.summary.RunSummary`."""
+    """Put the figures together; see `flows.summary.RunSummary`.
+
+    Args:
+        plan: The run.
+        book: Its scores.
+        folder: Its folder.
+        ranked: The candidates that were tried on the validation split, by rank; the first `evaluation.k` vote.
+        validation_curve: What they reached there.
+        evaluation: What the vote reached on the test split.
+        tracking: Where the run is found.
+        wall_s: Seconds of this session.
+        engine_s: Of these, seconds in the engine.
+    """
+    experts = ranked.head(evaluation.k)
     with book.open() as store:
-        totals = {split.name: store.totals(split.name).row(0, named=True) for split in plan.splits}
+        selection = store.totals("selection").row(0, named=True)
         sigmas = store.sigma_statistics()
-    selection = totals["selection"]
+        # Shards of a smaller population may hold answers of experts that are none in this one; they are not counted.
+        n_tokens = {"selection": selection["n_tokens"] + selection["base_n_tokens"]}
+        for split, asked in (("validation", ranked), ("test", experts)):
+            answers = store.answers(split, [BASE_ID, *asked["candidate_id"]])
+            n_tokens[split] = int(answers["n_tokens"].sum())
     return RunSummary(
         run_id=plan.run_id,
         fingerprint=plan.fingerprint,
@@ -58,7 +76,7 @@ def summarise(
             )
             for row in experts.iter_rows(named=True)
         ),
-        n_tokens={split: total["n_tokens"] + total["base_n_tokens"] for split, total in totals.items()},
+        n_tokens=n_tokens,
         tracking=tracking,
         wall_s=wall_s,
         engine_s=engine_s,

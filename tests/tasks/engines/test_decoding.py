@@ -15,7 +15,9 @@ from tasks.noise import Perturbation
 from tasks.types import Sampling
 
 SYSTEM = "[system] You answer questions.\n[user] "
-PROMPTS = [SYSTEM + text + "\n[assistant] " for text in ("2+2?", "which is larger, 17 or 4?", "x", "say 123", "a b c d")]
+PROMPTS = [
+    SYSTEM + text + "\n[assistant] " for text in ("2+2?", "which is larger, 17 or 4?", "x", "say 123", "a b c d")
+]
 
 
 def engine(folder: Path, **changes) -> TransformersEngine:

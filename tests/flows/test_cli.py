@@ -1,0 +1,193 @@
+"""What a person at a terminal sees: results on standard output, and every mistake as one line and exit status 2."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flows import cli
+from flows.config import RunConfig
+from flows.config_file import dump_config
+
+Result = tuple[int, str, str]
+
+
+@pytest.fixture
+def thickets(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    """Call the command line in this process; gives exit status, standard output and standard error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*arguments: str) -> Result:
+        monkeypatch.setattr("sys.argv", ["thickets", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        output = capsys.readouterr()
+        return int(ended.value.code or 0), output.out, output.err
+
+    return call
+
+
+@pytest.fixture
+def my_yaml(config: Callable[..., RunConfig], tmp_path: Path):
+    """Write a configuration file; sections replace those of the tiny run."""
+
+    def write(**sections) -> str:
+        path = tmp_path / "my.yaml"
+        path.write_text(dump_config(config(**sections)))
+        return str(path)
+
+    return write
+
+
+def jsonl(path: Path, rows: list) -> str:
+    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+    return str(path)
+
+
+def rows(n: int) -> list[dict]:
+    return [{"id": f"q{i}", "question": f"What is {i}+1?", "answer": str(i + 1)} for i in range(n)]
+
+
+def refused(result: Result) -> str:
+    """The one error line of a command that refused its input."""
+    status, out, err = result
+    assert status == 2
+    assert out == ""
+    assert "Traceback" not in err
+    lines = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert err.splitlines()[-1] == lines[0]
+    return lines[0].removeprefix("error: ")
+
+
+@pytest.mark.parametrize(
+    ("override", "field", "found"),
+    [
+        ("population.sise=3", "population.sise", "unknown field"),
+        ("population.sigmas=[0.001,0]", "population.sigmas[1]", "0"),
+        ("population.size=4", "selection.k_values", "K = 5 experts of a population of 4"),
+        ("problem.name=gsm9k", "problem", "gsm9k"),
+        ("model=no/such-model-here", "model", "no/such-model-here"),
+        ("model=nowhere.gguf", "model", "nowhere.gguf"),
+        ("data.test=500000", "", "missing"),
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "estimate"])
+def test_bad_values_are_one_line(thickets, my_yaml, command: str, override: str, field: str, found: str) -> None:
+    message = refused(thickets(command, my_yaml(), "--set", override))
+    assert message.startswith(field)
+    assert found in message
+
+
+def test_a_missing_data_file_is_named(thickets, my_yaml) -> None:
+    path = my_yaml()
+    message = refused(thickets("run", path, "--set", "problem={name: file, path: nowhere.jsonl}"))
+    assert message.startswith("problem.path")
+    assert "nowhere.jsonl" in message
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ([*rows(3), '{"question": "x", '], "line 4"),
+        ([*rows(3), {"id": "q1", "question": "again?", "answer": "1"}], "q1"),
+        (rows(7), "missing"),
+        ([{"id": "a", "text": "x", "answer": "1"}], "question"),
+        ([], "empty"),
+    ],
+    ids=["broken line", "duplicate id", "too few rows", "missing column", "empty file"],
+)
+def test_bad_data_is_one_line(thickets, my_yaml, tmp_path: Path, content: list, found: str) -> None:
+    data = jsonl(tmp_path / "data.jsonl", content)
+    message = refused(
+        thickets("run", my_yaml(), "--set", f"problem={{name: file, path: {data}, id_column: id, verifier: numeric}}")
+    )
+    assert found in message
+
+
+def test_an_unwritable_home_is_named(thickets, my_yaml, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file, not a folder")
+    message = refused(thickets("run", my_yaml(storage={"home": str(tmp_path / "taken" / "home")})))
+    assert message.startswith("storage.home")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_home_is_named(thickets, my_yaml, tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0o500)
+    message = refused(thickets("run", my_yaml(storage={"home": str(tmp_path / "closed" / "home")})))
+    assert message.startswith("storage.home")
+
+
+def test_an_unknown_preset_lists_the_known_ones(thickets) -> None:
+    assert "quickstart" in refused(thickets("run", "quickstat"))
+
+
+@pytest.mark.parametrize("command", [["show", "latest"], ["sql", "x", "select 1"]])
+def test_a_run_that_is_not_there_is_named(thickets, command: list[str]) -> None:
+    assert refused(thickets(*command)).startswith("RUN: ")
+
+
+def test_an_unexpected_failure_is_one_line_too(thickets, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.config_file.load_config", lambda *args: 1 / 0)
+    status, out, err = thickets("run", "quickstart")
+    assert (status, out) == (1, "")
+    assert err == "error: ZeroDivisionError: division by zero (THICKETS_DEBUG=1 shows where)\n"
+
+
+def test_no_runs_yet_is_said_and_is_an_empty_list_as_json(thickets) -> None:
+    assert "thickets run quickstart" in thickets("runs")[2]
+    assert json.loads(thickets("runs", "--json")[1]) == []
+
+
+@pytest.mark.parametrize("command", ["run", "estimate", "runs", "show", "sql", "problems"])
+def test_every_command_has_help_with_an_example(thickets, command: str) -> None:
+    status, out, _ = thickets(command, "--help")
+    assert status == 0
+    assert "Example: " in out
+    assert f"thickets {command}" in out
+
+
+def test_problems_shows_a_sample_of_each(thickets) -> None:
+    status, out, _ = thickets("problems", "largest")
+    assert status == 0
+    assert re.search(r"Which is the largest number: \d+, \d+ or \d+\?", out)
+    assert "answer: " in out
+    assert refused(thickets("problems", "no such thing")).startswith("CONTAINS")
+
+
+def test_estimate_counts_what_a_run_will_ask(thickets, my_yaml) -> None:
+    status, out, _ = thickets("estimate", my_yaml(), "--json")
+    found = json.loads(out)
+    assert status == 0
+    assert found["completions"] == {"selection": 10 * 12, "validation": 6 * 10, "test": 6 * 14}
+    assert 0 < found["tokens"] <= found["tokens_at_most"] == 264 * 8
+    assert found["seconds"] > 0
+    assert "time" in thickets("estimate", my_yaml())[1]
+
+
+def test_a_run_from_start_to_sql(thickets, my_yaml, tmp_path: Path, prefect_server: None) -> None:
+    home = str(tmp_path / "home")
+    status, out, err = thickets("run", my_yaml())
+    assert status == 0
+    for words in ("base", "best single expert", "ensemble", "95 %", "folder:", "MLflow:", "Prefect:"):
+        assert words in out
+    for words in ("selection: 30 units", "validation: ", "test: ", "chosen on the validation split"):
+        assert words in err
+    [run] = json.loads(thickets("runs", "--home", home, "--json")[1])
+    assert run["state"] == "completed"
+    assert run["run_id"] in thickets("runs", "--home", home)[1]
+    shown = json.loads(thickets("show", run["run_id"][:7], "--home", home, "--json")[1])
+    assert shown["evaluation"]["ensemble"]["value"] == run["ensemble_accuracy"]
+    assert "expert 1" in thickets("show", "latest", "--home", home)[1]
+    board = json.loads(thickets("sql", "latest", "from leaderboard", "--home", home, "--json")[1])
+    assert len(board) == 9
+    assert board[0]["n_correct"] >= board[-1]["n_correct"]
+    for statement in ("delete from scores", "selec 1", "select 1; select 2", "copy scores to 'x.csv'"):
+        refused(thickets("sql", "latest", statement, "--home", home))
+    assert not (tmp_path / "x.csv").exists()

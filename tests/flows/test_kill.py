@@ -1,0 +1,95 @@
+"""SIGKILL at random moments: nothing finished is lost or done twice, and the result is that of an undisturbed run."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+from prefect.settings import PREFECT_API_URL
+
+from flows.config import RunConfig
+from flows.config_file import dump_config
+from flows.history import find_run, list_runs, load_summary, open_scores
+from storage.layout import Home
+
+ROOT = Path(__file__).parents[2]
+SIZE = 150
+
+
+def start(config_file: Path) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    if url := PREFECT_API_URL.value():
+        environment["PREFECT_API_URL"] = url
+    return subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", "run", str(config_file)], env=environment, stdout=subprocess.DEVNULL
+    )
+
+
+def shards(home: Path) -> dict[str, tuple[int, int]]:
+    """Finished shards by name: when each was written, and as which file."""
+    found = {path.name: path.stat() for path in (home / "shards").rglob("*.parquet") if path.name[0] != "."}
+    return {name: (stat.st_mtime_ns, stat.st_ino) for name, stat in found.items()}
+
+
+def kill_after(process: subprocess.Popen[bytes], home: Path, n_new: int, delay_s: float) -> None:
+    """Kill once `n_new` further shards are there, and then a random moment later."""
+    before = len(shards(home))
+    deadline = time.monotonic() + 180
+    while len(shards(home)) < before + n_new:
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    time.sleep(delay_s)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("prefect_server")
+def test_three_kills_change_nothing(config: Callable[..., RunConfig], tmp_path: Path) -> None:
+    homes = {name: tmp_path / name for name in ("undisturbed", "killed")}
+    for name, home in homes.items():
+        sections = {
+            "population": {"size": SIZE, "sigmas": [0.05, 0.1, 0.2]},
+            "scoring": {"examples_per_block": 12, "candidates_per_shard": 3},
+            "storage": {"home": str(home)},
+        }
+        (tmp_path / f"{name}.yaml").write_text(dump_config(config(**sections)))
+
+    assert start(tmp_path / "undisturbed.yaml").wait() == 0
+    moments = random.Random()
+    for _ in range(3):
+        before = shards(homes["killed"])
+        process = start(tmp_path / "killed.yaml")
+        kill_after(process, homes["killed"], moments.randint(1, 12), moments.uniform(0, 0.2))
+        after = shards(homes["killed"])
+        assert {name: after[name] for name in before} == before
+        assert list_runs(Home(homes["killed"]))[0].state == "interrupted"
+    before = shards(homes["killed"])
+    assert start(tmp_path / "killed.yaml").wait() == 0
+    after = shards(homes["killed"])
+    assert {name: after[name] for name in before} == before, "a finished shard was written again"
+
+    frames = [pl.read_parquet(path) for path in (homes["killed"] / "shards").rglob("*.parquet")]
+    rows = pl.concat(frames).select("candidate_id", "split", "example_id")
+    assert not rows.is_duplicated().any(), "something was scored twice"
+
+    folders = {name: find_run(Home(home), "latest") for name, home in homes.items()}
+    assert folders["killed"].manifest.read_bytes() == folders["undisturbed"].manifest.read_bytes()
+    summaries = {name: load_summary(folder) for name, folder in folders.items()}
+    assert summaries["killed"].evaluation == summaries["undisturbed"].evaluation
+    answers = {}
+    for name, home in homes.items():
+        with open_scores(Home(home), folders[name]) as reader:
+            answers[name] = reader.query(
+                "select candidate_id, split, example_id, answer, correct, completion from completions order by all"
+            )
+    assert answers["killed"].equals(answers["undisturbed"])

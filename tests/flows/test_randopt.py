@@ -1,0 +1,190 @@
+"""The whole flow on a tiny model: what it leaves behind, and that running it again changes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import mlflow
+import polars as pl
+import pytest
+
+import flows.randopt as flow_module
+from flows.config import RunConfig
+from flows.history import example_votes, find_run, list_runs, load_summary, open_scores
+from flows.randopt import randopt
+from flows.summary import RunSummary
+from storage.errors import RunError
+from storage.layout import Home
+from storage.manifest import EnsembleManifest
+from storage.shards import list_shards
+from tasks.scoring import ScoringSession
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+MakeConfig = Callable[..., RunConfig]
+
+
+def outcome(summary: RunSummary) -> dict:
+    """Everything a run found, without what differs from one execution to the next."""
+    return summary.model_dump(exclude={"wall_s", "engine_s", "tracking", "folder"})
+
+
+def shard_files(config: RunConfig) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in (config.storage.home / "shards").rglob("*.parquet")}
+
+
+def test_a_run_leaves_its_scores_its_result_and_its_lineage(config: MakeConfig) -> None:
+    run_config = config()
+    summary = randopt(run_config)
+    home = Home(run_config.storage.home)
+    folder = find_run(home, "latest")
+    assert load_summary(folder) == summary
+    found = summary.evaluation
+    assert found.base.n == found.best_single.n == found.ensemble.n == 14
+    assert found.k in (1, 3, 5)
+    assert len(summary.experts) == found.k
+
+    with open_scores(home, folder) as reader:
+        assert reader.query("select count(*) from scores where split = 'selection'").item() == 10 * 12
+        assert reader.query("select count(*) from scores where split = 'test'").item() == (found.k + 1) * 14
+        board = reader.query("select seed, n_correct from leaderboard limit 9")
+        assert board["seed"].to_list()[: found.k] == [int(expert.seed) for expert in summary.experts]
+        assert reader.query("select count(*) from completions").item() > 0
+        votes = example_votes(reader, summary)
+    assert votes["question"].n_unique() == 3
+    assert votes.filter(pl.col("who") == "vote").height == 3
+
+    manifest = EnsembleManifest.load(folder.manifest)
+    assert [str(expert.seed) for expert in manifest.experts] == [expert.seed for expert in summary.experts]
+    assert manifest.base.sha256 == summary.model_sha256
+
+    client = mlflow.MlflowClient(summary.tracking.mlflow_uri)
+    run = client.get_run(summary.tracking.mlflow_run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["test.ensemble.accuracy"] == pytest.approx(found.ensemble.value)
+    assert run.data.params["population.size"] == "9"
+    assert run.data.tags["thickets.fingerprint"] == summary.fingerprint
+    assert run.data.tags["prefect.flow_run_id"] == summary.tracking.prefect_flow_run_id
+    assert {tag.value for d in run.inputs.dataset_inputs for tag in d.tags if tag.key == "mlflow.data.context"} == {
+        "selection",
+        "validation",
+        "test",
+    }
+    artifacts = {
+        item.path for part in ("", "figures", "tables") for item in client.list_artifacts(run.info.run_id, part)
+    }
+    assert {
+        "manifest.json",
+        "config.yaml",
+        "identity.json",
+        "figures/k_curve.png",
+        "tables/leaderboard.csv",
+    } <= artifacts
+
+
+def test_prefect_shows_the_result_and_the_way_to_mlflow(config: MakeConfig) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+
+    summary = randopt(config())
+    flow_run_id = summary.tracking.prefect_flow_run_id
+    with get_client(sync_client=True) as client:
+        mine = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]))
+        artifacts = {artifact.key: artifact for artifact in client.read_artifacts(artifact_filter=mine)}
+        assert client.read_flow_run(flow_run_id).name == "tiny-n9"
+    assert summary.tracking.mlflow_run_id in str(artifacts["mlflow-run"].data)
+    assert "ensemble" in str(artifacts["result"].data)
+    assert {"scoring-selection", "scoring-validation", "scoring-test"} <= set(artifacts)
+
+
+def test_the_same_config_again_scores_nothing_and_finds_the_same(
+    config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = randopt(config())
+    files, manifest = shard_files(config()), (first.folder / "manifest.json").read_bytes()
+    monkeypatch.setattr(ScoringSession, "score", lambda self, shard: pytest.fail(f"{shard.id} was scored again"))
+    assert outcome(randopt(config())) == outcome(first)
+    assert shard_files(config()) == files
+    assert (first.folder / "manifest.json").read_bytes() == manifest
+    statuses = [run.info.status for run in mlflow.MlflowClient(first.tracking.mlflow_uri).search_runs(["1"])]
+    assert statuses == ["FINISHED", "FINISHED"]
+
+
+def test_how_the_work_is_cut_changes_nothing(config: MakeConfig, tmp_path: Path) -> None:
+    first = randopt(config())
+    other = config(
+        scoring={"examples_per_block": 5, "candidates_per_shard": 7}, storage={"home": str(tmp_path / "other")}
+    )
+    assert outcome(randopt(other)) == outcome(first)
+
+
+def test_a_larger_population_scores_only_the_new_candidates(config: MakeConfig, tmp_path: Path) -> None:
+    small = randopt(config())
+    before = shard_files(config())
+    larger = randopt(config(population={"size": 15, "sigmas": [0.05, 0.1, 0.2]}))
+    assert larger.fingerprint == small.fingerprint
+    assert larger.run_id != small.run_id
+    new = pl.concat([pl.read_parquet(path) for path in set(shard_files(config())) - set(before)])
+    old = pl.concat([pl.read_parquet(path) for path in before])
+    on = ["candidate_id", "split", "example_id"]
+    assert new.join(old, on=on, how="semi").is_empty()
+    assert new.filter(pl.col("split") == "selection")["candidate_id"].n_unique() == 6
+    alone = config(population={"size": 15, "sigmas": [0.05, 0.1, 0.2]}, storage={"home": str(tmp_path / "alone")})
+    assert outcome(randopt(alone)) == outcome(larger)
+    assert {row.run_id for row in list_runs(Home(config().storage.home))} == {small.run_id, larger.run_id}
+
+
+def test_fresh_moves_what_is_there_aside_and_finds_the_same(config: MakeConfig) -> None:
+    first = randopt(config())
+    before = len(shard_files(config()))
+    again = randopt(config(), fresh=True)
+    assert outcome(again) == outcome(first)
+    assert len(shard_files(config())) == before
+    kept = list((config().storage.home / "replaced").rglob("*.parquet"))
+    assert len([path for path in kept if path.name.startswith(("selection", "validation", "test"))]) == before
+
+
+def test_a_damaged_shard_is_scored_again(config: MakeConfig) -> None:
+    first = randopt(config())
+    folder = Home(config().storage.home).shards(first.fingerprint)
+    broken = list_shards(folder)[0]
+    broken.write_bytes(broken.read_bytes()[:100])
+    (first.folder / "scores.duckdb").unlink()
+    assert outcome(randopt(config())) == outcome(first)
+    assert broken.with_name(broken.name + ".broken").exists()
+
+
+def test_a_run_in_progress_is_not_started_twice(config: MakeConfig) -> None:
+    first = randopt(config())
+    home = Home(config().storage.home)
+    with home.run_lock(first.run_id):
+        assert list_runs(home)[0].state == "running"
+        with pytest.raises(RunError, match="already in progress"):
+            randopt(config())
+    assert list_runs(home)[0].state == "completed"
+
+
+def test_a_failure_after_scoring_keeps_the_scores_and_is_recorded(
+    config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise RunError("planted")
+
+    with monkeypatch.context() as planted:
+        planted.setattr(flow_module, "evaluate_ensemble", fail)
+        with pytest.raises(RunError, match="planted"):
+            randopt(config())
+    home = Home(config().storage.home)
+    assert list_runs(home)[0].state == "interrupted"
+    client = mlflow.MlflowClient(f"sqlite:///{home.mlflow_db.resolve()}")
+    assert [run.info.status for run in client.search_runs(["1"])] == ["FAILED"]
+    files = shard_files(config())
+    randopt(config())
+    assert shard_files(config()) == files
+
+
+def test_the_flow_takes_plain_values_as_a_deployment_sends_them(config: MakeConfig) -> None:
+    plain = json.loads(config().model_dump_json())
+    assert outcome(randopt(plain)) == outcome(randopt(config()))
