@@ -53,9 +53,11 @@ def run(
     run_config = load_config(config, overrides or [])
     check_inputs(run_config)
     _say("starting Prefect (about ten seconds unless a server is running)")
+    from flows.display import console, show_summary
     from flows.randopt import randopt
 
-    _show(randopt(run_config, fresh=fresh).folder.parent.parent, "latest")
+    show_summary(randopt(run_config, fresh=fresh), console())
+    _say("three test questions with the experts' votes: thickets show latest")
 
 
 @app.command(epilog="Example: `thickets estimate my.yaml --set population.size=5000`")
@@ -98,10 +100,16 @@ def show(name: RunName, home: HomeFolder = None, as_json: AsJson = False) -> Non
     from flows.history import find_run, load_summary
 
     folder = find_run(_home(home), name)
+    summary = load_summary(folder)
     if as_json:
-        typer.echo(load_summary(folder).model_dump_json(indent=2))
-    else:
-        _show(_home(home).root, folder.run_id)
+        typer.echo(summary.model_dump_json(indent=2))
+        return
+    from flows.display import console, show_summary
+    from flows.history import example_votes, open_scores
+
+    with open_scores(_home(home), folder) as reader:
+        votes = example_votes(reader, summary)
+    show_summary(summary, console(), votes)
 
 
 @app.command(epilog='Example: `thickets sql latest "select * from leaderboard limit 5"`')
@@ -169,9 +177,9 @@ def _say(text: str) -> None:
 
 
 def _print(renderable: object) -> None:
-    from rich.console import Console
+    from flows.display import console
 
-    Console().print(renderable)
+    console().print(renderable)
 
 
 def _home(folder: Path | None) -> Home:
@@ -179,21 +187,6 @@ def _home(folder: Path | None) -> Home:
     from storage.layout import Home
 
     return Home(folder or StorageConfig().home)
-
-
-def _show(root: Path, name: str) -> None:
-    from rich.console import Console
-
-    from flows.display import show_summary
-    from flows.history import example_votes, find_run, load_summary, open_scores
-    from storage.layout import Home
-
-    home = Home(root)
-    folder = find_run(home, name)
-    summary = load_summary(folder)
-    with open_scores(home, folder) as reader:
-        votes = example_votes(reader, summary)
-    show_summary(summary, Console(), votes)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -89,23 +90,31 @@ def sigma_table(summary: RunSummary) -> Table:
     return table
 
 
-def vote_tables(votes: pl.DataFrame) -> list[Table]:
-    """Some test questions with every expert's answer.
+def votes_table(votes: pl.DataFrame) -> Group:
+    """Some test questions with every expert's answer, a column per question.
 
     Args:
         votes: question, gold, who, answer, correct; as `flows.history.example_votes` gives them.
     """
-    tables = []
-    for (question, gold), rows in votes.group_by("question", "gold", maintain_order=True):
-        table = Table(title=Text(f"{question}   (gold: {gold})"), title_justify="left", title_style="italic")
-        table.add_column("who")
-        table.add_column("answer")
-        table.add_column("")
-        for who, answer, correct in rows.select("who", "answer", "correct").iter_rows():
-            shown = Text("abstains", style="dim") if answer is None else Text(answer)
-            table.add_row(who, shown, "right" if correct else "wrong", style="bold" if who == "vote" else "")
-        tables.append(table)
-    return tables
+    questions = votes.select("question", "gold").unique(maintain_order=True)
+    heading = Text.assemble(("Test questions on which the experts differ most\n", "italic"))
+    table = Table()
+    table.add_column("who")
+    columns = []
+    for place, (question, gold) in enumerate(questions.iter_rows(), start=1):
+        heading.append(f"  {place}. {question}\n")
+        table.add_column(Text(f"{place}. (gold: {gold})"))
+        rows = votes.filter((pl.col("question") == question) & (pl.col("gold") == gold))
+        columns.append({who: (answer, right) for who, answer, right in rows.select("who", "answer", "correct").rows()})
+    for who in columns[0]:
+        table.add_row(who, *(_marked(*column[who]) for column in columns), style="bold" if who == "vote" else "")
+    return Group(heading, table)
+
+
+def _marked(answer: str | None, correct: bool) -> Text:
+    if answer is None:
+        return Text("abstains", style="dim")
+    return Text(f"{'✓' if correct else '✗'} {answer}", style="green" if correct else "red")
 
 
 def show_summary(summary: RunSummary, console: Console, votes: pl.DataFrame | None = None) -> None:
@@ -117,9 +126,9 @@ def show_summary(summary: RunSummary, console: Console, votes: pl.DataFrame | No
         f"{summary.n_candidates} candidates, {tokens:,} tokens generated in all; "
         f"this session took {duration(summary.wall_s)}.",
     ]
-    parts: list[Table | Text] = [sigma_table(summary), *(vote_tables(votes) if votes is not None else [])]
-    parts += [result_table(summary), *map(Text, lines)]
-    console.print(Group(*parts))
+    if votes is not None:
+        console.print(votes_table(votes))
+    console.print(sigma_table(summary), result_table(summary), *map(Text, lines), sep="\n")
     print_addresses(summary, console)
 
 
@@ -193,3 +202,9 @@ def problem_list(contains: str) -> Iterator[Panel]:
             heading, answer = (f"{entry.summary}\n\n", "italic"), ("\n\nanswer: ", "dim")
             text = Text.assemble(heading, sample.prompt, answer, sample.answer)
             yield Panel(text, title=entry.name, title_align="left")
+
+
+def console() -> Console:
+    """Standard output; wide where there is no terminal to fit into, so that files and pipes get whole lines."""
+    out = Console()
+    return out if out.is_terminal or "COLUMNS" in os.environ else Console(width=140)

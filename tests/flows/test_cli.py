@@ -99,7 +99,7 @@ def test_a_missing_data_file_is_named(thickets, my_yaml) -> None:
         ([*rows(3), {"id": "q1", "question": "again?", "answer": "1"}], "q1"),
         (rows(7), "missing"),
         ([{"id": "a", "text": "x", "answer": "1"}], "question"),
-        ([], "empty"),
+        ([], "there are no rows"),
     ],
     ids=["broken line", "duplicate id", "too few rows", "missing column", "empty file"],
 )

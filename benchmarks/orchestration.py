@@ -1,0 +1,83 @@
+"""What everything but the engine costs: a whole run with an engine that answers at once.
+
+    python -m benchmarks.orchestration [--candidates 2000] [--examples 200] [--json FILE]
+
+The engine is a double for measuring only: it returns a number at once, so the wall time is that of Prefect (the start
+of its temporary server included, unless one is running), MLflow, extraction and verification, Parquet, DuckDB,
+selection, voting, figures. The base model, its tokenizer and prompts are real.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from prefect import flow
+
+from benchmarks.output import parser, show
+from flows.config_file import parse_config
+from flows.environment import set_command_line_defaults
+from flows.randopt import search
+from flows.summary import RunSummary
+from tasks.engines import EngineSpec
+from tasks.types import Candidate, Completion, Sampling
+
+
+class InstantEngine:
+    """Answers every prompt with a number that depends on candidate and prompt, and takes note of its own time."""
+
+    def __init__(self, spec: EngineSpec) -> None:
+        self._seed = 0
+
+    def load(self, candidate: Candidate | None) -> None:
+        self._seed = candidate.seed if candidate else 0
+
+    def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
+        return [Completion(f"It is {(self._seed + 7 * place) % 997}.", 6, "stop") for place, _ in enumerate(prompts)]
+
+    def close(self) -> None:
+        pass
+
+
+def main() -> None:
+    options_parser = parser(__doc__)
+    options_parser.add_argument("--candidates", type=int, default=2000)
+    options_parser.add_argument("--examples", type=int, default=200)
+    options = options_parser.parse_args()
+    set_command_line_defaults()
+    with tempfile.TemporaryDirectory() as home:
+        config = parse_config(
+            {
+                "problem": "largest_number",
+                "data": {"selection": options.examples, "validation": options.examples, "test": options.examples},
+                "population": {"size": options.candidates},
+                "selection": {"k_values": [5, 10, 25, 50]},
+                "storage": {"home": home},
+            }
+        )
+
+        @flow(name="orchestration-benchmark")
+        def run() -> RunSummary:
+            return search(config, build=InstantEngine)
+
+        started = time.perf_counter()
+        summary = run()
+        wall_s = time.perf_counter() - started
+        stored = sum(path.stat().st_size for path in Path(home).rglob("*") if path.is_file())
+    rest_s = wall_s - summary.engine_s
+    row = {
+        "candidates": options.candidates,
+        "answers": options.candidates * options.examples,
+        "wall_s": wall_s,
+        "engine_s": summary.engine_s,
+        "rest_s": rest_s,
+        "rest ms/candidate": 1000 * rest_s / options.candidates,
+        "disk MB": stored / 1e6,
+    }
+    show("a run with an engine that answers at once", {"randopt": row}, options.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""What every benchmark prints and writes: one table, and with ``--json FILE`` the same figures for a machine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+_LIBRARIES = ("torch", "transformers", "numba", "prefect", "mlflow", "duckdb")
+
+
+def parser(doc: str | None) -> argparse.ArgumentParser:
+    """A parser that knows ``--json``; its help is the first line of the module's docstring."""
+    made = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
+    made.add_argument("--json", type=Path, help="also write the figures to this file")
+    return made
+
+
+def seconds(times: Sequence[float]) -> dict[str, float]:
+    """Median and spread of repeated timings, in seconds."""
+    return {"median_s": statistics.median(times), "min_s": min(times), "max_s": max(times)}
+
+
+def show(title: str, rows: Mapping[str, Mapping[str, Any]], json_file: Path | None = None) -> None:
+    """Print one table, a row per label, and write the figures if asked to."""
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    widths = {column: max(len(column), 9) + 2 for column in columns}
+    first = max(map(len, rows)) + 2
+    load = os.getloadavg()[0]
+    print(f"{title}\n{os.cpu_count()} cores, load average {load:.1f}\n")
+    print(" " * first + "".join(f"{column:>{widths[column]}}" for column in columns))
+    for label, row in rows.items():
+        print(f"{label:{first}}" + "".join(f"{_cell(row.get(c, '')):>{widths[c]}}" for c in columns))
+    if json_file:
+        facts = {
+            "title": title,
+            "cores": os.cpu_count(),
+            "load_average": load,
+            "machine": platform.machine(),
+            "versions": {
+                name: version(name) for name in ("torch", "transformers", "numba", "prefect", "mlflow", "duckdb")
+            },
+            "rows": rows,
+        }
+        json_file.write_text(json.dumps(facts, indent=1) + "\n")
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
