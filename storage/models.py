@@ -63,7 +63,7 @@ def resolve_model(spec: str, revision: str | None = None, *, trust_remote_code: 
         raise InputError(f"model is empty; {_ALLOWED}")
     is_hub_id = not path.exists() and spec.lower() != BUILT_IN and path.suffix != ".gguf"
     if revision is not None and not is_hub_id:
-        raise InputError(f"model.revision is {revision!r}, but {spec!r} is no hub id and has no revisions; remove it")
+        raise InputError(f"revision is {revision!r}, but {spec!r} is no hub id and has no revisions; remove it")
     cache = model_cache()
     memory = cache / "digests.json"
     try:
@@ -135,5 +135,5 @@ def _check_config(folder: Path, *, trust_remote_code: bool) -> None:
         if config.get("model_type") not in CONFIG_MAPPING_NAMES:
             raise InputError(
                 f"model: {folder} brings its own code ({config.get('model_type')}); read it, then set "
-                "model.trust_remote_code to true"
+                "engine.trust_remote_code to true"
             )

@@ -18,15 +18,17 @@ import hashlib
 import importlib.metadata
 import io
 import re
+import sys
 import warnings
 from functools import cache
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
 from storage.errors import InputError
 from tasks.problems.base import JSON, prompt, question_id
 from tasks.problems.config import REASONING_GYM_PREFIX, ProblemConfig
-from tasks.problems.reasoning_gym_tasks import UNSAFE, UNUSABLE
+from tasks.problems.reasoning_gym_tasks import ARITHMETIC, NEEDS_PACKAGE, UNSAFE, UNUSABLE
 from tasks.problems.text import final_answer
 from tasks.types import Example, Message, Sampling
 
@@ -40,6 +42,7 @@ _MAX_ANSWER = 20_000
 
 # Answers that no verifier may see unless the gold answer looks like that too: Fraction("1e99999999") never returns, and
 # comparisons with NaN make some verifiers say 1.0 (complex_arithmetic, number_sorting).
+_ARITHMETIC = re.compile(r"[0-9+\-*/() ]{1,300}")
 _HOSTILE = re.compile(r"\d[eE][-+]?\d{4,}|\b(?:nan|inf|infinity)\b", re.IGNORECASE)
 
 
@@ -134,6 +137,8 @@ class ReasoningGym:
             return False
         if _HOSTILE.search(answer) and not _HOSTILE.search(example.answer):
             return False
+        if self._task in ARITHMETIC and not is_arithmetic(answer):
+            return False
         where = example.metadata
         entry = self._entry(where["seed"], where["size"], where["index"])
         if entry["question"].strip() != example.question:
@@ -173,19 +178,40 @@ class ReasoningGym:
         return self._entries[seed, size, index]
 
 
+def is_arithmetic(answer: str) -> bool:
+    """Whether an answer is digits, ``+ - * /`` and brackets alone; no powers, which could run for ever."""
+    return bool(_ARITHMETIC.fullmatch(answer)) and "**" not in answer
+
+
 @cache
 def library() -> ModuleType:
-    """The reasoning_gym package; imported when first needed because that takes seconds."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its sources hold invalid escape sequences
-        import reasoning_gym
+    """The reasoning_gym package; imported when first needed because that takes seconds.
 
+    Raises:
+        InputError: It is not installed.
+    """
+    # The package imports these although one task alone uses each; an empty stand-in lets all others work.
+    absent = [name for name in NEEDS_PACKAGE.values() if find_spec(name) is None]
+    sys.modules.update({name: ModuleType(name) for name in absent})
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # its sources hold invalid escape sequences
+            import reasoning_gym
+    except ImportError as error:
+        raise InputError(
+            f"problem.name names a reasoning_gym task, but the library cannot be imported ({error}); "
+            "install it with: pip install 'thickets[reasoning-gym]'"
+        ) from None
+    finally:
+        for name in absent:
+            del sys.modules[name]
     return reasoning_gym
 
 
 def task_names() -> list[str]:
-    """Every task that can be used without allowing an unsafe verifier, in alphabetical order."""
-    return sorted(set(library().factory.DATASETS) - set(UNSAFE) - set(UNUSABLE))
+    """Every task that can be used here without allowing an unsafe verifier, in alphabetical order."""
+    lacking = {task for task, package in NEEDS_PACKAGE.items() if find_spec(package) is None}
+    return sorted(set(library().factory.DATASETS) - set(UNSAFE) - set(UNUSABLE) - lacking)
 
 
 def summary(task: str) -> str:
@@ -206,6 +232,12 @@ def _check_task(task: str, allow_unsafe: bool) -> None:
         )
     if task in UNUSABLE:
         raise InputError(f"problem.name is {REASONING_GYM_PREFIX + task!r}, which cannot be used: {UNUSABLE[task]}")
+    package = NEEDS_PACKAGE.get(task)
+    if package and find_spec(package) is None:
+        raise InputError(
+            f"problem.name is {REASONING_GYM_PREFIX + task!r}, which needs {package}: pip install {package} "
+            "(compiles, so a C compiler is needed), or take another task"
+        )
     if task in UNSAFE and not allow_unsafe:
         raise InputError(
             f"problem.name is {REASONING_GYM_PREFIX + task!r}, which is refused: {UNSAFE[task]}, so what a model "

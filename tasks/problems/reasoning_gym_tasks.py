@@ -15,11 +15,16 @@ UNSAFE = {
     "n_queens": _EVAL,
     "spiral_matrix": _EVAL,
     "string_insertion": _EVAL,
-    "countdown": _SYMPY,
     "intermediate_integration": _SYMPY,
-    "puzzle24": _SYMPY,
     "simple_integration": _SYMPY,
 }
+
+# Their verifiers parse the answer with sympy too, but a right answer is plain arithmetic: anything else is wrong
+# before the verifier sees it.
+ARITHMETIC = frozenset({"countdown", "puzzle24"})
+
+# Tasks that need a package which is compiled on installation, and is left out for that reason.
+NEEDS_PACKAGE = {"zebra_puzzles": "pycosat"}
 
 _NO_GOLD = "it has no gold answers, so nothing proves its verifier"
 _HASH_ORDER = (

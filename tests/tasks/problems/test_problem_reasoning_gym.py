@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +14,10 @@ import pytest
 from storage.errors import InputError
 from tasks.problems import ProblemConfig, load_problem
 from tasks.problems.reasoning_gym import ReasoningGym, library, task_names
-from tasks.problems.reasoning_gym_tasks import UNSAFE, UNUSABLE
+from tasks.problems.reasoning_gym_tasks import ARITHMETIC, UNSAFE, UNUSABLE
 from tasks.types import Example
+
+ROOT = Path(__file__).parents[3]
 
 QUICK = [
     "aiw", "base_conversion", "basic_arithmetic", "bitwise_arithmetic", "caesar_cipher", "calendar_arithmetic",
@@ -117,6 +120,39 @@ def test_a_verifier_that_runs_the_answer_is_refused_until_it_is_allowed(task: st
     assert right(made, f"<answer>{example.answer}</answer>", example)
 
 
+@pytest.mark.parametrize("task", sorted(ARITHMETIC))
+def test_a_verifier_that_parses_expressions_sees_plain_arithmetic_only(
+    task: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = problem(task)
+    (example,) = made.examples(1, seed=0)
+    assert right(made, f"<answer>{example.answer}</answer>", example)
+    seen: list[str] = []
+    dataset = made._dataset(example.metadata["seed"], example.metadata["size"])
+    monkeypatch.setattr(dataset, "score_answer", lambda answer, entry: seen.append(answer) or 1.0)
+    hostile = ["__import__('os').getcwd()", "9**9**9**9", "factorial(99)", "x", "1" * 301, "0x10", "1e9", "(1).real"]
+    for answer in hostile:
+        assert not made.verify(answer, example)
+    assert seen == []
+    assert made.verify("(1 + 2) * 3 / 4 - 5", example)
+
+
+def test_without_pycosat_every_task_but_one_works() -> None:
+    code = """
+import sys
+from importlib.machinery import PathFinder
+find = PathFinder.find_spec
+PathFinder.find_spec = lambda name, *rest: None if name == "pycosat" else find(name, *rest)
+from tasks.problems import ProblemConfig, load_problem
+from tasks.problems.reasoning_gym import task_names
+assert "zebra_puzzles" not in task_names() and len(task_names()) > 80
+assert "pycosat" not in sys.modules
+load_problem(ProblemConfig(name="reasoning_gym:zebra_puzzles"))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert "which needs pycosat: pip install pycosat" in done.stderr
+
+
 @pytest.mark.parametrize("task", sorted(UNUSABLE))
 def test_a_task_that_proves_nothing_is_refused(task: str) -> None:
     for allow in (False, True):
@@ -132,6 +168,8 @@ def test_no_offered_verifier_calls_eval() -> None:
         "bitwise_arithmetic": "evaluates its own expression",
         "number_sorting": "evaluates its own gold answer",
         "basic_arithmetic": "evaluates its own expression",
+        "countdown": "sees plain arithmetic only",
+        "puzzle24": "sees plain arithmetic only",
     }
     calls = ("eval(", "exec(", "parse_expr(", "sympify(", "parse_latex(", "pickle", "subprocess")
     for task in task_names():
