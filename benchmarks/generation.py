@@ -4,13 +4,13 @@
 
 Both use the same loaded SmolLM2-135M, the quickstart's prompts and greedy decoding, and take turns within a repeat.
 Ours computes the prompts' common prefix once, sorts prompts by length, and drops rows that have ended; the plain call
-gets all prompts left-padded in one batch, as a script would. "same texts" counts the answers that are equal: in bfloat16
+gets all prompts left-padded in one batch, as a script would. "same texts" counts equal answers: in bfloat16
 another batch shape alone flips some, in float32 none.
 
     python -m benchmarks.generation --waits
 
-compares, for our decoding, PyTorch's threads that spin while they wait (the library's default) with threads that sleep
-(ours), alone and beside a process that keeps one core busy.
+compares, for our decoding, threads of PyTorch that spin while they wait (its default), that sleep at once, and that spin
+briefly (ours, set in flows/environment.py), alone and beside a process that keeps one core busy.
 """
 
 from __future__ import annotations
@@ -32,6 +32,11 @@ from tasks.prompts import PromptTemplate
 from tasks.types import Candidate, Sampling
 
 _ONE_ROW = "--one-row"
+_WAITS = {
+    "spinning": {"GOMP_SPINCOUNT": "300000"},  # libgomp's own default
+    "sleeping": {"GOMP_SPINCOUNT": "0"},
+    "ours": {},
+}
 
 
 def quickstart_prompts(count: int, template: PromptTemplate) -> list[str]:
@@ -101,13 +106,13 @@ def compare_waits(repeats: int, json_file: Path | None) -> None:
     """Each row in a process of its own, since PyTorch reads the policy once."""
     rows = {}
     for beside in (False, True):
-        for label, policy in (("spinning", "ACTIVE"), ("sleeping", "PASSIVE")):
+        for label, policy in _WAITS.items():
             busy = multiprocessing.Process(target=_spin, daemon=True) if beside else None
             if busy:
                 busy.start()
             try:
                 command = [sys.executable, "-m", "benchmarks.generation", _ONE_ROW, "--repeats", str(repeats)]
-                environment = {**os.environ, "OMP_WAIT_POLICY": policy}
+                environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"} | policy
                 done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
             finally:
                 if busy:

@@ -6,9 +6,10 @@ import os
 import sys
 
 _RUNTIME = {
-    # Threads of PyTorch that wait for each other by spinning take the core away from whoever they wait for: with one
-    # other busy process on two cores, answering 64 prompts took 28 s instead of 9 s (benchmarks/generation.py).
-    "OMP_WAIT_POLICY": "PASSIVE",
+    # PyTorch's threads spin for milliseconds while they wait for each other. On a busy machine that takes the core away
+    # from whoever they wait for; sleeping at once costs a wake-up at every step on a quiet one. A short spin is nearly
+    # the best of both (`python -m benchmarks.generation --waits`).
+    "GOMP_SPINCOUNT": "2000",
     "TOKENIZERS_PARALLELISM": "false",
     # A busy machine needs longer than Prefect's 20 s to start its temporary server.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",

@@ -31,7 +31,7 @@ def k_curve(validation: Sequence[CurvePoint], evaluation: Evaluation) -> Figure:
         title=f"Accuracy of the {evaluation.rule} vote against K (bands: 95 % Wilson intervals)",
     )
     axes.grid(alpha=0.25)
-    axes.legend(frameon=False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 
@@ -58,7 +58,7 @@ def score_by_sigma(accuracies: pl.DataFrame, base: Accuracy) -> Figure:
     axes.axhspan(base.low, base.high, color=_GREY, alpha=0.12, lw=0, label="base, 95 % Wilson interval")
     axes.set(xlabel="sigma", ylabel="accuracy on the selection split", title="Selection accuracy of every candidate")
     axes.grid(alpha=0.25, axis="y")
-    axes.legend(frameon=False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 
