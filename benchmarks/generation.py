@@ -9,8 +9,8 @@ another batch shape alone flips some, in float32 none.
 
     python -m benchmarks.generation --waits
 
-compares, for our decoding, threads of PyTorch that spin while they wait (its default), that sleep at once, and that spin
-briefly (ours, set in flows/environment.py), alone and beside a process that keeps one core busy.
+compares, for our decoding, threads of PyTorch that spin while they wait (its default), that sleep at once, and that
+spin briefly (ours, set in flows/environment.py), alone and beside a process that keeps one core busy.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 
@@ -13,6 +14,7 @@ _RUNTIME = {
     "TOKENIZERS_PARALLELISM": "false",
     # A busy machine needs longer than Prefect's 20 s to start its temporary server.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "thickets",
     # What runs here is nobody else's business.
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
@@ -36,10 +38,19 @@ def set_runtime_defaults() -> None:
 
 
 def set_command_line_defaults() -> None:
-    """For the command line, which tells progress and errors itself."""
+    """For the command line: our own log as plain lines on standard error, and nobody else's."""
     _set(_COMMAND_LINE)
+    log = logging.getLogger("thickets")
+    if not any(isinstance(handler, _PlainLines) for handler in log.handlers):
+        log.addHandler(_PlainLines())
+        log.setLevel(logging.INFO)
     if not sys.stderr.isatty():
         _set(_NO_TERMINAL)
+
+
+class _PlainLines(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        print(record.getMessage(), file=sys.stderr, flush=True)
 
 
 def _set(defaults: dict[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,12 +18,15 @@ from flows.display import duration
 from storage.scores import BASE_ID
 from tasks.scoring import UnitReport
 
+# Prefect sends what this logger says to the flow run's page; the command line prints it (flows/environment.py).
+log = logging.getLogger("thickets")
+
 _ARTIFACT_EVERY_S = 5.0
 _LINE_EVERY_S = 20.0
 
 
 class ScoringProgress:
-    """Counts units and says so: a bar on a terminal, a line now and then elsewhere. Everything goes to standard error.
+    """Counts units and says so: a bar on a terminal (on standard error), a line of the log now and then elsewhere.
 
     Also keeps the seconds spent in the engine, which tell what share of a run was useful work.
     """
@@ -35,17 +39,12 @@ class ScoringProgress:
         self._split, self._total = "", 0
         self._reset()
         self.engine_s = 0.0
-        self.n_tokens = 0
 
     def _reset(self) -> None:
         self._done, self._split_tokens = 0, 0
         self._best = (0, 0)
         self._correct: dict[str, tuple[int, int]] = {}
         self._started = self._last_line = self._last_artifact = time.monotonic()
-
-    def say(self, text: str) -> None:
-        """One line about what is going on."""
-        self._console.print(text, highlight=False, soft_wrap=True)
 
     @contextmanager
     def split(self, name: str, n_units: int, n_done: int) -> Iterator[None]:
@@ -59,7 +58,7 @@ class ScoringProgress:
         self._reset()
         self._split, self._total = name, n_units
         reused = f" ({n_done} units were scored before)" if n_done else ""
-        self.say(f"{name}: {n_units} units to score{reused}" if n_units else f"{name}: nothing left to score{reused}")
+        log.info(f"{name}: {n_units} units to score{reused}" if n_units else f"{name}: nothing left to score{reused}")
         if not n_units:
             yield
             return
@@ -84,7 +83,7 @@ class ScoringProgress:
                 self._bar.stop()
                 self._bar = None
             elif self._done:
-                self.say(self._line())
+                log.info(self._line())
             self._update_artifact()
             self._artifact = None
 
@@ -92,7 +91,6 @@ class ScoringProgress:
         """Take in one finished unit."""
         self._done += 1
         self._split_tokens += report.n_tokens
-        self.n_tokens += report.n_tokens
         self.engine_s += report.load_s + report.generate_s
         if report.candidate_id != BASE_ID:
             before = self._correct.get(report.candidate_id, (0, 0))
@@ -104,7 +102,7 @@ class ScoringProgress:
             self._bar.update(self._bar_task, completed=self._done, facts=self._facts())
         elif now - self._last_line > _LINE_EVERY_S:
             self._last_line = now
-            self.say(self._line())
+            log.info(self._line())
         if now - self._last_artifact > _ARTIFACT_EVERY_S:
             self._last_artifact = now
             self._update_artifact()

@@ -15,7 +15,7 @@ from prefect import flow
 from flows.config import RunConfig
 from flows.config_file import dump_config
 from flows.plan import RunPlan, make_plan, manifest
-from flows.progress import ScoringProgress
+from flows.progress import ScoringProgress, log
 from flows.summarise import summarise
 from flows.summary import RunSummary
 from flows.tracking import links, log_results, start_tracking
@@ -60,7 +60,7 @@ def search(
     started = time.monotonic()
     progress = ScoringProgress()
     home = Home(config.storage.home).writable()
-    progress.say(f"preparing {config.model} and {config.problem.name}")
+    log.info(f"preparing {config.model} and {config.problem.name}")
     base = prepare_base_model(config.model, config.revision, trust_remote_code=config.engine.trust_remote_code)
     problem = load_problem(config.problem)
     data = config.data
@@ -70,10 +70,10 @@ def search(
     with home.run_lock(plan.run_id) as folder:
         if fresh:
             for moved in home.set_aside(plan.run_id, plan.fingerprint):
-                progress.say(f"starting over; what was there is now in {moved}")
+                log.info(f"starting over; what was there is now in {moved}")
         write_text_atomically(folder.config, dump_config(config))
         write_text_atomically(folder.fingerprint, plan.fingerprint + "\n")
-        progress.say(f"run {plan.run_id} in {folder.root}")
+        log.info(f"run {plan.run_id} in {folder.root}")
         book = ScoreBook(folder.scores, plan.shards, plan.run_id, population, plan.blocks)
         session = ScoringSession(
             lambda: build(plan.engine), problem, plan.blocks, plan.sampling, plan.shards, progress.on_unit
@@ -86,7 +86,7 @@ def search(
                 ranked = select_top_k(book, selection.k_values[-1])
                 score("validation", [None, *candidates_of(ranked)])
                 k, curve = choose_k_on_validation(book, ranked, selection.k_values, selection.vote)
-                progress.say(f"K = {k} chosen on the validation split among {list(selection.k_values)}")
+                log.info(f"K = {k} chosen on the validation split among {list(selection.k_values)}")
                 experts = ranked.head(k)
                 score("test", [None, *candidates_of(experts)])
             finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from typing import Any
 
 import polars as pl
@@ -41,6 +42,8 @@ def start_tracking(plan: RunPlan, book: ScoreBook) -> Tracker:
         RUN_ID_TAG: plan.run_id,
         "thickets.fingerprint": plan.fingerprint,
         "thickets.base_sha256": plan.base.sha256,
+        "mlflow.user": getpass.getuser(),
+        "mlflow.source.name": "thickets",
         "prefect.flow_run_id": flow_run_id or "",
         "prefect.flow_run_url": _flow_run_url(flow_run_id) or "",
     }
@@ -90,6 +93,7 @@ def log_results(tracker: Tracker, book: ScoreBook, summary: RunSummary, folder: 
         tracker.log_figure(name, figure)
     tracker.log_file(folder.manifest)
     tracker.log_file(folder.summary)
+    tracker.log_tags({"mlflow.note.content": _markdown(summary)})  # the description on the run's page
     if _flow_run_id():
         create_markdown_artifact(_markdown(summary), key="result", description="Result on the test split")
 

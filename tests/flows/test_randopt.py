@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -97,6 +98,22 @@ def test_prefect_shows_the_result_and_the_way_to_mlflow(config: MakeConfig) -> N
     assert summary.tracking.mlflow_run_id in str(artifacts["mlflow-run"].data)
     assert "ensemble" in str(artifacts["result"].data)
     assert {"scoring-selection", "scoring-validation", "scoring-test"} <= set(artifacts)
+
+
+def test_what_a_run_says_is_on_its_prefect_page(config: MakeConfig) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+
+    summary = randopt(config())
+    mine = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[summary.tracking.prefect_flow_run_id]))
+    deadline = time.monotonic() + 30  # Prefect sends logs in batches, some seconds late
+    found = ""
+    while "chosen on the validation split" not in found and time.monotonic() < deadline:
+        time.sleep(0.5)
+        with get_client(sync_client=True) as client:
+            found = "\n".join(entry.message for entry in client.read_logs(log_filter=mine))
+    assert "selection: 30 units to score" in found
+    assert "chosen on the validation split" in found
 
 
 def test_the_same_config_again_scores_nothing_and_finds_the_same(
