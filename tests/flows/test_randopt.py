@@ -16,7 +16,7 @@ from flows.config import RunConfig
 from flows.history import example_votes, find_run, list_runs, load_summary, open_scores
 from flows.randopt import randopt
 from flows.summary import RunSummary
-from storage.errors import RunError
+from storage.errors import InputError, RunError
 from storage.layout import Home
 from storage.manifest import EnsembleManifest
 from storage.shards import list_shards
@@ -181,6 +181,17 @@ def test_a_run_in_progress_is_not_started_twice(config: MakeConfig) -> None:
         with pytest.raises(RunError, match="already in progress"):
             randopt(config())
     assert list_runs(home)[0].state == "completed"
+
+
+def test_a_run_of_another_version_is_listed_but_not_shown(config: MakeConfig) -> None:
+    first = randopt(config())
+    folder = find_run(Home(config().storage.home), "latest")
+    folder.summary.write_text('{"from": "the future"}')
+    folder.config.write_text(folder.config.read_text() + "unheard_of: 1\n")
+    [row] = list_runs(Home(config().storage.home))
+    assert (row.run_id, row.state, row.base_accuracy) == (first.run_id, "completed", None)
+    with pytest.raises(InputError, match="does not fit this version"):
+        load_summary(folder)
 
 
 def test_a_failure_after_scoring_keeps_the_scores_and_is_recorded(
