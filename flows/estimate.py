@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -37,7 +38,7 @@ class Estimate(BaseModel):
 
 
 class Probe(BaseModel):
-    """What the estimate rests on: base and one candidate on a few selection examples."""
+    """What the estimate rests on: one candidate on one batch of selection examples."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -49,7 +50,7 @@ class Probe(BaseModel):
 
 
 def estimate(config: RunConfig) -> Estimate:
-    """Plan the run, ask the base and one candidate a few questions, and multiply.
+    """Plan the run, ask one candidate a batch of questions, and multiply.
 
     Raises:
         InputError: Something in the configuration cannot be used.
@@ -86,14 +87,12 @@ def _probe(engine: Engine, plan: RunPlan) -> Probe:
     prompts = plan.blocks[0].prompts[: plan.config.engine.batch_size]
     [candidate] = candidates_of(population(1, plan.config.population.sigmas, plan.config.population.seed))
     engine.load(candidate)
-    engine.generate(prompts, plan.sampling)  # the first call pays for compilation and memory
+    engine.generate(prompts[:2], replace(plan.sampling, max_tokens=2))  # the first call pays for compilation
     started = time.perf_counter()
     engine.load(candidate)
     loaded = time.perf_counter()
     completions = engine.generate(prompts, plan.sampling)
     ended = time.perf_counter()
-    engine.load(None)
-    completions += engine.generate(prompts, plan.sampling)
     return Probe(
         n_examples=len(prompts),
         load_s=loaded - started,

@@ -21,6 +21,7 @@ from flows.summary import RunSummary
 from flows.tracking import links, log_results, start_tracking
 from storage.files import write_text_atomically
 from storage.layout import Home
+from storage.shards import clean_temporaries
 from tasks.aggregation import ScoreBook, aggregate_scores, check_complete
 from tasks.engines import Engine, EngineSpec, build_engine
 from tasks.ensemble import choose_k_on_validation, evaluate_ensemble
@@ -73,6 +74,7 @@ def search(
                 log.info(f"starting over; what was there is now in {moved}")
         write_text_atomically(folder.config, dump_config(config))
         write_text_atomically(folder.fingerprint, plan.fingerprint + "\n")
+        clean_temporaries(plan.shards)  # what a killed writer left
         log.info(f"run {plan.run_id} in {folder.root}")
         book = ScoreBook(folder.scores, plan.shards, plan.run_id, population, plan.blocks)
         session = ScoringSession(

@@ -212,10 +212,6 @@ class ScoringSession:
         self._on_unit = on_unit
         self.folder = folder
 
-    def n_blocks(self, split: str) -> int:
-        """Number of blocks of a split."""
-        return sum(1 for name, _ in self._blocks if name == split)
-
     def score(self, shard: Shard) -> Path:
         """Score a shard and write its file; the engine starts on the first call and stays."""
         if self._engine is None:

@@ -131,7 +131,7 @@ def test_hub_model_that_is_not_cached_is_one_line(tmp_path):
 
 
 def test_revision_of_a_local_model_is_refused(folder):
-    with pytest.raises(InputError, match=r"model\.revision is 'main'"):
+    with pytest.raises(InputError, match=r"^revision is 'main'"):
         resolve_model(str(folder), "main")
 
 
