@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from storage.fingerprint import fingerprint
+from tasks.engines import EngineSpec
+from tasks.identity import answer_identity, run_id
+from tasks.noise import Perturbation
+from tasks.problems import ProblemConfig, load_problem
+from tasks.prompts import PromptTemplate
+from tasks.splits import draw_splits
+from tasks.types import Sampling
+
+SPEC = EngineSpec("transformers", Path("model"), Perturbation(), device="cpu")
+
+
+class Tokenizer:
+    chat_template = "{{ messages }}"
+
+
+def identity(**changes) -> str:
+    problem = load_problem(ProblemConfig(name="largest_number", **changes.pop("problem", {})))
+    tokenizer = Tokenizer()
+    tokenizer.chat_template = changes.pop("chat_template", Tokenizer.chat_template)
+    sizes = {"selection": 3, "validation": 3, "test": 3, "seed": 0} | changes.pop("data", {})
+    values = {
+        "base_sha256": "a" * 64,
+        "engine": SPEC,
+        "problem": problem,
+        "splits": draw_splits(problem, **sizes),
+        "template": PromptTemplate(tokenizer),
+        "sampling": Sampling(8),
+        "examples_per_block": 4,
+    }
+    return fingerprint(answer_identity(**(values | changes)))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"base_sha256": "b" * 64},
+        {"engine": replace(SPEC, kind="vllm")},
+        {"engine": replace(SPEC, dtype="float32")},
+        {"engine": replace(SPEC, device="cuda:1")},
+        {"engine": replace(SPEC, batch_size=7)},
+        {"engine": replace(SPEC, perturbation=Perturbation("rademacher"))},
+        {"engine": replace(SPEC, perturbation=Perturbation(exclude=("*norm*",)))},
+        {"problem": {"instruction": "{question}"}},
+        {"data": {"test": 4}},
+        {"data": {"seed": 1}},
+        {"chat_template": "other"},
+        {"sampling": Sampling(9)},
+        {"sampling": Sampling(8, ("\n",))},
+        {"examples_per_block": 3},
+    ],
+    ids=str,
+)
+def test_what_can_change_an_answer_changes_the_identity(changes: dict) -> None:
+    assert identity(**changes) != identity()
+
+
+@pytest.mark.parametrize("engine", [replace(SPEC, threads=7), replace(SPEC, model_path=Path("elsewhere"))], ids=str)
+def test_what_cannot_change_an_answer_does_not(engine: EngineSpec) -> None:
+    assert identity(engine=engine) == identity()
+
+
+def test_which_card_of_a_machine_is_used_does_not_matter() -> None:
+    assert identity(engine=replace(SPEC, device="cuda:1")) == identity(engine=replace(SPEC, device="cuda:0"))
+
+
+def test_a_run_is_named_by_what_it_selects_from_and_how() -> None:
+    names = {
+        run_id("a", "f", {"size": 1}, {"k": [1]}),
+        run_id("a", "f", {"size": 2}, {"k": [1]}),
+        run_id("a", "f", {"size": 1}, {"k": [2]}),
+        run_id("a", "g", {"size": 1}, {"k": [1]}),
+        run_id("b", "f", {"size": 1}, {"k": [1]}),
+    }
+    assert len(names) == 5
+    assert run_id("a", "f", {"size": 1}, {"k": [1]}) in names
