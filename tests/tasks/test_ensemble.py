@@ -76,6 +76,7 @@ def test_k_is_chosen_among_the_values_asked_for_and_on_validation_alone(book: Sc
     assert {(point.k, point.rule) for point in points} == {(k, r) for k in (1, 2, 3) for r in ("majority", "weighted")}
     assert k == 3
     assert choose_k_on_validation.fn(book, best, (1, 2), "majority")[0] == 1
+    assert choose_k_on_validation.fn(book, best, (2,), "majority")[0] == 2
 
 
 def test_the_test_split_is_counted_as_it_is(book: ScoreBook) -> None:
