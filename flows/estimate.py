@@ -15,8 +15,8 @@ from tasks.problems import load_problem
 from tasks.seeds import candidates_of, population
 from tasks.splits import draw_splits
 
-# A completion is kept once in a shard and once, without its text, in the database: 42 MB for 400,000 rows there
-# (benchmarks/orchestration.py). Text is counted as it is, although compression leaves less of it: better too much.
+# A completion is kept once in a shard and once, without its text, in the database: 42 MB for 400,000 rows there. Text
+# is counted as it is, although compression leaves less of it: better too much.
 _DATABASE_ROW_BYTES = 105
 _SHARD_ROW_BYTES = 10
 

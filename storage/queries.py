@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
 
 import polars as pl
 
@@ -26,6 +28,18 @@ class ScoreQueries(ABC):
         Raises:
             InputError: If the SQL is wrong, is not exactly one statement, or would write; one line.
         """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the database."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def leaderboard(self, split: str = "selection", limit: int | None = None) -> pl.DataFrame:
         """Rank the candidates (the base is left out) by one split.

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import duckdb
 import polars as pl
@@ -45,14 +43,6 @@ class ScoreReader(ScoreQueries):
     def close(self) -> None:
         """Let go of the database; a run cannot start while a reader holds it."""
         self._connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def read_only(run_folder: Path, shards_folder: Path | None) -> ScoreReader:

@@ -73,7 +73,6 @@ class UnitReport:
         n_tokens: Tokens generated.
         load_s: Seconds to become the candidate.
         generate_s: Seconds to answer.
-        judge_s: Seconds to extract and verify.
     """
 
     candidate_id: str
@@ -83,7 +82,6 @@ class UnitReport:
     n_tokens: int
     load_s: float
     generate_s: float
-    judge_s: float
 
 
 def candidate_id(candidate: Candidate | None) -> str:
@@ -158,7 +156,6 @@ def score_unit(
         n_tokens=sum(completion.n_tokens for completion in completions),
         load_s=loaded - started,
         generate_s=generated - loaded,
-        judge_s=time.perf_counter() - generated,
     )
     return frame, report
 
@@ -191,8 +188,8 @@ def judge(who: str, block: Block, completions: Sequence[Completion], problem: Pr
 class ScoringSession:
     """What every shard of a run needs: one resident engine, the problem, the blocks, and where shards go.
 
-    A plain object on purpose: Prefect looks into tuples and dataclasses given to a task, which costs seconds when they
-    hold thousands of examples.
+    A plain object on purpose: Prefect walks through tuples and dataclasses given to a task, and would walk through
+    every example at every shard.
     """
 
     def __init__(

@@ -199,10 +199,9 @@ def _check_names(model: Any, folder: Path) -> None:
     for path in folder.glob("*.safetensors"):
         with safe_open(path, framework="pt") as file:
             shapes.update({name: list(file.get_slice(name).get_shape()) for name in file.keys()})  # noqa: SIM118
-    # Some checkpoints leave out the prefix of the wrapped base model ("wte.weight" for "transformer.wte.weight").
-    stems = {name.split(".", 1)[-1] for name, _ in model.named_parameters()} & shapes.keys()
     for name, parameter in model.named_parameters():
-        stored = shapes.get(name) or (shapes.get(name.split(".", 1)[-1]) if stems else None)
+        # Some checkpoints leave out the prefix of the wrapped base model ("wte.weight" for "transformer.wte.weight").
+        stored = shapes.get(name) or shapes.get(name.partition(".")[2])
         if stored != list(parameter.shape):
             raise InputError(
                 f"model: parameter {name} {list(parameter.shape)} is not a tensor of the checkpoint in {folder} "
