@@ -18,9 +18,9 @@ from tasks.identity import answer_identity, run_id
 from tasks.noise import NOISE_VERSION
 from tasks.problems import Problem
 from tasks.prompts import PromptTemplate
-from tasks.scoring import Block, make_blocks
 from tasks.splits import Splits
 from tasks.types import Sampling
+from tasks.units import Block, make_blocks
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +16,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from flows.display import duration
+from flows.summary import EngineUse
 from storage.scores import BASE_ID
-from tasks.scoring import UnitReport
+from tasks.units import UnitReport
 
 # Prefect sends what this logger says to the flow run's page; the command line prints it (flows/environment.py).
 log = logging.getLogger("thickets")
@@ -28,17 +30,19 @@ _LINE_EVERY_S = 20.0
 class ScoringProgress:
     """Counts units and says so: a bar on a terminal (on standard error), a line of the log now and then elsewhere.
 
-    Also keeps the seconds spent in the engine, which tell what share of a run was useful work.
+    Also adds up what the engines did, which tells what share of their time was useful work. Reports may come from
+    several threads.
     """
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._use = EngineUse()
         self._console = Console(stderr=True)
         self._bar: Progress | None = None
         self._bar_task = TaskID(0)
         self._artifact: UUID | None = None
         self._split, self._total = "", 0
         self._reset()
-        self.engine_s = 0.0
 
     def _reset(self) -> None:
         self._done, self._split_tokens = 0, 0
@@ -46,14 +50,20 @@ class ScoringProgress:
         self._correct: dict[str, tuple[int, int]] = {}
         self._started = self._last_line = self._last_artifact = time.monotonic()
 
+    @property
+    def engine(self) -> EngineUse:
+        """What the engines have done so far."""
+        return self._use
+
     @contextmanager
-    def split(self, name: str, n_units: int, n_done: int) -> Iterator[None]:
+    def split(self, name: str, n_units: int, n_done: int, n_engines: int) -> Iterator[None]:
         """Show the scoring of one split.
 
         Args:
             name: The split.
             n_units: Units (candidate on block) still to score.
             n_done: Units that an earlier run has left finished.
+            n_engines: Engines that score them.
         """
         self._reset()
         self._split, self._total = name, n_units
@@ -79,6 +89,8 @@ class ScoringProgress:
         try:
             yield
         finally:
+            spent = {"scoring_s": self._use.scoring_s + time.monotonic() - self._started, "n_engines": n_engines}
+            self._use = self._use.model_copy(update=spent)
             if self._bar:
                 self._bar.stop()
                 self._bar = None
@@ -89,14 +101,22 @@ class ScoringProgress:
 
     def on_unit(self, report: UnitReport) -> None:
         """Take in one finished unit."""
+        with self._lock:
+            self._count(report)
+            self._show()
+
+    def _count(self, report: UnitReport) -> None:
         self._done += 1
         self._split_tokens += report.n_tokens
-        self.engine_s += report.load_s + report.generate_s
+        spent = {name: getattr(self._use, name) + getattr(report, name) for name in ("start_s", "load_s", "generate_s")}
+        self._use = self._use.model_copy(update=spent)
         if report.candidate_id != BASE_ID:
             before = self._correct.get(report.candidate_id, (0, 0))
             score = (before[0] + report.n_correct, before[1] + report.n)
             self._correct[report.candidate_id] = score
             self._best = max(self._best, score)
+
+    def _show(self) -> None:
         now = time.monotonic()
         if self._bar:
             self._bar.update(self._bar_task, completed=self._done, facts=self._facts())

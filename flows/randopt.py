@@ -14,6 +14,7 @@ from prefect import flow
 
 from flows.config import RunConfig
 from flows.config_file import dump_config
+from flows.executor import open_executor
 from flows.plan import RunPlan, make_plan, manifest
 from flows.progress import ScoringProgress, log
 from flows.summarise import summarise
@@ -25,12 +26,14 @@ from storage.shards import clean_temporaries
 from tasks.aggregation import ScoreBook, aggregate_scores, check_complete
 from tasks.engines import Engine, EngineSpec, build_engine
 from tasks.ensemble import choose_k_on_validation, evaluate_ensemble
+from tasks.executors import Executor
 from tasks.preparation import prepare_base_model, prepare_splits
 from tasks.problems import load_problem
-from tasks.scoring import ScoringSession, candidate_id, plan_shards, score_shard
+from tasks.scoring import score_shards
 from tasks.seeds import candidates_of, generate_seeds
 from tasks.selection import select_top_k
 from tasks.types import Candidate
+from tasks.units import candidate_id, plan_shards
 
 # Scores reach the database at least this often, so that `thickets sql` has something to say during a long run.
 _AGGREGATE_EVERY_S = 30.0
@@ -77,11 +80,9 @@ def search(
         clean_temporaries(plan.shards)  # what a killed writer left
         log.info(f"run {plan.run_id} in {folder.root}")
         book = ScoreBook(folder.scores, plan.shards, plan.run_id, population, plan.blocks)
-        session = ScoringSession(
-            lambda: build(plan.engine), problem, plan.blocks, plan.sampling, plan.shards, progress.on_unit
-        )
+        executor = open_executor(plan, progress.on_unit, build)
         with start_tracking(plan, book) as tracker:
-            score = partial(_score_split, plan, book, session, progress)
+            score = partial(_score_split, plan, book, executor, progress)
             try:
                 score("selection", [None, *candidates_of(population)])
                 selection = config.selection
@@ -92,7 +93,7 @@ def search(
                 experts = ranked.head(k)
                 score("test", [None, *candidates_of(experts)])
             finally:
-                session.drop_engine()
+                executor.close()
             evaluation = evaluate_ensemble(book, experts, k, selection.vote)
             manifest(plan, experts).save(folder.manifest)
             summary = summarise(
@@ -104,7 +105,7 @@ def search(
                 evaluation,
                 links(tracker),
                 wall_s=time.monotonic() - started,
-                engine_s=progress.engine_s,
+                engine=progress.engine,
             )
             # Before it is logged: a tracking server that fails now must not cost the result.
             write_text_atomically(folder.summary, summary.model_dump_json(indent=2))
@@ -115,7 +116,7 @@ def search(
 def _score_split(
     plan: RunPlan,
     book: ScoreBook,
-    session: ScoringSession,
+    executor: Executor,
     progress: ScoringProgress,
     split: str,
     candidates: Sequence[Candidate | None],
@@ -126,14 +127,16 @@ def _score_split(
     done = aggregate_scores(book)
     shards = plan_shards(split, n_blocks, candidates, done.iter_rows(), scoring.candidates_per_shard)
     n_units = sum(len(shard.candidates) for shard in shards)
-    score = score_shard.with_options(retries=scoring.retries)
     last_aggregated = time.monotonic()
-    with progress.split(split, n_units, len(candidates) * n_blocks - n_units):
-        for shard in shards:
-            score(session, shard)
-            if time.monotonic() - last_aggregated > _AGGREGATE_EVERY_S:
-                aggregate_scores(book)
-                last_aggregated = time.monotonic()
+
+    def aggregate_now_and_then() -> None:
+        nonlocal last_aggregated
+        if time.monotonic() - last_aggregated > _AGGREGATE_EVERY_S:
+            aggregate_scores(book)
+            last_aggregated = time.monotonic()
+
+    with progress.split(split, n_units, len(candidates) * n_blocks - n_units, executor.n_engines):
+        score_shards(executor, shards, retries=scoring.retries, on_tick=aggregate_now_and_then)
     if shards:
         done = aggregate_scores(book)
     check_complete(done, map(candidate_id, candidates), split, n_blocks)

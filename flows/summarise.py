@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from flows.plan import RunPlan
-from flows.summary import ExpertRow, RunSummary, SigmaRow, TrackingLinks
+from flows.summary import EngineUse, ExpertRow, RunSummary, SigmaRow, TrackingLinks
 from storage.scores import BASE_ID
 from tasks.aggregation import ScoreBook
 from tasks.results import CurvePoint, Evaluation
@@ -24,7 +24,7 @@ def summarise(
     tracking: TrackingLinks,
     *,
     wall_s: float,
-    engine_s: float,
+    engine: EngineUse,
 ) -> RunSummary:
     """Put the figures together; see `flows.summary.RunSummary`.
 
@@ -37,7 +37,7 @@ def summarise(
         evaluation: What the vote reached on the test split.
         tracking: Where the run is found.
         wall_s: Seconds of this session.
-        engine_s: Of these, seconds in the engine.
+        engine: What the engines did in it.
     """
     experts = ranked.head(evaluation.k)
     with book.open() as store:
@@ -79,5 +79,5 @@ def summarise(
         n_tokens=n_tokens,
         tracking=tracking,
         wall_s=wall_s,
-        engine_s=engine_s,
+        engine=engine,
     )

@@ -45,6 +45,32 @@ class TrackingLinks(BaseModel):
     prefect_address: str | None
 
 
+class EngineUse(BaseModel):
+    """How the engines spent a session; nothing but zeros if there was nothing left to score.
+
+    Attributes:
+        n_engines: Engines at work side by side.
+        scoring_s: Seconds in which shards were being scored.
+        start_s: Seconds until engines were built, all engines together.
+        load_s: Seconds in which an engine became another candidate, all engines together.
+        generate_s: Seconds in which an engine generated, all engines together.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    n_engines: int = 0
+    scoring_s: float = 0.0
+    start_s: float = 0.0
+    load_s: float = 0.0
+    generate_s: float = 0.0
+
+    @property
+    def generating_share(self) -> float | None:
+        """Share of the engines' time, from the moment they were built, in which they generated."""
+        available_s = self.n_engines * self.scoring_s - self.start_s
+        return self.generate_s / available_s if available_s > 0 and self.generate_s else None
+
+
 class RunSummary(BaseModel):
     """The result of a run.
 
@@ -55,7 +81,7 @@ class RunSummary(BaseModel):
         experts: The K experts that vote.
         n_tokens: Tokens generated per split, earlier sessions included.
         wall_s: Seconds of this session.
-        engine_s: Seconds of this session spent loading candidates and generating.
+        engine: What the engines did in this session.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -75,5 +101,5 @@ class RunSummary(BaseModel):
     experts: tuple[ExpertRow, ...]
     n_tokens: dict[str, int]
     wall_s: float
-    engine_s: float
+    engine: EngineUse
     tracking: TrackingLinks

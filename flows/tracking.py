@@ -140,7 +140,7 @@ def _metrics(summary: RunSummary) -> list[MetricPoint]:
         "k": found.k,
         "tokens": sum(summary.n_tokens.values()),
         "wall_s": summary.wall_s,
-        "engine_s": summary.engine_s,
+        **{f"engine.{name}": value for name, value in summary.engine.model_dump().items()},
     }
     for name in ("base", "best_single", "ensemble"):
         value = getattr(found, name)

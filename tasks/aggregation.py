@@ -12,8 +12,8 @@ from prefect.cache_policies import NO_CACHE
 from storage.errors import RunError
 from storage.scores import BASE_ID, ScoreStore
 from storage.shards import list_shards
-from tasks.scoring import Block
 from tasks.seeds import POPULATION_SCHEMA
+from tasks.units import Block
 
 # Files per transaction: bounds the memory of taking in a large run that was scored before.
 _FILES_PER_TRANSACTION = 256

@@ -18,7 +18,7 @@ class EngineSpec:
     """Everything needed to build an engine; equal specs give interchangeable engines.
 
     Attributes:
-        kind: Which engine: ``"transformers"``.
+        kind: Which engine: ``"transformers"`` or ``"vllm"``.
         model_path: Folder of the base checkpoint (config, safetensors, tokenizer).
         perturbation: Which parameters are perturbed, and with which family of noise.
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or ``"auto"``.
@@ -43,6 +43,9 @@ class Engine(Protocol):
 
     def load(self, candidate: Candidate | None) -> None:
         """Hold `candidate` from now on; None is the base, bit for bit."""
+
+    def prepare(self, candidate: Candidate) -> None:
+        """Make ready for `candidate`, which is loaded after the next `generate`, while that one runs; only a hint."""
 
     def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
         """Answer every prompt with the loaded candidate.

@@ -81,6 +81,9 @@ class TransformersEngine:
             else:
                 self._perturb(weight, candidate)
 
+    def prepare(self, candidate: Candidate) -> None:
+        """Nothing yet."""
+
     def _perturb(self, weight: _Weight, candidate: Candidate) -> None:
         on_host = weight.live.device.type == "cpu"
         target = weight.live.view(-1) if on_host else torch.empty_like(weight.base)

@@ -20,7 +20,7 @@ from storage.errors import InputError, RunError
 from storage.layout import Home
 from storage.manifest import EnsembleManifest
 from storage.shards import list_shards
-from tasks.scoring import ScoringSession
+from tasks.worker import ScoringWorker
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -29,7 +29,7 @@ MakeConfig = Callable[..., RunConfig]
 
 def outcome(summary: RunSummary) -> dict:
     """Everything a run found, without what differs from one execution to the next."""
-    return summary.model_dump(exclude={"wall_s", "engine_s", "tracking", "folder"})
+    return summary.model_dump(exclude={"wall_s", "engine", "tracking", "folder"})
 
 
 def shard_files(config: RunConfig) -> dict[Path, int]:
@@ -121,7 +121,7 @@ def test_the_same_config_again_scores_nothing_and_finds_the_same(
 ) -> None:
     first = randopt(config())
     files, manifest = shard_files(config()), (first.folder / "manifest.json").read_bytes()
-    monkeypatch.setattr(ScoringSession, "score", lambda self, shard: pytest.fail(f"{shard.id} was scored again"))
+    monkeypatch.setattr(ScoringWorker, "score", lambda self, shard: pytest.fail(f"{shard.id} was scored again"))
     assert outcome(randopt(config())) == outcome(first)
     assert shard_files(config()) == files
     assert (first.folder / "manifest.json").read_bytes() == manifest

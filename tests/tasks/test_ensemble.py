@@ -11,7 +11,7 @@ from storage.errors import RunError
 from storage.shards import SHARD_SCHEMA, write_shard
 from tasks.aggregation import ScoreBook, check_complete
 from tasks.ensemble import choose_k_on_validation, evaluate
-from tasks.scoring import Block
+from tasks.units import Block
 from tasks.seeds import population
 from tasks.selection import top_k
 from tasks.types import Example

@@ -1,18 +1,25 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prefect import flow
 
-from storage.errors import InputError
-from storage.shards import SHARD_SCHEMA
+from storage.errors import InputError, RunError
+from storage.shard_folder import LocalShardFolder
+from storage.shards import SHARD_SCHEMA, list_shards
+from tasks.executors import LocalExecutor
 from tasks.problems import ProblemConfig, load_problem
-from tasks.scoring import Block, ScoringSession, Shard, candidate_id, judge, plan_shards, score_shard
+from tasks.scoring import score_shards
 from tasks.types import Candidate, Completion, Example, Sampling
+from tasks.units import Block, Shard, UnitReport, candidate_id, judge, plan_shards
+from tasks.worker import ScoringWorker
 
 CANDIDATES = [None, *(Candidate(seed, 0.01) for seed in range(9))]
 EXAMPLES = tuple(
@@ -28,10 +35,14 @@ class Parrot:
     def __init__(self, failures: list[Exception] | None = None) -> None:
         self.held: Candidate | None = None
         self.failures = failures or []
+        self.prepared: list[Candidate] = []
         self.closed = False
 
     def load(self, candidate: Candidate | None) -> None:
         self.held = candidate
+
+    def prepare(self, candidate: Candidate) -> None:
+        self.prepared.append(candidate)
 
     def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
         if self.failures:
@@ -77,60 +88,107 @@ def test_an_abstention_is_wrong_and_has_no_answer() -> None:
     assert frame["completion"].to_list() == [c.text for c in completions]
 
 
+def worker(folder: Path, build: Callable[[], Parrot] = Parrot, **options: Any) -> ScoringWorker:
+    return ScoringWorker(build, PROBLEM, [BLOCK], Sampling(5), LocalShardFolder(folder), **options)
+
+
+def one_shard_each(candidates: Sequence[Candidate | None]) -> list[Shard]:
+    return [Shard("selection", 0, (candidate,)) for candidate in candidates]
+
+
+def run(executor: LocalExecutor, shards: Sequence[Shard], retries: int = 0) -> None:
+    """Score in a flow, as Prefect wants its tasks."""
+
+    @flow
+    def scoring() -> None:
+        score_shards(executor, shards, retries=retries)
+
+    try:
+        scoring()
+    finally:
+        executor.close()
+
+
 def test_a_shard_holds_every_answer_of_its_candidates(tmp_path: Path) -> None:
-    reports = []
-    session = ScoringSession(Parrot, PROBLEM, [BLOCK], Sampling(5), tmp_path, reports.append)
-    path = session.score(Shard("selection", 0, (None, Candidate(9, 0.01), Candidate(10, 0.01))))
-    frame = pl.read_parquet(path)
+    told: list[UnitReport] = []
+    report = worker(tmp_path, on_unit=told.append).score(
+        Shard("selection", 0, (None, Candidate(9, 0.01), Candidate(10, 0.01)))
+    )
+    frame = pl.read_parquet(tmp_path / f"{report.shard_id}.parquet")
     assert frame.height == 12
     assert frame.group_by("candidate_id", maintain_order=True).agg(pl.col("correct").sum()).rows() == [
         ("base", 0),
         (Candidate(9, 0.01).id, 1),
         (Candidate(10, 0.01).id, 1),
     ]
-    assert [(r.n_correct, r.n, r.n_tokens) for r in reports] == [(0, 4, 12), (1, 4, 12), (1, 4, 12)]
+    assert list(report.units) == told
+    assert [(r.n_correct, r.n, r.n_tokens) for r in told] == [(0, 4, 12), (1, 4, 12), (1, 4, 12)]
 
 
-def test_one_engine_serves_all_shards(tmp_path: Path) -> None:
-    built = []
-    session = ScoringSession(lambda: built.append(Parrot()) or built[-1], PROBLEM, [BLOCK], Sampling(5), tmp_path)
-    for candidate in CANDIDATES[1:4]:
-        session.score(Shard("selection", 0, (candidate,)))
+def test_a_shard_that_is_there_is_not_scored_again(tmp_path: Path) -> None:
+    shard = Shard("selection", 0, (None,))
+    worker(tmp_path).score(shard)
+    untouched = worker(tmp_path, build=lambda: pytest.fail("an engine was built"))
+    assert untouched.score(shard).units == ()
+
+
+def test_one_engine_serves_all_shards_and_hears_who_comes_next(tmp_path: Path) -> None:
+    built: list[Parrot] = []
+    scorer = worker(tmp_path, build=lambda: built.append(Parrot()) or built[-1])
+    scorer.score(Shard("selection", 0, tuple(CANDIDATES[1:4])))
+    scorer.score(Shard("selection", 0, (CANDIDATES[4],)))
     assert len(built) == 1
-    session.drop_engine()
+    assert built[0].prepared == CANDIDATES[2:4]
+    scorer.close()
     assert built[0].closed
 
 
-def test_a_failed_engine_is_replaced_and_the_shard_tried_again(tmp_path: Path, prefect_server: None) -> None:
-    from prefect import flow
+@pytest.mark.usefixtures("prefect_server")
+def test_the_engine_goes_on_while_answers_are_judged_and_written(tmp_path: Path) -> None:
+    """Writing waits here until the engine has begun the next shard: in lock-step it would wait for ever."""
+    begun = [threading.Event() for _ in range(3)]
 
+    class Announcing(Parrot):
+        def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
+            begun[self.held.seed].set()
+            return super().generate(prompts, sampling)
+
+    class SlowFolder(LocalShardFolder):
+        def write(self, shard_id: str, frame: pl.DataFrame) -> None:
+            seed = int(frame["candidate_id"][0].partition("@")[0], 16)
+            assert seed == 2 or begun[seed + 1].wait(30), "the engine waited for the writer"
+            super().write(shard_id, frame)
+
+    scorer = ScoringWorker(Announcing, PROBLEM, [BLOCK], Sampling(5), SlowFolder(tmp_path))
+    run(LocalExecutor(scorer), one_shard_each([Candidate(seed, 0.01) for seed in range(3)]))
+    assert len(list_shards(tmp_path)) == 3
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_failed_engine_is_replaced_and_the_shard_tried_again(tmp_path: Path) -> None:
     engines = [Parrot([RuntimeError("device lost")]), Parrot()]
-    session = ScoringSession(lambda: engines.pop(0), PROBLEM, [BLOCK], Sampling(5), tmp_path)
     broken = engines[0]
-
-    @flow
-    def once() -> Path:
-        return score_shard.with_options(retries=1, retry_delay_seconds=0)(session, Shard("selection", 0, (None,)))
-
-    assert pl.read_parquet(once()).height == 4
+    run(LocalExecutor(worker(tmp_path, build=lambda: engines.pop(0))), one_shard_each([None]), retries=1)
+    assert pl.read_parquet(list_shards(tmp_path)[0]).height == 4
     assert broken.closed
 
 
-def test_bad_input_is_not_tried_again(tmp_path: Path, prefect_server: None) -> None:
-    from prefect import flow
-
+@pytest.mark.usefixtures("prefect_server")
+def test_bad_input_is_not_tried_again_and_nothing_more_is_started(tmp_path: Path) -> None:
     builds = []
 
     def build() -> Parrot:
         builds.append(1)
         raise InputError("engine.device: no such thing")
 
-    session = ScoringSession(build, PROBLEM, [BLOCK], Sampling(5), tmp_path)
-
-    @flow
-    def once() -> Path:
-        return score_shard.with_options(retries=3, retry_delay_seconds=0)(session, Shard("selection", 0, (None,)))
-
     with pytest.raises(InputError, match=r"engine\.device"):
-        once()
-    assert len(builds) == 1
+        run(LocalExecutor(worker(tmp_path, build=build)), one_shard_each(CANDIDATES), retries=3)
+    assert len(builds) <= 2  # one under way when the first failed
+
+
+def test_a_cancelled_worker_generates_nothing_more(tmp_path: Path) -> None:
+    scorer = worker(tmp_path)
+    scorer.cancel()
+    with pytest.raises(RunError, match="cancelled"):
+        scorer.score(Shard("selection", 0, (None,)))
+    assert list_shards(tmp_path) == []

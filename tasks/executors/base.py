@@ -1,0 +1,33 @@
+"""What an executor is: whoever finds an engine for a shard. Prefect decides what runs and retries it, above this."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from tasks.units import Shard, ShardReport
+
+
+class Executor(Protocol):
+    """Scores shards on one engine or on many.
+
+    Attributes:
+        n_engines: Engines at work.
+        slots: Shards to have under way so that no engine waits.
+    """
+
+    n_engines: int
+    slots: int
+
+    def score(self, shard: Shard) -> ShardReport:
+        """Score a shard; blocks until its file is written. Any number of threads may call this at once.
+
+        Raises:
+            ThicketsError: The input or the data is at fault; trying again would not help.
+            Exception: The engine failed; another attempt gets another engine, or a fresh one.
+        """
+
+    def cancel(self) -> None:
+        """Start nothing more; calls of `score` under way end soon, with an error."""
+
+    def close(self) -> None:
+        """Let go of every engine."""

@@ -1,0 +1,173 @@
+"""The units of scoring: blocks of examples, shards of candidates on a block, and the verdict on what they answered."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from storage.scores import BASE_ID
+from storage.shards import SHARD_SCHEMA
+from tasks.problems.base import Problem
+from tasks.prompts import PromptTemplate
+from tasks.splits import Split
+from tasks.types import Candidate, Completion, Example
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Examples that are always generated together, in this order (DESIGN.md section 6).
+
+    Attributes:
+        split: Name of the split.
+        index: Position of the block in its split.
+        examples: The examples.
+        prompts: Their rendered prompts, one each.
+    """
+
+    split: str
+    index: int
+    examples: tuple[Example, ...]
+    prompts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A block of candidates on a block of examples: one task, one file.
+
+    Attributes:
+        split: Name of the split.
+        block: Index of the block of examples.
+        candidates: Who answers; None is the base.
+    """
+
+    split: str
+    block: int
+    candidates: tuple[Candidate | None, ...]
+
+    @property
+    def id(self) -> str:
+        """File name of the shard; equal shards of different runs have equal names and equal content."""
+        ids = ",".join(map(candidate_id, self.candidates))
+        return f"{self.split}-{self.block:04d}-{hashlib.sha256(ids.encode()).hexdigest()[:16]}"
+
+
+@dataclass(frozen=True, slots=True)
+class UnitReport:
+    """What one candidate did on one block, for progress and cost.
+
+    Attributes:
+        candidate_id: Who.
+        split: Where.
+        n_correct: Correct answers.
+        n: Answers.
+        n_tokens: Tokens generated.
+        load_s: Seconds to become the candidate.
+        generate_s: Seconds to answer.
+        start_s: Seconds to build the engine, if this unit was the first to need it.
+    """
+
+    candidate_id: str
+    split: str
+    n_correct: int
+    n: int
+    n_tokens: int
+    load_s: float
+    generate_s: float
+    start_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ShardReport:
+    """What became of a shard.
+
+    Attributes:
+        shard_id: Which; its file is where shards go.
+        units: What was scored for it; nothing if an earlier attempt had written the file.
+        worker: Which engine scored it, for people: ``"local"``, or host and process.
+    """
+
+    shard_id: str
+    units: tuple[UnitReport, ...]
+    worker: str = "local"
+
+
+def candidate_id(candidate: Candidate | None) -> str:
+    """Name under which a candidate's scores are kept."""
+    return BASE_ID if candidate is None else candidate.id
+
+
+def make_blocks(split: Split, problem: Problem, template: PromptTemplate, size: int) -> list[Block]:
+    """Cut a split into blocks of `size` examples and render their prompts."""
+    return [
+        Block(
+            split.name,
+            index,
+            examples,
+            tuple(template.render(problem.messages(example)) for example in examples),
+        )
+        for index, examples in enumerate(
+            split.examples[start : start + size] for start in range(0, len(split.examples), size)
+        )
+    ]
+
+
+def plan_shards(
+    split: str,
+    n_blocks: int,
+    candidates: Sequence[Candidate | None],
+    done: Iterable[tuple[str, str, int]],
+    candidates_per_shard: int,
+) -> list[Shard]:
+    """What is left to score.
+
+    Args:
+        split: Name of the split.
+        n_blocks: Number of blocks the split is cut into.
+        candidates: Who is asked, in order.
+        done: Finished units: candidate_id, split, block.
+        candidates_per_shard: Most candidates per shard; may differ from what finished shards were written with.
+
+    Returns:
+        Shards without any finished unit, candidates first: all blocks of a group before the next group.
+    """
+    finished = {(candidate, block) for candidate, of_split, block in done if of_split == split}
+    shards = []
+    for start in range(0, len(candidates), candidates_per_shard):
+        group = candidates[start : start + candidates_per_shard]
+        for block in range(n_blocks):
+            pending = tuple(c for c in group if (candidate_id(c), block) not in finished)
+            if pending:
+                shards.append(Shard(split, block, pending))
+    return shards
+
+
+def judge(who: str, block: Block, completions: Sequence[Completion], problem: Problem) -> pl.DataFrame:
+    """Extract and verify the answers of one unit; an answer that cannot be extracted is an abstention, and wrong.
+
+    Returns:
+        Rows as in `storage.shards.SHARD_SCHEMA`, one per example and in their order.
+    """
+    answers = [
+        problem.extract(completion.text, example)
+        for completion, example in zip(completions, block.examples, strict=True)
+    ]
+    return pl.DataFrame(
+        {
+            "candidate_id": [who] * len(answers),
+            "split": [block.split] * len(answers),
+            "block": [block.index] * len(answers),
+            "example_id": [example.id for example in block.examples],
+            "correct": [
+                answer is not None and problem.verify(answer, example)
+                for answer, example in zip(answers, block.examples, strict=True)
+            ],
+            "answer": answers,
+            "n_tokens": [completion.n_tokens for completion in completions],
+            "finish_reason": [completion.finish_reason for completion in completions],
+            "completion": [completion.text for completion in completions],
+        },
+        schema=SHARD_SCHEMA,
+    )

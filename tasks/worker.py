@@ -1,0 +1,160 @@
+"""One resident engine kept busy: it generates on a thread of its own while answers are judged and shards written.
+
+The engine's thread does nothing but load and generate. Whoever calls `ScoringWorker.score` judges the answers as they
+come, on the caller's thread, and writes the file; with two callers at a time the engine never waits for either.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import polars as pl
+
+from storage.errors import RunError, ThicketsError
+from storage.shard_folder import ShardFolder
+from tasks.engines.base import Engine
+from tasks.problems.base import Problem
+from tasks.types import Candidate, Completion, Sampling
+from tasks.units import Block, Shard, ShardReport, UnitReport, candidate_id, judge
+
+# Shards to hand to one worker at a time: one generates, the other is judged and written, or waits its turn.
+SHARDS_PER_ENGINE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """What the engine's thread hands back for one unit."""
+
+    completions: list[Completion]
+    start_s: float
+    load_s: float
+    generate_s: float
+
+
+class ScoringWorker:
+    """Scores shards with one engine, which is built when first needed and rebuilt after a failure.
+
+    A plain object on purpose: Prefect walks through tuples and dataclasses given to a task, and would walk through
+    every example at every shard.
+    """
+
+    def __init__(
+        self,
+        build: Callable[[], Engine],
+        problem: Problem,
+        blocks: Iterable[Block],
+        sampling: Sampling,
+        folder: ShardFolder,
+        *,
+        name: str = "local",
+        on_unit: Callable[[UnitReport], None] = lambda report: None,
+    ) -> None:
+        self._build = build
+        self._engine: Engine | None = None
+        self._problem = problem
+        self._blocks = {(block.split, block.index): block for block in blocks}
+        self._sampling = sampling
+        self._folder = folder
+        self._name = name
+        self._on_unit = on_unit
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
+        # Who comes next, so that the engine can make the weights ahead; entries leave when their turn comes.
+        self._queue: deque[tuple[Future[_Answers], Candidate | None]] = deque()
+        self._lock = threading.Lock()
+        self._cancelled = False
+
+    def score(self, shard: Shard) -> ShardReport:
+        """Score a shard and write its file; several threads may call this at once.
+
+        Raises:
+            RunError: The worker was cancelled.
+            Exception: Whatever the engine raised; the next unit gets a fresh engine.
+        """
+        if self._folder.holds(shard.id):  # an earlier attempt was cut off between the file and its report
+            return ShardReport(shard.id, (), self._name)
+        block = self._blocks[shard.split, shard.block]
+        asked = self._ask(shard.candidates, block)
+        frames, reports = [], []
+        try:
+            for candidate, future in zip(shard.candidates, asked, strict=True):
+                answers = future.result()
+                frame = judge(candidate_id(candidate), block, answers.completions, self._problem)
+                frames.append(frame)
+                reports.append(_report(candidate, block, frame, answers))
+                self._on_unit(reports[-1])
+        finally:
+            for future in asked:
+                future.cancel()
+        self._folder.write(shard.id, pl.concat(frames))
+        return ShardReport(shard.id, tuple(reports), self._name)
+
+    def cancel(self) -> None:
+        """Generate nothing more: what is queued fails, and so does whatever comes later."""
+        self._cancelled = True
+
+    def close(self) -> None:
+        """Let go of the engine, after the unit it is at."""
+        self._cancelled = True
+        self._thread.submit(self._drop_engine).result()
+        self._thread.shutdown()
+
+    def _ask(self, candidates: Iterable[Candidate | None], block: Block) -> list[Future[_Answers]]:
+        with self._lock:
+            asked = []
+            for candidate in candidates:
+                future = self._thread.submit(self._answer, candidate, block)
+                self._queue.append((future, candidate))
+                asked.append(future)
+        return asked
+
+    def _answer(self, candidate: Candidate | None, block: Block) -> _Answers:
+        """Load and generate; on the engine's thread."""
+        upcoming = self._upcoming()
+        if self._cancelled:
+            raise RunError("scoring was cancelled")
+        try:
+            started = time.perf_counter()
+            if self._engine is None:
+                self._engine = self._build()
+            built = time.perf_counter()
+            self._engine.load(candidate)
+            loaded = time.perf_counter()
+            if upcoming is not None:
+                self._engine.prepare(upcoming)
+            completions = self._engine.generate(block.prompts, self._sampling)
+            return _Answers(completions, built - started, loaded - built, time.perf_counter() - loaded)
+        except ThicketsError:
+            raise
+        except BaseException:
+            self._drop_engine()  # whatever state it is in, the next unit must not inherit it
+            raise
+
+    def _upcoming(self) -> Candidate | None:
+        """The candidate after the one whose turn it is."""
+        with self._lock:
+            while self._queue and (self._queue[0][0].running() or self._queue[0][0].done()):
+                self._queue.popleft()
+            return self._queue[0][1] if self._queue else None
+
+    def _drop_engine(self) -> None:
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.close()
+
+
+def _report(candidate: Candidate | None, block: Block, frame: pl.DataFrame, answers: _Answers) -> UnitReport:
+    return UnitReport(
+        candidate_id=candidate_id(candidate),
+        split=block.split,
+        n_correct=int(frame["correct"].sum()),
+        n=frame.height,
+        n_tokens=int(frame["n_tokens"].sum()),
+        load_s=answers.load_s,
+        generate_s=answers.generate_s,
+        start_s=answers.start_s,
+    )
