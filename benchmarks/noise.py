@@ -5,6 +5,9 @@
 Every way starts from the same bfloat16 base in memory and leaves perturbed bfloat16 weights in a second buffer, tensor
 by tensor, in the 272 shapes of SmolLM2-135M (134.5 M weights). The ways take turns within a repeat, so that what else
 the machine does falls on all of them alike. Reading and writing the weights once ("copy") bounds them all.
+
+Where there is a CUDA device the Triton kernel is measured there too, in CUDA events, against a copy within the device,
+and a slice of what it made is compared with the reference bit for bit.
 """
 
 from __future__ import annotations
@@ -24,9 +27,12 @@ import torch
 
 from tasks.noise import NOISE_VERSION
 from tasks.noise.kernel import perturb_into
+from tasks.noise.reference import perturbed
 
 SIGMA = 1e-3
 SEED = 1
+FLAT = "flat"  # the name of all weights as one tensor
+CHECKED_LEN = 1 << 20
 
 
 def smollm2_sizes(n_layers: int) -> dict[str, int]:
@@ -69,7 +75,7 @@ def ways(sizes: dict[str, int]) -> dict[str, Callable[[], None]]:
             perturb_into(out[name], bits, dtype="bfloat16", seed=SEED, sigma=SIGMA, name=name, family="rademacher")
 
     def kernel_flat() -> None:
-        perturb_into(flat_out, flat_base, dtype="bfloat16", seed=SEED, sigma=SIGMA, name="flat")
+        perturb_into(flat_out, flat_base, dtype="bfloat16", seed=SEED, sigma=SIGMA, name=FLAT)
 
     def numpy_philox() -> None:
         generator = np.random.Generator(np.random.Philox(SEED))
@@ -112,6 +118,97 @@ def measure(functions: dict[str, Callable[[], None]], repeats: int) -> dict[str,
     return wall_s
 
 
+def cuda_ways(sizes: dict[str, int]) -> tuple[dict[str, Callable[[], None]], torch.Tensor, torch.Tensor]:
+    """The ways to compare on the device, each perturbing a whole model; and the one tensor's base and result."""
+    from tasks.noise.triton_kernel import perturb_cuda
+
+    flat_base = (torch.randn(sum(sizes.values()), device="cuda") * 0.05).bfloat16()
+    flat_out = torch.zeros_like(flat_base)
+    tensors = {
+        name: (out, base)
+        for name, out, base in zip(
+            sizes, flat_out.split(list(sizes.values())), flat_base.split(list(sizes.values())), strict=True
+        )
+    }
+
+    def kernel() -> None:
+        for name, (out, base) in tensors.items():
+            perturb_cuda(out, base, seed=SEED, sigma=SIGMA, name=name)
+
+    def kernel_signs() -> None:
+        for name, (out, base) in tensors.items():
+            perturb_cuda(out, base, seed=SEED, sigma=SIGMA, name=name, family="rademacher")
+
+    def kernel_flat_signs() -> None:
+        perturb_cuda(flat_out, flat_base, seed=SEED, sigma=SIGMA, name=FLAT, family="rademacher")
+
+    def kernel_flat() -> None:
+        perturb_cuda(flat_out, flat_base, seed=SEED, sigma=SIGMA, name=FLAT)
+
+    def copy() -> None:
+        for out, base in tensors.values():
+            out.copy_(base)
+
+    def copy_flat() -> None:
+        flat_out.copy_(flat_base)
+
+    functions = {
+        f"Triton, {len(sizes)} tensors": kernel,
+        f"Triton, {len(sizes)} tensors, rademacher": kernel_signs,
+        "Triton, one tensor": kernel_flat,
+        "Triton, one tensor, rademacher": kernel_flat_signs,
+        f"device copy, {len(sizes)} tensors": copy,
+        "device copy, one tensor (bound)": copy_flat,
+    }
+    return functions, flat_base, flat_out
+
+
+def measure_cuda(functions: dict[str, Callable[[], None]], repeats: int) -> dict[str, list[float]]:
+    """Seconds between two events on the device around each function, after one warm-up (which compiles)."""
+    wall_s: dict[str, list[float]] = {label: [] for label in functions}
+    for repeat in range(repeats + 1):
+        for label, function in functions.items():
+            began, ended = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+            torch.cuda.synchronize()
+            began.record()
+            function()
+            ended.record()
+            torch.cuda.synchronize()
+            if repeat:
+                wall_s[label].append(began.elapsed_time(ended) / 1e3)
+    return wall_s
+
+
+def same_bits(base: torch.Tensor, out: torch.Tensor) -> bool:
+    """Whether a slice from the middle of what the one-tensor kernel makes is that of the reference, bit for bit."""
+    from tasks.noise.triton_kernel import perturb_cuda
+
+    start = len(base) // 3
+    piece = slice(start, start + CHECKED_LEN)
+    perturb_cuda(out, base, seed=SEED, sigma=SIGMA, name=FLAT)
+    made, pristine = (weights[piece].view(torch.int16).cpu().numpy().view(np.uint16) for weights in (out, base))
+    expected = perturbed(pristine, dtype="bfloat16", seed=SEED, sigma=SIGMA, name=FLAT, start=start)
+    return np.array_equal(made, expected)
+
+
+def report_cuda(sizes: dict[str, int], repeats: int) -> dict[str, object]:
+    """Measure on the CUDA device, print a table, and return its facts for the JSON file."""
+    functions, base, out = cuda_ways(sizes)
+    wall_s = measure_cuda(functions, repeats)
+    moved_bytes = 2 * base.numel() * base.element_size()  # each weight read once and written once
+    bound_s = statistics.median(wall_s["device copy, one tensor (bound)"])
+    device = torch.cuda.get_device_name()
+    print(f"\n{device}\n{'seconds':42}{'median':>10}{'min':>10}{'max':>10}{'GB/s':>8}{'of copy':>9}")
+    for label, times in wall_s.items():
+        median = statistics.median(times)
+        share = bound_s / median
+        rate = moved_bytes / median / 1e9
+        print(f"{label:42}{median:10.6f}{min(times):10.6f}{max(times):10.6f}{rate:8.0f}{share:9.0%}")
+    same = same_bits(base, out)
+    print(f"{CHECKED_LEN} weights compared with the reference: {'the same bits' if same else 'THEY DIFFER'}")
+    return {"device": device, "moved_bytes": moved_bytes, "wall_s": wall_s, "same_bits_as_reference": same}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--layers", type=int, default=30, help="decoder layers; 30 is the whole model")
@@ -128,8 +225,9 @@ def main() -> None:
     for label, times in wall_s.items():
         median = statistics.median(times)
         print(f"{label:42}{median:9.3f}{min(times):9.3f}{max(times):9.3f}{median / n_weights * 1e9:11.2f}")
+    cuda = report_cuda(sizes, options.repeats) if torch.cuda.is_available() else None
     if options.json:
-        facts = {
+        facts: dict[str, object] = {
             "noise_version": NOISE_VERSION,
             "n_weights": n_weights,
             "n_threads": threads,
@@ -138,6 +236,8 @@ def main() -> None:
             "versions": {"numpy": np.__version__, "numba": numba.__version__, "torch": torch.__version__},
             "wall_s": wall_s,
         }
+        if cuda is not None:
+            facts["cuda"] = cuda
         options.json.write_text(json.dumps(facts, indent=1) + "\n")
 
 

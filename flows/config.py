@@ -68,17 +68,75 @@ class DecodingConfig(_Section):
     stop: tuple[str, ...] | None = Field(None, description="Strings that end an answer; empty: the problem's own.")
 
 
+class VllmConfig(_Section):
+    """What only the vLLM engine has."""
+
+    eager: bool | None = Field(
+        None,
+        description="Run without compilation and CUDA graphs; empty: only on the CPU, where compiling takes minutes.",
+    )
+    prefix_caching: bool = Field(True, description="Compute what a candidate's prompts begin with once.")
+    block_size: PositiveInt | None = Field(
+        None, description="Tokens per block of keys and values; empty: 32 on the CPU (a multiple of 32 there)."
+    )
+    memory_fraction: float = Field(
+        0.8, gt=0, le=1, description="Share of a GPU's memory; the base copy of the weights needs room beside it."
+    )
+    tensor_parallel: PositiveInt = Field(1, description="GPUs that one model is divided over.")
+
+
 class EngineConfig(_Section):
     """What runs the model."""
 
-    kind: Literal["auto", "transformers"] = Field("auto", description="Which engine.")
+    kind: Literal["auto", "transformers", "vllm"] = Field(
+        "auto", description="Which engine; auto takes vLLM where it is installed and serves the device."
+    )
     device: str = Field("auto", description="auto, cpu, cuda, or cuda:<index>.")
     dtype: DtypeName = Field("auto", description="Type of the weights while running; auto: the checkpoint's.")
     batch_size: PositiveInt = Field(64, description="Most prompts decoded together.")
     threads: PositiveInt | None = Field(None, description="CPU threads; empty: the library's choice.")
+    prefetch: bool = Field(
+        True, description="On the CPU, make the next candidate's weights meanwhile; costs one more copy of the weights."
+    )
+    base_copy: Literal["device", "host"] = Field(
+        "device", description="Where a GPU engine keeps the untouched weights: on the GPU, or in host memory."
+    )
+    vllm: VllmConfig = Field(default_factory=VllmConfig)
+    executor: Literal["local", "ray"] = Field(
+        "local", description="Where engines run: one in this process, or many on a Ray cluster."
+    )
+    address: str | None = Field(
+        None,
+        description="Address of a running Ray cluster, host:port, or auto for the one on this machine; empty: a local "
+        "one that ends with the run.",
+    )
+    cpus: PositiveInt = Field(1, description="CPU cores per engine, for engines of a Ray cluster that run on the CPU.")
+    replicas: PositiveInt | None = Field(
+        None, description="Engines on the Ray cluster; empty: as many as it has room for."
+    )
     trust_remote_code: bool = Field(
         False, description="Run Python code that comes with the model. Only for models whose code you have read."
     )
+
+    @model_validator(mode="after")
+    def _executor_fits(self) -> Self:
+        if self.executor == "local":
+            # Compared with the defaults, not with the fields that were set: a form sends every field.
+            for name in ("address", "cpus", "replicas"):
+                if (value := getattr(self, name)) != type(self).model_fields[name].default:
+                    raise ValueError(
+                        f"engine.{name} is {value!r}, but engine.executor is local; set executor: ray or remove {name}"
+                    )
+        elif self.address is not None and (self.address == "" or "://" in self.address):
+            raise ValueError(
+                f"engine.address is {self.address!r}; give host:port as `ray start --head` prints it, auto for the "
+                "cluster on this machine, or nothing for a local one"
+            )
+        elif self.device.startswith("cuda:"):
+            raise ValueError(
+                f"engine.device is {self.device!r}, but Ray gives every engine a GPU of its own; use cuda or auto"
+            )
+        return self
 
 
 class ScoringConfig(_Section):
@@ -124,6 +182,12 @@ class StorageConfig(_Section):
     home: Path = Field(
         default_factory=lambda: Path(os.environ.get("THICKETS_HOME", "thickets-data")),
         description="Folder for everything that lasts (default: $THICKETS_HOME, else thickets-data).",
+    )
+    shards: str | None = Field(
+        None,
+        min_length=1,
+        description="Where shards of scores go: a folder that every machine of the run sees, or a URL such as "
+        "s3://bucket/prefix; empty: inside storage.home.",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from storage.fingerprint import fingerprint
 from storage.layout import Home
 from storage.manifest import EnsembleManifest
 from storage.models import BaseModelRef
-from tasks.engines import EngineSpec, resolve_spec
+from storage.shard_folder import ShardFolder, is_url, open_shard_folder, shard_location
+from tasks.engines import EngineSpec, VllmOptions, resolve_spec
 from tasks.identity import answer_identity, run_id
 from tasks.noise import NOISE_VERSION
 from tasks.problems import Problem
@@ -54,24 +56,52 @@ class RunPlan:
     home: Home
 
     @property
+    def shard_location(self) -> str:
+        """Where shards go, as every machine of the run opens it."""
+        return shard_location(self.home, self.fingerprint, self.config.storage.shards)
+
+    @property
+    def shard_folder(self) -> ShardFolder:
+        """Where shards go, as this machine opens it."""
+        return open_shard_folder(self.shard_location)
+
+    @property
     def shards(self) -> Path:
-        """Folder of the shards."""
-        return self.home.shards(self.fingerprint)
+        """Folder that scores are read from: where shards go, or the copy here of what goes to a URL."""
+        where = self.config.storage.shards
+        inside = self.home.shards(self.fingerprint)
+        return inside if where is None or is_url(where) else Path(self.shard_location)
 
     def n_blocks(self, split: str) -> int:
         """Units of generation per candidate on a split."""
         return sum(1 for block in self.blocks if block.split == split)
 
 
-def make_plan(config: RunConfig, base: BaseModelRef, problem: Problem, splits: Splits) -> RunPlan:
-    """Put a run together; nothing is computed or written."""
+def make_plan(
+    config: RunConfig,
+    base: BaseModelRef,
+    problem: Problem,
+    splits: Splits,
+    resolve: Callable[[EngineSpec], EngineSpec] = resolve_spec,
+) -> RunPlan:
+    """Put a run together; nothing is computed or written.
+
+    Args:
+        config: What is asked for.
+        base: The base model.
+        problem: What is asked of it.
+        splits: The three splits.
+        resolve: Replaces every ``auto`` of the engine by what is there, where the engine will run.
+    """
     template = PromptTemplate.from_folder(base.path, trust_remote_code=config.engine.trust_remote_code)
     own = problem.sampling
     sampling = Sampling(
         max_tokens=config.decoding.max_tokens or own.max_tokens,
         stop=(own.stop if config.decoding.stop is None else config.decoding.stop) + template.stop,
     )
-    spec = resolve_spec(
+    per_block = config.scoring.examples_per_block
+    blocks = tuple(block for split in splits for block in make_blocks(split, problem, template, per_block))
+    spec = resolve(
         EngineSpec(
             kind=config.engine.kind,
             model_path=base.path,
@@ -81,9 +111,12 @@ def make_plan(config: RunConfig, base: BaseModelRef, problem: Problem, splits: S
             batch_size=config.engine.batch_size,
             threads=config.engine.threads,
             trust_remote_code=config.engine.trust_remote_code,
+            prefetch=config.engine.prefetch,
+            base_copy=config.engine.base_copy,
+            max_length=template.longest([prompt for block in blocks for prompt in block.prompts]) + sampling.max_tokens,
+            vllm=VllmOptions(**config.engine.vllm.model_dump()),
         )
     )
-    per_block = config.scoring.examples_per_block
     identity = answer_identity(
         base_sha256=base.sha256,
         engine=spec,
@@ -102,7 +135,7 @@ def make_plan(config: RunConfig, base: BaseModelRef, problem: Problem, splits: S
         problem=problem,
         splits=splits,
         sampling=sampling,
-        blocks=tuple(block for split in splits for block in make_blocks(split, problem, template, per_block)),
+        blocks=blocks,
         identity=identity,
         fingerprint=answers,
         run_id=run_id(config.name, answers, population, config.selection.model_dump(mode="json")),

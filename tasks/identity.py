@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import version
+from dataclasses import asdict
 from typing import Any
 
 from storage.fingerprint import fingerprint
-from tasks.engines.base import EngineSpec
+from tasks.engines import EngineSpec, library_versions
 from tasks.problems.base import Problem
 from tasks.prompts import PromptTemplate
 from tasks.splits import Splits
@@ -37,7 +37,8 @@ def answer_identity(
             "device": engine.device.partition(":")[0],
             "dtype": engine.dtype,
             "batch_size": engine.batch_size,
-            "libraries": {name: version(name) for name in ("torch", "transformers")},
+            "libraries": library_versions(engine.kind),
+            **({"max_length": engine.max_length, **asdict(engine.vllm)} if engine.kind == "vllm" else {}),
         },
         "problem": problem.identity(),
         "splits": {split.name: split.sha256 for split in splits},

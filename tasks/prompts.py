@@ -56,6 +56,10 @@ class PromptTemplate:
         parts = [m["content"] if m["role"] == "system" else f"Question: {m['content']}" for m in messages]
         return self._bos + "\n\n".join(parts) + "\nAnswer:"
 
+    def longest(self, prompts: Sequence[str]) -> int:
+        """Tokens of the longest of some rendered prompts."""
+        return max(len(row) for row in self._tokenizer(list(prompts), add_special_tokens=False)["input_ids"])
+
     def identity(self) -> dict[str, str]:
         """What identifies this form of prompt in a fingerprint."""
         if self._chat_template is None:

@@ -17,9 +17,12 @@ _CHAT_TEMPLATE = (
 
 
 def make_tiny_model(
-    folder: Path, *, seed: int = 0, dtype: torch.dtype = torch.float32, chat: bool = True, tied: bool = True
+    folder: Path, *, seed: int = 0, dtype: torch.dtype = torch.float32, chat: bool = True, tied: bool = True, head_dim: int = 8
 ) -> Path:
-    """Write a tiny Llama checkpoint; its random answers hold many digits, so that votes differ."""
+    """Write a tiny Llama checkpoint; its random answers hold many digits, so that votes differ.
+
+    vLLM's CPU attention wants a `head_dim` of 32 at least.
+    """
     vocabulary = {token: index for index, token in enumerate([*_SPECIAL, *string.printable])}
     core = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     core.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
@@ -32,7 +35,7 @@ def make_tiny_model(
     model = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(vocabulary),
-            hidden_size=32,
+            hidden_size=4 * head_dim,
             intermediate_size=48,
             num_hidden_layers=2,
             num_attention_heads=4,

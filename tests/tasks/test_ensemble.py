@@ -11,10 +11,10 @@ from storage.errors import RunError
 from storage.shards import SHARD_SCHEMA, write_shard
 from tasks.aggregation import ScoreBook, check_complete
 from tasks.ensemble import choose_k_on_validation, evaluate
-from tasks.units import Block
 from tasks.seeds import population
 from tasks.selection import top_k
 from tasks.types import Example
+from tasks.units import Block
 
 POPULATION = population(4, [0.001, 0.002], 0)
 IDS = POPULATION["candidate_id"].to_list()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from storage.fingerprint import fingerprint
-from tasks.engines import EngineSpec
+from tasks.engines import EngineSpec, VllmOptions
 from tasks.identity import answer_identity, run_id
 from tasks.noise import Perturbation
 from tasks.problems import ProblemConfig, load_problem
@@ -62,7 +62,23 @@ def test_what_can_change_an_answer_changes_the_identity(changes: dict) -> None:
     assert identity(**changes) != identity()
 
 
-@pytest.mark.parametrize("engine", [replace(SPEC, threads=7), replace(SPEC, model_path=Path("elsewhere"))], ids=str)
+def test_the_options_of_vllm_count_where_vllm_answers() -> None:
+    vllm = replace(SPEC, kind="vllm", max_length=100)
+    changes = [{"vllm": VllmOptions(eager=False)}, {"vllm": VllmOptions(prefix_caching=False)}, {"max_length": 101}]
+    assert len({identity(engine=replace(vllm, **change)) for change in [{}, *changes]}) == 4
+    assert len({identity(engine=replace(SPEC, **change)) for change in [{}, *changes]}) == 1
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [
+        replace(SPEC, threads=7),
+        replace(SPEC, model_path=Path("elsewhere")),
+        replace(SPEC, prefetch=False),
+        replace(SPEC, base_copy="host"),
+    ],
+    ids=str,
+)
 def test_what_cannot_change_an_answer_does_not(engine: EngineSpec) -> None:
     assert identity(engine=engine) == identity()
 

