@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import traceback
 from pathlib import Path
@@ -134,6 +135,65 @@ def sql(
         typer.echo(json.dumps(frame.to_dicts(), indent=2, default=str))
     else:
         _print(frame_table(frame))
+
+
+@app.command(epilog="Example: `thickets materialize latest my-expert --rank 1`")
+def materialize(
+    name: RunName,
+    target: Annotated[Path, typer.Argument(metavar="DIR", help="Where to; a new or an empty folder.")],
+    rank: Annotated[
+        int | None, typer.Option(help="Place on the selection split; 1, the best, if nothing else is said.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Instead of a rank: any candidate, with --sigma.")] = None,
+    sigma: Annotated[float | None, typer.Option(help="Noise scale of the candidate with this --seed.")] = None,
+    home: HomeFolder = None,
+) -> None:
+    """Write one expert of a run as an ordinary checkpoint, for vLLM, Transformers and whatever reads theirs."""
+    from flows.history import find_run
+    from flows.materialize import materialize as write_expert
+    from flows.materialize import pick_candidate
+
+    which = pick_candidate(rank, seed, sigma)
+    facts = write_expert(_home(home), find_run(_home(home), name), which, target)
+    score = facts.selection
+    place = f"rank {score.rank} of {score.n_candidates}, {score.n_correct}/{score.n} correct" if score else "not scored"
+    _say(f"seed {facts.seed}, sigma {facts.sigma:g} of {facts.run_id} ({place}), {facts.dtype}; see README.md there")
+    _say(f"serve it: vllm serve {shlex.quote(str(target))}")
+    typer.echo(target)
+
+
+@app.command(epilog="Example: `thickets parity my.yaml --a transformers --b vllm`")
+def parity(
+    config: Source,
+    b: Annotated[str, typer.Option("--b", metavar="ENGINE", help="The other engine, written like --a.")],
+    a: Annotated[
+        str,
+        typer.Option(
+            "--a",
+            metavar="ENGINE",
+            help="One engine: the config's, with KIND[:FIELD=VALUE,...] in place of its own fields, "
+            "e.g. transformers:batch_size=16; empty: as the config has it.",
+        ),
+    ] = "",
+    overrides: Overrides = None,
+    candidates: Annotated[int, typer.Option(min=0, help="How many of the population, besides the base.")] = 8,
+    differences: Annotated[int, typer.Option(min=0, help="How many differing answers to show.")] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """Where two engines, or two settings of one, differ: texts, answers and scores on the selection split."""
+    from flows.config_file import load_config
+    from flows.parity import compare_engines, engine_config
+
+    run_config = load_config(config, overrides or [])
+    sides = [engine_config(config, overrides or [], option, text) for option, text in (("--a", a), ("--b", b))]
+    _say("loading the model")
+    result = compare_engines(run_config, *sides, n_candidates=candidates, n_shown=differences, say=_say)
+    if as_json:
+        typer.echo(result.model_dump_json(indent=2))
+    else:
+        from flows.parity import parity_report
+
+        _print(parity_report(result))
 
 
 @app.command(epilog="Example: `thickets problems reasoning_gym`")

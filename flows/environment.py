@@ -19,6 +19,7 @@ _RUNTIME = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "RAY_USAGE_STATS_ENABLED": "0",
 }
 _COMMAND_LINE = {
     # Failures come back as exceptions and are told in one line; their tracebacks still reach the Prefect UI.

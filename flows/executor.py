@@ -2,18 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from flows.config import EngineConfig
 from flows.plan import RunPlan
-from storage.shard_folder import LocalShardFolder
+from storage.models import BaseModelRef
 from tasks.engines import Engine, EngineSpec
 from tasks.executors import Executor, LocalExecutor
+from tasks.executors.job import ScoringJob
 from tasks.units import UnitReport
 from tasks.worker import ScoringWorker
 
+if TYPE_CHECKING:
+    from tasks.executors.ray_cluster import RayCluster
+
+
+@contextmanager
+def open_cluster(engine: EngineConfig) -> Iterator[RayCluster | None]:
+    """Be connected to the Ray cluster that the configuration names; None without Ray.
+
+    Raises:
+        InputError: Ray is not installed, or there is no such cluster.
+    """
+    if engine.executor == "local":
+        yield None
+        return
+    from tasks.executors.ray_cluster import connect
+
+    cluster = connect(engine.address)
+    try:
+        yield cluster
+    finally:
+        cluster.close()
+
 
 def open_executor(
-    plan: RunPlan, on_unit: Callable[[UnitReport], None], build: Callable[[EngineSpec], Engine]
+    plan: RunPlan,
+    on_unit: Callable[[UnitReport], None],
+    build: Callable[[EngineSpec], Engine],
+    cluster: RayCluster | None = None,
 ) -> Executor:
     """Make the executor that the plan asks for; engines start with their first shard.
 
@@ -21,14 +53,45 @@ def open_executor(
         plan: The run.
         on_unit: Told of every finished unit, from any thread.
         build: Builds an engine of this process; a benchmark passes its own.
+        cluster: The Ray cluster that takes the engines instead.
     """
+    if cluster is not None:
+        from tasks.executors.ray_pool import RayExecutor
+
+        engine = plan.config.engine
+        return RayExecutor(cluster, scoring_job(plan), cpus=engine.cpus, replicas=engine.replicas, on_unit=on_unit)
     return LocalExecutor(
         ScoringWorker(
-            lambda: build(plan.engine),
-            plan.problem,
-            plan.blocks,
-            plan.sampling,
-            LocalShardFolder(plan.shards),
-            on_unit=on_unit,
+            lambda: build(plan.engine), plan.problem, plan.blocks, plan.sampling, plan.shard_folder, on_unit=on_unit
         )
     )
+
+
+def scoring_job(plan: RunPlan) -> ScoringJob:
+    """The plan's scoring as engines on other machines take it."""
+    engine = plan.engine
+    if engine.device == "cpu" and engine.threads is None:
+        engine = replace(engine, threads=plan.config.engine.cpus)
+    return ScoringJob(
+        model=_name_anywhere(plan.base),
+        revision=plan.base.revision if _is_commit(plan.base.revision) else None,
+        sha256=plan.base.sha256,
+        trust_remote_code=plan.config.engine.trust_remote_code,
+        engine=engine,
+        problem=plan.config.problem,
+        blocks=plan.blocks,
+        sampling=plan.sampling,
+        shards=plan.shard_location,
+        identity=plan.identity,
+    )
+
+
+def _name_anywhere(base: BaseModelRef) -> str:
+    """The model's name; a path made absolute, for a process with another working folder."""
+    path = Path(base.name).expanduser()
+    return str(path.absolute()) if path.exists() else base.name
+
+
+def _is_commit(revision: str) -> bool:
+    # Only a hub model's revision is one: main may have moved on when another machine downloads it.
+    return re.fullmatch("[0-9a-f]{40}", revision) is not None

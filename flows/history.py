@@ -78,6 +78,8 @@ def open_scores(home: Home, folder: RunFolder) -> ScoreReader:
 
 def shards_folder(home: Home, folder: RunFolder) -> Path | None:
     """Where a run's shards are, or None for a run that has not got so far."""
+    if folder.shards.exists():
+        return Path(folder.shards.read_text(encoding="utf-8").strip())
     return home.shards(folder.fingerprint.read_text(encoding="ascii").strip()) if folder.fingerprint.exists() else None
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from flows.config import RunConfig
 from storage.layout import Home
 from storage.models import resolve_model
+from storage.shard_folder import check_writable
+from tasks.executors.ray_cluster import check_reachable
 from tasks.problems import load_problem
 from tasks.splits import draw_splits
 
@@ -16,6 +18,10 @@ def check_inputs(config: RunConfig) -> None:
         InputError: What cannot be used, by the name of its field.
     """
     Home(config.storage.home).writable()
+    if config.storage.shards is not None:
+        check_writable(config.storage.shards)
+    if config.engine.executor == "ray":
+        check_reachable(config.engine.address)
     resolve_model(config.model, config.revision, trust_remote_code=config.engine.trust_remote_code)
     data = config.data
     draw_splits(

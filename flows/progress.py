@@ -134,6 +134,8 @@ class ScoringProgress:
 
     def _line(self) -> str:
         elapsed = time.monotonic() - self._started
+        if not self._done:
+            return f"  {self._split}: none of {self._total} scored"
         left_s = elapsed / self._done * (self._total - self._done)
         return f"  {self._split}: {self._done}/{self._total}, {self._facts()}, about {duration(left_s)} left"
 

@@ -14,19 +14,20 @@ from prefect import flow
 
 from flows.config import RunConfig
 from flows.config_file import dump_config
-from flows.executor import open_executor
+from flows.executor import open_cluster, open_executor
 from flows.plan import RunPlan, make_plan, manifest
 from flows.progress import ScoringProgress, log
 from flows.summarise import summarise
 from flows.summary import RunSummary
 from flows.tracking import links, log_results, start_tracking
 from storage.files import write_text_atomically
-from storage.layout import Home
-from storage.shards import clean_temporaries
+from storage.layout import Home, RunFolder
+from storage.shard_folder import check_writable
 from tasks.aggregation import ScoreBook, aggregate_scores, check_complete
-from tasks.engines import Engine, EngineSpec, build_engine
+from tasks.engines import Engine, EngineSpec, build_engine, resolve_spec
 from tasks.ensemble import choose_k_on_validation, evaluate_ensemble
 from tasks.executors import Executor
+from tasks.executors.ray_cluster import RayCluster
 from tasks.preparation import prepare_base_model, prepare_splits
 from tasks.problems import load_problem
 from tasks.scoring import score_shards
@@ -61,26 +62,37 @@ def search(
     config: RunConfig, *, fresh: bool = False, build: Callable[[EngineSpec], Engine] = build_engine
 ) -> RunSummary:
     """The body of the flow; a benchmark passes its own `build` to measure everything but the engine."""
+    with open_cluster(config.engine) as cluster:
+        return _search(config, cluster, fresh=fresh, build=build)
+
+
+def _search(
+    config: RunConfig, cluster: RayCluster | None, *, fresh: bool, build: Callable[[EngineSpec], Engine]
+) -> RunSummary:
     started = time.monotonic()
     progress = ScoringProgress()
     home = Home(config.storage.home).writable()
+    if config.storage.shards is not None:
+        check_writable(config.storage.shards)
     log.info(f"preparing {config.model} and {config.problem.name}")
     base = prepare_base_model(config.model, config.revision, trust_remote_code=config.engine.trust_remote_code)
     problem = load_problem(config.problem)
     data = config.data
     splits = prepare_splits(problem, data.selection, data.validation, data.test, data.seed)
     population = generate_seeds(config.population.size, config.population.sigmas, config.population.seed)
-    plan = make_plan(config, base, problem, splits)
+    plan = make_plan(config, base, problem, splits, cluster.resolve if cluster else resolve_spec)
+    shard_folder = plan.shard_folder
     with home.run_lock(plan.run_id) as folder:
         if fresh:
-            for moved in home.set_aside(plan.run_id, plan.fingerprint):
+            for moved in [*home.set_aside(plan.run_id, plan.fingerprint), *shard_folder.set_aside()]:
                 log.info(f"starting over; what was there is now in {moved}")
         write_text_atomically(folder.config, dump_config(config))
         write_text_atomically(folder.fingerprint, plan.fingerprint + "\n")
-        clean_temporaries(plan.shards)  # what a killed writer left
+        _note_shards(folder, plan)
+        shard_folder.clean_temporaries()  # what a killed writer left
         log.info(f"run {plan.run_id} in {folder.root}")
-        book = ScoreBook(folder.scores, plan.shards, plan.run_id, population, plan.blocks)
-        executor = open_executor(plan, progress.on_unit, build)
+        book = ScoreBook(folder.scores, plan.shards, plan.run_id, population, plan.blocks, shard_folder.mirror)
+        executor = open_executor(plan, progress.on_unit, build, cluster)
         with start_tracking(plan, book) as tracker:
             score = partial(_score_split, plan, book, executor, progress)
             try:
@@ -111,6 +123,14 @@ def search(
             write_text_atomically(folder.summary, summary.model_dump_json(indent=2))
             log_results(tracker, book, summary, folder)
     return summary
+
+
+def _note_shards(folder: RunFolder, plan: RunPlan) -> None:
+    """Leave word of where the shards are, for whoever reads the run later, if that is not where he would look."""
+    if plan.shards != plan.home.shards(plan.fingerprint):
+        write_text_atomically(folder.shards, f"{plan.shards}\n")
+    else:
+        folder.shards.unlink(missing_ok=True)
 
 
 def _score_split(

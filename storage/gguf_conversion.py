@@ -11,7 +11,7 @@ from typing import Any
 from filelock import FileLock
 
 from storage.errors import InputError
-from storage.weights import WEIGHTS, hash_file
+from storage.weights import WEIGHTS, hash_file, save_tensors
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,6 @@ def convert_gguf(path: Path, cache: Path, memory: Path) -> Path:
 def _convert(path: Path, folder: Path) -> None:
     import torch
     import transformers
-    from safetensors.torch import save_file
 
     options: dict[str, Any] = {"gguf_file": path.name, "dtype": torch.bfloat16}
     if hasattr(transformers, "GgufConfig"):  # from 5.19 on, weights otherwise stay packed
@@ -71,7 +70,7 @@ def _convert(path: Path, folder: Path) -> None:
             seen.add(tensor.data_ptr())
             tensors[name] = tensor.to(torch.bfloat16).contiguous()
     folder.mkdir()
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    save_tensors(tensors, folder / WEIGHTS)
 
     config = model.config
     if hasattr(config, "quantization_config"):

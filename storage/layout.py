@@ -60,6 +60,11 @@ class RunFolder:
         return self.root / "fingerprint"
 
     @property
+    def shards(self) -> Path:
+        """The folder of the shards, as text, if the run keeps them in a folder outside of the home."""
+        return self.root / "shards"
+
+    @property
     def summary(self) -> Path:
         """The figures of the finished run, as JSON."""
         return self.root / "summary.json"

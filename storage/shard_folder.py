@@ -1,17 +1,47 @@
-"""Where shards go: a folder that every machine of a run sees."""
+"""Where shards go: a folder that every machine of a run sees, or a URL such as ``s3://bucket/prefix``."""
 
 from __future__ import annotations
 
+import io
+import logging
+import os
+import re
+import secrets
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import polars as pl
 
-from storage.shards import SUFFIX, write_shard
+from storage.errors import InputError
+from storage.files import TEMPORARY_SUFFIX, atomic_path
+from storage.layout import Home
+from storage.shards import (
+    BROKEN_SUFFIX,
+    SUFFIX,
+    check_shard,
+    clean_temporaries,
+    is_readable,
+    list_shards,
+    write_shard,
+)
+
+log = logging.getLogger(__name__)
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)")
+_LOCAL_SCHEMES = ("file", "local")
+# One request puts an object there whole or not at all; a rename would be a copy and a deletion.
+_OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oci", "oss"})
 
 
 class ShardFolder(Protocol):
-    """The shards of one fingerprint, as a scorer sees them."""
+    """The shards of one fingerprint.
+
+    Attributes:
+        location: What `open_shard_folder` opens again, on any machine of the run.
+    """
+
+    location: str
 
     def holds(self, shard_id: str) -> bool:
         """Whether the shard's file is there, whole."""
@@ -19,12 +49,78 @@ class ShardFolder(Protocol):
     def write(self, shard_id: str, frame: pl.DataFrame) -> None:
         """Write a shard so that it exists whole or not at all; see `storage.shards.write_shard`."""
 
+    def mirror(self, local: Path) -> None:
+        """Copy shards that `local` lacks into it, each whole or not at all; nothing to do where `local` is the folder.
+
+        A shard that was written with less than all its bytes readable is renamed to ``*.broken``, there and not here.
+        """
+
+    def set_aside(self) -> list[str]:
+        """Move every shard out of the way, deleting nothing, and say where to."""
+
+    def clean_temporaries(self) -> None:
+        """Delete what killed writers left."""
+
+
+def shard_location(home: Home, fingerprint: str, root: str | None) -> str:
+    """Where the shards of a fingerprint are kept: an absolute folder or a URL.
+
+    Args:
+        home: Where everything else is kept.
+        fingerprint: Whose shards.
+        root: ``storage.shards`` of the config: a folder, a URL, or None for a folder of `home`.
+    """
+    inside = home.shards(fingerprint)
+    if root is None:
+        return str(inside.absolute())
+    return f"{root.rstrip('/')}/{inside.name}" if is_url(root) else str(_local_path(root) / inside.name)
+
+
+def is_url(where: str) -> bool:
+    """Say whether shards are kept where only fsspec gets at them."""
+    found = _URL.match(where)
+    return found is not None and found[1] not in _LOCAL_SCHEMES
+
+
+def open_shard_folder(location: str) -> ShardFolder:
+    """Open what `shard_location` gave, on this machine; nothing is created before the first shard.
+
+    Raises:
+        InputError: The URL's scheme is unknown, or its package is not installed here.
+    """
+    return RemoteShardFolder.open(location) if is_url(location) else LocalShardFolder(_local_path(location))
+
+
+def check_writable(root: str) -> None:
+    """Prove that ``storage.shards`` can be written to from here.
+
+    Raises:
+        InputError: It cannot, or its scheme is unknown, or its package is not installed.
+    """
+    probe = f".write-check-{os.getpid()}-{secrets.token_hex(4)}"
+    try:
+        if is_url(root):
+            folder = RemoteShardFolder.open(root)
+            folder.put(probe, b"")
+            folder.remove(probe)
+        else:
+            path = _local_path(root)
+            path.mkdir(parents=True, exist_ok=True)
+            (path / probe).write_bytes(b"")
+            (path / probe).unlink()
+    except InputError:
+        raise
+    except Exception as error:  # every file system behind fsspec has exceptions of its own
+        detail = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"storage.shards: cannot write to {root}: {detail}") from None
+
 
 class LocalShardFolder:
     """A folder of this machine, or one that is mounted on it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.location = str(path.absolute())
 
     def holds(self, shard_id: str) -> bool:
         """See `ShardFolder.holds`."""
@@ -33,3 +129,143 @@ class LocalShardFolder:
     def write(self, shard_id: str, frame: pl.DataFrame) -> None:
         """See `ShardFolder.write`."""
         write_shard(self.path, shard_id, frame)
+
+    def mirror(self, local: Path) -> None:
+        """See `ShardFolder.mirror`: scores are read where they are."""
+
+    def set_aside(self) -> list[str]:
+        """See `ShardFolder.set_aside`; they go to ``replaced`` beside the folder."""
+        if not self.path.is_dir():
+            return []
+        target = self.path.parent / "replaced" / f"{self.path.name}-{_stamp()}"
+        target.parent.mkdir(exist_ok=True)
+        self.path.rename(target)
+        return [str(target)]
+
+    def clean_temporaries(self) -> None:
+        """See `ShardFolder.clean_temporaries`."""
+        clean_temporaries(self.path)
+
+
+class RemoteShardFolder:
+    """A folder that fsspec reaches: an object store, SFTP, and so on. DuckDB reads a copy of it on this machine."""
+
+    def __init__(self, filesystem: Any, path: str, location: str, *, puts_are_atomic: bool) -> None:
+        self.location = location
+        self._fs = filesystem
+        self._path = path.rstrip("/")
+        self._puts_are_atomic = puts_are_atomic
+
+    @classmethod
+    def open(cls, url: str) -> RemoteShardFolder:
+        """Open a URL; credentials and endpoints come from the environment, as fsspec's packages read them.
+
+        Raises:
+            InputError: The scheme is unknown, or its package is not installed here.
+        """
+        import fsspec
+
+        found = _URL.match(url)
+        assert found is not None
+        try:
+            # Without listings of its own making: other machines write here while this one looks.
+            filesystem, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
+        except ImportError as error:
+            raise InputError(f"storage.shards: {url} needs a package that is not installed: {error}") from None
+        except ValueError as error:
+            raise InputError(
+                f"storage.shards: {url} cannot be used ({' '.join(str(error).split())}); "
+                "give a folder, or a URL that fsspec knows, such as s3://bucket/prefix"
+            ) from None
+        return cls(filesystem, path, url, puts_are_atomic=found[1] in _OBJECT_STORES)
+
+    def holds(self, shard_id: str) -> bool:
+        """See `ShardFolder.holds`."""
+        self._fs.invalidate_cache()
+        return bool(self._fs.exists(f"{self._path}/{shard_id}{SUFFIX}"))
+
+    def write(self, shard_id: str, frame: pl.DataFrame) -> None:
+        """See `ShardFolder.write`."""
+        check_shard(shard_id, frame)
+        content = io.BytesIO()
+        frame.write_parquet(content, compression="zstd")
+        self.put(f"{shard_id}{SUFFIX}", content.getvalue())
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write a file so that it exists whole or not at all; another of that name is replaced."""
+        target = f"{self._path}/{name}"
+        if self._puts_are_atomic:
+            self._fs.pipe_file(target, content)
+            return
+        temporary = f"{self._path}/.{name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
+        self._fs.makedirs(self._path, exist_ok=True)
+        try:
+            self._fs.pipe_file(temporary, content)
+            self._fs.mv(temporary, target)
+        except Exception:
+            if self._fs.exists(temporary):
+                self._fs.rm_file(temporary)
+            raise
+
+    def remove(self, name: str) -> None:
+        """Delete a file."""
+        self._fs.rm_file(f"{self._path}/{name}")
+
+    def mirror(self, local: Path) -> None:
+        """See `ShardFolder.mirror`."""
+        held = {path.name for path in list_shards(local)}
+        for name in self._names():
+            if name in held or not name.endswith(SUFFIX) or name.startswith("."):
+                continue
+            with atomic_path(local / name) as temporary:
+                temporary.write_bytes(self._fs.cat_file(f"{self._path}/{name}"))
+                whole = is_readable(temporary)
+            if not whole:
+                (local / name).unlink()
+                self._fs.mv(f"{self._path}/{name}", f"{self._path}/{name}{BROKEN_SUFFIX}")
+                log.warning("shard %s is unreadable in %s; renamed, its units will be scored again", name, self._path)
+
+    def set_aside(self) -> list[str]:
+        """See `ShardFolder.set_aside`; they go to ``replaced`` beside the folder."""
+        names = self._names()
+        if not names:
+            return []
+        root, _, own_name = self._path.rpartition("/")
+        kept = f"replaced/{own_name}-{_stamp()}"
+        if not self._puts_are_atomic:
+            self._fs.makedirs(f"{root}/{kept}", exist_ok=True)
+        for name in names:
+            self._fs.mv(f"{self._path}/{name}", f"{root}/{kept}/{name}")
+        return [f"{self.location.rstrip('/').rpartition('/')[0]}/{kept}"]
+
+    def clean_temporaries(self, older_than_s: float = 3600.0) -> None:
+        """See `ShardFolder.clean_temporaries`; younger files may be another run's, which is writing them now."""
+        if self._puts_are_atomic:
+            return
+        newest = datetime.now(UTC) - timedelta(seconds=older_than_s)
+        for name in self._names():
+            if not (name.startswith(".") and name.endswith(TEMPORARY_SUFFIX)):
+                continue
+            try:
+                modified = self._fs.modified(f"{self._path}/{name}")
+            except (NotImplementedError, FileNotFoundError):
+                continue  # the file system cannot say, or its writer has just finished
+            if (modified if modified.tzinfo else modified.replace(tzinfo=UTC)) <= newest:
+                self.remove(name)
+
+    def _names(self) -> list[str]:
+        self._fs.invalidate_cache()
+        try:
+            found = self._fs.ls(self._path, detail=True)
+        except FileNotFoundError:
+            return []
+        return sorted(str(entry["name"]).rpartition("/")[2] for entry in found if entry["type"] == "file")
+
+
+def _local_path(where: str) -> Path:
+    found = _URL.match(where)
+    return Path(found[2] if found else where).expanduser().absolute()
+
+
+def _stamp() -> str:
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"

@@ -46,9 +46,7 @@ def write_shard(folder: Path, shard_id: str, frame: pl.DataFrame) -> Path:
     Raises:
         RunError: If the columns, their types, or a null do not fit ``SHARD_SCHEMA``, or the id is no file name.
     """
-    if not _SHARD_ID.fullmatch(shard_id):
-        raise RunError(f"{shard_id!r} cannot name a shard; use letters, digits, '.', '_', '@' and '-'")
-    _check_frame(shard_id, frame)
+    check_shard(shard_id, frame)
     target = folder / f"{shard_id}{SUFFIX}"
     with atomic_path(target) as temporary:
         frame.write_parquet(temporary, compression="zstd")
@@ -98,7 +96,14 @@ def quarantine(path: Path) -> Path:
     return target
 
 
-def _check_frame(shard_id: str, frame: pl.DataFrame) -> None:
+def check_shard(shard_id: str, frame: pl.DataFrame) -> None:
+    """Refuse what is no shard, before it is written.
+
+    Raises:
+        RunError: If the columns, their types, or a null do not fit ``SHARD_SCHEMA``, or the id is no file name.
+    """
+    if not _SHARD_ID.fullmatch(shard_id):
+        raise RunError(f"{shard_id!r} cannot name a shard; use letters, digits, '.', '_', '@' and '-'")
     if frame.schema != SHARD_SCHEMA:
         wrong = [
             f"{name}: {frame.schema.get(name, 'absent')} instead of {dtype}"

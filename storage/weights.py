@@ -7,6 +7,7 @@ import json
 import math
 import mmap
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,20 @@ def weight_files(folder: Path) -> list[Path]:
             "with save_pretrained(..., safe_serialization=True) and name the new folder"
         )
     raise InputError(f"model: {folder} holds neither {WEIGHTS} nor {INDEX}")
+
+
+def save_tensors(tensors: Mapping[str, Any], target: Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Write a safetensors file that is as readable as any other new file.
+
+    The library makes files for their owner alone, and a server may be somebody else.
+    """
+    from safetensors.torch import save_file
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.touch()
+    mode = target.stat().st_mode
+    save_file(dict(tensors), target, metadata=dict(metadata or {"format": "pt"}))
+    target.chmod(mode)
 
 
 def identify_weights(folder: Path, memory: Path) -> WeightsIdentity:

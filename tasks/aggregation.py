@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import polars as pl
@@ -22,13 +22,21 @@ _FILES_PER_TRANSACTION = 256
 class ScoreBook:
     """Where a run's scores are and what belongs to the run.
 
-    The database is opened for each use and closed again, so that others can read it while the run goes on.
+    The database is opened for each use and closed again, so that others can read it while the run goes on. Shards that
+    were written elsewhere are brought to `shards` by `fetch` first, so that the database reads local files only.
     """
 
     def __init__(
-        self, database: Path, shards: Path, run_id: str, population: pl.DataFrame, blocks: Iterable[Block]
+        self,
+        database: Path,
+        shards: Path,
+        run_id: str,
+        population: pl.DataFrame,
+        blocks: Iterable[Block],
+        fetch: Callable[[Path], None] = lambda shards: None,
     ) -> None:
         self.database, self.shards, self.run_id = database, shards, run_id
+        self._fetch = fetch
         base = pl.DataFrame([(BASE_ID, None, 0.0, -1)], schema=POPULATION_SCHEMA, orient="row")
         self._candidates = pl.concat([base, population])
         self.examples = examples_frame(blocks)
@@ -44,6 +52,7 @@ class ScoreBook:
         Returns:
             Finished units: candidate_id, split, block.
         """
+        self._fetch(self.shards)
         with self.open() as store:
             if not self._is_registered:
                 store.register(self._candidates, self.examples)

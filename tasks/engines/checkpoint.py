@@ -1,18 +1,26 @@
-"""A checkpoint's tensors under the names the noise contract uses: those of the model's own parameters."""
+"""What Transformers makes of a checkpoint's tensors: names, types and ties, without loading them.
+
+The noise contract is about the tensors of the checkpoint under the names of the model's parameters. The Transformers
+engine gets both from Transformers; whoever reads the files directly asks here, where Transformers loads the checkpoint
+onto the meta device, so that tensors have everything but content.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoModelForCausalLM
 
 from storage.errors import InputError
 from storage.weights import weight_files
+from tasks.engines.base import DtypeName
+from tasks.engines.candidate_weights import noise_dtype
+from tasks.noise import Perturbation
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,72 +29,148 @@ class StoredTensor:
 
     Attributes:
         name: Its name in the file.
-        parameter: Canonical name of the parameter it fills: tied parameters share one. None for buffers and the like.
         file: Where it is.
+        dtype: Its type once it is loaded; None for one that the model ignores.
+        parameter: The parameter it ends up in, by its canonical name; tied tensors share one. None for any other.
     """
 
     name: str
-    parameter: str | None
     file: Path
+    dtype: torch.dtype | None
+    parameter: str | None
 
     def read(self) -> torch.Tensor:
-        """The tensor, in memory of its own."""
+        """The tensor as it is loaded, in memory of its own."""
         with safe_open(self.file, framework="pt") as file:
-            return file.get_tensor(self.name).clone()
+            tensor: torch.Tensor = file.get_tensor(self.name)
+        return tensor.to(self.dtype or tensor.dtype, copy=True).contiguous()
 
 
-def stored_tensors(folder: Path, *, trust_remote_code: bool = False) -> list[StoredTensor]:
-    """List the tensors of a checkpoint and what each is to the model.
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A checkpoint as Transformers sees it.
+
+    Attributes:
+        dtype: Type of the whole, as the loaded model's config names it.
+        tensors: Every tensor of its files, file by file.
+        n_weights: Elements per parameter.
+        held_apart: Parameters that the config ties to another, but whose stored content differs from that one's;
+            Transformers does not tie them.
+    """
+
+    dtype: torch.dtype
+    tensors: tuple[StoredTensor, ...]
+    n_weights: dict[str, int]
+    held_apart: tuple[str, ...]
+
+    def perturbed(self, perturbation: Perturbation) -> dict[str, str]:
+        """The stored tensors that a candidate changes, each with the parameter whose noise it gets.
+
+        Raises:
+            InputError: There are none, or noise is not defined for the type of one.
+        """
+        found = {}
+        for tensor in self.tensors:
+            if tensor.parameter is not None and perturbation.selects(tensor.parameter):
+                noise_dtype(torch.empty(0, dtype=tensor.dtype), tensor.parameter)
+                found[tensor.name] = tensor.parameter
+        if not found:
+            raise InputError("noise.include/exclude: the patterns leave no parameter of this model to perturb")
+        return found
+
+    def n_perturbed(self, perturbation: Perturbation) -> int:
+        """Number of weights a candidate changes; a tied tensor counts once."""
+        return sum(self.n_weights[name] for name in set(self.perturbed(perturbation).values()))
+
+
+def inspect_checkpoint(folder: Path, dtype: DtypeName = "auto", *, trust_remote_code: bool = False) -> Checkpoint:
+    """Ask Transformers what it makes of a checkpoint.
+
+    Args:
+        folder: The checkpoint.
+        dtype: Type to run it in.
+        trust_remote_code: Run Python code found in the folder.
 
     Raises:
         InputError: A parameter of the model is not a tensor of the checkpoint, so its noise would not be defined.
     """
-    model = _skeleton(folder, trust_remote_code)
-    canonical = {id(parameter): name for name, parameter in model.named_parameters()}
-    # Every name a parameter goes by, tied ones included.
-    names = {name: canonical[id(value)] for name, value in model.named_parameters(remove_duplicate=False)}
-    # Some checkpoints leave out the prefix of the wrapped base model ("wte.weight" for "transformer.wte.weight").
-    short = {name.partition(".")[2]: parameter for name, parameter in names.items()}
-    found, shapes = [], {}
-    for path in weight_files(folder):
-        with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118
-                parameter = names.get(name) or short.get(name)
-                found.append(StoredTensor(name, parameter, path))
-                if parameter:
-                    shapes[parameter] = list(file.get_slice(name).get_shape())
-    for name, value in model.named_parameters():
-        if shapes.get(name) != list(value.shape):
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        folder,
+        device_map="meta",
+        dtype="auto" if dtype == "auto" else getattr(torch, dtype),
+        trust_remote_code=trust_remote_code,
+        use_safetensors=True,
+        local_files_only=True,
+    )
+    held, keys = model.state_dict(), _keys(model, folder)
+    tensors = {name: StoredTensor(name, file, held[key].dtype, None) for name, (file, key) in keys.items() if key}
+    held_apart = _tie_equal_copies(model, {key: tensors[name] for name, (_, key) in keys.items() if key})
+    parameters = check_parameters(model, folder)
+    return Checkpoint(
+        dtype=model.config.dtype,
+        tensors=tuple(
+            StoredTensor(name, file, held[key].dtype if key else None, parameters.get(name))
+            for name, (file, key) in keys.items()
+        ),
+        n_weights={name: parameter.numel() for name, parameter in model.named_parameters()},
+        held_apart=tuple(held_apart),
+    )
+
+
+def check_parameters(model: Any, folder: Path) -> dict[str, str]:
+    """Refuse a model whose parameters are not its checkpoint's tensors.
+
+    A model that fuses or splits tensors while loading would get other noise under one engine than under another.
+
+    Returns:
+        The parameter that each stored tensor ends up in, by canonical name; buffers and the like are absent.
+
+    Raises:
+        InputError: The first parameter that is no tensor of the checkpoint.
+    """
+    canonical = {id(parameter): name for name, parameter in model.named_parameters()}  # a tied one once
+    every = dict(model.named_parameters(remove_duplicate=False))
+    found, shapes = {}, {}
+    for name, (file, key) in _keys(model, folder).items():
+        if key in every:
+            found[name] = canonical[id(every[key])]
+            with safe_open(file, framework="pt") as opened:
+                shapes[found[name]] = list(opened.get_slice(name).get_shape())
+    for name, parameter in model.named_parameters():
+        if shapes.get(name) != list(parameter.shape):
             raise InputError(
-                f"model: parameter {name} {list(value.shape)} is not a tensor of the checkpoint in {folder} "
-                f"(found: {shapes.get(name, 'nothing by that name')}); "
+                f"model: parameter {name} {list(parameter.shape)} is not a tensor of the checkpoint in {folder} "
+                f"(found: {shapes.get(name) or 'nothing by that name'}); "
                 "models whose weights are fused on loading are not supported yet"
             )
     return found
 
 
-def checkpoint_dtype(folder: Path, *, trust_remote_code: bool = False) -> torch.dtype:
-    """The dtype a checkpoint asks to be run in: its config's, else that of its first floating-point tensor."""
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True)
-    if isinstance(config.dtype, torch.dtype):
-        return config.dtype
+def _keys(model: Any, folder: Path) -> dict[str, tuple[Path, str | None]]:
+    """Every stored tensor's file, and its name in the model's state, if it has one there."""
+    held, prefix = model.state_dict().keys(), model.base_model_prefix
+    found: dict[str, tuple[Path, str | None]] = {}
     for path in weight_files(folder):
         with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118
-                if (dtype := file.get_tensor(name).dtype).is_floating_point:
-                    return dtype
-    raise InputError(f"model: {folder} holds no floating-point tensor")
+                # Some checkpoints leave out the prefix of the wrapped base model.
+                key = name if name in held else f"{prefix}.{name}"
+                found[name] = path, key if key in held else None
+    return found
 
 
-def floating(tensors: list[StoredTensor]) -> Iterator[StoredTensor]:
-    """Those that fill a parameter."""
-    return (tensor for tensor in tensors if tensor.parameter is not None)
+def _tie_equal_copies(model: Any, stored: dict[str, StoredTensor]) -> Iterable[str]:
+    """Tie what the config ties and the checkpoint nevertheless holds twice, and return the pairs that differ.
 
-
-def _skeleton(folder: Path, trust_remote_code: bool) -> Any:
-    """The model without memory for its weights."""
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True)
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
-    model.tie_weights()
-    return model
+    Transformers decides by content whether to tie such a pair, and the meta device has none.
+    """
+    held_apart = []
+    for target, source in model.all_tied_weights_keys.items():
+        if target not in stored or source not in stored:
+            continue  # tied already
+        if torch.equal(stored[target].read(), stored[source].read()):
+            owner, _, leaf = target.rpartition(".")
+            setattr(model.get_submodule(owner), leaf, model.get_parameter(source))
+        else:
+            held_apart.append(target)
+    return held_apart

@@ -5,27 +5,38 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from storage.errors import InputError
+from tasks.engines.ahead import Ahead
 from tasks.engines.base import EngineSpec
 from tasks.engines.candidate_weights import copy_base, noise_dtype, write_candidate
+from tasks.engines.checkpoint import check_parameters
 from tasks.engines.decoding import Prefix, StopChecker, common_prefix, compute_prefix, decode_greedy
 from tasks.types import Candidate, Completion, Sampling
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Weight:
-    """One perturbed parameter, flat: where the model reads it, and what it was."""
+    """One perturbed parameter: where the model reads it, what it was, and where it is made ahead of its time (flat)."""
 
     name: str
-    live: torch.Tensor
+    parameter: torch.nn.Parameter
     base: torch.Tensor
+    spare: torch.Tensor | None = None
+
+    @property
+    def live(self) -> torch.Tensor:
+        return self.parameter.data.view(-1)
+
+    def swap(self) -> None:
+        """Let the model read what was made ahead, and make the next one where it has read so far."""
+        assert self.spare is not None
+        live, self.parameter.data = self.live, self.spare.view(self.parameter.shape)
+        self.spare = live
 
 
 class TransformersEngine:
@@ -48,7 +59,7 @@ class TransformersEngine:
             local_files_only=True,
         )
         self._model.eval().requires_grad_(False).to(device)
-        _check_names(self._model, spec.model_path)
+        check_parameters(self._model, spec.model_path)
         self._weights = list(_perturbed_weights(self._model, spec))
         if not self._weights:
             raise InputError("noise.include/exclude: the patterns leave no parameter of this model to perturb")
@@ -56,6 +67,8 @@ class TransformersEngine:
         self._pad_id = next(iter(sorted(self._eos_ids)), 0)
         self._prefix: Prefix | None = None
         self._prefix_works = True
+        self._prefetch = spec.prefetch and device.type == "cpu"
+        self._ahead = Ahead()
 
     @property
     def n_perturbed(self) -> int:
@@ -63,18 +76,30 @@ class TransformersEngine:
         return sum(weight.base.numel() for weight in self._weights)
 
     def load(self, candidate: Candidate | None) -> None:
-        """Write the candidate's weights (or the base's, for None) over the live ones."""
+        """Put the candidate's weights (or the base's, for None) in the place of the live ones."""
         self._prefix = None  # its keys and values belong to the previous weights
+        ready = self._ahead.take(candidate)
         for weight in self._weights:
-            if candidate is None:
+            if ready:
+                weight.swap()
+            elif candidate is None:
                 weight.live.copy_(weight.base, non_blocking=True)
             else:
-                write_candidate(
-                    weight.live, weight.base, name=weight.name, candidate=candidate, family=self._perturbation.family
-                )
+                self._write(weight.live, weight, candidate)
 
     def prepare(self, candidate: Candidate) -> None:
-        """Nothing yet."""
+        """Make the candidate's weights on another thread (on the CPU, with `EngineSpec.prefetch`)."""
+        if self._prefetch:
+            self._ahead.start(candidate, self._make_spares)
+
+    def _make_spares(self, candidate: Candidate) -> None:
+        for weight in self._weights:
+            if weight.spare is None:
+                weight.spare = torch.empty_like(weight.base)
+            self._write(weight.spare, weight, candidate)
+
+    def _write(self, target: torch.Tensor, weight: _Weight, candidate: Candidate) -> None:
+        write_candidate(target, weight.base, name=weight.name, candidate=candidate, family=self._perturbation.family)
 
     def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
         """Answer the prompts greedily; see `tasks.engines.base.Engine.generate`."""
@@ -128,6 +153,7 @@ class TransformersEngine:
 
     def close(self) -> None:
         """Drop the model and its base copy."""
+        self._ahead.close()
         self._weights = []
         self._prefix = None
         self._model = None
@@ -160,29 +186,7 @@ def _perturbed_weights(model: Any, spec: EngineSpec) -> Iterator[_Weight]:
         noise_dtype(parameter, name)
         if not parameter.data.is_contiguous():
             parameter.data = parameter.data.contiguous()
-        live = parameter.data.view(-1)
-        yield _Weight(name, live, copy_base(live, spec.base_copy))
-
-
-def _check_names(model: Any, folder: Path) -> None:
-    """Refuse a model whose parameters are not its checkpoint's tensors.
-
-    The noise is keyed by the name and element index of the *checkpoint's* tensors; a model that fuses or splits them
-    while loading would get other noise here than under another engine.
-    """
-    shapes: dict[str, list[int]] = {}
-    for path in folder.glob("*.safetensors"):
-        with safe_open(path, framework="pt") as file:
-            shapes.update({name: list(file.get_slice(name).get_shape()) for name in file.keys()})  # noqa: SIM118
-    for name, parameter in model.named_parameters():
-        # Some checkpoints leave out the prefix of the wrapped base model ("wte.weight" for "transformer.wte.weight").
-        stored = shapes.get(name) or shapes.get(name.partition(".")[2])
-        if stored != list(parameter.shape):
-            raise InputError(
-                f"model: parameter {name} {list(parameter.shape)} is not a tensor of the checkpoint in {folder} "
-                f"(found: {stored or 'nothing by that name'}); "
-                "models whose weights are fused on loading are not supported yet"
-            )
+        yield _Weight(name, parameter, copy_base(parameter.data, spec.base_copy))
 
 
 def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:

@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
 from storage.errors import InputError
 from tasks.engines.base import EngineSpec
-from tasks.engines.checkpoint import checkpoint_dtype
+from tasks.engines.checkpoint import inspect_checkpoint
 from tasks.engines.decoding import StopChecker
 from tasks.types import Candidate, Completion, Sampling
 
@@ -61,9 +61,14 @@ class VllmEngine:
         _let_vllm_look_at_llvmlite()
         from vllm import LLM
 
-        dtype = checkpoint_dtype(spec.model_path, trust_remote_code=spec.trust_remote_code)
-        if spec.dtype != "auto":
-            dtype = getattr(torch, spec.dtype)
+        checkpoint = inspect_checkpoint(spec.model_path, spec.dtype, trust_remote_code=spec.trust_remote_code)
+        if checkpoint.held_apart:
+            raise InputError(
+                f"engine.kind: the config ties {checkpoint.held_apart[0]}, yet the checkpoint holds other weights for "
+                "it; vLLM would not load them, so set engine.kind to transformers"
+            )
+        self.n_perturbed = checkpoint.n_perturbed(spec.perturbation)
+        dtype = checkpoint.dtype
         on_cpu = spec.device == "cpu"
         config = AutoConfig.from_pretrained(
             spec.model_path, trust_remote_code=spec.trust_remote_code, local_files_only=True
@@ -107,20 +112,17 @@ class VllmEngine:
         finally:
             torch.set_num_threads = set_num_threads  # vLLM replaces it for the whole process
         noise = spec.perturbation
-        [n_perturbed, *_] = self._llm.collective_rpc(
+        self._llm.collective_rpc(
             "thickets_adopt",
             args=(
                 str(spec.model_path),
-                str(dtype).removeprefix("torch."),
+                spec.dtype,
                 (noise.family, noise.include, noise.exclude),
                 spec.base_copy,
                 spec.prefetch,
                 spec.trust_remote_code,
             ),
         )
-        if not n_perturbed:
-            raise InputError("noise.include/exclude: the patterns leave no parameter of this model to perturb")
-        self.n_perturbed: int = n_perturbed
         self._tokenizer: Any = AutoTokenizer.from_pretrained(
             spec.model_path, trust_remote_code=spec.trust_remote_code, local_files_only=True
         )

@@ -8,16 +8,17 @@ under the checkpoint's names and whole: vLLM itself cuts, fuses and packs them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from tasks.engines.candidate_weights import noise_dtype, write_candidate
-from tasks.engines.checkpoint import StoredTensor, stored_tensors
-from tasks.noise import Perturbation
+from tasks.engines.ahead import Ahead
+from tasks.engines.base import DtypeName
+from tasks.engines.candidate_weights import write_candidate
+from tasks.engines.checkpoint import Checkpoint, inspect_checkpoint
+from tasks.noise import Family, Perturbation
 from tasks.types import Candidate
 
 
@@ -28,30 +29,25 @@ class CandidateWorker:
     device: torch.device
 
     def thickets_adopt(
-        self, folder: str, dtype: str, noise: tuple[str, tuple[str, ...], tuple[str, ...]], *options: Any
-    ) -> int:
+        self, folder: str, dtype: DtypeName, noise: tuple[Family, tuple[str, ...], tuple[str, ...]], *options: Any
+    ) -> None:
         """Read the base weights; to be called once.
 
         Args:
             folder: The checkpoint.
-            dtype: What the model runs in.
+            dtype: As in the engine's spec.
             noise: Family, include and exclude of the perturbation.
             options: base_copy, prefetch and trust_remote_code of the engine's spec.
-
-        Returns:
-            Number of weights that a candidate changes.
         """
         base_copy, prefetch, trust_remote_code = options
         self._thickets = CandidateSource(
-            stored_tensors(Path(folder), trust_remote_code=trust_remote_code),
-            Perturbation(*noise),  # type: ignore[arg-type]
-            getattr(torch, dtype),
+            inspect_checkpoint(Path(folder), dtype, trust_remote_code=trust_remote_code),
+            Perturbation(*noise),
             self.device if base_copy == "device" else torch.device("cpu"),
             self.device,
             prefetch=prefetch,
         )
         self._thickets_tied_heads = list(tied_heads(self.model_runner.get_model()))
-        return self._thickets.n_perturbed
 
     def thickets_load(self, seed: int | None, sigma: float) -> None:
         """Hold a candidate from now on; no seed is the base."""
@@ -71,9 +67,9 @@ class CandidateWorker:
 class _Base:
     """One stored tensor, pristine."""
 
-    stored: StoredTensor
-    value: torch.Tensor  # in the model's dtype if it fills a parameter
-    perturbed: bool
+    name: str
+    value: torch.Tensor
+    noise_name: str | None  # None: no candidate changes it
 
 
 class CandidateSource:
@@ -81,75 +77,56 @@ class CandidateSource:
 
     def __init__(
         self,
-        tensors: list[StoredTensor],
+        checkpoint: Checkpoint,
         perturbation: Perturbation,
-        dtype: torch.dtype,
         kept_on: torch.device,
         wanted_on: torch.device,
         *,
         prefetch: bool,
     ) -> None:
-        self._perturbation = perturbation
+        self._family = perturbation.family
         self._device = wanted_on
-        self._base = [_read(tensor, perturbation, dtype, kept_on) for tensor in tensors]
+        noise_names = checkpoint.perturbed(perturbation)
+        self._base = [
+            _Base(tensor.name, _keep(tensor.read(), kept_on), noise_names.get(tensor.name))
+            for tensor in checkpoint.tensors
+        ]
         self._prefetch = prefetch and wanted_on.type == "cpu"
-        self._ahead: tuple[Candidate, Future[None]] | None = None
+        self._ahead = Ahead()
         self._staged: dict[str, torch.Tensor] = {}
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
-
-    @property
-    def n_perturbed(self) -> int:
-        """Number of weights a candidate changes; tied ones count once."""
-        return sum({base.stored.parameter: base.value.numel() for base in self._base if base.perturbed}.values())
 
     def weights(self, candidate: Candidate | None) -> Iterator[tuple[str, torch.Tensor]]:
         """Every tensor of the checkpoint under its stored name, one after another.
 
         What is given out may be overwritten after the next call of `prepare`.
         """
-        ready = candidate is not None and self._is_ready(candidate)
+        ready = self._ahead.take(candidate)
         for base in self._base:
-            if candidate is None or not base.perturbed:
-                yield base.stored.name, base.value
+            if candidate is None or base.noise_name is None:
+                yield base.name, base.value
             elif ready:
-                yield base.stored.name, self._staged[base.stored.name]
+                yield base.name, self._staged[base.name]
             else:
                 out = torch.empty_like(base.value, device=self._device)
                 self._write(out, base, candidate)
-                yield base.stored.name, out
+                yield base.name, out
 
     def prepare(self, candidate: Candidate) -> None:
         """Begin to make a candidate's weights in host memory, on another thread."""
-        if not self._prefetch:
-            return
-        self._wait()
-        self._ahead = (candidate, self._thread.submit(self._stage, candidate))
+        if self._prefetch:
+            self._ahead.start(candidate, self._stage)
 
     def _stage(self, candidate: Candidate) -> None:
         for base in self._base:
-            if base.perturbed:
-                out = self._staged.setdefault(base.stored.name, torch.empty_like(base.value))
-                self._write(out, base, candidate)
-
-    def _is_ready(self, candidate: Candidate) -> bool:
-        ahead = self._wait()
-        return ahead == candidate
-
-    def _wait(self) -> Candidate | None:
-        """Let the thread finish; the candidate whose weights are staged, if any."""
-        if self._ahead is None:
-            return None
-        self._ahead[1].result()
-        return self._ahead[0]
+            if base.noise_name is not None:
+                if base.name not in self._staged:
+                    self._staged[base.name] = torch.empty_like(base.value)
+                self._write(self._staged[base.name], base, candidate)
 
     def _write(self, out: torch.Tensor, base: _Base, candidate: Candidate) -> None:
-        assert base.stored.parameter is not None
+        assert base.noise_name is not None
         write_candidate(
-            out.view(-1),
-            base.value.view(-1),
-            name=base.stored.parameter,
-            candidate=candidate,
-            family=self._perturbation.family,
+            out.view(-1), base.value.view(-1), name=base.noise_name, candidate=candidate, family=self._family
         )
 
 
@@ -165,13 +142,7 @@ def tied_heads(model: torch.nn.Module) -> Iterator[Any]:
         owners.setdefault(weight.data_ptr(), module)
 
 
-def _read(tensor: StoredTensor, perturbation: Perturbation, dtype: torch.dtype, kept_on: torch.device) -> _Base:
-    value = tensor.read()
-    perturbed = tensor.parameter is not None and perturbation.selects(tensor.parameter)
-    if tensor.parameter is not None and value.dtype.is_floating_point:
-        value = value.to(dtype)
-    if perturbed:
-        noise_dtype(value, tensor.name)
+def _keep(value: torch.Tensor, kept_on: torch.device) -> torch.Tensor:
     if kept_on.type == "cpu" and torch.cuda.is_available():
-        value = value.pin_memory()
-    return _Base(tensor, value.to(kept_on).contiguous(), perturbed)
+        return value.pin_memory()
+    return value.to(kept_on)

@@ -107,6 +107,29 @@ def test_a_device_that_is_not_here_is_refused(tiny_model: Path, device: str) -> 
         resolve_spec(EngineSpec("auto", tiny_model, Perturbation(), device=device))
 
 
+def test_weights_made_ahead_are_those_of_the_candidate_they_are_for(tiny_model: Path) -> None:
+    held = engine(tiny_model, prefetch=True)
+    plain = engine(tiny_model, prefetch=False)
+    one, other = Candidate(1, 0.1), Candidate(2, 0.05)
+
+    def bits(which: TransformersEngine, candidate: Candidate | None) -> str:
+        which.load(candidate)
+        return which.weights_sha256()
+
+    expected = {candidate: bits(plain, candidate) for candidate in (None, one, other)}
+    plain.prepare(other)
+    assert bits(plain, one) == expected[one]
+    for loaded, ahead in [(None, one), (one, other), (other, one), (None, other), (one, None), (other, None)]:
+        if ahead is not None:
+            held.prepare(ahead)
+        assert held.weights_sha256() != "" and bits(held, loaded) == expected[loaded]
+    held.prepare(one)
+    assert held.weights_sha256() == expected[other]  # what is being made is not yet what is answered with
+    assert bits(held, one) == expected[one]
+    assert bits(held, None) == expected[None]
+    held.close()
+
+
 def test_auto_means_transformers_on_the_best_device_without_vllm(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

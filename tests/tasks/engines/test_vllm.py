@@ -7,6 +7,7 @@ anything else cannot serve what it held before.
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -198,6 +199,14 @@ def test_stop_strings_and_token_counts_are_those_of_the_other_engine(tied: Path)
 def test_a_failed_start_names_the_field(tied: Path) -> None:
     with pytest.raises(InputError, match=r"noise\.include/exclude"):
         build_engine(spec(tied, perturbation=Perturbation(include=("nothing",))))
+
+
+def test_a_pair_that_only_the_config_ties_is_refused(tmp_path: Path) -> None:
+    folder = make_tiny_model(tmp_path / "model", tied=False)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": True}))
+    with pytest.raises(InputError, match=r"engine\.kind: the config ties lm_head\.weight"):
+        build_engine(spec(folder))
 
 
 def test_settings_that_vllm_refuses_are_one_clear_error(tied: Path) -> None:

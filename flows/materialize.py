@@ -1,0 +1,126 @@
+"""From a run and a rank to a checkpoint folder: finds the candidate and its base, writes the folder in one piece."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import version
+from pathlib import Path
+
+from flows.config import RunConfig
+from flows.config_file import load_config
+from flows.history import open_scores
+from storage.errors import InputError
+from storage.layout import Home, RunFolder
+from storage.manifest import EnsembleManifest
+from storage.models import BaseModelRef, resolve_model
+from storage.new_folder import check_vacant, new_folder
+from tasks.model_card import ExpertFacts, SelectionScore
+from tasks.noise import NOISE_VERSION
+from tasks.noise.spec import check_sigma, seed_key
+from tasks.types import Candidate
+
+_HUB_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def pick_candidate(rank: int | None, seed: int | None, sigma: float | None) -> int | Candidate:
+    """What the options ask for: a rank, or a candidate by seed and sigma; the best expert if they say nothing.
+
+    Raises:
+        InputError: They contradict each other, or one is missing or out of range.
+    """
+    if seed is None and sigma is None:
+        return 1 if rank is None else rank
+    if rank is not None:
+        raise InputError(f"--rank: {rank} and --seed/--sigma name a candidate twice; give one of the two")
+    if seed is None or sigma is None:
+        missing = "--seed" if seed is None else "--sigma"
+        raise InputError(f"{missing}: missing; a candidate is --seed and --sigma together")
+    seed_key(seed)
+    check_sigma(sigma)
+    return Candidate(seed, sigma)
+
+
+def materialize(home: Home, folder: RunFolder, which: int | Candidate, target: Path) -> ExpertFacts:
+    """Write a candidate of a finished run as an ordinary checkpoint folder.
+
+    Args:
+        home: Where the run is kept.
+        folder: The run.
+        which: A rank on the selection split (1 is the best), or any candidate.
+        target: Absent or empty; it appears whole or not at all.
+
+    Returns:
+        What is in the folder, also kept there as thickets.json and README.md.
+
+    Raises:
+        InputError: The run is not finished or of another noise version, it has no such rank, its base model is not
+            what it was, or `target` is taken.
+    """
+    check_vacant(target, "DIR")
+    if not folder.manifest.is_file():
+        raise InputError(f"RUN: {folder.run_id} is not finished; run its config again to go on: {folder.config}")
+    ensemble = EnsembleManifest.load(folder.manifest)
+    if ensemble.noise.version != NOISE_VERSION:
+        raise InputError(
+            f"RUN: {folder.run_id} has noise version {ensemble.noise.version}; this version of thickets makes noise "
+            f"version {NOISE_VERSION}"
+        )
+    config = load_config(str(folder.config))
+    candidate, score = _look_up(home, folder, which)
+    base = _find_base(config, ensemble, folder.run_id)
+
+    from tasks.materialize import write_checkpoint  # PyTorch: seconds, for nothing if the input is wrong
+
+    with new_folder(target, "DIR") as scratch:
+        written = write_checkpoint(
+            base.path,
+            scratch,
+            candidate,
+            config.perturbation,
+            dtype=config.engine.dtype,
+            trust_remote_code=config.engine.trust_remote_code,
+        )
+        facts = ExpertFacts(
+            base=ensemble.base,
+            noise=ensemble.noise,
+            seed=candidate.seed,
+            sigma=candidate.sigma,
+            dtype=written.dtype,
+            n_perturbed=written.n_perturbed,
+            run_id=folder.run_id,
+            fingerprint=ensemble.fingerprint,
+            problem=config.problem.name,
+            selection=score,
+            thickets_version=version("thickets"),
+        )
+        facts.save(scratch)
+    return facts
+
+
+def _look_up(home: Home, folder: RunFolder, which: int | Candidate) -> tuple[Candidate, SelectionScore | None]:
+    """The candidate and its place among all that the run scored, not among the K of the ensemble alone."""
+    with open_scores(home, folder) as reader:
+        board = reader.leaderboard("selection")
+    if isinstance(which, Candidate):
+        rows = board.filter(board["candidate_id"] == which.id)
+        if rows.is_empty():
+            return which, None
+    elif 1 <= which <= board.height:
+        rows = board.filter(board["rank"] == which)
+    else:
+        raise InputError(f"--rank: found {which}; the candidates of {folder.run_id} have ranks 1 to {board.height}")
+    row = rows.row(0, named=True)
+    score = SelectionScore(rank=row["rank"], n_candidates=board.height, n_correct=row["n_correct"], n=row["n"])
+    return Candidate(row["seed"], row["sigma"]), score
+
+
+def _find_base(config: RunConfig, ensemble: EnsembleManifest, run_id: str) -> BaseModelRef:
+    # A branch of a hub repository may have moved on; the commit the run used has not.
+    revision = ensemble.base.revision if _HUB_COMMIT.fullmatch(ensemble.base.revision) else config.revision
+    base = resolve_model(config.model, revision, trust_remote_code=config.engine.trust_remote_code)
+    if base.sha256 != ensemble.base.sha256:
+        raise InputError(
+            f"model: the weights of {config.model} have SHA-256 {base.sha256}, but those that {run_id} searched around "
+            f"had {ensemble.base.sha256}; noise on other weights is another model"
+        )
+    return base

@@ -1,0 +1,222 @@
+"""Two engines built from one configuration, one after the other, on the same questions; nothing is written anywhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from flows.config import RunConfig
+from flows.config_file import load_config
+from flows.plan import RunPlan, make_plan
+from storage.errors import InputError
+from storage.models import resolve_model
+from tasks.engines import Engine, EngineSpec, build_engine
+from tasks.parity import Divergence, Parity, compare
+from tasks.problems import load_problem
+from tasks.seeds import candidates_of, population
+from tasks.splits import draw_splits
+from tasks.types import Candidate
+from tasks.units import candidate_id, judge
+
+_FORM = "KIND[:FIELD=VALUE,...], e.g. transformers:batch_size=16"
+_SHOWN_CHARACTERS = 60
+
+
+class ParityResult(BaseModel):
+    """The comparison, and of what."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    problem: str
+    split: str = "selection"
+    n_examples: int
+    a: dict[str, Any] = Field(description="How engine A was built.")
+    b: dict[str, Any] = Field(description="How engine B was built.")
+    parity: Parity
+
+
+def engine_config(source: str, overrides: Sequence[str], option: str, text: str) -> RunConfig:
+    """The configuration with another engine.
+
+    Args:
+        source: As `load_config` takes it.
+        overrides: Of the configuration.
+        option: What the user calls this engine, for messages: ``--a``.
+        text: ``KIND[:FIELD=VALUE,...]``, the fields being those of `flows.config.EngineConfig`; empty: unchanged.
+
+    Raises:
+        InputError: It is not of that form, or names a kind, a field or a value that there is not.
+    """
+    if not text:
+        return load_config(source, overrides)
+    kind, colon, rest = text.partition(":")
+    # A comma within a value, as in a list, is not followed by a field's name and "=".
+    fields = re.split(r",(?=\s*[\w.]+\s*=)", rest) if rest else []
+    if not kind or (colon and not rest) or not all("=" in field for field in fields):
+        raise InputError(f"{option}: found {text!r}; give {_FORM}")
+    changes = [f"engine.kind={kind.strip()}", *(f"engine.{field.strip()}" for field in fields)]
+    try:
+        return load_config(source, [*overrides, *changes])
+    except InputError as error:
+        raise InputError("\n".join(f"{option}: {line}" for line in str(error).splitlines())) from None
+
+
+def compare_engines(
+    config: RunConfig,
+    config_a: RunConfig,
+    config_b: RunConfig,
+    *,
+    n_candidates: int,
+    n_shown: int = 3,
+    say: Callable[[str], None] = lambda line: None,
+    build: Callable[[EngineSpec], Engine] = build_engine,
+) -> ParityResult:
+    """Ask the base and the first candidates the selection split, with one engine and then with the other.
+
+    Args:
+        config: The model, the problem and the population.
+        config_a: The same with engine A.
+        config_b: The same with engine B.
+        n_candidates: How many candidates, from the beginning of the population.
+        n_shown: Most differing examples to return.
+        say: Told how far it is, line by line.
+        build: Builds an engine.
+
+    Raises:
+        InputError: Something in the configuration cannot be used.
+    """
+    if n_candidates > config.population.size:
+        raise InputError(
+            f"--candidates: found {n_candidates}; this population has {config.population.size}, so give at most that "
+            "or raise population.size"
+        )
+    base = resolve_model(config.model, config.revision, trust_remote_code=_runs_model_code(config_a, config_b))
+    problem = load_problem(config.problem)
+    data = config.data
+    splits = draw_splits(problem, selection=data.selection, validation=data.validation, test=data.test, seed=data.seed)
+    drawn = population(n_candidates, config.population.sigmas, config.population.seed)
+    who = [None, *candidates_of(drawn)]
+    # Both plans before the first engine: what is wrong with the second must not be told after an hour with the first.
+    plans = [make_plan(side, base, problem, splits) for side in (config_a, config_b)]
+    a, b = (_answer(name, plan, who, say, build) for name, plan in zip("AB", plans, strict=True))
+    questions = {example.id: (example.question, example.answer) for example in splits.selection.examples}
+    return ParityResult(
+        model=base.name,
+        problem=config.problem.name,
+        n_examples=len(splits.selection.examples),
+        a=_description(plans[0]),
+        b=_description(plans[1]),
+        parity=compare(a, b, questions, n_shown=n_shown),
+    )
+
+
+def parity_report(result: ParityResult) -> Group:
+    """The comparison for a terminal: candidates, totals, and the first answers that differ."""
+    found = result.parity
+    title = f"{result.problem} on {result.model}, {result.split} split, {result.n_examples} examples each"
+    table = Table(title=title, title_justify="left", show_footer=True)
+    table.add_column("candidate", footer="total")
+    for heading, total in (
+        ("texts equal", _share(found.n_same_text, found.n)),
+        ("answers equal", _share(found.n_same_answer, found.n)),
+        ("score A", ""),
+        ("score B", ""),
+        (
+            "B - A, points",
+            f"absolute: mean {_points(found.mean_abs_difference)}, max {_points(found.max_abs_difference)}",
+        ),
+    ):
+        table.add_column(heading, footer=total, justify="right")
+    for row in found.candidates:
+        table.add_row(
+            row.candidate_id,
+            f"{row.n_same_text}/{row.n}",
+            f"{row.n_same_answer}/{row.n}",
+            f"{100 * row.score_a:.1f} %",
+            f"{100 * row.score_b:.1f} %",
+            f"{100 * row.difference:+.1f}" if row.difference else "0.0",
+        )
+    engines = [Text(f"A: {_in_words(result.a, result.b)}"), Text(f"B: {_in_words(result.b, result.a)}")]
+    n_differing = found.n - found.n_same_text
+    lines = [Text(f"the first {len(found.divergences)} of {n_differing} differing texts:")] if found.divergences else []
+    return Group(*engines, table, *lines, *(_divergence_lines(difference) for difference in found.divergences))
+
+
+def _answer(
+    name: str,
+    plan: RunPlan,
+    who: Sequence[Candidate | None],
+    say: Callable[[str], None],
+    build: Callable[[EngineSpec], Engine],
+) -> pl.DataFrame:
+    """One engine's verdicts; the engine is gone when this returns, so that the next one has the machine to itself."""
+    blocks = [block for block in plan.blocks if block.split == "selection"]
+    engine = build(plan.engine)
+    frames = []
+    try:
+        for done, candidate in enumerate(who):
+            say(f"engine {name} ({plan.engine.kind}): {done + 1} of {len(who)}, {candidate_id(candidate)}")
+            engine.load(candidate)
+            frames += [
+                judge(candidate_id(candidate), block, engine.generate(block.prompts, plan.sampling), plan.problem)
+                for block in blocks
+            ]
+    finally:
+        engine.close()
+    return pl.concat(frames)
+
+
+def _runs_model_code(*configs: RunConfig) -> bool:
+    return any(config.engine.trust_remote_code for config in configs)
+
+
+def _description(plan: RunPlan) -> dict[str, Any]:
+    """The engine's settings as they are in force, without what both engines share; vLLM's own as ``vllm.<name>``."""
+    settings = asdict(plan.engine)
+    own = settings.pop("vllm") if plan.engine.kind == "vllm" else {}
+    settings = {name: value for name, value in settings.items() if name not in {"model_path", "perturbation", "vllm"}}
+    return settings | {f"vllm.{name}": value for name, value in own.items()}
+
+
+def _in_words(engine: dict[str, Any], other: dict[str, Any]) -> str:
+    """The kind, what usually matters, and whatever the other engine has otherwise."""
+    telling = [name for name in engine if name in {"device", "dtype", "batch_size"} or engine[name] != other.get(name)]
+    shown = (f"{name}={engine[name]}" for name in telling if name in other and name != "kind")
+    return " ".join([engine["kind"], *shown])
+
+
+def _share(count: int, n: int) -> str:
+    return f"{count:,}/{n:,} ({100 * count / n:.1f} %)"
+
+
+def _points(difference: float) -> str:
+    return f"{100 * difference:.1f}"
+
+
+def _divergence_lines(found: Divergence) -> Text:
+    text = Text(f"\n{found.candidate_id}, example {found.example_id}: they part at character {found.position}\n")
+    text.append(f"  question: {found.question.strip()} (answer: {found.gold})\n", "italic")
+    for name, completion, answer, correct in (
+        ("A", found.completion_a, found.answer_a, found.correct_a),
+        ("B", found.completion_b, found.answer_b, found.correct_b),
+    ):
+        mark = "abstains" if answer is None else f"{'✓' if correct else '✗'} {answer}"
+        text.append(f"  {name}: {_around(completion, found.position)} ", "green" if correct else "red")
+        text.append(f"[{mark}]{'' if name == 'B' else chr(10)}", "dim")
+    return text
+
+
+def _around(completion: str, position: int) -> str:
+    """The text from shortly before the place where it parts from the other; long reasoning agrees for pages."""
+    start, stop = max(0, position - _SHOWN_CHARACTERS), position + _SHOWN_CHARACTERS
+    ellipses = ("..." if start else "", "..." if stop < len(completion) else "")
+    return ellipses[0] + repr(completion[start:stop]) + ellipses[1]

@@ -1,0 +1,92 @@
+"""What an engine on another machine needs to know: the whole of the scoring, with no path of this machine in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from storage.errors import InputError
+from storage.models import resolve_model
+from storage.shard_folder import open_shard_folder
+from tasks.engines import EngineSpec, build_engine
+from tasks.problems import ProblemConfig, load_problem
+from tasks.types import Sampling
+from tasks.units import Block
+from tasks.worker import ScoringWorker
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringJob:
+    """The scoring of one run, for a process anywhere.
+
+    Attributes:
+        model: The base model as every machine finds it: a hub id, the built-in, or an absolute path.
+        revision: Commit of a hub id; None for others.
+        sha256: Content hash that the model must have there.
+        trust_remote_code: Also fetch Python code that comes with the model.
+        engine: How the engine is built; its `model_path` is replaced by the machine's own.
+        problem: What is asked.
+        blocks: The examples with their prompts.
+        sampling: Decoding.
+        shards: Where shards go, as `storage.shard_folder.shard_location` gives it.
+        identity: What the fingerprint is the hash of; the machine must agree with it.
+    """
+
+    model: str
+    revision: str | None
+    sha256: str
+    trust_remote_code: bool
+    engine: EngineSpec
+    problem: ProblemConfig
+    blocks: tuple[Block, ...]
+    sampling: Sampling
+    shards: str
+    identity: Mapping[str, Any]
+
+    def open_worker(self, host: str, name: str) -> ScoringWorker:
+        """Make this machine's worker; its engine is built at the first shard.
+
+        Args:
+            host: This machine, for messages.
+            name: The worker, for reports.
+
+        Raises:
+            InputError: The model or the problem is not here, or this machine would give other answers.
+        """
+        try:
+            self._check_libraries()
+            base = resolve_model(self.model, self.revision, trust_remote_code=self.trust_remote_code)
+            if base.sha256 != self.sha256:
+                raise InputError(
+                    f"model: {self.model} has the content hash {base.sha256} here, but the run is about "
+                    f"{self.sha256}; put the same files there"
+                )
+            problem = load_problem(self.problem)
+            self._check_same("problem", problem.identity())
+            self._check_same("perturbation", self.engine.perturbation.identity())
+            folder = open_shard_folder(self.shards)
+        except InputError as error:
+            raise InputError(f"on {host}: {error}") from None
+        spec = replace(self.engine, model_path=base.path)
+        return ScoringWorker(lambda: build_engine(spec), problem, self.blocks, self.sampling, folder, name=name)
+
+    def _check_libraries(self) -> None:
+        for library, expected in self.identity["engine"]["libraries"].items():
+            try:
+                found = version(library)
+            except PackageNotFoundError:
+                found = "not installed"
+            if found != expected:
+                raise InputError(
+                    f"engine.executor: {library} is {found} here and {expected} where the run was started, and "
+                    "answers may differ; install the same version on every machine"
+                )
+
+    def _check_same(self, what: str, found: Any) -> None:
+        if found != self.identity[what]:
+            raise InputError(
+                f"engine.executor: the {what} is {found} here and {self.identity[what]} where the run was started; "
+                "install the same version of thickets (and of your own verifier) on every machine"
+            )

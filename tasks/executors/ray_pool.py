@@ -1,0 +1,262 @@
+"""Many engines on a Ray cluster: one resident engine per actor, and every shard goes to whichever is least busy.
+
+Ray places the actors and restarts the dead; it repeats no shard. That is for Prefect to decide, above this: a shard
+whose actor died fails, and its next attempt gets another actor.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextvars import copy_context
+from dataclasses import dataclass
+from typing import Any
+
+from storage.errors import RunError, ThicketsError
+from storage.shard_folder import open_shard_folder
+from tasks.executors.job import ScoringJob
+from tasks.executors.ray_cluster import RayCluster
+from tasks.units import Shard, ShardReport, UnitReport
+from tasks.worker import SHARDS_PER_ENGINE, ScoringWorker
+
+log = logging.getLogger("thickets.ray")
+
+# Settings of the libraries below us that the actors share with this process; see flows/environment.py.
+_PASSED_ON = ("GOMP_SPINCOUNT", "TOKENIZERS_PARALLELISM", "DO_NOT_TRACK")
+_WATCH_EVERY_S = 0.3
+# Somebody else's shard may be there already for NFS's other clients, but not yet for us.
+_VISIBLE_WITHIN_S = 20.0
+
+
+class RemoteEngineError(Exception):
+    """An engine elsewhere failed or was lost; another attempt may get another one."""
+
+
+class JustRestartedError(Exception):
+    """An actor has died and was restarted before anybody noticed."""
+
+
+class ScoringActor:
+    """What runs in a process of the cluster: one worker, made at its first shard so that a restart costs little."""
+
+    def __init__(self) -> None:
+        self._job: ScoringJob | None = None
+        self._host = socket.gethostname()
+        self._name = f"{self._host}:{os.getpid()}"
+        self._worker: ScoringWorker | None = None
+        self._lock = threading.Lock()
+
+    def begin(self, job: ScoringJob) -> str:
+        """Take the job, and say who this is: host and process."""
+        self._job = job
+        return self._name
+
+    def score(self, shard: Shard) -> ShardReport:
+        """See `tasks.worker.ScoringWorker.score`; called by several threads at once."""
+        with self._lock:
+            if self._job is None:
+                raise JustRestartedError(f"{self._name} is new and has no job yet")
+            if self._worker is None:
+                self._worker = self._job.open_worker(self._host, self._name)
+        return self._worker.score(shard)
+
+
+@dataclass(slots=True)
+class _Seat:
+    """One actor as this process sees it."""
+
+    actor: Any
+    name: str = "not started yet"
+    is_here: bool = False
+    n_under_way: int = 0
+    begun: Any = None
+
+
+class RayExecutor:
+    """The executor of a cluster.
+
+    A shard is never twice in the results, whatever happens to its first attempt: its file's name is a function of its
+    content and the content one of its name, so an actor that was given up and finishes all the same writes the file
+    that is there already.
+    """
+
+    def __init__(
+        self,
+        cluster: RayCluster,
+        job: ScoringJob,
+        *,
+        cpus: int,
+        replicas: int | None = None,
+        on_unit: Callable[[UnitReport], None] = lambda report: None,
+        patience_s: float = 300.0,
+    ) -> None:
+        """Ask Ray for the actors; they are used from the moment they answer.
+
+        Args:
+            cluster: Where they run.
+            job: What they do.
+            cpus: CPU cores per engine, for engines on the CPU.
+            replicas: Engines; None: as many as there is room for.
+            on_unit: Told of the units of every finished shard, from any thread.
+            patience_s: How long to go on without any actor before giving up.
+
+        Raises:
+            InputError: The cluster has no room for an engine.
+        """
+        import ray
+
+        self._ray = ray
+        self._folder = open_shard_folder(job.shards)
+        self._on_unit = on_unit
+        self._patience_s = patience_s
+        on_gpu = job.engine.device.startswith("cuda")
+        gpus = (job.engine.vllm.tensor_parallel if job.engine.kind == "vllm" else 1) if on_gpu else 0
+        room = cluster.room(gpus=gpus, cpus=cpus)
+        self.n_engines = replicas or room
+        self.slots = self.n_engines * SHARDS_PER_ENGINE
+        what = f"{gpus} GPU" if on_gpu else f"{cpus} CPU"
+        log.info(
+            f"Ray cluster {'on this machine' if cluster.is_local else f'at {cluster.address}'}: "
+            f"{len(cluster.cpus)} nodes, {self.n_engines} engines of {what} each"
+            + (f" (there is room for {room} at present)" if self.n_engines > room else "")
+        )
+        environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        if not on_gpu:
+            environment["OMP_NUM_THREADS"] = str(job.engine.threads or cpus)
+        if cluster.is_local:  # elsewhere the packages are installed, and these folders do not exist
+            environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+        actor = ray.remote(ScoringActor).options(
+            num_cpus=0 if on_gpu else cpus,
+            num_gpus=gpus,
+            max_restarts=-1,
+            max_task_retries=0,
+            max_concurrency=SHARDS_PER_ENGINE + 1,  # one for `begin`
+            scheduling_strategy="SPREAD",
+            runtime_env={"env_vars": environment},
+        )
+        self._job = ray.put(job)  # sent once to every actor, and again to one that was restarted
+        self._seats = [_Seat(actor.remote()) for _ in range(self.n_engines)]
+        self._changed = threading.Condition()
+        self._last_here = time.monotonic()
+        self._is_cancelled = False
+        self._is_closed = threading.Event()
+        # In this context, so that Prefect knows whose log lines they are.
+        self._watcher = threading.Thread(target=copy_context().run, args=(self._watch,), name="ray-watch", daemon=True)
+        self._watcher.start()
+
+    def score(self, shard: Shard) -> ShardReport:
+        """See `Executor.score`."""
+        seat = self._take()
+        try:
+            report: ShardReport = self._ray.get(seat.actor.score.remote(shard))
+        except self._ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, ThicketsError):
+                raise error.cause from None
+            if isinstance(error.cause, JustRestartedError):
+                raise self._lost(seat, error.cause) from error
+            detail = " ".join(str(error.cause).split())
+            raise RemoteEngineError(f"engine {seat.name}: {type(error.cause).__name__}: {detail}") from error
+        except self._ray.exceptions.RayError as error:
+            raise self._lost(seat, error) from error
+        finally:
+            with self._changed:
+                seat.n_under_way -= 1
+                self._changed.notify_all()
+        self._check_visible(report)
+        for unit in report.units:
+            self._on_unit(unit)
+        return report
+
+    def cancel(self) -> None:
+        """See `Executor.cancel`; the actors end at once, and with them what they are at."""
+        with self._changed:
+            self._is_cancelled = True
+            self._changed.notify_all()
+        self._kill()
+
+    def close(self) -> None:
+        """See `Executor.close`; the connection to the cluster is the caller's."""
+        self._is_closed.set()
+        self._watcher.join()
+        self._kill()
+
+    def _take(self) -> _Seat:
+        """The least busy actor, as soon as one has time."""
+        with self._changed:
+            while True:
+                if self._is_cancelled:
+                    raise RunError("scoring was cancelled")
+                free = [seat for seat in self._seats if seat.is_here and seat.n_under_way < SHARDS_PER_ENGINE]
+                if free:
+                    seat = min(free, key=lambda seat: seat.n_under_way)
+                    seat.n_under_way += 1
+                    return seat
+                if time.monotonic() - self._last_here > self._patience_s:
+                    raise RunError(self._nobody_left())
+                self._changed.wait(1.0)
+
+    def _lost(self, seat: _Seat, error: Exception) -> Exception:
+        """Set an actor aside until it answers again."""
+        with self._changed:
+            if self._is_cancelled:
+                return RunError("scoring was cancelled")
+            was_here, seat.is_here = seat.is_here, False
+        if was_here:
+            log.warning(f"engine {seat.name} is lost ({type(error).__name__}); its shards go to others")
+        return RemoteEngineError(f"engine {seat.name} is lost: {str(error).splitlines()[0]}")
+
+    def _watch(self) -> None:
+        """Take actors into service when they answer, at first and after each loss; runs until `close`."""
+        while not self._is_closed.wait(_WATCH_EVERY_S):
+            if self._is_cancelled:
+                return
+            for seat in self._seats:
+                if not seat.is_here:
+                    self._look_after(seat)
+            with self._changed:
+                if any(seat.is_here for seat in self._seats):
+                    self._last_here = time.monotonic()
+
+    def _look_after(self, seat: _Seat) -> None:
+        try:
+            if seat.begun is None:
+                seat.begun = seat.actor.begin.remote(self._job)
+            if not self._ray.wait([seat.begun], timeout=0)[0]:
+                return
+            begun, seat.begun = seat.begun, None
+            name = self._ray.get(begun)
+        except self._ray.exceptions.RayError:
+            return  # still being restarted, or waiting for a node to be restarted on
+        with self._changed:
+            seat.name, seat.is_here = name, True
+            self._changed.notify_all()
+        log.info(f"engine {name} is ready")
+
+    def _check_visible(self, report: ShardReport) -> None:
+        deadline = time.monotonic() + _VISIBLE_WITHIN_S
+        while not self._folder.holds(report.shard_id):
+            if time.monotonic() > deadline:
+                raise RunError(
+                    f"storage.shards: engine {report.worker} has written shard {report.shard_id} to "
+                    f"{self._folder.location}, but it is not there on {socket.gethostname()}; name a folder that every "
+                    "machine sees under the same path, or a URL such as s3://bucket/prefix"
+                )
+            time.sleep(0.5)
+
+    def _nobody_left(self) -> str:
+        nodes = self._ray.nodes()
+        n_alive = sum(1 for node in nodes if node["Alive"])
+        return (
+            f"none of {self.n_engines} engines on the Ray cluster has answered for {self._patience_s:.0f} s; "
+            f"{n_alive} of {len(nodes)} nodes are left, see `ray status`; what is scored is kept: "
+            "run the same config again to go on"
+        )
+
+    def _kill(self) -> None:
+        for seat in self._seats:
+            self._ray.kill(seat.actor, no_restart=True)

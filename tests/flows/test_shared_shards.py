@@ -1,0 +1,94 @@
+"""Runs whose shards go to a bucket or to a folder outside of the home: found again, resumed from, moved aside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from flows.config import RunConfig
+from flows.config_file import parse_config
+from flows.history import find_run, open_scores
+from flows.randopt import randopt
+from storage.errors import InputError
+from storage.layout import Home
+from storage.shards import list_shards
+from tasks.worker import ScoringWorker
+from tests.s3_server import s3_bucket
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+MakeConfig = Callable[..., RunConfig]
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    with s3_bucket() as url:
+        yield url
+
+
+def n_completions(home: Path) -> int:
+    with open_scores(Home(home), find_run(Home(home), "latest")) as reader:
+        return int(reader.query("select count(*) from completions").item())
+
+
+def test_shards_in_a_bucket_are_all_that_is_needed_to_go_on(
+    s3: str, config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = randopt(config())
+    home = tmp_path / "there"
+    there = config(storage={"home": str(home), "shards": s3})
+    first = randopt(there)
+    assert first.fingerprint == plain.fingerprint
+    assert first.evaluation == plain.evaluation
+    folder = f"{s3}/{first.fingerprint[:16]}"
+    bucket = fsspec.filesystem("s3")
+    names = [path.rpartition("/")[2] for path in sorted(bucket.ls(folder, detail=False))]
+    assert names == [path.name for path in list_shards(home / "shards" / first.fingerprint[:16])]
+    assert n_completions(home) > 0
+
+    elsewhere = config(storage={"home": str(tmp_path / "elsewhere"), "shards": s3})
+    with monkeypatch.context() as patched:
+        patched.setattr(ScoringWorker, "score", lambda self, shard: pytest.fail(f"{shard.id} was scored again"))
+        assert randopt(elsewhere).evaluation == plain.evaluation
+
+    assert randopt(elsewhere, fresh=True).evaluation == plain.evaluation
+    kept = [path.rpartition("/")[2] for path in sorted(bucket.find(f"{s3}/replaced"))]
+    assert kept == names
+
+
+def test_shards_in_a_folder_of_their_own_are_read_where_they_are(config: MakeConfig, tmp_path: Path) -> None:
+    home, shared = tmp_path / "home", tmp_path / "shared"
+    summary = randopt(config(storage={"home": str(home), "shards": str(shared)}))
+    assert list_shards(shared / summary.fingerprint[:16])
+    assert not (home / "shards").exists()
+    assert n_completions(home) > 0
+    randopt(config(storage={"home": str(home), "shards": str(shared)}), fresh=True)
+    assert len(list((shared / "replaced").rglob("*.parquet"))) == len(list_shards(shared / summary.fingerprint[:16]))
+
+
+def test_a_place_that_cannot_be_written_to_stops_the_run_before_it_starts(config: MakeConfig, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"^storage\.shards: cannot write to "):
+        randopt(config(storage={"home": str(tmp_path / "home"), "shards": str(tmp_path / "file")}))
+
+
+@pytest.mark.parametrize(
+    ("engine", "message"),
+    [
+        ({"address": "auto"}, "engine.address is 'auto', but engine.executor is local; set executor: ray or remove"),
+        ({"replicas": 2}, "engine.replicas is 2, but engine.executor is local"),
+        ({"cpus": 2}, "engine.cpus is 2, but engine.executor is local"),
+        ({"executor": "ray", "address": "ray://head:10001"}, "give host:port as `ray start --head` prints it"),
+        ({"executor": "ray", "device": "cuda:1"}, "Ray gives every engine a GPU of its own; use cuda or auto"),
+    ],
+)
+def test_fields_that_do_not_fit_each_other_are_told_with_the_fix(
+    engine: dict[str, object], message: str, config: MakeConfig
+) -> None:
+    with pytest.raises(InputError) as raised:
+        config(engine=engine)
+    assert message in str(raised.value)
+    parse_config({"problem": "largest_number", "engine": {"executor": "ray", "address": "auto", "replicas": 2}})
