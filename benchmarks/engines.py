@@ -73,10 +73,10 @@ def main() -> None:
     names = ("candidates", "examples", "dtype", "device", "model", "system")
     passed_on = [f"--{name}={getattr(options, name)}" for name in names]
     rows = {}
-    for label, (engine, environment) in changes.items():
+    for label, (row, environment) in changes.items():
         if options.only and label not in options.only:
             continue
-        engine |= json.loads(options.engine or "{}")
+        engine = row | json.loads(options.engine or "{}")
         command = [sys.executable, "-m", "benchmarks.engines", _ONE_ROW, "--engine", json.dumps(engine), *passed_on]
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=os.environ | environment)
         rows[label] = json.loads(done.stdout.splitlines()[-1])

@@ -124,7 +124,7 @@ def check_reachable(address: str | None) -> None:
         InputError: Neither is given.
     """
     if importlib.util.find_spec("ray") is None:
-        raise InputError("engine.executor: ray is not installed; pip install 'thickets[ray]', or use local")
+        raise InputError("engine.executor: ray is not installed; install the extra thickets[ray], or use local")
     if not address or address == "auto":
         return
     host, _, port = address.rpartition(":")
