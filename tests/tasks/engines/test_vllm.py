@@ -230,6 +230,15 @@ def test_auto_takes_vllm_where_it_serves_the_device(tied: Path, monkeypatch: pyt
         resolve_spec(spec(tied, kind="vllm"))
 
 
+def test_another_gpu_than_the_first_is_not_for_vllm(tied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("tasks.engines.vllm.is_available", lambda device_type: True)
+    assert resolve_spec(spec(tied, kind="auto", device="cuda:1")).kind == "transformers"
+    assert resolve_spec(spec(tied, kind="auto", device="cuda:0")).kind == "vllm"
+    with pytest.raises(InputError, match=r"engine\.device: .* CUDA_VISIBLE_DEVICES=1"):
+        resolve_spec(spec(tied, kind="vllm", device="cuda:1"))
+
+
 def test_standard_output_stays_free_for_results(tied: Path) -> None:
     import subprocess
     import sys
