@@ -49,6 +49,7 @@ def run(
 ) -> None:
     """Run a search, or go on with an interrupted one: the same config continues where it stopped."""
     from flows.config_file import load_config
+    from flows.interrupt import ends_soon
     from flows.preflight import check_inputs
 
     run_config = load_config(config, overrides or [])
@@ -57,10 +58,8 @@ def run(
     from flows.display import console, show_summary
     from flows.randopt import randopt
 
-    try:
+    with ends_soon():
         summary = randopt(run_config, fresh=fresh)
-    except KeyboardInterrupt:
-        _fail("interrupted; run the same command again to go on", 130)
     show_summary(summary, console())
     _say("three test questions with the experts' votes: thickets show latest")
 
@@ -217,6 +216,8 @@ def main() -> None:
     sys.path.append(os.getcwd())  # where a user's own `module:function` verifier is looked for, after everything else
     try:
         app()
+    except KeyboardInterrupt:
+        sys.exit(130)  # as shells count: 128 + SIGINT
     except InputError as error:
         _fail(str(error), 2)
     except ThicketsError as error:

@@ -140,16 +140,6 @@ def test_an_unexpected_failure_is_one_line_too(thickets, monkeypatch: pytest.Mon
     assert err == "error: ZeroDivisionError: division by zero (THICKETS_DEBUG=1 shows where)\n"
 
 
-def test_an_interrupt_says_how_to_go_on(thickets, my_yaml, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*args: object, **kwargs: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("flows.randopt.randopt", interrupt)
-    status, _, err = thickets("run", my_yaml())
-    assert status == 130
-    assert err.splitlines()[-1] == "error: interrupted; run the same command again to go on"
-
-
 def test_no_runs_yet_is_said_and_is_an_empty_list_as_json(thickets) -> None:
     assert "thickets run quickstart" in thickets("runs")[2]
     assert json.loads(thickets("runs", "--json")[1]) == []

@@ -12,12 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
+import psutil
 import pytest
 from prefect.settings import PREFECT_API_URL
 
 from flows.config import RunConfig
 from flows.config_file import dump_config
 from flows.history import find_run, list_runs, load_summary, open_scores
+from flows.interrupt import MESSAGE
 from storage.layout import Home
 
 ROOT = Path(__file__).parents[2]
@@ -93,3 +95,49 @@ def test_three_kills_change_nothing(config: Callable[..., RunConfig], tmp_path: 
                 "select candidate_id, split, example_id, answer, correct, completion from completions order by all"
             )
     assert answers["killed"].equals(answers["undisturbed"])
+
+
+@pytest.mark.slow
+def test_an_interrupt_ends_the_run_and_all_it_started(config: Callable[..., RunConfig], tmp_path: Path) -> None:
+    """As a terminal does it: the signal goes to the temporary Prefect server as well, which the run then misses."""
+    home, config_file = tmp_path / "home", tmp_path / "config.yaml"
+    config_file.write_text(
+        dump_config(
+            config(
+                population={"size": 2000, "sigmas": [0.1]},
+                scoring={"candidates_per_shard": 1},
+                storage={"home": str(home)},
+            )
+        )
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    with (tmp_path / "stderr").open("w") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "flows.cli", "run", str(config_file)],
+            env={**environment, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + 180
+    while len(shards(home)) < 3:
+        assert process.poll() is None, (tmp_path / "stderr").read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(30) == 130
+    assert (tmp_path / "stderr").read_text().splitlines()[-1] == MESSAGE
+    assert list_runs(Home(home))[0].state == "interrupted"
+    left = [
+        other
+        for other in psutil.process_iter()
+        if _session(other) == process.pid and other.status() != psutil.STATUS_ZOMBIE
+    ]
+    assert left == []
+
+
+def _session(process: psutil.Process) -> int:
+    try:
+        return os.getsid(process.pid)
+    except ProcessLookupError:
+        return 0
