@@ -168,23 +168,6 @@ def test_a_job_refuses_a_machine_that_would_answer_differently(config: MakeConfi
         replace(job, model="nowhere").open_worker("gpu7", "gpu7:1")
 
 
-def test_a_local_ray_finds_what_a_single_process_finds(config: MakeConfig, tmp_path: Path) -> None:
-    homes = tmp_path / "one", tmp_path / "many"
-    single = randopt(config(engine={**ENGINE, "device": "cpu"}, storage={"home": str(homes[0])}))
-    shared = tmp_path / "shared"
-    many = randopt(
-        config(
-            engine={**ENGINE, "executor": "ray", "replicas": 1},
-            storage={"home": str(homes[1]), "shards": str(shared)},
-        )
-    )
-    same_result(single, many, homes)
-    assert many.engine.n_engines == 1
-    assert not (homes[1] / "shards").exists(), "shards belong into storage.shards"
-    assert list_shards(shared / many.fingerprint[:16])
-    assert not ray.is_initialized()
-
-
 def test_an_engine_and_then_a_whole_node_are_lost(cluster: Cluster, config: MakeConfig, tmp_path: Path) -> None:
     homes = tmp_path / "undisturbed", tmp_path / "disturbed"
     sections: dict[str, Any] = {
@@ -230,3 +213,21 @@ def test_an_engine_and_then_a_whole_node_are_lost(cluster: Cluster, config: Make
         assert {path: after[path] for path in before} == before, "a finished shard was written again"
     scored = pl.concat([pl.read_parquet(path) for path in after]).select("candidate_id", "split", "example_id")
     assert not scored.is_duplicated().any(), "something was scored twice"
+
+
+# The last one: a Ray that this process starts asks for tokens from then on, which the cluster above knows nothing of.
+def test_a_local_ray_finds_what_a_single_process_finds(config: MakeConfig, tmp_path: Path) -> None:
+    homes = tmp_path / "one", tmp_path / "many"
+    single = randopt(config(engine={**ENGINE, "device": "cpu"}, storage={"home": str(homes[0])}))
+    shared = tmp_path / "shared"
+    many = randopt(
+        config(
+            engine={**ENGINE, "executor": "ray", "replicas": 1},
+            storage={"home": str(homes[1]), "shards": str(shared)},
+        )
+    )
+    same_result(single, many, homes)
+    assert many.engine.n_engines == 1
+    assert not (homes[1] / "shards").exists(), "shards belong into storage.shards"
+    assert list_shards(shared / many.fingerprint[:16])
+    assert not ray.is_initialized()
