@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib.util
 import os
+import sys
 import warnings
 from collections.abc import Sequence
 from functools import cache
@@ -58,8 +59,9 @@ class VllmEngine:
         VllmEngine._is_open = True
         for name, value in _ENVIRONMENT.items():
             os.environ.setdefault(name, value)
-        _let_vllm_look_at_llvmlite()
         from vllm import LLM
+
+        _keep_vllm_to_its_own_modules()
 
         checkpoint = inspect_checkpoint(spec.model_path, spec.dtype, trust_remote_code=spec.trust_remote_code)
         if checkpoint.held_apart:
@@ -198,18 +200,23 @@ def is_available(device_type: str) -> bool:
     return str(current_platform.device_type) == device_type
 
 
-def _let_vllm_look_at_llvmlite() -> None:
-    """Keep vLLM 0.32 on the CPU from failing where Numba is loaded.
+def _keep_vllm_to_its_own_modules() -> None:
+    """Keep vLLM 0.32 on the CPU from failing over objects that are none of its business.
 
-    It looks for kernels in the ``__dict__`` of every object in every module. Numba's handle of its C library
-    (llvmlite.binding.ffi.lib) makes a function of any attribute that is asked for, ``__dict__`` included. The handle
-    keeps what it has made in a table: an empty dictionary there answers the question.
+    It looks for its kernels in the ``__dict__`` of every object in every module that is loaded. Numba's handle of its C
+    library answers that name with a function, and Flask's proxies (loaded with MLflow's server, say) with an error.
     """
-    from llvmlite.binding import ffi
+    from vllm.triton_utils import dispatcher
 
-    table = getattr(ffi.lib, "_fntab", None)
-    if isinstance(table, dict):
-        table["__dict__"] = {}
+    class OwnModules:
+        @property
+        def modules(self) -> dict[str, Any]:
+            return {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "vllm"}
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(sys, name)
+
+    dispatcher.sys = OwnModules()
 
 
 def _reason(error: ValueError) -> str:

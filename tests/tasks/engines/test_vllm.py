@@ -222,6 +222,14 @@ def test_a_second_engine_in_the_process_is_refused(tied: Path) -> None:
     first.close()
 
 
+def test_it_starts_where_other_libraries_hold_odd_objects(tied: Path) -> None:
+    """vLLM looks into every object of every module; a Flask proxy answers with an error."""
+    import flask  # MLflow's server brings it
+
+    assert flask.current_app is not None
+    build_engine(spec(tied)).close()
+
+
 def test_auto_takes_vllm_where_it_serves_the_device(tied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve_spec(spec(tied, kind="auto")).kind == "vllm"
     monkeypatch.setattr("tasks.engines.vllm.is_available", lambda device_type: False)
