@@ -26,7 +26,7 @@ from tasks.types import Candidate, Completion, Sampling
 
 
 class InstantEngine:
-    """Answers every prompt with a number that depends on candidate and prompt, and takes note of its own time."""
+    """Answers every prompt with a number that depends on candidate, prompt and sampling."""
 
     def __init__(self, spec: EngineSpec) -> None:
         self._seed = 0
@@ -38,7 +38,8 @@ class InstantEngine:
         pass
 
     def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
-        return [Completion(f"It is {(self._seed + 7 * place) % 997}.", 6, "stop") for place, _ in enumerate(prompts)]
+        seed = self._seed + sampling.seed
+        return [Completion(f"It is {(seed + 7 * place) % 997}.", 6, "stop") for place, _ in enumerate(prompts)]
 
     def close(self) -> None:
         pass

@@ -62,7 +62,7 @@ class NoiseConfig(_Section):
 
 
 class DecodingConfig(_Section):
-    """How answers are generated; always greedy."""
+    """How answers are generated; greedily, but for the samples of `controls`."""
 
     max_tokens: PositiveInt | None = Field(None, description="Most new tokens per answer; empty: the problem's own.")
     stop: tuple[str, ...] | None = Field(None, description="Strings that end an answer; empty: the problem's own.")
@@ -169,6 +169,23 @@ class SelectionConfig(_Section):
         return values
 
 
+class ControlsConfig(_Section):
+    """What the ensemble is compared with on the test split; nothing here changes which experts are selected."""
+
+    self_consistency: bool = Field(
+        True, description="Sample the base K times and let it vote: the rival that costs as many answers."
+    )
+    # At least 0.01: vLLM takes less for 0.01, and it would be greedy decoding in all but name.
+    temperature: float = Field(0.7, ge=0.01, le=2, description="Temperature of these samples.")
+    random_experts: bool = Field(
+        True, description="Let K candidates vote that were drawn from the population without looking at their scores."
+    )
+    chance: bool = Field(
+        True, description="Report what guessing reaches, where questions have options or answers come back."
+    )
+    seed: int = Field(0, ge=0, lt=2**64, description="Seed of the samples and of the random candidates.")
+
+
 class TrackingConfig(_Section):
     """Where MLflow keeps the run."""
 
@@ -209,6 +226,7 @@ class RunConfig(_Section):
     engine: EngineConfig = Field(default_factory=EngineConfig)
     scoring: ScoringConfig = Field(default_factory=ScoringConfig)
     selection: SelectionConfig = Field(default_factory=SelectionConfig)
+    controls: ControlsConfig = Field(default_factory=ControlsConfig)
     tracking: TrackingConfig = Field(default_factory=TrackingConfig)
     storage: StorageConfig = Field(default_factory=StorageConfig)
 

@@ -12,12 +12,17 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from flows.findings import findings, percent
+from flows.result_rows import result_rows
 from flows.summary import RunSummary
-from tasks.results import Accuracy, Difference
+from tasks.results import Thicket
+from tasks.verdicts import points
 
 if TYPE_CHECKING:
     from flows.estimate import Estimate
     from flows.history import RunRow
+
+_MARGINS = (0, 2, 5, 10)
 
 
 def duration(seconds: float) -> str:
@@ -30,46 +35,23 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def percent(value: Accuracy) -> str:
-    """``38.3 % [32.5, 44.4]``."""
-    return f"{100 * value.value:.1f} % [{100 * value.low:.1f}, {100 * value.high:.1f}]"
-
-
-def points(value: Difference) -> str:
-    """``+10.5 [+4.7, +16.4]``, in percentage points."""
-    return f"{100 * value.value:+.1f} [{100 * value.low:+.1f}, {100 * value.high:+.1f}]"
-
-
-def verdict(difference: Difference) -> str:
-    """What the interval of ensemble minus base allows one to say."""
-    if not difference.is_clear:
-        return "not distinguishable from the base on this test split (the interval contains 0)"
-    word = "better" if difference.value > 0 else "worse"
-    return f"{word} than the base on this test split (the interval excludes 0)"
-
-
 def result_table(summary: RunSummary) -> Table:
-    """Base, best single expert and ensemble on the test split."""
-    found = summary.evaluation
+    """Controls, base, best single expert and ensemble on the test split."""
     table = Table(title=f"{summary.run_id}: {summary.problem} on {summary.model}", title_justify="left")
     table.add_column("")
     table.add_column("test accuracy [95 % Wilson]", justify="right")
     table.add_column("points over base [95 % paired bootstrap]", justify="right")
     table.add_column("correct", justify="right")
-    table.add_row("base", percent(found.base), "", f"{found.base.n_correct}/{found.base.n}")
-    table.add_row(
-        "best single expert",
-        percent(found.best_single),
-        points(found.best_single_minus_base),
-        f"{found.best_single.n_correct}/{found.best_single.n}",
-    )
-    table.add_row(
-        f"ensemble, {found.rule} vote of {found.k}",
-        percent(found.ensemble),
-        points(found.ensemble_minus_base),
-        f"{found.ensemble.n_correct}/{found.ensemble.n}",
-        style="bold",
-    )
+    table.add_column("tokens", justify="right")
+    for row in result_rows(summary.evaluation):
+        table.add_row(
+            row.label,
+            percent(row.accuracy),
+            points(row.over_base) if row.over_base else "",
+            f"{row.accuracy.n_correct}/{row.accuracy.n}",
+            f"{row.n_tokens:,}",
+            style="bold" if row.is_ensemble else "",
+        )
     return table
 
 
@@ -86,6 +68,21 @@ def sigma_table(summary: RunSummary) -> Table:
             f"{100 * row.mean_accuracy:.1f} %",
             f"{100 * row.max_accuracy:.1f} %",
             f"{row.n_at_least_base} ({100 * row.n_at_least_base / row.n_candidates:.0f} %)",
+        )
+    return table
+
+
+def density_table(thicket: Thicket) -> Table:
+    """Solution density, per sigma: how many candidates beat the base by how much."""
+    table = Table(title="Candidates at least so many points above the base [95 % Wilson]", title_justify="left")
+    table.add_column("sigma", justify="right")
+    for margin in _MARGINS:
+        table.add_column(f"+{margin}", justify="right")
+    for row in thicket.sigmas:
+        shares = {point.margin_points: point.share for point in row.density}
+        cells = [shares[margin] for margin in _MARGINS]
+        table.add_row(
+            f"{row.sigma:g}", *(f"{100 * c.value:.1f} % [{100 * c.low:.0f}, {100 * c.high:.0f}]" for c in cells)
         )
     return table
 
@@ -119,16 +116,16 @@ def _marked(answer: str | None, correct: bool) -> Text:
 
 def show_summary(summary: RunSummary, console: Console, votes: pl.DataFrame | None = None) -> None:
     """Print everything a person wants to see at the end of a run."""
-    found = summary.evaluation
     tokens = sum(summary.n_tokens.values())
     lines = [
-        f"The ensemble is {verdict(found.ensemble_minus_base)}.",
+        *findings(summary),
         f"{summary.n_candidates} candidates, {tokens:,} tokens generated in all; "
         f"this session took {duration(summary.wall_s)}.",
     ]
     if votes is not None:
         console.print(votes_table(votes))
-    console.print(sigma_table(summary), result_table(summary), *map(Text, lines), sep="\n")
+    density = [density_table(summary.thicket)] if summary.thicket else []
+    console.print(sigma_table(summary), *density, result_table(summary), *map(Text, lines), sep="\n")
     print_addresses(summary, console)
 
 

@@ -22,7 +22,7 @@ _SHARD_ROW_BYTES = 10
 
 
 class Estimate(BaseModel):
-    """Cost of a run; the test split is counted at the largest K."""
+    """Cost of a run; the test split is counted at the largest K, controls included."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -66,7 +66,12 @@ def estimate(config: RunConfig) -> Estimate:
     finally:
         engine.close()
     most_experts = config.selection.k_values[-1]
-    askers = {"selection": config.population.size + 1, "validation": most_experts + 1, "test": most_experts + 1}
+    n_controls = config.controls.self_consistency + config.controls.random_experts
+    askers = {
+        "selection": config.population.size + 1,
+        "validation": most_experts + 1,
+        "test": (1 + n_controls) * most_experts + 1,
+    }
     completions: dict[str, int] = {split.name: askers[split.name] * len(split.examples) for split in splits}
     n_loads = sum(askers[split.name] * plan.n_blocks(split.name) for split in splits)
     total = sum(completions.values())

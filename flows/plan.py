@@ -15,13 +15,14 @@ from storage.layout import Home
 from storage.manifest import EnsembleManifest
 from storage.models import BaseModelRef
 from storage.shard_folder import ShardFolder, is_url, open_shard_folder, shard_location
+from tasks.controls import Controls, attempts, best_guess, random_experts, self_consistency
 from tasks.engines import EngineSpec, VllmOptions, resolve_spec
 from tasks.identity import answer_identity, run_id
 from tasks.noise import NOISE_VERSION
 from tasks.problems import Problem
 from tasks.prompts import PromptTemplate
 from tasks.splits import Splits
-from tasks.types import Sampling
+from tasks.types import Attempt, Sampling
 from tasks.units import Block, make_blocks
 
 
@@ -127,6 +128,8 @@ def make_plan(
         examples_per_block=per_block,
     )
     answers = fingerprint(identity)
+    # Controls are no part of either identity: they change neither a greedy answer nor which experts are selected, and
+    # a finished run that is started again with one more of them scores only what that one adds.
     population = config.population.model_dump(mode="json")
     return RunPlan(
         config=config,
@@ -141,6 +144,25 @@ def make_plan(
         run_id=run_id(config.name, answers, population, config.selection.model_dump(mode="json")),
         home=Home(config.storage.home),
     )
+
+
+def plan_attempts(config: RunConfig) -> tuple[Attempt, ...]:
+    """Every sample of the base that may be asked for, before K is known."""
+    controls = config.controls
+    if not controls.self_consistency:
+        return ()
+    return attempts(config.selection.k_values[-1], controls.temperature, controls.seed)
+
+
+def plan_controls(plan: RunPlan, population: pl.DataFrame, k: int) -> Controls:
+    """The controls that the configuration asks for, beside an ensemble of `k`."""
+    asked = plan.config.controls
+    panels = []
+    if asked.self_consistency:
+        panels.append(self_consistency(k, asked.temperature, asked.seed))
+    if asked.random_experts:
+        panels.append(random_experts(population, k, asked.seed))
+    return Controls(tuple(panels), best_guess(plan.problem, plan.splits.test.examples) if asked.chance else None)
 
 
 def manifest(plan: RunPlan, experts: pl.DataFrame) -> EnsembleManifest:

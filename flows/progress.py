@@ -60,7 +60,7 @@ class ScoringProgress:
         """Show the scoring of one split.
 
         Args:
-            name: The split.
+            name: The split, or what else this round of scoring is called.
             n_units: Units (candidate on block) still to score.
             n_done: Units that an earlier run has left finished.
             n_engines: Engines that score them.
@@ -110,7 +110,7 @@ class ScoringProgress:
         self._split_tokens += report.n_tokens
         spent = {name: getattr(self._use, name) + getattr(report, name) for name in ("start_s", "load_s", "generate_s")}
         self._use = self._use.model_copy(update=spent)
-        if report.candidate_id != BASE_ID:
+        if not report.candidate_id.startswith(BASE_ID):  # a candidate; neither the base nor a control made of it
             before = self._correct.get(report.candidate_id, (0, 0))
             score = (before[0] + report.n_correct, before[1] + report.n)
             self._correct[report.candidate_id] = score

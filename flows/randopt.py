@@ -15,7 +15,7 @@ from prefect import flow
 from flows.config import RunConfig
 from flows.config_file import dump_config
 from flows.executor import open_cluster, open_executor
-from flows.plan import RunPlan, make_plan, manifest
+from flows.plan import RunPlan, make_plan, manifest, plan_attempts, plan_controls
 from flows.progress import ScoringProgress, log
 from flows.summarise import summarise
 from flows.summary import RunSummary
@@ -33,7 +33,7 @@ from tasks.problems import load_problem
 from tasks.scoring import score_shards
 from tasks.seeds import candidates_of, generate_seeds
 from tasks.selection import select_top_k
-from tasks.types import Candidate
+from tasks.types import Respondent
 from tasks.units import candidate_id, plan_shards
 
 # Scores reach the database at least this often, so that `thickets sql` has something to say during a long run.
@@ -91,7 +91,10 @@ def _search(
         _note_shards(folder, plan)
         shard_folder.clean_temporaries()  # what a killed writer left
         log.info(f"run {plan.run_id} in {folder.root}")
-        book = ScoreBook(folder.scores, plan.shards, plan.run_id, population, plan.blocks, shard_folder.mirror)
+        attempts = plan_attempts(config)
+        book = ScoreBook(
+            folder.scores, plan.shards, plan.run_id, population, plan.blocks, shard_folder.mirror, attempts
+        )
         executor = open_executor(plan, progress.on_unit, build, cluster)
         with start_tracking(plan, book) as tracker:
             score = partial(_score_split, plan, book, executor, progress)
@@ -104,9 +107,12 @@ def _search(
                 log.info(f"K = {k} chosen on the validation split among {list(selection.k_values)}")
                 experts = ranked.head(k)
                 score("test", [None, *candidates_of(experts)])
+                controls = plan_controls(plan, population, k)
+                if controls.panels:
+                    score("test", controls.respondents, label="controls")
             finally:
                 executor.close()
-            evaluation = evaluate_ensemble(book, experts, k, selection.vote)
+            evaluation = evaluate_ensemble(book, experts, k, selection.vote, controls)
             manifest(plan, experts).save(folder.manifest)
             summary = summarise(
                 plan,
@@ -115,6 +121,7 @@ def _search(
                 ranked,
                 curve,
                 evaluation,
+                controls,
                 links(tracker),
                 wall_s=time.monotonic() - started,
                 engine=progress.engine,
@@ -139,9 +146,10 @@ def _score_split(
     executor: Executor,
     progress: ScoringProgress,
     split: str,
-    candidates: Sequence[Candidate | None],
+    candidates: Sequence[Respondent],
+    label: str = "",
 ) -> None:
-    """Score whatever is missing of a split, and see that nothing is afterwards."""
+    """Score whatever is missing of a split, and see that nothing is afterwards; the label is for progress."""
     scoring = plan.config.scoring
     n_blocks = plan.n_blocks(split)
     done = aggregate_scores(book)
@@ -155,7 +163,7 @@ def _score_split(
             aggregate_scores(book)
             last_aggregated = time.monotonic()
 
-    with progress.split(split, n_units, len(candidates) * n_blocks - n_units, executor.n_engines):
+    with progress.split(label or split, n_units, len(candidates) * n_blocks - n_units, executor.n_engines):
         score_shards(executor, shards, retries=scoring.retries, on_tick=aggregate_now_and_then)
     if shards:
         done = aggregate_scores(book)

@@ -10,8 +10,11 @@ from flows.plan import RunPlan
 from flows.summary import EngineUse, ExpertRow, RunSummary, SigmaRow, TrackingLinks
 from storage.scores import BASE_ID
 from tasks.aggregation import ScoreBook
+from tasks.controls import Controls, count_tokens
 from tasks.results import CurvePoint, Evaluation
 from tasks.statistics import accuracy
+from tasks.thicket import describe
+from tasks.units import candidate_id
 
 
 def summarise(
@@ -21,6 +24,7 @@ def summarise(
     ranked: pl.DataFrame,
     validation_curve: tuple[CurvePoint, ...],
     evaluation: Evaluation,
+    controls: Controls,
     tracking: TrackingLinks,
     *,
     wall_s: float,
@@ -35,6 +39,7 @@ def summarise(
         ranked: The candidates that were tried on the validation split, by rank; the first `evaluation.k` vote.
         validation_curve: What they reached there.
         evaluation: What the vote reached on the test split.
+        controls: What it was compared with there.
         tracking: Where the run is found.
         wall_s: Seconds of this session.
         engine: What the engines did in it.
@@ -48,6 +53,11 @@ def summarise(
         for split, asked in (("validation", ranked), ("test", experts)):
             answers = store.answers(split, [BASE_ID, *asked["candidate_id"]])
             n_tokens[split] = int(answers["n_tokens"].sum())
+        thicket = describe(store, plan.problem, plan.splits.test.examples, ranked, evaluation.k, evaluation.rule)
+        if controls.panels:
+            # A random expert that votes in the ensemble too has been counted.
+            extra = {candidate_id(who) for who in controls.respondents} - set(experts["candidate_id"])
+            n_tokens["controls"] = count_tokens(store, "test", sorted(extra))
     return RunSummary(
         run_id=plan.run_id,
         fingerprint=plan.fingerprint,
@@ -80,4 +90,5 @@ def summarise(
         tracking=tracking,
         wall_s=wall_s,
         engine=engine,
+        thicket=thicket,
     )

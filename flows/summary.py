@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from tasks.results import Accuracy, CurvePoint, Evaluation
+from tasks.results import Accuracy, CurvePoint, Evaluation, Thicket
 
 
 class SigmaRow(BaseModel):
@@ -79,9 +79,10 @@ class RunSummary(BaseModel):
         validation_curve: Accuracy of the vote for every K up to the largest tried, under both vote rules.
         evaluation: The test split.
         experts: The K experts that vote.
-        n_tokens: Tokens generated per split, earlier sessions included.
+        n_tokens: Tokens generated per split, and for the controls beyond them; earlier sessions included.
         wall_s: Seconds of this session.
         engine: What the engines did in this session.
+        thicket: The neighbourhood and its experts described; None for a run of a version that did not.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -103,3 +104,4 @@ class RunSummary(BaseModel):
     wall_s: float
     engine: EngineUse
     tracking: TrackingLinks
+    thicket: Thicket | None = None

@@ -14,14 +14,17 @@ from prefect.settings import PREFECT_API_URL
 from prefect.utilities.urls import url_for
 
 from flows.config_file import dump_config
-from flows.display import percent, points, verdict
+from flows.findings import findings, percent
 from flows.plan import RunPlan
+from flows.result_rows import result_rows
 from flows.summary import RunSummary, TrackingLinks
 from storage.layout import RunFolder
 from storage.tracking import RUN_ID_TAG, MetricPoint, Tracker
 from tasks.aggregation import ScoreBook
 from tasks.figures import k_curve, score_by_sigma
+from tasks.results import Thicket
 from tasks.scoring import is_worth_a_retry
+from tasks.verdicts import points
 
 # The leaderboard's head is enough to browse; all of it is in the run's DuckDB file.
 _LEADERBOARD_ROWS = 1000
@@ -150,7 +153,35 @@ def _metrics(summary: RunSummary) -> list[MetricPoint]:
         value = getattr(found, name)
         metrics[f"test.{name}"] = value.value
         metrics[f"test.{name}_low"], metrics[f"test.{name}_high"] = value.low, value.high
+        if value.p_value is not None:
+            metrics[f"test.{name}_p"] = value.p_value
+    if summary.thicket:
+        metrics |= _thicket_metrics(summary.thicket)
+    metrics |= {f"test.{name}.tokens": value for name, value in found.n_tokens.model_dump().items()}
+    for control in found.controls:
+        score, gap = control.accuracy, control.ensemble_minus
+        mine, against = f"test.{control.name}", f"test.ensemble_minus_{control.name}"
+        metrics |= {f"{mine}.accuracy": score.value, f"{mine}.tokens": control.n_tokens}
+        metrics |= {f"{mine}.accuracy_low": score.low, f"{mine}.accuracy_high": score.high}
+        metrics |= {against: gap.value, f"{against}_low": gap.low, f"{against}_high": gap.high}
     return [MetricPoint(name, value) for name, value in metrics.items()]
+
+
+def _thicket_metrics(thicket: Thicket) -> dict[str, float]:
+    best, correlation, agreement = thicket.best, thicket.correlation, thicket.agreement
+    metrics = {
+        "selection.best.accuracy": best.observed.value,
+        "selection.best.by_luck": best.by_luck,
+        "selection.best.corrected": best.corrected,
+        "selection.best.p": best.p_value,
+        "test.oracle.accuracy": thicket.oracle.value,
+        **{f"test.gains.{name}": count for name, count in thicket.gains.model_dump().items()},
+    }
+    if correlation.value is not None:
+        metrics["validation.rank_correlation"] = correlation.value
+    if agreement.mean is not None:
+        metrics["test.agreement"] = agreement.mean
+    return metrics
 
 
 def _curve_metrics(summary: RunSummary) -> list[MetricPoint]:
@@ -165,13 +196,19 @@ def _curve_metrics(summary: RunSummary) -> list[MetricPoint]:
 def _markdown(summary: RunSummary) -> str:
     found = summary.evaluation
     address = summary.tracking.mlflow_address if summary.tracking else ""
-    return f"""The ensemble is {verdict(found.ensemble_minus_base)}.
+    rows = "\n".join(
+        f"| {row.label} | {percent(row.accuracy)} | {points(row.over_base) if row.over_base else ''} "
+        f"| {row.n_tokens:,} |"
+        for row in result_rows(found)
+    )
+    first, *others = findings(summary)
+    return f"""{first}
 
-| {summary.run_id} | test accuracy [95 % Wilson] | points over base [95 % paired bootstrap] |
-|---|---|---|
-| base | {percent(found.base)} | |
-| best single expert | {percent(found.best_single)} | {points(found.best_single_minus_base)} |
-| ensemble, {found.rule} vote of {found.k} | {percent(found.ensemble)} | {points(found.ensemble_minus_base)} |
+| {summary.run_id} | test accuracy [95 % Wilson] | points over base [95 % paired bootstrap] | tokens |
+|---|---|---|---|
+{rows}
+
+{chr(10).join(f"- {line}" for line in others)}
 
 Folder: `{summary.folder}`
 

@@ -42,7 +42,7 @@ class ScoreQueries(ABC):
         self.close()
 
     def leaderboard(self, split: str = "selection", limit: int | None = None) -> pl.DataFrame:
-        """Rank the candidates (the base is left out) by one split.
+        """Rank the candidates (base and controls are left out) by one split.
 
         Returns:
             rank, candidate_id, seed, sigma, n_correct, n, accuracy, position; by n_correct DESC, seed, sigma.
@@ -52,7 +52,7 @@ class ScoreQueries(ABC):
             SELECT row_number() OVER (ORDER BY n_correct DESC, seed, sigma)::INTEGER AS rank,
                    candidate_id, seed, sigma, n_correct, n, accuracy, position
             FROM accuracy
-            WHERE run_id = $run_id AND split = $split AND candidate_id <> 'base'
+            WHERE run_id = $run_id AND split = $split AND position >= 0
             ORDER BY rank
             LIMIT $limit
             """,
@@ -75,6 +75,42 @@ class ScoreQueries(ABC):
             ORDER BY place, e.position, example_id
             """,
             {"run_id": self.run_id, "split": split, "ids": list(candidate_ids)},
+        )
+
+    def completions(self, split: str, candidate_id: str) -> pl.DataFrame:
+        """Return what one candidate wrote, in the order of the examples; only what the shards still hold.
+
+        Returns:
+            example_id, completion.
+        """
+        return self.query(
+            """
+            SELECT c.example_id, c.completion
+            FROM completions AS c
+            JOIN examples AS e USING (run_id, split, example_id)
+            WHERE run_id = $run_id AND split = $split AND candidate_id = $candidate_id
+            ORDER BY e.position, c.example_id
+            """,
+            {"run_id": self.run_id, "split": split, "candidate_id": candidate_id},
+        )
+
+    def question_counts(self, split: str = "selection") -> pl.DataFrame:
+        """Count, per sigma and question, the candidates that have it right (the base is left out).
+
+        Returns:
+            sigma, example_id, n_correct, n; by sigma, then in the order of the examples.
+        """
+        return self.query(
+            """
+            SELECT c.sigma, s.example_id, count_if(s.correct)::INTEGER AS n_correct, count(*)::INTEGER AS n
+            FROM scores AS s
+            JOIN candidates AS c USING (run_id, candidate_id)
+            JOIN examples AS e USING (run_id, split, example_id)
+            WHERE run_id = $run_id AND split = $split AND candidate_id <> 'base'
+            GROUP BY c.sigma, s.example_id, e.position
+            ORDER BY c.sigma, e.position, s.example_id
+            """,
+            {"run_id": self.run_id, "split": split},
         )
 
     def sigma_statistics(self, split: str = "selection") -> pl.DataFrame:

@@ -3,10 +3,10 @@
 
 CREATE TABLE IF NOT EXISTS candidates (
     run_id VARCHAR NOT NULL,
-    candidate_id VARCHAR NOT NULL,  -- 'base' is the unperturbed model
-    seed UBIGINT,                   -- null for the base
-    sigma DOUBLE NOT NULL,          -- units of the weights; 0 for the base
-    position INTEGER NOT NULL,      -- order in the population; -1 for the base
+    candidate_id VARCHAR NOT NULL,  -- 'base' is the unperturbed model, 'base~...' a control made of it
+    seed UBIGINT,                   -- null for the base and for controls
+    sigma DOUBLE NOT NULL,          -- units of the weights; 0 for the base and for controls
+    position INTEGER NOT NULL,      -- order in the population; -1 for the base, -2 for controls: both are no candidates
     PRIMARY KEY (run_id, candidate_id)
 );
 
@@ -45,7 +45,7 @@ CREATE TABLE IF NOT EXISTS scores (
     PRIMARY KEY (run_id, candidate_id, split, example_id)
 );
 
--- How good is each candidate (and the base) on each split?
+-- How good is each candidate (and the base, and each control) on each split?
 CREATE OR REPLACE VIEW accuracy AS
 SELECT split, candidate_id, seed, sigma, n_correct, n, n_correct / n AS accuracy, n_abstain, position, run_id
 FROM (
@@ -67,7 +67,7 @@ SELECT
     row_number() OVER (PARTITION BY run_id ORDER BY n_correct DESC, seed, sigma)::INTEGER AS rank,
     candidate_id, seed, sigma, n_correct, n, accuracy, position, run_id
 FROM accuracy
-WHERE split = 'selection' AND candidate_id <> 'base'
+WHERE split = 'selection' AND position >= 0
 ORDER BY run_id, rank;
 
 -- How does the neighbourhood look at each sigma? Only candidates that answered the whole split are compared (n_partial
@@ -105,27 +105,28 @@ SELECT
 FROM accuracy
 JOIN size USING (run_id, split)
 LEFT JOIN base USING (run_id, split)
-WHERE candidate_id <> 'base'
+WHERE position >= 0
 GROUP BY run_id, split, sigma, n_examples
 ORDER BY run_id, split, sigma;
 
--- Which questions are hard? How many candidates (without the base) got each one right, and did the base?
+-- Which questions are hard? How many candidates (without base and controls) got each one right, and did the base?
 CREATE OR REPLACE VIEW example_difficulty AS
 SELECT
     split,
     example_id,
-    count_if(correct AND candidate_id <> 'base')::INTEGER AS n_correct,
-    count_if(candidate_id <> 'base')::INTEGER AS n,
+    count_if(correct AND c.position >= 0)::INTEGER AS n_correct,
+    count_if(c.position >= 0)::INTEGER AS n,
     any_value(correct) FILTER (candidate_id = 'base') AS base_correct,
-    count_if(s.answer IS NULL AND candidate_id <> 'base')::INTEGER AS n_abstain,
-    position,
+    count_if(s.answer IS NULL AND c.position >= 0)::INTEGER AS n_abstain,
+    e.position,
     question,
     e.answer AS gold,
     run_id
 FROM examples AS e
 JOIN scores AS s USING (run_id, split, example_id)
-GROUP BY run_id, split, example_id, position, question, gold
-ORDER BY run_id, split, position;
+JOIN candidates AS c USING (run_id, candidate_id)
+GROUP BY run_id, split, example_id, e.position, question, gold
+ORDER BY run_id, split, e.position;
 
 -- Do the best candidates agree? Of the n questions that both members of a pair answered, n_same got the same vote key.
 -- Pairs of the 50 best of the leaderboard only: their number grows with the square.
@@ -153,7 +154,7 @@ WHERE a.rank < b.rank
 GROUP BY ALL
 ORDER BY run_id, split, rank_a, rank_b;
 
--- How many tokens did each candidate write, and how often was it cut off at the token limit?
+-- How many tokens did each candidate (and the base, and each control) write, and how often was it cut off at the token limit?
 CREATE OR REPLACE VIEW throughput AS
 SELECT
     s.split,
@@ -167,21 +168,22 @@ SELECT
 FROM scores AS s
 GROUP BY s.run_id, s.split, s.candidate_id;
 
--- How far is each split, and what has it cost? Candidates without the base, the base beside them.
+-- How far is each split, and what has it cost? Candidates without base and controls, the base beside them.
 CREATE OR REPLACE VIEW totals AS
 SELECT
     split,
     (SELECT count(*) FROM examples AS e WHERE e.run_id = s.run_id AND e.split = s.split)::INTEGER AS n_examples,
-    count(DISTINCT candidate_id) FILTER (candidate_id <> 'base')::INTEGER AS n_candidates,
-    count_if(candidate_id <> 'base')::BIGINT AS n_answers,
-    count_if(correct AND candidate_id <> 'base')::BIGINT AS n_correct,
-    count_if(answer IS NULL AND candidate_id <> 'base')::BIGINT AS n_abstain,
-    count_if(finish_reason = 'length' AND candidate_id <> 'base')::BIGINT AS n_truncated,
-    coalesce(sum(n_tokens) FILTER (candidate_id <> 'base'), 0)::BIGINT AS n_tokens,
+    count(DISTINCT candidate_id) FILTER (position >= 0)::INTEGER AS n_candidates,
+    count_if(position >= 0)::BIGINT AS n_answers,
+    count_if(correct AND position >= 0)::BIGINT AS n_correct,
+    count_if(answer IS NULL AND position >= 0)::BIGINT AS n_abstain,
+    count_if(finish_reason = 'length' AND position >= 0)::BIGINT AS n_truncated,
+    coalesce(sum(n_tokens) FILTER (position >= 0), 0)::BIGINT AS n_tokens,
     count_if(candidate_id = 'base')::INTEGER AS base_n_answers,
     count_if(correct AND candidate_id = 'base')::INTEGER AS base_n_correct,
     coalesce(sum(n_tokens) FILTER (candidate_id = 'base'), 0)::BIGINT AS base_n_tokens,
     run_id
 FROM scores AS s
+JOIN candidates USING (run_id, candidate_id)
 GROUP BY run_id, split
 ORDER BY run_id, split;

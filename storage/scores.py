@@ -22,6 +22,8 @@ from storage.sql import Params, connect, create_schema, fetch, one_line, show_co
 log = logging.getLogger(__name__)
 
 BASE_ID = "base"
+# Positions of those who answer without being candidates.
+BASE_POSITION, CONTROL_POSITION = -1, -2
 
 CANDIDATE_SCHEMA = pl.Schema(
     {"candidate_id": pl.String, "seed": pl.UInt64, "sigma": pl.Float64, "position": pl.Int32},
@@ -119,7 +121,8 @@ class ScoreStore(ScoreQueries):
         """Say which candidates and examples the run asks for. Repeating it changes nothing; new rows extend the run.
 
         Args:
-            candidates: candidate_id, seed (null for the base), sigma, position (-1 for the base, whose id is "base").
+            candidates: candidate_id, seed (null for the base and controls), sigma, position (-1 for the base, whose id
+                is "base", and -2 for controls).
             examples: split, example_id, position, block, question, answer.
 
         Raises:

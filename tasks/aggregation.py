@@ -10,9 +10,10 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from storage.errors import RunError
-from storage.scores import BASE_ID, ScoreStore
+from storage.scores import BASE_ID, BASE_POSITION, CONTROL_POSITION, ScoreStore
 from storage.shards import list_shards
 from tasks.seeds import POPULATION_SCHEMA
+from tasks.types import Attempt
 from tasks.units import Block
 
 # Files per transaction: bounds the memory of taking in a large run that was scored before.
@@ -34,11 +35,13 @@ class ScoreBook:
         population: pl.DataFrame,
         blocks: Iterable[Block],
         fetch: Callable[[Path], None] = lambda shards: None,
+        attempts: Iterable[Attempt] = (),
     ) -> None:
         self.database, self.shards, self.run_id = database, shards, run_id
         self._fetch = fetch
-        base = pl.DataFrame([(BASE_ID, None, 0.0, -1)], schema=POPULATION_SCHEMA, orient="row")
-        self._candidates = pl.concat([base, population])
+        others = [(BASE_ID, None, 0.0, BASE_POSITION)]
+        others += [(attempt.id, None, 0.0, CONTROL_POSITION) for attempt in attempts]
+        self._candidates = pl.concat([pl.DataFrame(others, schema=POPULATION_SCHEMA, orient="row"), population])
         self.examples = examples_frame(blocks)
         self._is_registered = False
 

@@ -10,7 +10,8 @@ from prefect.cache_policies import NO_CACHE
 
 from storage.scores import BASE_ID, ScoreStore
 from tasks.aggregation import ScoreBook
-from tasks.results import CurvePoint, Evaluation
+from tasks.controls import Controls, count_tokens, judge_controls
+from tasks.results import AnswerTokens, CurvePoint, Evaluation
 from tasks.statistics import accuracy, paired_difference
 from tasks.voting import VoteRule, ballots, choose_k, curve, vote
 
@@ -28,12 +29,15 @@ def choose(points: Sequence[CurvePoint]) -> int:
     return choose_k(pl.DataFrame({"k": [p.k for p in points], "n_correct": [p.accuracy.n_correct for p in points]}))
 
 
-def evaluate(store: ScoreStore, experts: pl.DataFrame, k: int, rule: VoteRule) -> Evaluation:
-    """Compare base, best single expert (rank 1) and the vote of `k` on the test split."""
+def evaluate(
+    store: ScoreStore, experts: pl.DataFrame, k: int, rule: VoteRule, controls: Controls | None = None
+) -> Evaluation:
+    """Compare base, best single expert (rank 1), controls and the vote of `k` on the test split."""
     cast = ballots(store, "test", experts.head(k))
     voted = vote(cast, k, rule)["correct"].to_list()
     base = store.answers("test", [BASE_ID])["correct"].to_list()
     single = cast.filter(pl.col("rank") == 1)["correct"].to_list()
+    asked = experts.head(k)["candidate_id"].to_list()
     return Evaluation(
         k=k,
         rule=rule,
@@ -44,6 +48,12 @@ def evaluate(store: ScoreStore, experts: pl.DataFrame, k: int, rule: VoteRule) -
         best_single_minus_base=paired_difference(single, base),
         ensemble_minus_best_single=paired_difference(voted, single),
         test_curve=curve_points(cast, range(1, k + 1), rule),
+        n_tokens=AnswerTokens(
+            base=count_tokens(store, "test", [BASE_ID]),
+            best_single=count_tokens(store, "test", asked[:1]),
+            ensemble=count_tokens(store, "test", asked),
+        ),
+        controls=judge_controls(store, controls or Controls(), voted, base),
     )
 
 
@@ -61,7 +71,7 @@ def choose_k_on_validation(
 
 
 @task(name="evaluate-ensemble", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE, persist_result=False)
-def evaluate_ensemble(book: ScoreBook, experts: pl.DataFrame, k: int, rule: VoteRule) -> Evaluation:
+def evaluate_ensemble(book: ScoreBook, experts: pl.DataFrame, k: int, rule: VoteRule, controls: Controls) -> Evaluation:
     """Prefect task over `evaluate`."""
     with book.open() as store:
-        return evaluate(store, experts, k, rule)
+        return evaluate(store, experts, k, rule, controls)

@@ -1,9 +1,11 @@
-"""What a run finds, as values: accuracies and differences with their intervals, curves, the test split's verdict.
+"""What a run finds, as values: accuracies and differences with their intervals, curves, the test split, the thicket.
 
 Models only: reading a stored result must not wait for SciPy or PyTorch.
 """
 
 from __future__ import annotations
+
+from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
@@ -22,14 +24,40 @@ class Accuracy(BaseModel):
     high: float
 
 
+class Share(BaseModel):
+    """A share of anything, with its 95 % Wilson interval; counts are what is exact."""
+
+    model_config = ConfigDict(frozen=True)
+
+    count: int
+    n: int
+    value: float
+    low: float
+    high: float
+
+
 class Difference(BaseModel):
-    """A difference of two accuracies on the same examples, with its 95 % paired bootstrap interval."""
+    """A difference of two accuracies on the same examples, with its 95 % paired bootstrap interval.
+
+    Attributes:
+        n: Examples; None, like what follows, in results of versions that did not count.
+        n_better: Examples that only ours has right.
+        n_worse: Examples that only theirs has right.
+        p_value: Exact McNemar test; see `tasks.statistics.mcnemar`.
+        examples_needed: Examples at which a true difference of this size would be told from 0 (80 % power at 95 %).
+            None where the difference is 0.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     value: float
     low: float
     high: float
+    n: int | None = None
+    n_better: int | None = None
+    n_worse: int | None = None
+    p_value: float | None = None
+    examples_needed: int | None = None
 
     @property
     def is_clear(self) -> bool:
@@ -47,6 +75,32 @@ class CurvePoint(BaseModel):
     accuracy: Accuracy
 
 
+ControlName: TypeAlias = Literal["chance", "self_consistency", "random_experts"]
+
+
+class Control(BaseModel):
+    """What one control reached on the test split, and for how many tokens there."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: ControlName
+    label: str
+    accuracy: Accuracy
+    n_tokens: int
+    minus_base: Difference
+    ensemble_minus: Difference
+
+
+class AnswerTokens(BaseModel):
+    """Tokens generated on the test split."""
+
+    model_config = ConfigDict(frozen=True)
+
+    base: int
+    best_single: int
+    ensemble: int
+
+
 class Evaluation(BaseModel):
     """What the test split says; every accuracy is on the same examples."""
 
@@ -61,3 +115,154 @@ class Evaluation(BaseModel):
     best_single_minus_base: Difference
     ensemble_minus_best_single: Difference
     test_curve: tuple[CurvePoint, ...]
+    n_tokens: AnswerTokens
+    controls: tuple[Control, ...] = ()
+
+
+class DensityPoint(BaseModel):
+    """Share of the candidates of one sigma that beat the base by a margin: delta(m) of Gan & Isola 2026.
+
+    Attributes:
+        margin_points: m, in percentage points of the split's questions.
+        share: Of the candidates. Its interval is about how few candidates were drawn; that base and candidates were
+            asked few questions blurs the scores themselves, and the further m is from 0 the more of it is luck.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    margin_points: int
+    share: Share
+
+
+class SigmaScores(BaseModel):
+    """Scores of the candidates of one sigma on the selection split, in correct answers out of `n_examples`.
+
+    Attributes:
+        quantiles: Smallest, lower quartile, median, upper quartile, largest; each the score of some candidate.
+        histogram: How many candidates have each score that occurs.
+        density: By margin.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    sigma: float
+    n_candidates: int
+    n_examples: int
+    base_n_correct: int
+    quantiles: tuple[int, int, int, int, int]
+    histogram: dict[int, int]
+    density: tuple[DensityPoint, ...]
+
+
+class RankCorrelation(BaseModel):
+    """Spearman correlation of selection and validation scores, with its 95 % interval.
+
+    Only candidates with both scores count, and they are the best of the selection split, which weakens a correlation
+    (restriction of range).
+
+    Attributes:
+        value: None where there is none.
+        n_candidates: Candidates with both scores.
+        n_population: Candidates with a selection score.
+        reason: Why there is no correlation, or no interval.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n_candidates: int
+    n_population: int
+    reason: str | None = None
+
+
+class BestCandidate(BaseModel):
+    """What the largest of many noisy scores is worth: the winner's curse, put in figures.
+
+    Attributes:
+        sigma: Of the best candidate.
+        n_candidates: Candidates it is the best of, every sigma.
+        observed: Its accuracy on the selection split; too good, because it was chosen for it.
+        by_luck: Expected accuracy of the best if all candidates of one sigma were equally good.
+        p_value: How often luck alone gives a best candidate at least as good.
+        corrected: Its expected accuracy on new questions.
+        corrected_low: Lower end of the 95 % interval of that.
+        corrected_high: Upper end.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    sigma: float
+    n_candidates: int
+    observed: Accuracy
+    by_luck: float
+    p_value: float
+    corrected: float
+    corrected_low: float
+    corrected_high: float
+
+    @property
+    def is_more_than_luck(self) -> bool:
+        """Whether luck alone gives so good a best candidate in fewer than 5 of 100 populations."""
+        return self.p_value < 0.05
+
+
+class Agreement(BaseModel):
+    """On how many questions each pair of experts gives the same answer; an abstention agrees with nothing.
+
+    Attributes:
+        n: Questions.
+        n_same: By rank, `[k][k]`; on the diagonal, how many questions the expert answered.
+        mean: Mean share over all pairs; None for a single expert.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    n: int
+    n_same: tuple[tuple[int, ...], ...]
+    mean: float | None
+
+
+class GainSplit(BaseModel):
+    """Where the ensemble's answers come from, question by question; the counts add up to the test split.
+
+    Attributes:
+        retained: Base and ensemble right.
+        format_fixed: Ensemble right; the base's reply names the right answer, but not where or how it was asked to.
+        reasoning_fixed: Ensemble right; the right answer is nowhere in the base's reply.
+        unclear_fixed: Ensemble right, base wrong, and the reply does not tell which of the two it is.
+        regressed: Base right, ensemble wrong.
+        still_wrong: Both wrong.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    retained: int
+    format_fixed: int
+    reasoning_fixed: int
+    unclear_fixed: int
+    regressed: int
+    still_wrong: int
+
+
+class Thicket(BaseModel):
+    """What the neighbourhood of the base model looks like, and what its experts have to do with one another.
+
+    Attributes:
+        sigmas: Selection split; by sigma, never pooled.
+        correlation: Of selection and validation scores.
+        best: The best candidate of the selection split.
+        agreement: Of the experts that vote, on the test split.
+        oracle: Test questions that at least one of them has right: the most that any vote of theirs could reach.
+        gains: What became of each test question.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    sigmas: tuple[SigmaScores, ...]
+    correlation: RankCorrelation
+    best: BestCandidate
+    agreement: Agreement
+    oracle: Accuracy
+    gains: GainSplit

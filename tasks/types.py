@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypeAlias, TypedDict
 
 FinishReason = Literal["stop", "length"]
 
@@ -34,6 +34,30 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """One of several sampled answers of the base to every question: a respondent of self-consistency.
+
+    Attributes:
+        index: Which one, from 0.
+        temperature: The logits are divided by it; > 0.
+        seed: Of all attempts that belong together.
+    """
+
+    index: int
+    temperature: float
+    seed: int = 0
+
+    @property
+    def id(self) -> str:
+        """Name of the attempt wherever it is stored; whoever changes how tokens are drawn must change it."""
+        return f"base~t{self.temperature!r}s{self.seed}#{self.index}"
+
+
+# Who answers a unit; None is the base, decoded greedily.
+Respondent: TypeAlias = Candidate | Attempt | None
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
     """One question of a problem.
 
@@ -52,15 +76,19 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How completions are decoded; greedy.
+    """How completions are decoded.
 
     Attributes:
         max_tokens: Most new tokens per completion.
         stop: Decoding of a row ends when one of these strings appears; the string is cut off.
+        temperature: 0 takes the likeliest token (greedy); else tokens are drawn from softmax(logits / temperature).
+        seed: Of the draws, unsigned 64 bits. Equal seeds give equal completions, whatever was generated before.
     """
 
     max_tokens: int
     stop: tuple[str, ...] = ()
+    temperature: float = 0.0
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

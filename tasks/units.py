@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -13,7 +13,7 @@ from storage.shards import SHARD_SCHEMA
 from tasks.problems.base import Problem
 from tasks.prompts import PromptTemplate
 from tasks.splits import Split
-from tasks.types import Candidate, Completion, Example
+from tasks.types import Attempt, Candidate, Completion, Example, Respondent, Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +40,12 @@ class Shard:
     Attributes:
         split: Name of the split.
         block: Index of the block of examples.
-        candidates: Who answers; None is the base.
+        candidates: Who answers.
     """
 
     split: str
     block: int
-    candidates: tuple[Candidate | None, ...]
+    candidates: tuple[Respondent, ...]
 
     @property
     def id(self) -> str:
@@ -56,7 +56,7 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class UnitReport:
-    """What one candidate did on one block, for progress and cost.
+    """What one respondent did on one block, for progress and cost.
 
     Attributes:
         candidate_id: Who.
@@ -94,9 +94,23 @@ class ShardReport:
     worker: str = "local"
 
 
-def candidate_id(candidate: Candidate | None) -> str:
-    """Name under which a candidate's scores are kept."""
-    return BASE_ID if candidate is None else candidate.id
+def candidate_id(who: Respondent) -> str:
+    """Name under which a respondent's scores are kept."""
+    return BASE_ID if who is None else who.id
+
+
+def weights_of(who: Respondent) -> Candidate | None:
+    """What an engine loads for a respondent."""
+    return who if isinstance(who, Candidate) else None
+
+
+def sampling_of(who: Respondent, block: Block, sampling: Sampling) -> Sampling:
+    """How a respondent decodes a block: as the run does, or drawn with a seed of this attempt at this block alone."""
+    if not isinstance(who, Attempt):
+        return sampling
+    unit = f"thickets attempt 1:{who.seed}:{who.index}:{block.split}:{block.index}"
+    seed = int.from_bytes(hashlib.blake2b(unit.encode(), digest_size=8).digest(), "little")
+    return replace(sampling, temperature=who.temperature, seed=seed)
 
 
 def make_blocks(split: Split, problem: Problem, template: PromptTemplate, size: int) -> list[Block]:
@@ -117,7 +131,7 @@ def make_blocks(split: Split, problem: Problem, template: PromptTemplate, size: 
 def plan_shards(
     split: str,
     n_blocks: int,
-    candidates: Sequence[Candidate | None],
+    candidates: Sequence[Respondent],
     done: Iterable[tuple[str, str, int]],
     candidates_per_shard: int,
 ) -> list[Shard]:

@@ -19,8 +19,8 @@ from storage.errors import RunError, ThicketsError
 from storage.shard_folder import ShardFolder
 from tasks.engines.base import Engine
 from tasks.problems.base import Problem
-from tasks.types import Candidate, Completion, Sampling
-from tasks.units import Block, Shard, ShardReport, UnitReport, candidate_id, judge
+from tasks.types import Candidate, Completion, Respondent, Sampling
+from tasks.units import Block, Shard, ShardReport, UnitReport, candidate_id, judge, sampling_of, weights_of
 
 # Shards to hand to one worker at a time: one generates, the other is judged and written, or waits its turn.
 SHARDS_PER_ENGINE = 2
@@ -64,7 +64,7 @@ class ScoringWorker:
         self._on_unit = on_unit
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
         # Who comes next, so that the engine can make the weights ahead; entries leave when their turn comes.
-        self._queue: deque[tuple[Future[_Answers], Candidate | None]] = deque()
+        self._queue: deque[tuple[Future[_Answers], Respondent]] = deque()
         self._lock = threading.Lock()
         self._cancelled = False
 
@@ -103,7 +103,7 @@ class ScoringWorker:
         self._thread.submit(self._drop_engine).result()
         self._thread.shutdown()
 
-    def _ask(self, candidates: Iterable[Candidate | None], block: Block) -> list[Future[_Answers]]:
+    def _ask(self, candidates: Iterable[Respondent], block: Block) -> list[Future[_Answers]]:
         with self._lock:
             asked = []
             for candidate in candidates:
@@ -112,7 +112,7 @@ class ScoringWorker:
                 asked.append(future)
         return asked
 
-    def _answer(self, candidate: Candidate | None, block: Block) -> _Answers:
+    def _answer(self, who: Respondent, block: Block) -> _Answers:
         """Load and generate; on the engine's thread."""
         upcoming = self._upcoming()
         if self._cancelled:
@@ -122,11 +122,11 @@ class ScoringWorker:
             if self._engine is None:
                 self._engine = self._build()
             built = time.perf_counter()
-            self._engine.load(candidate)
+            self._engine.load(weights_of(who))
             loaded = time.perf_counter()
             if upcoming is not None:
                 self._engine.prepare(upcoming)
-            completions = self._engine.generate(block.prompts, self._sampling)
+            completions = self._engine.generate(block.prompts, sampling_of(who, block, self._sampling))
             return _Answers(completions, built - started, loaded - built, time.perf_counter() - loaded)
         except ThicketsError:
             raise
@@ -135,11 +135,11 @@ class ScoringWorker:
             raise
 
     def _upcoming(self) -> Candidate | None:
-        """The candidate after the one whose turn it is."""
+        """The candidate after the respondent whose turn it is, if it is one."""
         with self._lock:
             while self._queue and (self._queue[0][0].running() or self._queue[0][0].done()):
                 self._queue.popleft()
-            return self._queue[0][1] if self._queue else None
+            return weights_of(self._queue[0][1]) if self._queue else None
 
     def _drop_engine(self) -> None:
         engine, self._engine = self._engine, None
@@ -147,9 +147,9 @@ class ScoringWorker:
             engine.close()
 
 
-def _report(candidate: Candidate | None, block: Block, frame: pl.DataFrame, answers: _Answers) -> UnitReport:
+def _report(who: Respondent, block: Block, frame: pl.DataFrame, answers: _Answers) -> UnitReport:
     return UnitReport(
-        candidate_id=candidate_id(candidate),
+        candidate_id=candidate_id(who),
         split=block.split,
         n_correct=int(frame["correct"].sum()),
         n=frame.height,

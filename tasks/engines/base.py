@@ -84,7 +84,7 @@ class Engine(Protocol):
             sampling: How to decode.
 
         Returns:
-            One completion per prompt, in order. A pure function of the candidate and the whole list.
+            One completion per prompt, in order. A pure function of the candidate, the whole list and `sampling`.
         """
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Greedy decoding that computes a shared prompt prefix once and drops rows as they finish.
+"""Decoding that computes a shared prompt prefix once and drops rows as they finish.
 
 A plain padded ``generate`` call computes the common prefix of the prompts (system message, instruction) for every
 row, and keeps computing rows that have ended until the last one does. Here the prefix runs once per candidate, rows are
@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
+
+from tasks.engines.sampling import TokenChooser
 
 # Dropping rows copies the keys and values of those that stay, so it waits until this share of the batch has ended.
 _DROP_SHARE = 0.125
@@ -96,7 +98,7 @@ def compute_prefix(model: PreTrainedModel, tokens: Sequence[int]) -> Prefix | No
 
 @dataclass(slots=True)
 class _Row:
-    """A prompt being answered: its place in the batch's output and the tokens so far."""
+    """A prompt being answered: its place in the batch and the tokens so far."""
 
     index: int
     tokens: list[int]
@@ -128,13 +130,14 @@ class StopChecker:
 
 
 @torch.inference_mode()
-def decode_greedy(
+def decode(
     model: PreTrainedModel,
     prompts: Sequence[Sequence[int]],
     prefix: Prefix | None,
     max_tokens: int,
     checker: StopChecker,
     pad_id: int,
+    chooser: TokenChooser,
 ) -> list[list[int]]:
     """Decode one batch.
 
@@ -145,6 +148,7 @@ def decode_greedy(
         max_tokens: Most new tokens per row.
         checker: When a row has ended.
         pad_id: Any valid token id; masked.
+        chooser: Picks the tokens.
 
     Returns:
         New token ids per row, in the order given.
@@ -163,7 +167,7 @@ def decode_greedy(
     rows = [_Row(index, []) for index in range(len(prompts))]
     answers: list[list[int]] = [row.tokens for row in rows]
     ended = [False] * len(rows)
-    for _ in range(max_tokens):
+    for step in range(max_tokens):
         logits = model(
             input_ids=inputs,
             attention_mask=mask,
@@ -174,7 +178,7 @@ def decode_greedy(
             # vocabulary matrix once per row in bfloat16 (more than half of the time on CPU).
             logits_to_keep=torch.tensor([inputs.shape[1] - 1], device=device),
         ).logits
-        chosen = logits[:, -1].argmax(dim=-1)
+        chosen = chooser.choose(logits[:, -1], [row.index for row in rows], step)
         for place, token in enumerate(chosen.tolist()):
             if not ended[place]:
                 rows[place].tokens.append(token)

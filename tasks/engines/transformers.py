@@ -15,7 +15,8 @@ from tasks.engines.ahead import Ahead
 from tasks.engines.base import EngineSpec
 from tasks.engines.candidate_weights import copy_base, noise_dtype, write_candidate
 from tasks.engines.checkpoint import check_parameters
-from tasks.engines.decoding import Prefix, StopChecker, common_prefix, compute_prefix, decode_greedy
+from tasks.engines.decoding import Prefix, StopChecker, common_prefix, compute_prefix, decode
+from tasks.engines.sampling import TokenChooser
 from tasks.types import Candidate, Completion, Sampling
 
 
@@ -102,7 +103,7 @@ class TransformersEngine:
         write_candidate(target, weight.base, name=weight.name, candidate=candidate, family=self._perturbation.family)
 
     def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
-        """Answer the prompts greedily; see `tasks.engines.base.Engine.generate`."""
+        """Answer the prompts; see `tasks.engines.base.Engine.generate`."""
         if not prompts:
             return []
         rows: list[list[int]] = self._tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
@@ -113,8 +114,14 @@ class TransformersEngine:
         by_length = sorted(range(len(rows)), key=lambda index: (len(rows[index]), index))
         for start in range(0, len(by_length), self._batch_size):
             batch = by_length[start : start + self._batch_size]
-            answers = decode_greedy(
-                self._model, [rows[index] for index in batch], prefix, sampling.max_tokens, checker, self._pad_id
+            answers = decode(
+                self._model,
+                [rows[index] for index in batch],
+                prefix,
+                sampling.max_tokens,
+                checker,
+                self._pad_id,
+                TokenChooser(sampling, batch),
             )
             for index, tokens in zip(batch, answers, strict=True):
                 text, ended = checker.text(tokens)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import importlib.util
 import os
 import sys
@@ -71,7 +72,7 @@ class VllmEngine:
             )
         self.n_perturbed = checkpoint.n_perturbed(spec.perturbation)
         dtype = checkpoint.dtype
-        on_cpu = spec.device == "cpu"
+        on_cpu = self._on_cpu = spec.device == "cpu"
         config = AutoConfig.from_pretrained(
             spec.model_path, trust_remote_code=spec.trust_remote_code, local_files_only=True
         )
@@ -143,20 +144,12 @@ class VllmEngine:
         self._llm.collective_rpc("thickets_prepare", args=(candidate.seed, candidate.sigma))
 
     def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
-        """Answer the prompts greedily; see `tasks.engines.base.Engine.generate`."""
-        from vllm import SamplingParams
-
+        """Answer the prompts; see `tasks.engines.base.Engine.generate`."""
         if not prompts:
             return []
         rows: list[list[int]] = self._tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
         self._check_lengths(rows, sampling.max_tokens)
-        params = SamplingParams(
-            temperature=0.0,
-            max_tokens=sampling.max_tokens,
-            stop=list(sampling.stop),
-            stop_token_ids=sorted(self._eos_ids),
-            detokenize=bool(sampling.stop),  # only vLLM's own search for stop strings needs the text
-        )
+        params = self._params(sampling, len(rows))
         outputs = self._llm.generate([{"prompt_token_ids": row} for row in rows], params, use_tqdm=False)
         checker = StopChecker(self._tokenizer, self._eos_ids, sampling.stop)
         completions = []
@@ -165,6 +158,25 @@ class VllmEngine:
             text, ended = checker.text(tokens)
             completions.append(Completion(text, len(tokens), "stop" if ended else "length"))
         return completions
+
+    def _params(self, sampling: Sampling, n_rows: int) -> Any:
+        from vllm import SamplingParams
+
+        options: dict[str, Any] = {
+            "temperature": sampling.temperature,
+            "max_tokens": sampling.max_tokens,
+            "stop": list(sampling.stop),
+            "stop_token_ids": sorted(self._eos_ids),
+            "detokenize": bool(sampling.stop),  # only vLLM's own search for stop strings needs the text
+        }
+        if sampling.temperature == 0:
+            return SamplingParams(**options)
+        if self._on_cpu:
+            # A request's own seed fails there once a prompt is computed in pieces (CPU generators have no offset). All
+            # requests draw from one generator; the core runs in this process, so they do it in the same order always.
+            self._llm.collective_rpc("thickets_seed", args=(sampling.seed,))
+            return SamplingParams(**options)
+        return [SamplingParams(**options, seed=_row_seed(sampling.seed, row)) for row in range(n_rows)]
 
     def _check_lengths(self, rows: list[list[int]], max_tokens: int) -> None:
         shortest, longest = min(len(row) for row in rows), max(len(row) for row in rows)
@@ -217,6 +229,10 @@ def _keep_vllm_to_its_own_modules() -> None:
             return getattr(sys, name)
 
     dispatcher.sys = OwnModules()
+
+
+def _row_seed(seed: int, row: int) -> int:
+    return int.from_bytes(hashlib.blake2b(f"{seed}:{row}".encode(), digest_size=8).digest(), "little") >> 1
 
 
 def _reason(error: ValueError) -> str:

@@ -62,6 +62,10 @@ class CandidateWorker:
         """Make a candidate's weights in the background."""
         self._thickets.prepare(Candidate(seed, sigma))
 
+    def thickets_seed(self, seed: int) -> None:
+        """Begin the random numbers that tokens are drawn with anew."""
+        torch.manual_seed(seed)
+
 
 @dataclass(frozen=True, slots=True)
 class _Base:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from tasks.types import Example, Message, Sampling
 
@@ -65,6 +65,27 @@ class Problem(Protocol):
 
     def verify(self, answer: str, example: Example) -> bool:
         """Whether a canonical answer, as ``extract`` gave it, is right."""
+        ...
+
+    def lenient(self, text: str, example: Example) -> bool | None:
+        """Whether a completion names the right answer at all, wherever and in whatever form.
+
+        Only ever asked about completions that ``extract`` and ``verify`` found wrong, to tell an answer in the wrong
+        form from a wrong answer; see ``tasks.problems.lenient``. No score depends on it, so it is not part of
+        ``identity``.
+
+        Returns:
+            ``None`` where it cannot be told, as for a problem that is not judged by comparing answers.
+        """
+        return None
+
+
+@runtime_checkable
+class HasOptions(Protocol):
+    """A problem whose questions name the answers to choose from; for the rest, chance is not a figure."""
+
+    def n_options(self, example: Example) -> int:
+        """How many answers there are, of which exactly one is right."""
         ...
 
 

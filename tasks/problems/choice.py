@@ -41,6 +41,14 @@ def choice_letter(text: str) -> str | None:
     return None
 
 
+def named_letters(text: str) -> set[str]:
+    """Every letter from A to E that a reply names, in whatever form ``choice_letter`` knows."""
+    patterns = (_MARKED, _LEADING, _BOXED, _BRACKETED, _STANDING)
+    found = {_letter(match) for pattern in patterns for match in pattern.finditer(text)}
+    alone = _ALONE.fullmatch(text)
+    return found | {alone[1].upper()} if alone else found
+
+
 def _letter(match: re.Match[str]) -> str:
     groups = match.groupdict()
     return str(groups["any"] or groups["capital"]).upper()

@@ -81,6 +81,10 @@ class FileProblem:
         """Whether the verifier accepts it."""
         return self._verifier.verify(answer, example)
 
+    def lenient(self, text: str, example: Example) -> bool | None:
+        """Whether the reply names the gold answer; ``None`` for a verifier that is the user's own function."""
+        return self._verifier.lenient(text, example)
+
     @cached_property
     def _pool(self) -> list[Example]:
         assert self._config.path is not None  # ProblemConfig requires it

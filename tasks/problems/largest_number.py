@@ -17,6 +17,7 @@ from typing import Any
 from storage.errors import InputError
 from tasks.problems.base import JSON, prompt, question_id
 from tasks.problems.config import ProblemConfig
+from tasks.problems.lenient import lenient_match
 from tasks.problems.text import last_number
 from tasks.types import Example, Message, Sampling
 
@@ -95,6 +96,14 @@ class LargestNumber:
     def verify(self, answer: str, example: Example) -> bool:
         """Whether it is the same number."""
         return answer == example.answer
+
+    def lenient(self, text: str, example: Example) -> bool | None:
+        """Whether the reply names the largest number and no other of the question's; ``None`` if it names several."""
+        return lenient_match(text, example.answer, example.question)
+
+    def n_options(self, example: Example) -> int:
+        """The numbers in the question."""
+        return self._count
 
     def _example(self, rank: int) -> Example:
         numbers: list[int] = []

@@ -28,6 +28,7 @@ from typing import Any
 from storage.errors import InputError
 from tasks.problems.base import JSON, prompt, question_id
 from tasks.problems.config import REASONING_GYM_PREFIX, ProblemConfig
+from tasks.problems.lenient import as_number, lenient_match
 from tasks.problems.reasoning_gym_tasks import ARITHMETIC, NEEDS_PACKAGE, UNSAFE, UNUSABLE
 from tasks.problems.text import final_answer
 from tasks.types import Example, Message, Sampling
@@ -153,6 +154,14 @@ class ReasoningGym:
             # A foreign verifier that trips over what a model wrote (there are several) has not been given its answer.
             return False
         return score >= _CORRECT
+
+    def lenient(self, text: str, example: Example) -> bool | None:
+        """Whether the reply names the gold answer.
+
+        A reply that does not may still be right where many answers are; only a number is taken for the only one.
+        """
+        found = lenient_match(text, example.answer, example.question)
+        return None if found is False and as_number(example.answer) is None else found
 
     def _proves_itself(self, example: Example) -> bool:
         answer = self.extract(f"<answer>{example.answer}</answer>", example)

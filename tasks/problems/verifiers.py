@@ -13,8 +13,9 @@ from typing import Any
 
 from storage.errors import InputError
 from tasks.problems.base import JSON
-from tasks.problems.choice import choice_letter
+from tasks.problems.choice import choice_letter, named_letters
 from tasks.problems.config import ProblemConfig
+from tasks.problems.lenient import lenient_match
 from tasks.problems.text import canonical_number, last_number, normalise, numbers
 from tasks.types import Example
 
@@ -35,6 +36,7 @@ class Verifier:
         gold: The canonical gold answer of an example; ``None`` where it cannot be judged by this verifier.
         gold_rule: What a gold answer must be, for the error.
         judge: Compares a canonical answer with the gold one; left out, they must be the same string.
+        named: The answers that a text names, where ``lenient_match`` would not find them.
         details: What else changes an extraction or a verdict, for the fingerprint.
     """
 
@@ -45,11 +47,22 @@ class Verifier:
     gold: Callable[[Example], str | None]
     gold_rule: str
     judge: Callable[[str, Example], bool] | None = None
+    named: Callable[[str], set[str]] | None = None
     details: dict[str, JSON] = field(default_factory=dict)
 
     def verify(self, answer: str, example: Example) -> bool:
         """Whether a canonical answer is right."""
         return self.judge(answer, example) if self.judge else answer == self.gold(example)
+
+    def lenient(self, text: str, example: Example) -> bool | None:
+        """Whether a text names the gold answer; ``None`` if it names others too, or has a judge of its own."""
+        gold = self.gold(example)
+        if self.judge is not None or gold is None:
+            return None
+        if self.named is None:
+            return lenient_match(text, gold, example.question)
+        found = self.named(text)
+        return (True if found == {gold} else None) if gold in found else False
 
 
 def make_verifier(config: ProblemConfig) -> Verifier:
@@ -110,6 +123,7 @@ CHOICE = Verifier(
     extract=lambda text, _: choice_letter(text),
     gold=lambda example: _one_letter(example.answer),
     gold_rule="it must be a letter from A to E",
+    named=named_letters,
 )
 """A letter from A to E."""
 

@@ -165,8 +165,8 @@ def test_estimate_counts_what_a_run_will_ask(thickets, my_yaml) -> None:
     status, out, _ = thickets("estimate", my_yaml(), "--json")
     found = json.loads(out)
     assert status == 0
-    assert found["completions"] == {"selection": 10 * 12, "validation": 6 * 10, "test": 6 * 14}
-    assert 0 < found["tokens"] <= found["tokens_at_most"] == 264 * 8
+    assert found["completions"] == {"selection": 10 * 12, "validation": 6 * 10, "test": 16 * 14}
+    assert 0 < found["tokens"] <= found["tokens_at_most"] == 404 * 8
     assert found["seconds"] > 0
     assert "time" in thickets("estimate", my_yaml())[1]
 
@@ -175,7 +175,8 @@ def test_a_run_from_start_to_sql(thickets, my_yaml, tmp_path: Path, prefect_serv
     home = str(tmp_path / "home")
     status, out, err = thickets("run", my_yaml())
     assert status == 0
-    for words in ("base", "best single expert", "ensemble", "95 %", "folder:", "MLflow:", "Prefect:"):
+    labels = ("chance", "base", "self-consistency, ", "random experts, ", "best single expert", "ensemble")
+    for words in (*labels, "95 %", "folder:", "MLflow:", "Prefect:"):
         assert words in out
     for words in ("selection: 30 units", "validation: ", "test: ", "chosen on the validation split"):
         assert words in err

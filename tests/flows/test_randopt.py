@@ -49,7 +49,10 @@ def test_a_run_leaves_its_scores_its_result_and_its_lineage(config: MakeConfig) 
 
     with open_scores(home, folder) as reader:
         assert reader.query("select count(*) from scores where split = 'selection'").item() == 10 * 12
-        assert reader.query("select count(*) from scores where split = 'test'").item() == (found.k + 1) * 14
+        asked = reader.query("select candidate_id, count(*) as n from scores where split = 'test' group by all")
+        assert set(asked["n"]) == {14}
+        assert asked["candidate_id"].str.starts_with("base").sum() == 1 + found.k
+        assert found.k <= asked.height - (1 + found.k) <= 2 * found.k  # experts, and as many drawn at random
         board = reader.query("select seed, n_correct from leaderboard limit 9")
         assert board["seed"].to_list()[: found.k] == [int(expert.seed) for expert in summary.experts]
         assert reader.query("select count(*) from completions").item() > 0
@@ -65,6 +68,9 @@ def test_a_run_leaves_its_scores_its_result_and_its_lineage(config: MakeConfig) 
     run = client.get_run(summary.tracking.mlflow_run_id)
     assert run.info.status == "FINISHED"
     assert run.data.metrics["test.ensemble.accuracy"] == pytest.approx(found.ensemble.value)
+    for control in found.controls:
+        assert run.data.metrics[f"test.{control.name}.tokens"] == control.n_tokens
+        assert run.data.metrics[f"test.ensemble_minus_{control.name}"] == pytest.approx(control.ensemble_minus.value)
     assert run.data.params["population.size"] == "9"
     assert run.data.tags["thickets.fingerprint"] == summary.fingerprint
     assert run.data.tags["prefect.flow_run_id"] == summary.tracking.prefect_flow_run_id

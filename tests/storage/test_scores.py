@@ -237,6 +237,27 @@ def test_views_agree_with_a_plain_count(store, shards):
     assert store.query("SELECT sum(n_correct) AS s FROM accuracy")["s"][0] == rows["correct"].sum()
 
 
+def test_controls_are_counted_in_no_question_about_candidates(store, shards, tmp_path):
+    views = ("leaderboard", "sigma_statistics", "example_difficulty", "agreement", "totals")
+
+    def asked():
+        return [store.query(f"SELECT * FROM {view} ORDER BY ALL") for view in views] + [store.leaderboard("validation")]
+
+    store.register(candidate_frame(6), example_frame())
+    store.ingest(shards(6, splits=("selection", "validation")))
+    before = asked()
+    controls = pl.DataFrame(
+        {"candidate_id": ["base~t0.7s0#0", "base~t0.7s0#1"], "seed": None, "sigma": 0.0, "position": -2}
+    )
+    store.register(controls, example_frame())
+    blocks = range(SPLITS["selection"] // BLOCK)
+    frames = [score_rows(controls["candidate_id"], "selection", block) for block in blocks]
+    assert store.ingest([write_shard(tmp_path / "shards", "zz", pl.concat(frames))]) == 2 * SPLITS["selection"]
+    assert all(one.equals(other) for one, other in zip(asked(), before, strict=True))
+    assert store.query("FROM accuracy WHERE position = -2").height == 2
+    assert set(store.done()["candidate_id"]) > set(controls["candidate_id"])
+
+
 def test_sigma_statistics_compare_whole_candidates_only(store, tmp_path):
     candidates = candidate_frame(2)["candidate_id"].to_list()
     store.register(candidate_frame(2), example_frame())

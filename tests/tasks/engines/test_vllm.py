@@ -9,7 +9,9 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,7 @@ from tasks.noise import Perturbation
 from tasks.problems import ProblemConfig, load_problem
 from tasks.prompts import PromptTemplate
 from tasks.types import Candidate, Completion, Sampling
+from tests.sampling_statistics import LEAST_P, first_token_shares, goodness
 from tests.tiny_model import make_tiny_model
 
 pytestmark = pytest.mark.skipif(
@@ -131,6 +134,26 @@ class TestTheResidentEngine:
         base = ask(engine, None)
         assert base != fresh
         assert ask(engine, ONE) == fresh
+
+    def test_a_sampled_unit_is_the_same_again_whatever_was_generated_between(self, engine: Engine) -> None:
+        sampled = Sampling(12, temperature=0.9, seed=2**64 - 1)
+        base = ask(engine, None)
+        engine.load(None)
+        first = engine.generate(PROMPTS, sampled)
+        ask(engine, OTHER)
+        engine.generate(PROMPTS[:3], sampled)
+        engine.load(None)
+        torch.manual_seed(99)
+        assert engine.generate(PROMPTS, sampled) == first != base
+        assert engine.generate(PROMPTS, replace(sampled, seed=1)) != first
+        assert ask(engine, None) == base
+
+    def test_first_tokens_are_distributed_as_the_softmax_says(self, engine: Engine, tied: Path) -> None:
+        n, temperature, prompt = 1500, 1.3, PROMPTS[0]
+        engine.load(None)
+        drawn = engine.generate([prompt] * n, Sampling(1, temperature=temperature, seed=4))
+        shares = first_token_shares(tied, prompt, temperature)
+        assert goodness(Counter(completion.text for completion in drawn), shares) > LEAST_P
 
     def test_what_does_not_fit_is_refused(self, engine: Engine) -> None:
         assert engine.generate([], SAMPLING) == []

@@ -1,0 +1,76 @@
+"""What a run found, in sentences: one verdict per comparison, and what the thicket looks like."""
+
+from __future__ import annotations
+
+from flows.result_rows import rival_sentence
+from flows.summary import RunSummary
+from tasks.results import Accuracy, BestCandidate, GainSplit, RankCorrelation
+from tasks.verdicts import Verdict, verdict
+
+
+def percent(value: Accuracy) -> str:
+    """``38.3 % [32.5, 44.4]``, or ``33.3 %`` of a chance that is known."""
+    if value.low == value.high:
+        return f"{100 * value.value:.1f} %"
+    return f"{100 * value.value:.1f} % [{100 * value.low:.1f}, {100 * value.high:.1f}]"
+
+
+def verdicts(summary: RunSummary) -> list[Verdict]:
+    """Every comparison on the test split, the one that matters most first."""
+    found = summary.evaluation
+    return [
+        verdict(found.ensemble_minus_base, "the ensemble", "the base"),
+        verdict(found.ensemble_minus_best_single, "the ensemble", "the best single expert"),
+        verdict(found.best_single_minus_base, "the best single expert", "the base"),
+    ]
+
+
+def findings(summary: RunSummary) -> list[str]:
+    """The verdicts, and a sentence each on luck, ranking, agreement and gains where the run described its thicket."""
+    first, *others = [each.sentence for each in verdicts(summary)]
+    lines = [first, *filter(None, [rival_sentence(summary.evaluation)]), *others]
+    if (thicket := summary.thicket) is None:  # a run of an earlier version
+        return lines
+    k = summary.evaluation.k
+    mean = thicket.agreement.mean
+    same = "" if mean is None else f"Two experts give the same answer to {100 * mean:.1f} % of the test questions. "
+    return [
+        *lines,
+        _best(thicket.best),
+        _correlation(thicket.correlation),
+        f"{same}At least one of {k} is right on {percent(thicket.oracle)} (the most a vote could reach); "
+        f"the vote is on {100 * summary.evaluation.ensemble.value:.1f} %.",
+        _gains(thicket.gains),
+    ]
+
+
+def _best(best: BestCandidate) -> str:
+    p = "p < 0.001" if best.p_value < 0.001 else f"p = {best.p_value:.2g}"
+    more = "more than" if best.is_more_than_luck else "no more than"
+    return (
+        f"The best of {best.n_candidates} candidates has {100 * best.observed.value:.1f} % on the selection split, "
+        f"{more} luck alone would give ({100 * best.by_luck:.1f} % if all of one sigma were equal, {p}); "
+        f"on new questions expect {100 * best.corrected:.1f} % "
+        f"[{100 * best.corrected_low:.1f}, {100 * best.corrected_high:.1f}]."
+    )
+
+
+def _correlation(found: RankCorrelation) -> str:
+    who = f"Selection and validation scores of the best {found.n_candidates} of {found.n_population} candidates"
+    if found.value is None:
+        return f"{who}: no rank correlation ({found.reason})."
+    interval = found.reason if found.low is None or found.high is None else f"[{found.low:+.2f}, {found.high:+.2f}]"
+    restricted = "" if found.n_candidates == found.n_population else "; that only the best have both weakens it"
+    return f"{who}: rank correlation {found.value:+.2f} {interval}{restricted}."
+
+
+def _gains(gains: GainSplit) -> str:
+    parts = [
+        f"{gains.retained} retained",
+        f"{gains.reasoning_fixed} fixed in reasoning",
+        f"{gains.format_fixed} fixed in format",
+        *([f"{gains.unclear_fixed} fixed, unclear in which"] if gains.unclear_fixed else []),
+        f"{gains.regressed} regressed",
+        f"{gains.still_wrong} still wrong",
+    ]
+    return f"Test questions, base to ensemble: {', '.join(parts)}."

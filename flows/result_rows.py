@@ -1,0 +1,65 @@
+"""The test split's verdict, row by row and in a sentence: what the terminal, Prefect and MLflow show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tasks.results import Accuracy, Control, Difference, Evaluation
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRow:
+    """One row of the result.
+
+    Attributes:
+        label: Who answered.
+        accuracy: How well.
+        over_base: Accuracy minus that of the base; None for the base itself.
+        n_tokens: Tokens generated for it on the test split.
+        is_ensemble: Whether it is what all others are compared with.
+    """
+
+    label: str
+    accuracy: Accuracy
+    over_base: Difference | None
+    n_tokens: int
+    is_ensemble: bool = False
+
+
+def result_rows(found: Evaluation) -> list[ResultRow]:
+    """From chance to the ensemble."""
+    controls = {control.name: control for control in found.controls}
+    chance = controls.pop("chance", None)
+    tokens = found.n_tokens
+    return [
+        *([_control_row(chance)] if chance else []),
+        ResultRow("base", found.base, None, tokens.base),
+        *map(_control_row, controls.values()),
+        ResultRow("best single expert", found.best_single, found.best_single_minus_base, tokens.best_single),
+        ResultRow(
+            f"ensemble, {found.rule} vote of {found.k}",
+            found.ensemble,
+            found.ensemble_minus_base,
+            tokens.ensemble,
+            is_ensemble=True,
+        ),
+    ]
+
+
+def rival_sentence(found: Evaluation) -> str | None:
+    """Whether the ensemble beats self-consistency, which costs as many answers; None if that was not scored."""
+    rival = next((control for control in found.controls if control.name == "self_consistency"), None)
+    if rival is None:
+        return None
+    gap = rival.ensemble_minus
+    word = "not distinguishable from" if not gap.is_clear else "better than" if gap.value > 0 else "worse than"
+    interval = "excludes" if gap.is_clear else "contains"
+    cost = f"{found.n_tokens.ensemble / rival.n_tokens:.2f} times its tokens"
+    return (
+        f"With {cost}, the ensemble is {word} self-consistency: {100 * gap.value:+.1f} points "
+        f"[{100 * gap.low:+.1f}, {100 * gap.high:+.1f}] (the interval {interval} 0)."
+    )
+
+
+def _control_row(control: Control) -> ResultRow:
+    return ResultRow(control.label, control.accuracy, control.minus_base, control.n_tokens)

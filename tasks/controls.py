@@ -1,0 +1,168 @@
+"""Controls: what the ensemble has to beat on the test split, at the same cost or less (DESIGN.md section 1).
+
+A control that asks a model is a `Panel`: respondents that are scored in shards like everybody else, and vote.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from storage.queries import ScoreQueries
+from tasks.problems.base import HasOptions, Problem
+from tasks.results import Accuracy, Control, ControlName
+from tasks.seeds import candidates_of
+from tasks.statistics import accuracy, paired_difference
+from tasks.types import Attempt, Candidate, Example, Respondent
+from tasks.units import candidate_id
+from tasks.voting import ballots, vote
+
+# A constant answer says something only where answers come back: this many questions for each of them, on average.
+_LEAST_PER_ANSWER = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """Respondents that vote, each with one vote.
+
+    Attributes:
+        name: Which control this is.
+        label: What it is, for people.
+        members: Who votes; among equally frequent answers that of the earlier member wins.
+    """
+
+    name: ControlName
+    label: str
+    members: tuple[Respondent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """Answers that need no model.
+
+    Attributes:
+        label: How is guessed, for people.
+        right: Probability that the guess is right, per example of the test split.
+    """
+
+    label: str
+    right: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Controls:
+    """The controls of a run; none by default."""
+
+    panels: tuple[Panel, ...] = ()
+    guess: Guess | None = None
+
+    @property
+    def respondents(self) -> list[Respondent]:
+        """Everybody on a panel, each once."""
+        return list(dict.fromkeys(member for panel in self.panels for member in panel.members))
+
+
+def attempts(k: int, temperature: float, seed: int) -> tuple[Attempt, ...]:
+    """`k` samples of the base; fewer are the beginning of more."""
+    return tuple(Attempt(index, temperature, seed) for index in range(k))
+
+
+def self_consistency(k: int, temperature: float, seed: int) -> Panel:
+    """The base, sampled `k` times: as many answers per question as an ensemble of `k` gives."""
+    label = f"self-consistency, {k} samples at t = {temperature:g}"
+    return Panel("self_consistency", label, attempts(k, temperature, seed))
+
+
+def random_experts(population: pl.DataFrame, k: int, seed: int) -> Panel:
+    """Candidates drawn from the whole population, whatever they score: is selection worth anything?
+
+    Args:
+        population: As `tasks.seeds.population` gives it.
+        k: How many; fewer are the beginning of more.
+        seed: Of the draw.
+    """
+
+    def lot(candidate: Candidate) -> bytes:
+        # Not a library's shuffle: who is drawn must not depend on a version.
+        return hashlib.blake2b(f"thickets random experts 1:{seed}:{candidate.id}".encode(), digest_size=16).digest()
+
+    drawn = sorted(candidates_of(population), key=lot)[:k]
+    return Panel("random_experts", f"random experts, {k} of {population.height}", tuple(drawn))
+
+
+def best_guess(problem: Problem, examples: Sequence[Example]) -> Guess | None:
+    """The better of always giving the most frequent answer and of choosing among the options at random.
+
+    Returns:
+        None where a question has no options and hardly an answer comes twice.
+    """
+    guesses = []
+    counts = Counter(example.answer.strip() for example in examples)
+    if len(counts) * _LEAST_PER_ANSWER <= len(examples):
+        [(answer, _)] = counts.most_common(1)
+        right = tuple(float(example.answer.strip() == answer) for example in examples)
+        guesses.append(Guess("chance, always the most frequent answer", right))
+    if isinstance(problem, HasOptions):
+        right = tuple(1 / problem.n_options(example) for example in examples)
+        guesses.append(Guess("chance, one of the options at random", right))
+    return max(guesses, key=lambda guess: sum(guess.right), default=None)
+
+
+def judge_controls(
+    scores: ScoreQueries, controls: Controls, ensemble: Sequence[bool], base: Sequence[bool]
+) -> tuple[Control, ...]:
+    """Compare every control with the ensemble and the base on the test split.
+
+    Args:
+        scores: The run's scores, those of every panel's members included.
+        controls: What to compare with.
+        ensemble: Whether the ensemble's answers are correct, in the order of the examples.
+        base: The same for the base.
+    """
+    judged = []
+    if controls.guess is not None:
+        right = controls.guess.right
+        judged.append(_control("chance", controls.guess.label, _expected(right), 0, right, ensemble, base))
+    for panel in controls.panels:
+        ids = [candidate_id(member) for member in panel.members]
+        members = pl.DataFrame({"candidate_id": ids, "rank": range(1, len(ids) + 1), "n_correct": 1})
+        correct = vote(ballots(scores, "test", members), len(ids))["correct"].to_list()
+        score, n_tokens = accuracy(sum(correct), len(correct)), count_tokens(scores, "test", ids)
+        judged.append(_control(panel.name, panel.label, score, n_tokens, correct, ensemble, base))
+    return tuple(judged)
+
+
+def count_tokens(scores: ScoreQueries, split: str, ids: Sequence[str]) -> int:
+    """Tokens that some respondents generated on a split."""
+    return int(scores.answers(split, ids)["n_tokens"].sum())
+
+
+def _expected(right: Sequence[float]) -> Accuracy:
+    """The accuracy of a guess; one by lot has an expectation, which is known exactly, and no interval."""
+    total, n = sum(right), len(right)
+    if all(share in (0.0, 1.0) for share in right):
+        return accuracy(int(total), n)
+    return Accuracy(n_correct=round(total), n=n, value=total / n, low=total / n, high=total / n)
+
+
+def _control(
+    name: ControlName,
+    label: str,
+    score: Accuracy,
+    n_tokens: int,
+    correct: Sequence[float],
+    ensemble: Sequence[bool],
+    base: Sequence[bool],
+) -> Control:
+    return Control(
+        name=name,
+        label=label,
+        accuracy=score,
+        n_tokens=n_tokens,
+        minus_base=paired_difference(correct, base),
+        ensemble_minus=paired_difference(ensemble, correct),
+    )

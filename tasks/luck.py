@@ -1,0 +1,138 @@
+"""The winner's curse: what the best of many candidates is worth, once it is counted that it was chosen for its score.
+
+Two questions. How good would the best look if all candidates of a sigma were equally good? And how good is it on new
+questions, given how much they really differ? Sigmas are never pooled.
+
+All candidates are asked the same questions, and most questions are easy or hard for nearly all of them. That moves all
+scores together and tells candidates apart not at all: so what counts as noise here is how much candidates differ on one
+question, which is a third to two thirds of what independent binomial scores would have (measured on the quickstart).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize, stats
+
+from tasks.results import BestCandidate
+from tasks.statistics import CONFIDENCE, accuracy
+
+_GRID = 400
+
+
+@dataclass(frozen=True)
+class SigmaCounts:
+    """Correct answers of the candidates of one sigma to the same questions.
+
+    Attributes:
+        sigma: Of all of them.
+        by_candidate: Questions that each candidate has right, `[n_candidates]`.
+        by_question: Candidates that have each question right, `[n_questions]`; the sum is the same.
+    """
+
+    sigma: float
+    by_candidate: Sequence[int]
+    by_question: Sequence[int]
+
+    @property
+    def n_candidates(self) -> int:
+        """How many candidates."""
+        return len(self.by_candidate)
+
+    @property
+    def n_questions(self) -> int:
+        """How many questions each of them was asked."""
+        return len(self.by_question)
+
+    @cached_property
+    def difficulty(self) -> NDArray[np.float64]:
+        """Share of the candidates that have each question right, `[n_questions]`."""
+        return np.asarray(self.by_question) / self.n_candidates
+
+
+def best_candidate(groups: Sequence[SigmaCounts], sigma: float) -> BestCandidate:
+    """Judge the best candidate of a population, which is one of this sigma.
+
+    Args:
+        groups: Every candidate, by sigma, each sigma once.
+        sigma: Of the best candidate; where sigmas tie, of the one that is ranked first.
+    """
+    group = next(group for group in groups if group.sigma == sigma)
+    best, n = max(group.by_candidate), group.n_questions
+    by_luck, p_value = luck(groups, best)
+    value, low, high = true_accuracy(group, best)
+    return BestCandidate(
+        sigma=sigma,
+        n_candidates=sum(each.n_candidates for each in groups),
+        observed=accuracy(best, n),
+        by_luck=by_luck,
+        p_value=p_value,
+        corrected=value,
+        corrected_low=low,
+        corrected_high=high,
+    )
+
+
+def luck(groups: Sequence[SigmaCounts], best: int) -> tuple[float, float]:
+    """The best of all candidates if those of one sigma were equally good.
+
+    They then differ by chance alone: which of them have a question right is drawn anew for every question, and a
+    candidate's score is the sum of such draws (Poisson-binomial). The probability that any of N scores is so high is at
+    most N times that of one, whatever they have to do with each other, so the p value errs on the side of luck.
+
+    Returns:
+        Expected accuracy of the best, and the probability that it has at least `best` correct answers.
+    """
+    n = groups[0].n_questions
+    at_most, p_value = np.ones(n), 0.0
+    for group in groups:
+        score = stats.poisson_binom(group.difficulty)
+        at_most *= np.clip(score.cdf(np.arange(n)), 0, 1) ** group.n_candidates
+        p_value += group.n_candidates * float(np.clip(score.sf(best - 1), 0, 1))
+    return float((1 - at_most).mean()), min(1.0, p_value)
+
+
+def true_accuracy(group: SigmaCounts, count: int) -> tuple[float, float, float]:
+    """Accuracy on new questions of the candidate with `count` right answers, given all candidates of its sigma.
+
+    Score = accuracy of the sigma + how much better the candidate is + how hard the questions are + noise: normal
+    empirical-Bayes shrinkage of the candidate's lead (Efron & Morris 1975; that a posterior needs no further correction
+    for picking the largest: Efron 2011, "Tweedie's formula and selection bias"). The candidates' true spread t is not
+    plugged in but averaged over, every t being as likely as any other before the data (Gelman 2006): the best fit is
+    often t = 0, and would leave an interval of no width.
+
+    Returns:
+        Its mean, and the ends of its 95 % interval, which allows for new questions that are easier or harder.
+    """
+    n_candidates, n = group.n_candidates, group.n_questions
+    within = float((group.difficulty * (1 - group.difficulty)).mean())
+    if n_candidates < 3 or within == 0:  # nothing to learn the spread from, or no spread
+        plain = accuracy(count, n)
+        return plain.value, plain.low, plain.high
+    within *= n_candidates / (n_candidates - 1)
+    accuracies = np.asarray(group.by_candidate) / n
+    mean, squares = float(accuracies.mean()), float(((accuracies - accuracies.mean()) ** 2).sum())
+    noise_alone = np.sqrt(within / n)
+    largest = min(np.sqrt(within), 5 * max(noise_alone, np.sqrt(squares / (n_candidates - 1))))
+    spread = (np.arange(_GRID) + 0.5) / _GRID * largest
+    # On one question candidates differ by their true spread and by noise; `within` is both.
+    total = spread**2 + (within - spread**2) / n
+    log_weight = -(n_candidates - 1) / 2 * np.log(total) - squares / (2 * total)
+    weight = np.exp(log_weight - log_weight.max())
+    weight /= weight.sum()
+    kept = spread**2 / total  # share of a lead that is real
+    centre = mean + kept * (count / n - mean)
+    questions = float(group.difficulty.var(ddof=1)) / n
+    deviation = np.sqrt(spread**2 * (1 - kept) + (1 - kept) ** 2 * total / n_candidates + questions)
+
+    def quantile(q: float) -> float:
+        ends = float((centre - 9 * deviation).min()), float((centre + 9 * deviation).max())
+        found = optimize.brentq(lambda x: float((weight * stats.norm.cdf(x, centre, deviation)).sum()) - q, *ends)
+        return float(np.clip(found, 0, 1))
+
+    tail = (1 - CONFIDENCE) / 2
+    return float(np.clip((weight * centre).sum(), 0, 1)), quantile(tail), quantile(1 - tail)

@@ -1,0 +1,162 @@
+"""The thicket itself: how dense good candidates lie, whether their scores last, how the experts differ, what they fix.
+
+Everything is computed from the run's scores alone, so a run that is resumed or repeated describes the same thicket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import polars as pl
+
+from storage.queries import ScoreQueries
+from storage.scores import BASE_ID
+from tasks.luck import SigmaCounts, best_candidate
+from tasks.problems import Problem
+from tasks.results import Accuracy, Agreement, DensityPoint, GainSplit, RankCorrelation, SigmaScores, Thicket
+from tasks.statistics import accuracy, rank_correlation, share
+from tasks.types import Example
+from tasks.voting import VoteRule, ballots, vote
+
+MARGINS = (0, 1, 2, 3, 5, 10, 15, 20)
+
+
+def describe(
+    store: ScoreQueries,
+    problem: Problem,
+    test: Iterable[Example],
+    ranked: pl.DataFrame,
+    k: int,
+    rule: VoteRule,
+) -> Thicket:
+    """Put the whole description together.
+
+    Args:
+        store: Scores of a finished run.
+        problem: Reads the base's replies once more, leniently.
+        test: The test split.
+        ranked: Candidates with validation scores, as `tasks.selection.top_k` gives them; the first `k` vote.
+        k: How many experts vote.
+        rule: How.
+    """
+    base_n_correct = int(store.totals("selection")["base_n_correct"][0])
+    board = store.leaderboard("selection")
+    groups = sigma_counts(board, store.question_counts("selection"))
+    cast = ballots(store, "test", ranked.head(k))
+    base = store.answers("test", [BASE_ID]).select("example_id", base="correct")
+    outcome = vote(cast, k, rule).select("example_id", ensemble="correct").join(base, on="example_id")
+    wrong = outcome.filter(~pl.col("base"))["example_id"]
+    replies = store.completions("test", BASE_ID).filter(pl.col("example_id").is_in(wrong.to_list()))
+    examples = {example.id: example for example in test}
+    named = {name: problem.lenient(reply, examples[name]) for name, reply in replies.iter_rows()}
+    return Thicket(
+        sigmas=tuple(sigma_scores(group, base_n_correct) for group in groups),
+        correlation=lasting(store, ranked, board.height),
+        best=best_candidate(groups, board["sigma"][0]),
+        agreement=agreement(cast),
+        oracle=oracle(cast),
+        gains=gain_split(outcome, named),
+    )
+
+
+def sigma_counts(board: pl.DataFrame, questions: pl.DataFrame) -> list[SigmaCounts]:
+    """Counts per candidate and per question, by sigma.
+
+    Args:
+        board: sigma, n_correct; a row per candidate.
+        questions: sigma, n_correct; a row per sigma and question.
+    """
+
+    def of(frame: pl.DataFrame, sigma: float) -> list[int]:
+        return frame.filter(pl.col("sigma") == sigma)["n_correct"].to_list()
+
+    return [SigmaCounts(sigma, of(board, sigma), of(questions, sigma)) for sigma in sorted(board["sigma"].unique())]
+
+
+def sigma_scores(group: SigmaCounts, base_n_correct: int, margins: Sequence[int] = MARGINS) -> SigmaScores:
+    """The scores of one sigma beside the base's."""
+    scores, times = np.unique(np.asarray(group.by_candidate), return_counts=True)
+    # Each quantile is a score that occurs, as quantile_disc of the view sigma_statistics.
+    least, lower, median, upper, most = map(
+        int, np.quantile(group.by_candidate, [0, 0.25, 0.5, 0.75, 1], method="inverted_cdf")
+    )
+    return SigmaScores(
+        sigma=group.sigma,
+        n_candidates=group.n_candidates,
+        n_examples=group.n_questions,
+        base_n_correct=base_n_correct,
+        quantiles=(least, lower, median, upper, most),
+        histogram=dict(zip(scores.tolist(), times.tolist(), strict=True)),
+        density=density(group.by_candidate, base_n_correct, group.n_questions, margins),
+    )
+
+
+def density(
+    counts: Sequence[int], base_n_correct: int, n: int, margins: Sequence[int] = MARGINS
+) -> tuple[DensityPoint, ...]:
+    """Solution density delta(m) of one sigma: the share of candidates that score at least m points above the base.
+
+    Args:
+        counts: Correct answers of each candidate, out of `n`.
+        base_n_correct: Of the base, on the same questions.
+        n: How many questions.
+        margins: m, in percentage points.
+    """
+    return tuple(
+        DensityPoint(
+            margin_points=margin,
+            share=share(sum(100 * (count - base_n_correct) >= margin * n for count in counts), len(counts)),
+        )
+        for margin in margins
+    )
+
+
+def lasting(store: ScoreQueries, ranked: pl.DataFrame, n_population: int) -> RankCorrelation:
+    """Whether those that are better on the selection split are better on the validation split too."""
+    # Of these candidates only: answers of others may be there, from a smaller population of the same run.
+    answers = store.answers("validation", ranked["candidate_id"].to_list())
+    validation = answers.group_by("candidate_id", maintain_order=True).agg(pl.col("correct").sum())
+    both = ranked.select("candidate_id", "n_correct").join(validation, on="candidate_id", maintain_order="left")
+    return rank_correlation(both["n_correct"].to_list(), both["correct"].to_list(), n_population)
+
+
+def agreement(cast: pl.DataFrame) -> Agreement:
+    """How often each pair of experts gives the same answer.
+
+    Args:
+        cast: Ballots, as `tasks.voting.BALLOT_SCHEMA`.
+    """
+    wide = cast.pivot("rank", index="example_id", values="answer")
+    names = [name for name in wide.columns if name != "example_id"]
+    # [k, n]: the same number for the same answer, whoever gives it; -1 for an abstention.
+    known = {answer: code for code, answer in enumerate(cast["answer"].drop_nulls().unique(maintain_order=True))}
+    codes = np.array([[known.get(answer, -1) for answer in wide[name]] for name in names])
+    n_same = [((codes == row) & (row >= 0)).sum(axis=1).tolist() for row in codes]
+    k, n = codes.shape
+    pairs = [n_same[i][j] for i in range(k) for j in range(i)]
+    return Agreement(n=n, n_same=tuple(map(tuple, n_same)), mean=sum(pairs) / (len(pairs) * n) if pairs else None)
+
+
+def oracle(cast: pl.DataFrame) -> Accuracy:
+    """Questions that at least one expert has right; no vote among their answers can have more."""
+    right = cast.group_by("example_id").agg(pl.col("correct").any())["correct"]
+    return accuracy(int(right.sum()), len(right))
+
+
+def gain_split(outcome: pl.DataFrame, named: Mapping[str, bool | None]) -> GainSplit:
+    """Sort the test questions by what base and ensemble made of them.
+
+    Args:
+        outcome: example_id, base, ensemble (both: correct or not).
+        named: Whether the base's reply names the right answer, for questions that it got wrong; see
+            `tasks.problems.base.Problem.lenient`. A question that is missing counts as None, which is: cannot be told.
+    """
+    counts = dict.fromkeys(GainSplit.model_fields, 0)
+    fixed = {True: "format_fixed", False: "reasoning_fixed", None: "unclear_fixed"}
+    for name, base, ensemble in outcome.select("example_id", "base", "ensemble").iter_rows():
+        if base:
+            counts["retained" if ensemble else "regressed"] += 1
+        else:
+            counts[fixed[named.get(name)] if ensemble else "still_wrong"] += 1
+    return GainSplit(**counts)

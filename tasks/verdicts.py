@@ -1,0 +1,62 @@
+"""What a comparison allows one to say, in one sentence. Needs no SciPy, so a stored result is told at once."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from tasks.results import Difference
+
+Kind = Literal["better", "worse", "not distinguishable"]
+
+
+class Verdict(BaseModel):
+    """The outcome of a comparison and how a person would say it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Kind
+    sentence: str
+
+
+def verdict(difference: Difference, ours: str, theirs: str) -> Verdict:
+    """Judge a difference on the test split by the one rule there is, `Difference.is_clear`.
+
+    Args:
+        difference: Ours minus theirs.
+        ours: With its article: "the ensemble".
+        theirs: Likewise.
+    """
+    kind: Kind = "not distinguishable"
+    if difference.is_clear:
+        kind = "better" if difference.value > 0 else "worse"
+    relation = f"{kind} {'from' if kind == 'not distinguishable' else 'than'}"
+    sentence = f"{ours[:1].upper()}{ours[1:]} is {relation} {theirs}: {points(difference)} points{_counts(difference)}"
+    if kind == "not distinguishable" and difference.n is not None:
+        sentence += f"; {_needed(difference)}"
+    return Verdict(kind=kind, sentence=sentence + ".")
+
+
+def points(difference: Difference) -> str:
+    """``+10.5 [+4.7, +16.4]``, in percentage points."""
+    return f"{100 * difference.value:+.1f} [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]"
+
+
+def rounded_up(count: int) -> str:
+    """A count of which only the size is known: ``3,400`` for 3,391."""
+    step = 10 ** max(0, int(math.log10(max(count, 1))) - 1)
+    return f"{math.ceil(count / step) * step:,}"
+
+
+def _counts(difference: Difference) -> str:
+    if difference.n is None:  # of a version that did not count
+        return ""
+    return f" on {difference.n} test examples ({difference.n_better} gained, {difference.n_worse} lost)"
+
+
+def _needed(difference: Difference) -> str:
+    if difference.examples_needed is None:
+        return "a difference of 0 takes no number of examples to tell"
+    return f"to tell a difference of this size, about {rounded_up(difference.examples_needed)} would be needed"
