@@ -45,8 +45,8 @@ _SETTINGS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
 # As long as the instructions of a real task, so that there is a beginning to share.
 _SYSTEM = (
     "You compare numbers. Read all of them before you answer, look at the number of digits first, and then at the "
+    "digits from left to right. Answer with the largest number alone, without a sentence around it."
 )
-_SYSTEM += "digits from left to right. Answer with the largest number alone, without a sentence around it."
 
 
 def main() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from flows.config import EngineConfig
 from flows.plan import RunPlan
-from storage.models import BaseModelRef
+from storage.models import BaseModelRef, hub_commit
 from tasks.engines import Engine, EngineSpec
 from tasks.executors import Executor, LocalExecutor
 from tasks.executors.job import ScoringJob
@@ -74,7 +73,7 @@ def scoring_job(plan: RunPlan) -> ScoringJob:
         engine = replace(engine, threads=plan.config.engine.cpus)
     return ScoringJob(
         model=_name_anywhere(plan.base),
-        revision=plan.base.revision if _is_commit(plan.base.revision) else None,
+        revision=hub_commit(plan.base.revision),
         sha256=plan.base.sha256,
         trust_remote_code=plan.config.engine.trust_remote_code,
         engine=engine,
@@ -90,8 +89,3 @@ def _name_anywhere(base: BaseModelRef) -> str:
     """The model's name; a path made absolute, for a process with another working folder."""
     path = Path(base.name).expanduser()
     return str(path.absolute()) if path.exists() else base.name
-
-
-def _is_commit(revision: str) -> bool:
-    # Only a hub model's revision is one: main may have moved on when another machine downloads it.
-    return re.fullmatch("[0-9a-f]{40}", revision) is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from flows.result_rows import rival_sentence
 from flows.summary import RunSummary
 from tasks.results import Accuracy, BestCandidate, GainSplit, RankCorrelation
 from tasks.verdicts import Verdict, verdict
@@ -18,8 +17,18 @@ def percent(value: Accuracy) -> str:
 def verdicts(summary: RunSummary) -> list[Verdict]:
     """Every comparison on the test split, the one that matters most first."""
     found = summary.evaluation
+    rivals = [
+        verdict(
+            control.ensemble_minus,
+            "the ensemble",
+            f"self-consistency (for {found.n_tokens.ensemble / control.n_tokens:.2f} times its tokens)",
+        )
+        for control in found.controls
+        if control.name == "self_consistency"
+    ]
     return [
         verdict(found.ensemble_minus_base, "the ensemble", "the base"),
+        *rivals,
         verdict(found.ensemble_minus_best_single, "the ensemble", "the best single expert"),
         verdict(found.best_single_minus_base, "the best single expert", "the base"),
     ]
@@ -27,8 +36,7 @@ def verdicts(summary: RunSummary) -> list[Verdict]:
 
 def findings(summary: RunSummary) -> list[str]:
     """The verdicts, and a sentence each on luck, ranking, agreement and gains where the run described its thicket."""
-    first, *others = [each.sentence for each in verdicts(summary)]
-    lines = [first, *filter(None, [rival_sentence(summary.evaluation)]), *others]
+    lines = [each.sentence for each in verdicts(summary)]
     if (thicket := summary.thicket) is None:  # a run of an earlier version
         return lines
     k = summary.evaluation.k

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,14 +11,12 @@ from flows.history import open_scores
 from storage.errors import InputError
 from storage.layout import Home, RunFolder
 from storage.manifest import EnsembleManifest
-from storage.models import BaseModelRef, resolve_model
+from storage.models import BaseModelRef, hub_commit, resolve_model
 from storage.new_folder import check_vacant, new_folder
 from tasks.model_card import ExpertFacts, SelectionScore
 from tasks.noise import NOISE_VERSION
 from tasks.noise.spec import check_sigma, seed_key
 from tasks.types import Candidate
-
-_HUB_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def pick_candidate(rank: int | None, seed: int | None, sigma: float | None) -> int | Candidate:
@@ -116,7 +113,7 @@ def _look_up(home: Home, folder: RunFolder, which: int | Candidate) -> tuple[Can
 
 def _find_base(config: RunConfig, ensemble: EnsembleManifest, run_id: str) -> BaseModelRef:
     # A branch of a hub repository may have moved on; the commit the run used has not.
-    revision = ensemble.base.revision if _HUB_COMMIT.fullmatch(ensemble.base.revision) else config.revision
+    revision = hub_commit(ensemble.base.revision) or config.revision
     base = resolve_model(config.model, revision, trust_remote_code=config.engine.trust_remote_code)
     if base.sha256 != ensemble.base.sha256:
         raise InputError(

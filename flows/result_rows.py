@@ -1,4 +1,4 @@
-"""The test split's verdict, row by row and in a sentence: what the terminal, Prefect and MLflow show."""
+"""The test split's verdict, row by row: what the terminal, Prefect and MLflow show."""
 
 from __future__ import annotations
 
@@ -44,21 +44,6 @@ def result_rows(found: Evaluation) -> list[ResultRow]:
             is_ensemble=True,
         ),
     ]
-
-
-def rival_sentence(found: Evaluation) -> str | None:
-    """Whether the ensemble beats self-consistency, which costs as many answers; None if that was not scored."""
-    rival = next((control for control in found.controls if control.name == "self_consistency"), None)
-    if rival is None:
-        return None
-    gap = rival.ensemble_minus
-    word = "not distinguishable from" if not gap.is_clear else "better than" if gap.value > 0 else "worse than"
-    interval = "excludes" if gap.is_clear else "contains"
-    cost = f"{found.n_tokens.ensemble / rival.n_tokens:.2f} times its tokens"
-    return (
-        f"With {cost}, the ensemble is {word} self-consistency: {100 * gap.value:+.1f} points "
-        f"[{100 * gap.low:+.1f}, {100 * gap.high:+.1f}] (the interval {interval} 0)."
-    )
 
 
 def _control_row(control: Control) -> ResultRow:

@@ -22,6 +22,7 @@ _ALLOWED = (
     f'allowed are "{BUILT_IN}", a .gguf file, a folder with config.json and safetensors, or a hub id "owner/name"'
 )
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _HUB_FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken"]
 
 
@@ -44,6 +45,11 @@ class BaseModelRef:
     path: Path
     size_bytes: int
     n_parameters: int
+
+
+def hub_commit(revision: str) -> str | None:
+    """The revision if it is a hub commit, which every machine finds again although the branch may have moved on."""
+    return revision if _COMMIT.fullmatch(revision) else None
 
 
 def resolve_model(spec: str, revision: str | None = None, *, trust_remote_code: bool = False) -> BaseModelRef:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from storage.manifest import BaseIdentity, NoiseIdentity, Seed
+from storage.models import hub_commit
 
 CARD = "README.md"
 FACTS = "thickets.json"
-_HUB_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 class SelectionScore(BaseModel):
@@ -57,7 +56,7 @@ class ExpertFacts(BaseModel):
     def card(self) -> str:
         """The model card, with the front matter that the Hugging Face hub reads."""
         # The hub refuses a base_model that is not one of its ids.
-        on_hub = _HUB_COMMIT.fullmatch(self.base.revision) is not None
+        on_hub = hub_commit(self.base.revision) is not None
         front = [
             "library_name: transformers",
             *([f"base_model: {self.base.name}"] if on_hub else []),
