@@ -18,6 +18,7 @@ from storage.errors import RunError
 from storage.layout import Home
 from storage.shards import list_shards
 from tasks.units import Shard, ShardReport
+from tasks.verdicts import points
 from tasks.worker import ScoringWorker
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
