@@ -24,7 +24,7 @@ from tasks.engines.decoding import StopChecker
 from tasks.types import Candidate, Completion, Sampling
 
 _ENVIRONMENT = {
-    # The engine core in this process: a candidate is one function call away, and nothing is pickled.
+    # The engine core in this process: on one device a candidate is a function call away.
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     # Binding threads to cores helps on a machine of one's own and is ruinous beside others: two engines get one core.
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
@@ -94,7 +94,7 @@ class VllmEngine:
             options["gpu_memory_utilization"] = spec.vllm.memory_fraction
         try:
             warnings.filterwarnings("ignore", category=FutureWarning, module="vllm")
-            self._llm = LLM(  # type: ignore[arg-type,unused-ignore]
+            self._llm = LLM(
                 model=str(spec.model_path),
                 dtype=str(dtype).removeprefix("torch."),
                 max_model_len=self._max_length,

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-import triton  # type: ignore[import-untyped,import-not-found,unused-ignore]
-import triton.language as tl  # type: ignore[import-untyped,import-not-found,unused-ignore]
+import triton
+import triton.language as tl
 
 from storage.errors import InputError
 from tasks.noise.spec import (
