@@ -145,6 +145,9 @@ def materialize(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Instead of a rank: any candidate, with --sigma.")] = None,
     sigma: Annotated[float | None, typer.Option(help="Noise scale of the candidate with this --seed.")] = None,
+    average: Annotated[
+        bool, typer.Option("--average", help="Instead of one: the mean of the weights of all K experts.")
+    ] = False,
     home: HomeFolder = None,
 ) -> None:
     """Write one expert of a run as an ordinary checkpoint, for vLLM, Transformers and whatever reads theirs."""
@@ -152,11 +155,9 @@ def materialize(
     from flows.materialize import materialize as write_expert
     from flows.materialize import pick_candidate
 
-    which = pick_candidate(rank, seed, sigma)
+    which = pick_candidate(rank, seed, sigma, average=average)
     facts = write_expert(_home(home), find_run(_home(home), name), which, target)
-    score = facts.selection
-    place = f"rank {score.rank} of {score.n_candidates}, {score.n_correct}/{score.n} correct" if score else "not scored"
-    _say(f"seed {facts.seed}, sigma {facts.sigma:g} of {facts.run_id} ({place}), {facts.dtype}; see README.md there")
+    _say(f"{facts.title()} of {facts.run_id}, {facts.dtype}; see README.md there")
     _say(f"serve it: vllm serve {shlex.quote(str(target))}")
     typer.echo(target)
 

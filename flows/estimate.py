@@ -66,11 +66,13 @@ def estimate(config: RunConfig) -> Estimate:
     finally:
         engine.close()
     most_experts = config.selection.k_values[-1]
-    n_controls = config.controls.self_consistency + config.controls.random_experts
+    controls = config.controls
+    wordings = plan.wordings
+    n_panels = controls.self_consistency + controls.random_experts + bool(wordings and controls.self_consistency)
     askers = {
         "selection": config.population.size + 1,
-        "validation": most_experts + 1,
-        "test": (1 + n_controls) * most_experts + 1,
+        "validation": most_experts + 1 + (len(wordings.others) if wordings else 0),
+        "test": (1 + n_panels) * most_experts + 1 + controls.weight_average + bool(wordings),
     }
     completions: dict[str, int] = {split.name: askers[split.name] * len(split.examples) for split in splits}
     n_loads = sum(askers[split.name] * plan.n_blocks(split.name) for split in splits)

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import json
+
 from flows.summary import RunSummary
-from tasks.results import Accuracy, BestCandidate, GainSplit, RankCorrelation
+from tasks.results import Accuracy, BestCandidate, Control, ControlName, GainSplit, RankCorrelation
 from tasks.verdicts import Verdict, verdict
+
+# The controls that a sentence is said about, as it names them.
+_RIVALS: dict[ControlName, str] = {
+    "self_consistency": "self-consistency",
+    "weight_average": "the weight average of its experts",
+    "best_prompt": "the base under the best prompt",
+    "best_prompt_self_consistency": "self-consistency under the best prompt",
+}
 
 
 def percent(value: Accuracy) -> str:
@@ -21,10 +31,10 @@ def verdicts(summary: RunSummary) -> list[Verdict]:
         verdict(
             control.ensemble_minus,
             "the ensemble",
-            f"self-consistency (for {found.n_tokens.ensemble / control.n_tokens:.2f} times its tokens)",
+            f"{_RIVALS[control.name]} (for {found.n_tokens.ensemble / control.n_tokens:.2f} times its tokens)",
         )
         for control in found.controls
-        if control.name == "self_consistency"
+        if control.name in _RIVALS
     ]
     return [
         verdict(found.ensemble_minus_base, "the ensemble", "the base"),
@@ -44,12 +54,18 @@ def findings(summary: RunSummary) -> list[str]:
     same = "" if mean is None else f"Two experts give the same answer to {100 * mean:.1f} % of the test questions. "
     return [
         *lines,
+        *[_prompt(control) for control in summary.evaluation.controls if control.name == "best_prompt"],
         _best(thicket.best),
         _correlation(thicket.correlation),
         f"{same}At least one of {k} is right on {percent(thicket.oracle)} (the most a vote could reach); "
         f"the vote is on {100 * summary.evaluation.ensemble.value:.1f} %.",
         _gains(thicket.gains),
     ]
+
+
+def _prompt(control: Control) -> str:
+    # As JSON, so that the line stays one line.
+    return f"The {control.label}, chosen on the validation split: {json.dumps(control.detail, ensure_ascii=False)}."
 
 
 def _best(best: BestCandidate) -> str:

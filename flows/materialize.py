@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from flows.config import RunConfig
 from flows.config_file import load_config
@@ -13,18 +14,28 @@ from storage.layout import Home, RunFolder
 from storage.manifest import EnsembleManifest
 from storage.models import BaseModelRef, hub_commit, resolve_model
 from storage.new_folder import check_vacant, new_folder
-from tasks.model_card import ExpertFacts, SelectionScore
+from tasks.model_card import AverageFacts, ExpertFacts, Member, SelectionScore
 from tasks.noise import NOISE_VERSION
 from tasks.noise.spec import check_sigma, seed_key
-from tasks.types import Candidate
+from tasks.types import Average, Candidate, Weights
 
 
-def pick_candidate(rank: int | None, seed: int | None, sigma: float | None) -> int | Candidate:
+def pick_candidate(
+    rank: int | None, seed: int | None, sigma: float | None, *, average: bool = False
+) -> int | Candidate | None:
     """What the options ask for: a rank, or a candidate by seed and sigma; the best expert if they say nothing.
+
+    Returns:
+        None for the average of the experts.
 
     Raises:
         InputError: They contradict each other, or one is missing or out of range.
     """
+    if average:
+        for option, value in {"--rank": rank, "--seed": seed, "--sigma": sigma}.items():
+            if value is not None:
+                raise InputError(f"--average: found together with {option} {value}; it takes all K experts, remove one")
+        return None
     if seed is None and sigma is None:
         return 1 if rank is None else rank
     if rank is not None:
@@ -37,13 +48,15 @@ def pick_candidate(rank: int | None, seed: int | None, sigma: float | None) -> i
     return Candidate(seed, sigma)
 
 
-def materialize(home: Home, folder: RunFolder, which: int | Candidate, target: Path) -> ExpertFacts:
-    """Write a candidate of a finished run as an ordinary checkpoint folder.
+def materialize(
+    home: Home, folder: RunFolder, which: int | Candidate | None, target: Path
+) -> ExpertFacts | AverageFacts:
+    """Write a candidate of a finished run, or the average of its experts, as an ordinary checkpoint folder.
 
     Args:
         home: Where the run is kept.
         folder: The run.
-        which: A rank on the selection split (1 is the best), or any candidate.
+        which: A rank on the selection split (1 is the best), or any candidate; None: the average of the K experts.
         target: Absent or empty; it appears whole or not at all.
 
     Returns:
@@ -63,7 +76,12 @@ def materialize(home: Home, folder: RunFolder, which: int | Candidate, target: P
             f"version {NOISE_VERSION}"
         )
     config = load_config(str(folder.config))
-    candidate, score = _look_up(home, folder, which)
+    score: SelectionScore | None = None
+    weights: Weights
+    if which is None:
+        weights = Average(tuple(Candidate(expert.seed, expert.sigma) for expert in ensemble.experts))
+    else:
+        weights, score = _look_up(home, folder, which)
     base = _find_base(config, ensemble, folder.run_id)
 
     from tasks.materialize import write_checkpoint  # PyTorch: seconds, for nothing if the input is wrong
@@ -72,24 +90,27 @@ def materialize(home: Home, folder: RunFolder, which: int | Candidate, target: P
         written = write_checkpoint(
             base.path,
             scratch,
-            candidate,
+            weights,
             config.perturbation,
             dtype=config.engine.dtype,
             trust_remote_code=config.engine.trust_remote_code,
         )
-        facts = ExpertFacts(
-            base=ensemble.base,
-            noise=ensemble.noise,
-            seed=candidate.seed,
-            sigma=candidate.sigma,
-            dtype=written.dtype,
-            n_perturbed=written.n_perturbed,
-            run_id=folder.run_id,
-            fingerprint=ensemble.fingerprint,
-            problem=config.problem.name,
-            selection=score,
-            thickets_version=version("thickets"),
-        )
+        common: dict[str, Any] = {
+            "base": ensemble.base,
+            "noise": ensemble.noise,
+            "dtype": written.dtype,
+            "n_perturbed": written.n_perturbed,
+            "run_id": folder.run_id,
+            "fingerprint": ensemble.fingerprint,
+            "problem": config.problem.name,
+            "thickets_version": version("thickets"),
+        }
+        facts: ExpertFacts | AverageFacts
+        if isinstance(weights, Candidate):
+            facts = ExpertFacts(**common, seed=weights.seed, sigma=weights.sigma, selection=score)
+        else:
+            members = tuple(Member(seed=member.seed, sigma=member.sigma) for member in weights.members)
+            facts = AverageFacts(**common, members=members)
         facts.save(scratch)
     return facts
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,20 @@ from storage.layout import Home
 from storage.manifest import EnsembleManifest
 from storage.models import BaseModelRef
 from storage.shard_folder import ShardFolder, is_url, open_shard_folder, shard_location
-from tasks.controls import Controls, attempts, best_guess, random_experts, self_consistency
+from tasks.controls import Controls, Panel, best_guess, random_experts, self_consistency, weight_average
 from tasks.engines import EngineSpec, VllmOptions, resolve_spec
+from tasks.engines.checkpoint import context_length
 from tasks.identity import answer_identity, run_id
 from tasks.noise import NOISE_VERSION
 from tasks.problems import Problem
 from tasks.prompts import PromptTemplate
+from tasks.seeds import candidates_of
 from tasks.splits import Splits
-from tasks.types import Attempt, Sampling
+from tasks.types import Example, Reworded, Sampling
 from tasks.units import Block, make_blocks
+from tasks.wordings import Wordings, best_prompt, best_prompt_self_consistency, leave_out_too_long, plan_wordings
+
+_LENGTH_STEP = 256  # tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,7 @@ class RunPlan:
         fingerprint: Names the shards; runs with equal fingerprints share answers.
         run_id: Names the run.
         home: Where everything is kept.
+        wordings: The prompt templates that a control tries; None without it.
     """
 
     config: RunConfig
@@ -55,6 +61,7 @@ class RunPlan:
     fingerprint: str
     run_id: str
     home: Home
+    wordings: Wordings | None = None
 
     @property
     def shard_location(self) -> str:
@@ -101,7 +108,19 @@ def make_plan(
         stop=(own.stop if config.decoding.stop is None else config.decoding.stop) + template.stop,
     )
     per_block = config.scoring.examples_per_block
-    blocks = tuple(block for split in splits for block in make_blocks(split, problem, template, per_block))
+    room = context_length(base.path, trust_remote_code=config.engine.trust_remote_code)
+    wordings = _wordings(config, problem, splits, template, room and room - sampling.max_tokens)
+    blocks = tuple(
+        block
+        for split in splits
+        for block in make_blocks(
+            split,
+            problem,
+            template,
+            per_block,
+            wordings.others if wordings and split.name != "selection" else None,
+        )
+    )
     spec = resolve(
         EngineSpec(
             kind=config.engine.kind,
@@ -114,7 +133,7 @@ def make_plan(
             trust_remote_code=config.engine.trust_remote_code,
             prefetch=config.engine.prefetch,
             base_copy=config.engine.base_copy,
-            max_length=template.longest([prompt for block in blocks for prompt in block.prompts]) + sampling.max_tokens,
+            max_length=_max_length(blocks, template, sampling),
             vllm=VllmOptions(**config.engine.vllm.model_dump()),
         )
     )
@@ -143,26 +162,64 @@ def make_plan(
         fingerprint=answers,
         run_id=run_id(config.name, answers, population, config.selection.model_dump(mode="json")),
         home=Home(config.storage.home),
+        wordings=wordings,
     )
 
 
-def plan_attempts(config: RunConfig) -> tuple[Attempt, ...]:
-    """Every sample of the base that may be asked for, before K is known."""
-    controls = config.controls
-    if not controls.self_consistency:
-        return ()
-    return attempts(config.selection.k_values[-1], controls.temperature, controls.seed)
+def _wordings(
+    config: RunConfig, problem: Problem, splits: Splits, template: PromptTemplate, longest: int | None
+) -> Wordings | None:
+    """The wordings to try; none of them makes a prompt of more than `longest` tokens."""
+    if not config.controls.best_prompt:
+        return None
+    wordings = plan_wordings(problem, config.problem, config.controls.prompts)
+    if wordings is None or longest is None:
+        return wordings
+    examples: list[Example] = [*splits.validation.examples, *splits.test.examples]
+    return leave_out_too_long(wordings, examples, template, longest)
 
 
-def plan_controls(plan: RunPlan, population: pl.DataFrame, k: int) -> Controls:
-    """The controls that the configuration asks for, beside an ensemble of `k`."""
+def _max_length(blocks: Iterable[Block], template: PromptTemplate, sampling: Sampling) -> int:
+    """Most tokens of a prompt and its answer, rounded up.
+
+    vLLM's answers may depend on it, so it is part of the identity there. Rounded, because the prompts of a control
+    should not change it: one that is turned on later would make another run, with nothing scored yet. (It still does
+    where the longest of its prompts lies beyond a multiple that the run's own prompts do not reach.)
+    """
+    lists = [worded for block in blocks for worded in (block.prompts, *block.rewordings.values())]
+    prompts = [prompt for worded in lists for prompt in worded]
+    return -(-(template.longest(prompts) + sampling.max_tokens) // _LENGTH_STEP) * _LENGTH_STEP
+
+
+def plan_controls(
+    plan: RunPlan, population: pl.DataFrame, experts: pl.DataFrame, wording: Reworded | None = None
+) -> Controls:
+    """The controls that the configuration asks for, beside an ensemble.
+
+    Args:
+        plan: The run.
+        population: Every candidate.
+        experts: Those that vote in the ensemble, by rank.
+        wording: The best of the plan's wordings; None for the run's own.
+    """
     asked = plan.config.controls
-    panels = []
+    k = experts.height
+    panels: list[Panel] = []
     if asked.self_consistency:
         panels.append(self_consistency(k, asked.temperature, asked.seed))
     if asked.random_experts:
         panels.append(random_experts(population, k, asked.seed))
-    return Controls(tuple(panels), best_guess(plan.problem, plan.splits.test.examples) if asked.chance else None)
+    if asked.weight_average:
+        panels.append(weight_average(candidates_of(experts)))
+    if plan.wordings:
+        panels.append(best_prompt(plan.wordings, wording))
+        if asked.self_consistency:
+            panels.append(best_prompt_self_consistency(plan.wordings, wording, k, asked.temperature, asked.seed))
+    return Controls(
+        panels=tuple(panels),
+        guess=best_guess(plan.problem, plan.splits.test.examples) if asked.chance else None,
+        trials=plan.wordings.trials if plan.wordings else (),
+    )
 
 
 def manifest(plan: RunPlan, experts: pl.DataFrame) -> EnsembleManifest:

@@ -15,7 +15,7 @@ from prefect import flow
 from flows.config import RunConfig
 from flows.config_file import dump_config
 from flows.executor import open_cluster, open_executor
-from flows.plan import RunPlan, make_plan, manifest, plan_attempts, plan_controls
+from flows.plan import RunPlan, make_plan, manifest, plan_controls
 from flows.progress import ScoringProgress, log
 from flows.summarise import summarise
 from flows.summary import RunSummary
@@ -33,8 +33,9 @@ from tasks.problems import load_problem
 from tasks.scoring import score_shards
 from tasks.seeds import candidates_of, generate_seeds
 from tasks.selection import select_top_k
-from tasks.types import Respondent
+from tasks.types import Respondent, Reworded
 from tasks.units import candidate_id, plan_shards
+from tasks.wordings import choose_prompt_on_validation
 
 # Scores reach the database at least this often, so that `thickets sql` has something to say during a long run.
 _AGGREGATE_EVERY_S = 30.0
@@ -91,10 +92,7 @@ def _search(
         _note_shards(folder, plan)
         shard_folder.clean_temporaries()  # what a killed writer left
         log.info(f"run {plan.run_id} in {folder.root}")
-        attempts = plan_attempts(config)
-        book = ScoreBook(
-            folder.scores, plan.shards, plan.run_id, population, plan.blocks, shard_folder.mirror, attempts
-        )
+        book = ScoreBook(folder.scores, plan.shards, plan.run_id, population, plan.blocks, shard_folder.mirror)
         executor = open_executor(plan, progress.on_unit, build, cluster)
         with start_tracking(plan, book) as tracker:
             score = partial(_score_split, plan, book, executor, progress)
@@ -107,8 +105,10 @@ def _search(
                 log.info(f"K = {k} chosen on the validation split among {list(selection.k_values)}")
                 experts = ranked.head(k)
                 score("test", [None, *candidates_of(experts)])
-                controls = plan_controls(plan, population, k)
+                wording = _best_wording(plan, book, score)
+                controls = plan_controls(plan, population, experts, wording)
                 if controls.panels:
+                    book.register(controls.respondents)
                     score("test", controls.respondents, label="controls")
             finally:
                 executor.close()
@@ -130,6 +130,16 @@ def _search(
             write_text_atomically(folder.summary, summary.model_dump_json(indent=2))
             log_results(tracker, book, summary, folder)
     return summary
+
+
+def _best_wording(plan: RunPlan, book: ScoreBook, score: Callable[..., None]) -> Reworded | None:
+    """Ask the base the validation split in every wording there is, and choose one; None is the run's own."""
+    if plan.wordings is None:
+        return None
+    trials = plan.wordings.trials
+    book.register(trials)
+    score("validation", trials, label="prompts")
+    return choose_prompt_on_validation(book, trials)
 
 
 def _note_shards(folder: RunFolder, plan: RunPlan) -> None:

@@ -55,9 +55,11 @@ def summarise(
             n_tokens[split] = int(answers["n_tokens"].sum())
         thicket = describe(store, plan.problem, plan.splits.test.examples, ranked, evaluation.k, evaluation.rule)
         if controls.panels:
-            # A random expert that votes in the ensemble too has been counted.
-            extra = {candidate_id(who) for who in controls.respondents} - set(experts["candidate_id"])
+            # A random expert that votes in the ensemble too has been counted, and so has the base where its own prompt
+            # is the best.
+            extra = {candidate_id(who) for who in controls.respondents} - {BASE_ID, *experts["candidate_id"]}
             n_tokens["controls"] = count_tokens(store, "test", sorted(extra))
+            n_tokens["controls"] += count_tokens(store, "validation", [who.id for who in controls.trials])
     return RunSummary(
         run_id=plan.run_id,
         fingerprint=plan.fingerprint,

@@ -95,7 +95,7 @@ class ScoreQueries(ABC):
         )
 
     def question_counts(self, split: str = "selection") -> pl.DataFrame:
-        """Count, per sigma and question, the candidates that have it right (the base is left out).
+        """Count, per sigma and question, the candidates that have it right (base and controls are left out).
 
         Returns:
             sigma, example_id, n_correct, n; by sigma, then in the order of the examples.
@@ -106,7 +106,7 @@ class ScoreQueries(ABC):
             FROM scores AS s
             JOIN candidates AS c USING (run_id, candidate_id)
             JOIN examples AS e USING (run_id, split, example_id)
-            WHERE run_id = $run_id AND split = $split AND candidate_id <> 'base'
+            WHERE run_id = $run_id AND split = $split AND c.position >= 0
             GROUP BY c.sigma, s.example_id, e.position
             ORDER BY c.sigma, e.position, s.example_id
             """,

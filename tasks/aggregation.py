@@ -13,8 +13,8 @@ from storage.errors import RunError
 from storage.scores import BASE_ID, BASE_POSITION, CONTROL_POSITION, ScoreStore
 from storage.shards import list_shards
 from tasks.seeds import POPULATION_SCHEMA
-from tasks.types import Attempt
-from tasks.units import Block
+from tasks.types import Respondent
+from tasks.units import Block, candidate_id
 
 # Files per transaction: bounds the memory of taking in a large run that was scored before.
 _FILES_PER_TRANSACTION = 256
@@ -35,19 +35,30 @@ class ScoreBook:
         population: pl.DataFrame,
         blocks: Iterable[Block],
         fetch: Callable[[Path], None] = lambda shards: None,
-        attempts: Iterable[Attempt] = (),
     ) -> None:
         self.database, self.shards, self.run_id = database, shards, run_id
         self._fetch = fetch
-        others = [(BASE_ID, None, 0.0, BASE_POSITION)]
-        others += [(attempt.id, None, 0.0, CONTROL_POSITION) for attempt in attempts]
-        self._candidates = pl.concat([pl.DataFrame(others, schema=POPULATION_SCHEMA, orient="row"), population])
+        base = pl.DataFrame([(BASE_ID, None, 0.0, BASE_POSITION)], schema=POPULATION_SCHEMA, orient="row")
+        self._candidates = pl.concat([base, population])
         self.examples = examples_frame(blocks)
         self._is_registered = False
 
     def open(self) -> ScoreStore:
         """Open the database, which is the caller's to close."""
         return ScoreStore.open(self.database, self.run_id, self.shards)
+
+    def register(self, controls: Iterable[Respondent]) -> None:
+        """Let controls take part from the next `aggregate` on, which also takes in what they answered long ago.
+
+        Who is on a control is known late (the ensemble's members after validation), so this may be called at any time.
+        Whoever takes part already is passed over: the base, the candidates, a control once more.
+        """
+        known = set(self._candidates["candidate_id"])
+        ids = [name for name in dict.fromkeys(map(candidate_id, controls)) if name not in known]
+        rows = [(name, None, 0.0, CONTROL_POSITION) for name in ids]
+        new = pl.DataFrame(rows, schema=POPULATION_SCHEMA, orient="row")
+        self._candidates = pl.concat([self._candidates, new])
+        self._is_registered = self._is_registered and not ids
 
     def aggregate(self) -> pl.DataFrame:
         """Take in every shard not taken in yet.

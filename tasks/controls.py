@@ -17,7 +17,7 @@ from tasks.problems.base import HasOptions, Problem
 from tasks.results import Accuracy, Control, ControlName
 from tasks.seeds import candidates_of
 from tasks.statistics import accuracy, paired_difference
-from tasks.types import Attempt, Candidate, Example, Respondent
+from tasks.types import Attempt, Average, Candidate, Example, Respondent, Reworded
 from tasks.units import candidate_id
 from tasks.voting import ballots, vote
 
@@ -33,11 +33,13 @@ class Panel:
         name: Which control this is.
         label: What it is, for people.
         members: Who votes; among equally frequent answers that of the earlier member wins.
+        detail: What the label has no room for.
     """
 
     name: ControlName
     label: str
     members: tuple[Respondent, ...]
+    detail: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +57,17 @@ class Guess:
 
 @dataclass(frozen=True, slots=True)
 class Controls:
-    """The controls of a run; none by default."""
+    """The controls of a run; none by default.
+
+    Attributes:
+        panels: Who votes on the test split.
+        guess: Answers that need no model.
+        trials: Who answered the validation split, to choose a panel's prompt.
+    """
 
     panels: tuple[Panel, ...] = ()
     guess: Guess | None = None
+    trials: tuple[Reworded, ...] = ()
 
     @property
     def respondents(self) -> list[Respondent]:
@@ -66,9 +75,9 @@ class Controls:
         return list(dict.fromkeys(member for panel in self.panels for member in panel.members))
 
 
-def attempts(k: int, temperature: float, seed: int) -> tuple[Attempt, ...]:
-    """`k` samples of the base; fewer are the beginning of more."""
-    return tuple(Attempt(index, temperature, seed) for index in range(k))
+def attempts(k: int, temperature: float, seed: int, instruction: str | None = None) -> tuple[Attempt, ...]:
+    """`k` samples of the base, under the run's own wording or another; fewer are the beginning of more."""
+    return tuple(Attempt(index, temperature, seed, instruction) for index in range(k))
 
 
 def self_consistency(k: int, temperature: float, seed: int) -> Panel:
@@ -92,6 +101,15 @@ def random_experts(population: pl.DataFrame, k: int, seed: int) -> Panel:
 
     drawn = sorted(candidates_of(population), key=lot)[:k]
     return Panel("random_experts", f"random experts, {k} of {population.height}", tuple(drawn))
+
+
+def weight_average(experts: Sequence[Candidate]) -> Panel:
+    """One model made of the experts that vote in the ensemble; it costs what the base costs.
+
+    Args:
+        experts: By rank.
+    """
+    return Panel("weight_average", f"weight average of {len(experts)}", (Average(tuple(experts)),))
 
 
 def best_guess(problem: Problem, examples: Sequence[Example]) -> Guess | None:
@@ -126,13 +144,13 @@ def judge_controls(
     judged = []
     if controls.guess is not None:
         right = controls.guess.right
-        judged.append(_control("chance", controls.guess.label, _expected(right), 0, right, ensemble, base))
+        judged.append(_control(controls.guess, "chance", _expected(right), 0, right, ensemble, base))
     for panel in controls.panels:
         ids = [candidate_id(member) for member in panel.members]
         members = pl.DataFrame({"candidate_id": ids, "rank": range(1, len(ids) + 1), "n_correct": 1})
         correct = vote(ballots(scores, "test", members), len(ids))["correct"].to_list()
         score, n_tokens = accuracy(sum(correct), len(correct)), count_tokens(scores, "test", ids)
-        judged.append(_control(panel.name, panel.label, score, n_tokens, correct, ensemble, base))
+        judged.append(_control(panel, panel.name, score, n_tokens, correct, ensemble, base))
     return tuple(judged)
 
 
@@ -150,8 +168,8 @@ def _expected(right: Sequence[float]) -> Accuracy:
 
 
 def _control(
+    what: Panel | Guess,
     name: ControlName,
-    label: str,
     score: Accuracy,
     n_tokens: int,
     correct: Sequence[float],
@@ -160,7 +178,8 @@ def _control(
 ) -> Control:
     return Control(
         name=name,
-        label=label,
+        label=what.label,
+        detail=what.detail if isinstance(what, Panel) else None,
         accuracy=score,
         n_tokens=n_tokens,
         minus_base=paired_difference(correct, base),

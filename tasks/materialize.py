@@ -1,4 +1,4 @@
-"""Any candidate as an ordinary checkpoint: the base's files again, with the candidate's weights in them.
+"""Any candidate or average as an ordinary checkpoint: the base's files again, with its weights in them.
 
 The weights are those that `tasks.engines.transformers.TransformersEngine` holds for the candidate, bit for bit. That
 engine reads its tensors through Transformers, so Transformers is asked what it makes of each: it loads the base onto
@@ -16,11 +16,11 @@ from typing import Any
 from safetensors import safe_open
 
 from storage.weights import INDEX, WEIGHTS, save_tensors, weight_files
+from tasks.engines.average_weights import write_weights
 from tasks.engines.base import DtypeName
-from tasks.engines.candidate_weights import write_candidate
 from tasks.engines.checkpoint import inspect_checkpoint
 from tasks.noise import Perturbation
-from tasks.types import Candidate
+from tasks.types import Weights
 
 # What lies beside the weights: configurations, tokenizer, chat template, code of the model, terms of its use.
 _COMPANIONS = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken", "*.py", "LICENSE*", "NOTICE*")
@@ -43,20 +43,20 @@ class Written:
 def write_checkpoint(
     base: Path,
     folder: Path,
-    candidate: Candidate,
+    weights: Weights,
     perturbation: Perturbation,
     *,
     dtype: DtypeName = "auto",
     trust_remote_code: bool = False,
 ) -> Written:
-    """Write a candidate as a checkpoint that anything which loads the base loads too.
+    """Write a candidate, or an average of candidates, as a checkpoint that anything which loads the base loads too.
 
     The division into files stays that of the base; one file at a time is in memory.
 
     Args:
         base: Folder of the base checkpoint.
-        folder: Where the candidate goes; exists and is empty.
-        candidate: Which one.
+        folder: Where it goes; exists and is empty.
+        weights: Which candidate or average.
         perturbation: Which parameters are perturbed, and with which family of noise.
         dtype: Type of the weights; they are cast first and perturbed then, as the engine does it.
         trust_remote_code: Run Python code found in the base folder.
@@ -72,7 +72,7 @@ def write_checkpoint(
         tensors = {tensor.name: tensor.read() for tensor in checkpoint.tensors if tensor.file == path}
         for name in tensors.keys() & perturbed.keys():
             flat = tensors[name].view(-1)
-            write_candidate(flat, flat, name=perturbed[name], candidate=candidate, family=perturbation.family)
+            write_weights(flat, flat, name=perturbed[name], weights=weights, family=perturbation.family)
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()
         save_tensors(tensors, folder / path.relative_to(base), metadata)

@@ -75,16 +75,28 @@ class CurvePoint(BaseModel):
     accuracy: Accuracy
 
 
-ControlName: TypeAlias = Literal["chance", "self_consistency", "random_experts"]
+ControlName: TypeAlias = Literal[
+    "chance",
+    "self_consistency",
+    "random_experts",
+    "weight_average",
+    "best_prompt",
+    "best_prompt_self_consistency",
+]
 
 
 class Control(BaseModel):
-    """What one control reached on the test split, and for how many tokens there."""
+    """What one control reached on the test split, and for how many tokens there.
+
+    Attributes:
+        detail: What the label has no room for: the full text of a prompt template. None where there is nothing to add.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     name: ControlName
     label: str
+    detail: str | None = None
     accuracy: Accuracy
     n_tokens: int
     minus_base: Difference

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypedDict
+
+from storage.errors import InputError
 
 FinishReason = Literal["stop", "length"]
 
@@ -34,6 +37,35 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class Average:
+    """The weight average of some candidates: one model that costs what the base costs.
+
+    With ``d_i = fl32(sigma_i * z_i)`` of member i, every weight of it is
+    ``cast(fl32( fl32(w) + fl32( fl32(d_1 + d_2 + ... ) / K ) ))``: the members' noise is added up in float32 in their
+    order, divided by their number once, added to the base's weight and cast to the model's type once. So it is a
+    function of the base and the members alone, and the average of one candidate is that candidate, bit for bit.
+
+    Attributes:
+        members: At least one; their order matters for the last bit.
+    """
+
+    members: tuple[Candidate, ...]
+
+    def __post_init__(self) -> None:
+        if not self.members:
+            raise InputError("members: found none; an average needs at least one candidate")
+
+    @property
+    def id(self) -> str:
+        """Name of the average wherever it is stored; whoever changes its definition must change the 1."""
+        return f"base~average1x{len(self.members)}#{_digest(','.join(member.id for member in self.members))}"
+
+
+# What an engine can hold besides the base.
+Weights: TypeAlias = Candidate | Average
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """One of several sampled answers of the base to every question: a respondent of self-consistency.
 
@@ -41,20 +73,39 @@ class Attempt:
         index: Which one, from 0.
         temperature: The logits are divided by it; > 0.
         seed: Of all attempts that belong together.
+        instruction: The prompt template that the question is put in; None: the run's own.
     """
 
     index: int
     temperature: float
     seed: int = 0
+    instruction: str | None = None
 
     @property
     def id(self) -> str:
         """Name of the attempt wherever it is stored; whoever changes how tokens are drawn must change it."""
-        return f"base~t{self.temperature!r}s{self.seed}#{self.index}"
+        wording = "" if self.instruction is None else f"w{_digest(self.instruction)}"
+        return f"base~{wording}t{self.temperature!r}s{self.seed}#{self.index}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reworded:
+    """The base, decoded greedily, asked with another prompt template than the run's own.
+
+    Attributes:
+        instruction: The template, with ``{question}`` where the question goes.
+    """
+
+    instruction: str
+
+    @property
+    def id(self) -> str:
+        """Name of the respondent wherever it is stored; a function of the template alone."""
+        return f"base~w{_digest(self.instruction)}"
 
 
 # Who answers a unit; None is the base, decoded greedily.
-Respondent: TypeAlias = Candidate | Attempt | None
+Respondent: TypeAlias = Candidate | Average | Attempt | Reworded | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,3 +155,7 @@ class Completion:
     text: str
     n_tokens: int
     finish_reason: FinishReason
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
+from storage.errors import RunError
 from storage.scores import BASE_ID
 from storage.shards import SHARD_SCHEMA
 from tasks.problems.base import Problem
 from tasks.prompts import PromptTemplate
 from tasks.splits import Split
-from tasks.types import Attempt, Candidate, Completion, Example, Respondent, Sampling
+from tasks.types import Attempt, Average, Candidate, Completion, Example, Respondent, Reworded, Sampling, Weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +26,14 @@ class Block:
         index: Position of the block in its split.
         examples: The examples.
         prompts: Their rendered prompts, one each.
+        rewordings: The same for every other prompt template that a respondent may ask for, by the template's text.
     """
 
     split: str
     index: int
     examples: tuple[Example, ...]
     prompts: tuple[str, ...]
+    rewordings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +102,23 @@ def candidate_id(who: Respondent) -> str:
     return BASE_ID if who is None else who.id
 
 
-def weights_of(who: Respondent) -> Candidate | None:
+def weights_of(who: Respondent) -> Weights | None:
     """What an engine loads for a respondent."""
-    return who if isinstance(who, Candidate) else None
+    return who if isinstance(who, Candidate | Average) else None
+
+
+def prompts_of(who: Respondent, block: Block) -> tuple[str, ...]:
+    """What a respondent is asked: the block's prompts, or those of its own wording.
+
+    Raises:
+        RunError: The block was made without that wording.
+    """
+    instruction = who.instruction if isinstance(who, Attempt | Reworded) else None
+    if instruction is None:
+        return block.prompts
+    if instruction not in block.rewordings:
+        raise RunError(f"block {block.index} of the {block.split} split has no prompts worded {instruction!r}")
+    return block.rewordings[instruction]
 
 
 def sampling_of(who: Respondent, block: Block, sampling: Sampling) -> Sampling:
@@ -109,18 +126,39 @@ def sampling_of(who: Respondent, block: Block, sampling: Sampling) -> Sampling:
     if not isinstance(who, Attempt):
         return sampling
     unit = f"thickets attempt 1:{who.seed}:{who.index}:{block.split}:{block.index}"
+    if who.instruction is not None:
+        unit += f":{who.instruction}"
     seed = int.from_bytes(hashlib.blake2b(unit.encode(), digest_size=8).digest(), "little")
     return replace(sampling, temperature=who.temperature, seed=seed)
 
 
-def make_blocks(split: Split, problem: Problem, template: PromptTemplate, size: int) -> list[Block]:
-    """Cut a split into blocks of `size` examples and render their prompts."""
+def make_blocks(
+    split: Split,
+    problem: Problem,
+    template: PromptTemplate,
+    size: int,
+    rewordings: Mapping[str, Problem] | None = None,
+) -> list[Block]:
+    """Cut a split into blocks of `size` examples and render their prompts.
+
+    Args:
+        split: What to cut.
+        problem: What is asked.
+        template: How a model is asked.
+        size: Most examples per block.
+        rewordings: The problem in other words, by its instruction.
+    """
+
+    def rendered(asked: Problem, examples: Iterable[Example]) -> tuple[str, ...]:
+        return tuple(template.render(asked.messages(example)) for example in examples)
+
     return [
         Block(
             split.name,
             index,
             examples,
-            tuple(template.render(problem.messages(example)) for example in examples),
+            rendered(problem, examples),
+            {words: rendered(asked, examples) for words, asked in (rewordings or {}).items()},
         )
         for index, examples in enumerate(
             split.examples[start : start + size] for start in range(0, len(split.examples), size)

@@ -19,8 +19,18 @@ from storage.errors import RunError, ThicketsError
 from storage.shard_folder import ShardFolder
 from tasks.engines.base import Engine
 from tasks.problems.base import Problem
-from tasks.types import Candidate, Completion, Respondent, Sampling
-from tasks.units import Block, Shard, ShardReport, UnitReport, candidate_id, judge, sampling_of, weights_of
+from tasks.types import Completion, Respondent, Sampling, Weights
+from tasks.units import (
+    Block,
+    Shard,
+    ShardReport,
+    UnitReport,
+    candidate_id,
+    judge,
+    prompts_of,
+    sampling_of,
+    weights_of,
+)
 
 # Shards to hand to one worker at a time: one generates, the other is judged and written, or waits its turn.
 SHARDS_PER_ENGINE = 2
@@ -126,7 +136,7 @@ class ScoringWorker:
             loaded = time.perf_counter()
             if upcoming is not None:
                 self._engine.prepare(upcoming)
-            completions = self._engine.generate(block.prompts, sampling_of(who, block, self._sampling))
+            completions = self._engine.generate(prompts_of(who, block), sampling_of(who, block, self._sampling))
             return _Answers(completions, built - started, loaded - built, time.perf_counter() - loaded)
         except ThicketsError:
             raise
@@ -134,8 +144,8 @@ class ScoringWorker:
             self._drop_engine()  # whatever state it is in, the next unit must not inherit it
             raise
 
-    def _upcoming(self) -> Candidate | None:
-        """The candidate after the respondent whose turn it is, if it is one."""
+    def _upcoming(self) -> Weights | None:
+        """The weights of the respondent whose turn is next, if they are not the base's."""
         with self._lock:
             while self._queue and (self._queue[0][0].running() or self._queue[0][0].done()):
                 self._queue.popleft()

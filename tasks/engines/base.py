@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from tasks.noise import Perturbation
-from tasks.types import Candidate, Completion, Sampling
+from tasks.types import Completion, Sampling, Weights
 
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -70,11 +70,11 @@ class EngineSpec:
 class Engine(Protocol):
     """One resident model that becomes any candidate, exactly (DESIGN.md section 5)."""
 
-    def load(self, candidate: Candidate | None) -> None:
-        """Hold `candidate` from now on; None is the base, bit for bit."""
+    def load(self, weights: Weights | None) -> None:
+        """Hold a candidate, or an average of candidates, from now on; None is the base, bit for bit."""
 
-    def prepare(self, candidate: Candidate) -> None:
-        """Make ready for `candidate`, which is loaded after the next `generate`, while that one runs; only a hint."""
+    def prepare(self, weights: Weights) -> None:
+        """Make ready for `weights`, which are loaded after the next `generate`, while that one runs; only a hint."""
 
     def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
         """Answer every prompt with the loaded candidate.

@@ -54,7 +54,14 @@ def copy_base(live: torch.Tensor, where: Literal["device", "host"]) -> torch.Ten
     return base.copy_(flat)
 
 
-def write_candidate(live: torch.Tensor, base: torch.Tensor, *, name: str, candidate: Candidate, family: Family) -> None:
+def noise_device(live: torch.Tensor) -> torch.device:
+    """Where noise for `live` is made: beside it, or in host memory."""
+    return live.device if _on_device(live) else torch.device("cpu")
+
+
+def write_candidate(
+    live: torch.Tensor, base: torch.Tensor, *, name: str, candidate: Candidate, family: Family, start: int = 0
+) -> None:
     """Overwrite `live` with the candidate's weights; bit-identical on every device.
 
     On CUDA the work is queued on the current stream of the device of `live`.
@@ -66,22 +73,25 @@ def write_candidate(live: torch.Tensor, base: torch.Tensor, *, name: str, candid
         name: Canonical Hugging Face parameter name.
         candidate: Seed and sigma.
         family: Distribution of the noise.
+        start: Row-major index in the whole parameter of ``live[0]``.
 
     Raises:
         InputError: Noise is not defined for the dtype, or the tensors do not fit each other.
     """
-    _check(live, base, name)
+    check_pair(live, base, name)
     on_device = _device_kernel() if _on_device(live) else None
     if on_device is None:
-        _perturb_on_host(live, base.cpu(), name, candidate, family)
+        _perturb_on_host(live, base.cpu(), name, candidate, family, start)
         return
     if base.device != live.device:
         live.copy_(base, non_blocking=True)
         base = live
-    on_device(live, base, seed=candidate.seed, sigma=candidate.sigma, name=name, family=family)
+    on_device(live, base, seed=candidate.seed, sigma=candidate.sigma, name=name, start=start, family=family)
 
 
-def _perturb_on_host(live: torch.Tensor, base: torch.Tensor, name: str, candidate: Candidate, family: Family) -> None:
+def _perturb_on_host(
+    live: torch.Tensor, base: torch.Tensor, name: str, candidate: Candidate, family: Family, start: int
+) -> None:
     in_place = live.device.type == "cpu"
     target = live if in_place else torch.empty_like(base)
     perturb_into(
@@ -91,6 +101,7 @@ def _perturb_on_host(live: torch.Tensor, base: torch.Tensor, name: str, candidat
         seed=candidate.seed,
         sigma=candidate.sigma,
         name=name,
+        start=start,
         family=family,
     )
     if not in_place:
@@ -113,7 +124,12 @@ def _device_kernel() -> Callable[..., None] | None:
     return perturb_cuda
 
 
-def _check(live: torch.Tensor, base: torch.Tensor, name: str) -> None:
+def check_pair(live: torch.Tensor, base: torch.Tensor, name: str) -> None:
+    """Refuse weights and a base that do not fit each other, or a dtype that noise is not defined for.
+
+    Raises:
+        InputError: Says which parameter and why.
+    """
     noise_dtype(live, name)
     if live.ndim != 1 or base.ndim != 1 or live.shape != base.shape or live.dtype != base.dtype:
         raise InputError(

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from storage.errors import InputError
 from storage.weights import weight_files
@@ -115,6 +115,12 @@ def inspect_checkpoint(folder: Path, dtype: DtypeName = "auto", *, trust_remote_
         n_weights={name: parameter.numel() for name, parameter in model.named_parameters()},
         held_apart=tuple(held_apart),
     )
+
+
+def context_length(folder: Path, *, trust_remote_code: bool = False) -> int | None:
+    """Most tokens that a model is made for, prompt and answer together; None where its config does not say."""
+    config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True)
+    return getattr(config.get_text_config(), "max_position_embeddings", None)
 
 
 def check_parameters(model: Any, folder: Path) -> dict[str, str]:

@@ -12,12 +12,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from storage.errors import InputError
 from tasks.engines.ahead import Ahead
+from tasks.engines.average_weights import write_weights
 from tasks.engines.base import EngineSpec
-from tasks.engines.candidate_weights import copy_base, noise_dtype, write_candidate
+from tasks.engines.candidate_weights import copy_base, noise_dtype
 from tasks.engines.checkpoint import check_parameters
 from tasks.engines.decoding import Prefix, StopChecker, common_prefix, compute_prefix, decode
 from tasks.engines.sampling import TokenChooser
-from tasks.types import Candidate, Completion, Sampling
+from tasks.types import Completion, Sampling, Weights
 
 
 @dataclass(slots=True)
@@ -76,31 +77,31 @@ class TransformersEngine:
         """Number of weights a candidate changes."""
         return sum(weight.base.numel() for weight in self._weights)
 
-    def load(self, candidate: Candidate | None) -> None:
-        """Put the candidate's weights (or the base's, for None) in the place of the live ones."""
+    def load(self, weights: Weights | None) -> None:
+        """Put a candidate's or an average's weights (or the base's, for None) in the place of the live ones."""
         self._prefix = None  # its keys and values belong to the previous weights
-        ready = self._ahead.take(candidate)
+        ready = self._ahead.take(weights)
         for weight in self._weights:
             if ready:
                 weight.swap()
-            elif candidate is None:
+            elif weights is None:
                 weight.live.copy_(weight.base, non_blocking=True)
             else:
-                self._write(weight.live, weight, candidate)
+                self._write(weight.live, weight, weights)
 
-    def prepare(self, candidate: Candidate) -> None:
-        """Make the candidate's weights on another thread (on the CPU, with `EngineSpec.prefetch`)."""
+    def prepare(self, weights: Weights) -> None:
+        """Make these weights on another thread (on the CPU, with `EngineSpec.prefetch`)."""
         if self._prefetch:
-            self._ahead.start(candidate, self._make_spares)
+            self._ahead.start(weights, self._make_spares)
 
-    def _make_spares(self, candidate: Candidate) -> None:
+    def _make_spares(self, weights: Weights) -> None:
         for weight in self._weights:
             if weight.spare is None:
                 weight.spare = torch.empty_like(weight.base)
-            self._write(weight.spare, weight, candidate)
+            self._write(weight.spare, weight, weights)
 
-    def _write(self, target: torch.Tensor, weight: _Weight, candidate: Candidate) -> None:
-        write_candidate(target, weight.base, name=weight.name, candidate=candidate, family=self._perturbation.family)
+    def _write(self, target: torch.Tensor, weight: _Weight, weights: Weights) -> None:
+        write_weights(target, weight.base, name=weight.name, weights=weights, family=self._perturbation.family)
 
     def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
         """Answer the prompts; see `tasks.engines.base.Engine.generate`."""

@@ -21,7 +21,7 @@ from storage.errors import InputError
 from tasks.engines.base import EngineSpec
 from tasks.engines.checkpoint import inspect_checkpoint
 from tasks.engines.decoding import StopChecker
-from tasks.types import Candidate, Completion, Sampling
+from tasks.types import Candidate, Completion, Sampling, Weights
 
 _ENVIRONMENT = {
     # The engine core in this process: on one device a candidate is a function call away.
@@ -131,17 +131,16 @@ class VllmEngine:
         )
         self._eos_ids = _eos_ids(spec.model_path, config, self._tokenizer)
 
-    def load(self, candidate: Candidate | None) -> None:
-        """Put the candidate's weights (or the base's, for None) into the engine, and forget what they replace."""
-        seed, sigma = (None, 0.0) if candidate is None else (candidate.seed, candidate.sigma)
-        self._llm.collective_rpc("thickets_load", args=(seed, sigma))
+    def load(self, weights: Weights | None) -> None:
+        """Put these weights (or the base's, for None) into the engine, and forget what they replace."""
+        self._llm.collective_rpc("thickets_load", args=(_plain(weights),))
         # Keys and values of the prompts' beginnings outlive a reload; they belong to the previous weights.
         if not self._llm.reset_prefix_cache():
             raise RuntimeError("vLLM did not clear its prefix cache, so answers would be the previous candidate's")
 
-    def prepare(self, candidate: Candidate) -> None:
-        """Make the candidate's weights in the background."""
-        self._llm.collective_rpc("thickets_prepare", args=(candidate.seed, candidate.sigma))
+    def prepare(self, weights: Weights) -> None:
+        """Make these weights in the background."""
+        self._llm.collective_rpc("thickets_prepare", args=(_plain(weights),))
 
     def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
         """Answer the prompts; see `tasks.engines.base.Engine.generate`."""
@@ -229,6 +228,14 @@ def _keep_vllm_to_its_own_modules() -> None:
             return getattr(sys, name)
 
     dispatcher.sys = OwnModules()
+
+
+def _plain(weights: Weights | None) -> list[tuple[int, float]]:
+    """Seeds and sigmas, for a worker that may be another process; none for the base."""
+    if weights is None:
+        return []
+    members = (weights,) if isinstance(weights, Candidate) else weights.members
+    return [(member.seed, member.sigma) for member in members]
 
 
 def _row_seed(seed: int, row: int) -> int:

@@ -7,7 +7,7 @@ under the checkpoint's names and whole: vLLM itself cuts, fuses and packs them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,11 @@ from typing import Any
 import torch
 
 from tasks.engines.ahead import Ahead
+from tasks.engines.average_weights import write_weights
 from tasks.engines.base import DtypeName
-from tasks.engines.candidate_weights import write_candidate
 from tasks.engines.checkpoint import Checkpoint, inspect_checkpoint
 from tasks.noise import Family, Perturbation
-from tasks.types import Candidate
+from tasks.types import Average, Candidate, Weights
 
 
 class CandidateWorker:
@@ -49,18 +49,18 @@ class CandidateWorker:
         )
         self._thickets_tied_heads = list(tied_heads(self.model_runner.get_model()))
 
-    def thickets_load(self, seed: int | None, sigma: float) -> None:
-        """Hold a candidate from now on; no seed is the base."""
-        candidate = None if seed is None else Candidate(seed, sigma)
-        self.model_runner.reload_weights(weights_iterator=self._thickets.weights(candidate))
+    def thickets_load(self, members: Sequence[tuple[int, float]]) -> None:
+        """Hold the candidate of a seed and sigma, or the average of several, from now on; none at all is the base."""
+        wanted = _weights(members) if members else None
+        self.model_runner.reload_weights(weights_iterator=self._thickets.weights(wanted))
         for head in self._thickets_tied_heads:
             # Reloading fills the embedding this head shares, but what was derived from it (packed weights on the CPU)
             # is the head's own and would still be the previous candidate's.
             head.quant_method.process_weights_after_loading(head)
 
-    def thickets_prepare(self, seed: int, sigma: float) -> None:
-        """Make a candidate's weights in the background."""
-        self._thickets.prepare(Candidate(seed, sigma))
+    def thickets_prepare(self, members: Sequence[tuple[int, float]]) -> None:
+        """Make the weights of a candidate, or of an average, in the background."""
+        self._thickets.prepare(_weights(members))
 
     def thickets_seed(self, seed: int) -> None:
         """Begin the random numbers that tokens are drawn with anew."""
@@ -77,7 +77,7 @@ class _Base:
 
 
 class CandidateSource:
-    """Gives out the checkpoint's tensors as a candidate has them."""
+    """Gives out the checkpoint's tensors as a candidate, or an average of candidates, has them."""
 
     def __init__(
         self,
@@ -99,39 +99,43 @@ class CandidateSource:
         self._ahead = Ahead()
         self._staged: dict[str, torch.Tensor] = {}
 
-    def weights(self, candidate: Candidate | None) -> Iterator[tuple[str, torch.Tensor]]:
+    def weights(self, wanted: Weights | None) -> Iterator[tuple[str, torch.Tensor]]:
         """Every tensor of the checkpoint under its stored name, one after another.
 
         What is given out may be overwritten after the next call of `prepare`.
         """
-        ready = self._ahead.take(candidate)
+        ready = self._ahead.take(wanted)
         for base in self._base:
-            if candidate is None or base.noise_name is None:
+            if wanted is None or base.noise_name is None:
                 yield base.name, base.value
             elif ready:
                 yield base.name, self._staged[base.name]
             else:
                 out = torch.empty_like(base.value, device=self._device)
-                self._write(out, base, candidate)
+                self._write(out, base, wanted)
                 yield base.name, out
 
-    def prepare(self, candidate: Candidate) -> None:
-        """Begin to make a candidate's weights in host memory, on another thread."""
+    def prepare(self, wanted: Weights) -> None:
+        """Begin to make these weights in host memory, on another thread."""
         if self._prefetch:
-            self._ahead.start(candidate, self._stage)
+            self._ahead.start(wanted, self._stage)
 
-    def _stage(self, candidate: Candidate) -> None:
+    def _stage(self, wanted: Weights) -> None:
         for base in self._base:
             if base.noise_name is not None:
                 if base.name not in self._staged:
                     self._staged[base.name] = torch.empty_like(base.value)
-                self._write(self._staged[base.name], base, candidate)
+                self._write(self._staged[base.name], base, wanted)
 
-    def _write(self, out: torch.Tensor, base: _Base, candidate: Candidate) -> None:
+    def _write(self, out: torch.Tensor, base: _Base, wanted: Weights) -> None:
         assert base.noise_name is not None
-        write_candidate(
-            out.view(-1), base.value.view(-1), name=base.noise_name, candidate=candidate, family=self._family
-        )
+        write_weights(out.view(-1), base.value.view(-1), name=base.noise_name, weights=wanted, family=self._family)
+
+
+def _weights(members: Sequence[tuple[int, float]]) -> Weights:
+    candidates = tuple(Candidate(seed, sigma) for seed, sigma in members)
+    # The average of one is that one; as a candidate it takes one pass over the weights.
+    return candidates[0] if len(candidates) == 1 else Average(candidates)
 
 
 def tied_heads(model: torch.nn.Module) -> Iterator[Any]:

@@ -89,6 +89,16 @@ class HasOptions(Protocol):
         ...
 
 
+@runtime_checkable
+class HasInstruction(Protocol):
+    """A problem that is asked in one template, which ``problem.instruction`` of its config replaces."""
+
+    @property
+    def instruction(self) -> str:
+        """The template in use, with ``{question}`` where the question goes."""
+        ...
+
+
 def question_id(question: str) -> str:
     """A name for a question that survives reordering: the first 16 hex digits of its SHA-256."""
     return hashlib.sha256(question.encode()).hexdigest()[:16]

@@ -42,6 +42,11 @@ class FileProblem:
         self._instruction = config.instruction or self._verifier.instruction
         self.sampling = Sampling(max_tokens=self._verifier.max_tokens)
 
+    @property
+    def instruction(self) -> str:
+        """The template in use."""
+        return self._instruction
+
     def identity(self) -> dict[str, JSON]:
         """The verifier and the template; the data itself is hashed by the splits."""
         return {

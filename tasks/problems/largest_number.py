@@ -45,6 +45,11 @@ class LargestNumber:
         self._count = _whole_number(config.options, "count", at_least=2)
         self._below = _whole_number(config.options, "below", at_least=self._count)
 
+    @property
+    def instruction(self) -> str:
+        """The template in use."""
+        return self._instruction
+
     def identity(self) -> dict[str, JSON]:
         """The options and the template; every number follows from them and the seed."""
         return {

@@ -78,6 +78,11 @@ class ReasoningGym:
         self._entries: dict[tuple[int, int, int], dict[str, Any]] = {}
         self._dataset(0, 1)  # an option the task does not take is found now and not in the middle of a run
 
+    @property
+    def instruction(self) -> str:
+        """The template in use."""
+        return self._instruction
+
     def identity(self) -> dict[str, JSON]:
         """The library's version, the options and the template."""
         return {

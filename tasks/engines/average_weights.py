@@ -1,0 +1,55 @@
+"""Write whatever an engine can hold over the live weights: a candidate, or the average of several."""
+
+from __future__ import annotations
+
+import torch
+
+from tasks.engines.candidate_weights import check_pair, noise_device, noise_dtype, write_candidate
+from tasks.noise import Family
+from tasks.noise.spec import QUIET_NAN_BITS
+from tasks.types import Average, Candidate, Weights
+
+# Weights that are averaged at a time: bounds the memory beside them to a few float32 buffers of this length (64 MiB).
+CHUNK_LEN = 1 << 24
+
+
+def write_weights(live: torch.Tensor, base: torch.Tensor, *, name: str, weights: Weights, family: Family) -> None:
+    """Overwrite `live` with a candidate's or an average's weights; bit-identical on every device.
+
+    Args:
+        live: Flat, contiguous weights ``[n]`` that the model reads, on any device.
+        base: The pristine weights ``[n]`` of the same dtype, on the same device or in host memory; may be `live`.
+        name: Canonical Hugging Face parameter name.
+        weights: Whose.
+        family: Distribution of the noise.
+
+    Raises:
+        InputError: Noise is not defined for the dtype, or the tensors do not fit each other.
+    """
+    if isinstance(weights, Candidate):
+        write_candidate(live, base, name=name, candidate=weights, family=family)
+        return
+    check_pair(live, base, name)
+    for start in range(0, live.numel(), CHUNK_LEN):
+        part = slice(start, start + CHUNK_LEN)
+        _write_average(live[part], base[part], name, weights, family, start)
+
+
+def _write_average(
+    live: torch.Tensor, base: torch.Tensor, name: str, average: Average, family: Family, start: int
+) -> None:
+    """See `tasks.types.Average` for what is computed; each line here is one rounding."""
+    dtype, device = noise_dtype(live, name), noise_device(live)
+    # A candidate of "weights" that are nothing yet is its noise alone, and one upon another is their sum. Minus zero,
+    # because that is what changes no summand: 0 + -0 is 0.
+    mean = torch.full(live.shape, -0.0, device=device)
+    for member in average.members:
+        write_candidate(mean, mean, name=name, candidate=member, family=family, start=start)
+    # By a tensor, not by a number: CUDA multiplies by the reciprocal of a number, which rounds twice.
+    mean /= torch.tensor(float(len(average.members)), device=device)
+    total = base.to(device).float() + mean
+    cast = total.to(live.dtype)
+    # Every place has NaNs of its own; the contract has one.
+    bits = cast.view(torch.int32 if dtype == "float32" else torch.int16)
+    bits.masked_fill_(total.isnan(), QUIET_NAN_BITS[dtype])
+    live.copy_(cast)
