@@ -15,6 +15,8 @@ _RUNTIME = {
     # A busy machine needs longer than Prefect's 20 s to start its temporary server.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     "PREFECT_LOGGING_EXTRA_LOGGERS": "thickets",
+    # `thickets estimate` and a notebook plan a run outside of any flow, where there is no page to send a line to.
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     # What runs here is nobody else's business.
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",

@@ -165,8 +165,8 @@ def test_estimate_counts_what_a_run_will_ask(thickets, my_yaml) -> None:
     status, out, _ = thickets("estimate", my_yaml(), "--json")
     found = json.loads(out)
     assert status == 0
-    assert found["completions"] == {"selection": 10 * 12, "validation": 6 * 10, "test": 16 * 14}
-    assert 0 < found["tokens"] <= found["tokens_at_most"] == 404 * 8
+    assert found["completions"] == {"selection": 10 * 12, "validation": 10 * 10, "test": 23 * 14}
+    assert 0 < found["tokens"] <= found["tokens_at_most"] == 542 * 8
     assert found["seconds"] > 0
     assert "time" in thickets("estimate", my_yaml())[1]
 

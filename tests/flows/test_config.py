@@ -77,6 +77,9 @@ def test_set_extends_a_problem_given_by_name_alone(tmp_path: Path) -> None:
         ({"name": "a b"}, "name", "'a b'"),
         ({"problem": {}}, "problem.name", "required"),
         ({"population": {"seed": 2**64}}, "population.seed", "found 18446744073709551616"),
+        ({"controls": {"prompts": ["Hm?"]}}, "controls.prompts", "[0] contains {question} 0 times: 'Hm?'"),
+        ({"controls": {"prompts": ["{question}{question}"]}}, "controls.prompts", "2 times"),
+        ({"controls": {"prompts": ["a {question}", "a {question}"]}}, "controls.prompts", "[1] is 'a {question}' once"),
     ],
 )
 def test_a_bad_value_is_one_line_with_field_and_finding(changes: dict, field: str, found: str) -> None:

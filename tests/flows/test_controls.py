@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
 from flows.config import RunConfig
-from flows.findings import verdicts
+from flows.findings import findings, verdicts
 from flows.history import find_run, open_scores
+from flows.plan import RunPlan, make_plan
 from flows.randopt import randopt
 from flows.result_rows import result_rows
 from flows.summary import RunSummary
 from storage.errors import RunError
 from storage.layout import Home
+from storage.models import resolve_model
 from storage.shards import list_shards
+from tasks.problems import load_problem
+from tasks.splits import draw_splits
+from tasks.types import Attempt, Average, Candidate, Reworded
 from tasks.units import Shard, ShardReport
 from tasks.verdicts import points
 from tasks.worker import ScoringWorker
@@ -24,7 +31,7 @@ from tasks.worker import ScoringWorker
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
 MakeConfig = Callable[..., RunConfig]
-OFF = {"self_consistency": False, "random_experts": False, "chance": False}
+OFF = dict.fromkeys(("self_consistency", "random_experts", "chance", "weight_average", "best_prompt"), False)
 
 
 def outcome(summary: RunSummary) -> dict:
@@ -49,23 +56,33 @@ def test_a_run_compares_the_ensemble_with_its_rivals(config: MakeConfig) -> None
         "base",
         "self-consistency, 3 samples at t = 0.7",
         "random experts, 3 of 9",
+        "weight average of 3",
+        "best of 5 prompts (the run's own)",
+        "best of 5 prompts (the run's own), 3 samples at t = 0.7",
         "best single expert",
         "ensemble, majority vote of 3",
     ]
-    chance, sampled, drawn = found.controls
+    chance, sampled, drawn, averaged, asked, asked_often = found.controls
     assert (chance.accuracy.value, chance.n_tokens) == (0.5, 0)
-    assert sampled.accuracy.n == drawn.accuracy.n == 14
+    assert {control.accuracy.n for control in (sampled, drawn, averaged, asked, asked_often)} == {14}
+    # The run's own wording is no worse than the others, and costs nothing once more.
+    assert (asked.accuracy, asked.n_tokens) == (found.base, found.n_tokens.base)
+    assert (asked_often.accuracy, asked_often.n_tokens) == (sampled.accuracy, sampled.n_tokens)
+    assert asked.detail == asked_often.detail == "{question} Reply with just the number."
     written = rows(summary)
     on_test = written.filter(pl.col("split") == "test")
-    attempts = on_test.filter(pl.col("candidate_id").str.starts_with("base~"))
+    attempts = on_test.filter(pl.col("candidate_id").str.starts_with("base~t"))
     assert attempts["candidate_id"].unique().sort().to_list() == [f"base~t0.7s0#{index}" for index in range(3)]
     assert sampled.n_tokens == attempts["n_tokens"].sum()
     assert found.n_tokens.base == on_test.filter(pl.col("candidate_id") == "base")["n_tokens"].sum()
     assert sum(summary.n_tokens.values()) == written["n_tokens"].sum()
-    assert set(written.filter(pl.col("split") != "test")["candidate_id"].str.starts_with("base~")) == {False}
+    assert averaged.n_tokens == on_test.filter(pl.col("candidate_id").str.starts_with("base~a"))["n_tokens"].sum()
+    elsewhere = written.filter(pl.col("split") != "test", pl.col("candidate_id").str.starts_with("base~"))
+    assert elsewhere.select("split", "candidate_id").n_unique() == 4  # the other wordings
+    assert set(elsewhere["split"]) == {"validation"}
     # Samples differ among each other and from the greedy answer.
     texts = on_test.filter(pl.col("candidate_id").str.starts_with("base")).group_by("candidate_id").agg("completion")
-    assert texts["completion"].n_unique() == 4
+    assert texts["completion"].n_unique() == texts.height == 5
 
     home = Home(config().storage.home)
     with open_scores(home, find_run(home, "latest")) as reader:
@@ -95,7 +112,9 @@ def test_without_controls_the_same_experts_are_found_and_adding_them_later_score
     assert before.equals(rows(full))
     warmer = randopt(config(controls={"temperature": 1.5, "random_experts": False}))
     assert warmer.run_id == full.run_id
-    assert [control.name for control in warmer.evaluation.controls] == ["chance", "self_consistency"]
+    assert [control.name for control in warmer.evaluation.controls] == [
+        "chance", "self_consistency", "weight_average", "best_prompt", "best_prompt_self_consistency",
+    ]  # fmt: skip
     new = rows(warmer).join(before, on=["candidate_id", "split", "example_id"], how="anti")
     assert new["candidate_id"].unique().sort().to_list() == [f"base~t1.5s0#{i}" for i in range(warmer.evaluation.k)]
 
@@ -106,19 +125,22 @@ def test_a_run_stopped_among_its_controls_ends_with_the_same_summary(
     three = {"k_values": [3]}
     undisturbed = randopt(config(selection=three, storage={"home": str(tmp_path / "undisturbed")}))
     score = ScoringWorker.score
-    left = [2]  # of six
+    for split, stop_at in (("validation", 2), ("test", 2)):  # of four shards of the wordings; of nine of the rest
+        left = [stop_at]
 
-    def stop_among_controls(self: ScoringWorker, shard: Shard) -> ShardReport:
-        if "base~" in shard_members(shard):
-            if left[0] == 0:
-                raise RunError("planted")
-            left[0] -= 1
-        return score(self, shard)
+        def stop_among_controls(
+            self: ScoringWorker, shard: Shard, split: str = split, left: list[int] = left
+        ) -> ShardReport:
+            if shard.split == split and "base~" in shard_members(shard):
+                if left[0] == 0:
+                    raise RunError("planted")
+                left[0] -= 1
+            return score(self, shard)
 
-    with monkeypatch.context() as planted:
-        planted.setattr(ScoringWorker, "score", stop_among_controls)
-        with pytest.raises(RunError, match="planted"):
-            randopt(config(selection=three))
+        with monkeypatch.context() as planted:
+            planted.setattr(ScoringWorker, "score", stop_among_controls)
+            with pytest.raises(RunError, match="planted"):
+                randopt(config(selection=three))
     resumed = randopt(config(selection=three))
     assert outcome(resumed) == outcome(undisturbed)
     assert rows(resumed).equals(rows(undisturbed))
@@ -130,7 +152,92 @@ def shard_members(shard: Shard) -> str:
 
 def test_the_rival_of_equal_cost_is_judged_right_after_the_base(config: MakeConfig) -> None:
     summary = randopt(config(selection={"k_values": [3]}))
-    rival = next(control for control in summary.evaluation.controls if control.name == "self_consistency")
-    cost = f"{summary.evaluation.n_tokens.ensemble / rival.n_tokens:.2f}"
-    sentence = verdicts(summary)[1].sentence
-    assert f"self-consistency (for {cost} times its tokens): {points(rival.ensemble_minus)} points" in sentence
+    told = {
+        "self_consistency": "self-consistency",
+        "weight_average": "the weight average of its experts",
+        "best_prompt": "the base under the best prompt",
+        "best_prompt_self_consistency": "self-consistency under the best prompt",
+    }
+    rivals = [control for control in summary.evaluation.controls if control.name in told]
+    for rival, each in zip(rivals, verdicts(summary)[1:5], strict=True):
+        cost = f"{summary.evaluation.n_tokens.ensemble / rival.n_tokens:.2f}"
+        words = f"{told[rival.name]} (for {cost} times its tokens): {points(rival.ensemble_minus)} points"
+        assert words in each.sentence
+
+
+def questions(folder: Path) -> dict:
+    """A file that the tiny model gets right more often in other words than in the run's own."""
+    path = folder / "questions.jsonl"
+    path.write_text(
+        "".join(json.dumps({"question": f"{n} + {7 * n % 10}?", "answer": str(n % 3)}) + "\n" for n in range(36))
+    )
+    own = "{question} Name it."
+    return {"name": "file", "path": str(path), "verifier": "regex", "pattern": r"\d", "instruction": own}
+
+
+def test_a_better_wording_is_chosen_on_the_validation_split_and_only_it_is_asked_on_test(
+    config: MakeConfig, tmp_path: Path
+) -> None:
+    asked = {"problem": questions(tmp_path), "selection": {"k_values": [3]}, "decoding": {"max_tokens": 24}}
+    off = randopt(config(**asked, controls=OFF))
+    before = rows(off)
+    on = randopt(config(**asked, controls={**OFF, "best_prompt": True, "weight_average": True}))
+    assert (on.run_id, on.fingerprint) == (off.run_id, off.fingerprint)
+    new = rows(on).join(before, on=["candidate_id", "split", "example_id"], how="anti")
+    tried = new.filter(pl.col("split") == "validation").group_by("candidate_id").agg(pl.col("correct").sum())
+    assert tried.height == 4
+    own = before.filter(pl.col("candidate_id") == "base", pl.col("split") == "validation")["correct"].sum()
+    averaged, best = on.evaluation.controls
+    assert best.detail is not None
+    winner = Reworded(best.detail).id
+    assert dict(tried.iter_rows())[winner] == tried["correct"].max() > own
+    on_test = new.filter(pl.col("split") == "test")
+    assert sorted(on_test["candidate_id"].unique()) == sorted([winner, Average(experts_of(on)).id])
+    mine = on_test.filter(pl.col("candidate_id") == winner)
+    assert (best.label, best.accuracy.n_correct, best.n_tokens) == (
+        "best of 5 prompts", mine["correct"].sum(), mine["n_tokens"].sum(),
+    )  # fmt: skip
+    assert on.n_tokens["controls"] == new["n_tokens"].sum()
+    assert on.thicket == off.thicket
+    assert json.dumps(best.detail) in " ".join(findings(on))
+
+    # However the work is cut, and with every other control as well.
+    cut = {"examples_per_block": 5, "candidates_per_shard": 1}
+    elsewhere = {"home": str(tmp_path / "elsewhere")}
+    full = randopt(config(**asked, scoring=cut, storage=elsewhere))
+    controls = {control.name: control for control in full.evaluation.controls}
+    assert (controls["weight_average"], controls["best_prompt"]) == (averaged, best)
+    sampled = controls["best_prompt_self_consistency"]
+    assert (sampled.label, sampled.detail) == ("best of 5 prompts, 3 samples at t = 0.7", best.detail)
+    ids = {Attempt(index, 0.7, 0, best.detail).id for index in range(3)}
+    assert sampled.n_tokens == rows(full).filter(pl.col("candidate_id").is_in(ids))["n_tokens"].sum()
+    assert sum(full.n_tokens.values()) == rows(full)["n_tokens"].sum()
+
+    # A run of a smaller K finds the larger average among its shards, and makes its own: of one, which is that one.
+    alone = randopt(config(**asked | {"selection": {"k_values": [1]}}, controls={**OFF, "weight_average": True}))
+    assert alone.fingerprint == on.fingerprint
+    [control] = alone.evaluation.controls
+    assert control.accuracy == alone.evaluation.best_single
+    assert control.n_tokens == alone.evaluation.n_tokens.best_single
+
+
+def experts_of(summary: RunSummary) -> tuple[Candidate, ...]:
+    return tuple(Candidate(int(row.seed), row.sigma) for row in summary.experts)
+
+
+def test_the_prompts_of_a_control_do_not_change_the_longest_length_needlessly(config: MakeConfig) -> None:
+    def planned(**controls: Any) -> RunPlan:
+        made = config(controls=controls)
+        base, problem, data = resolve_model(made.model), load_problem(made.problem), made.data
+        splits = draw_splits(problem, selection=data.selection, validation=data.validation, test=data.test, seed=0)
+        return make_plan(made, base, problem, splits)
+
+    plans = [planned(), planned(best_prompt=False), planned(prompts=["Oh, {question}"])]
+    assert {plan.engine.max_length for plan in plans} == {256}
+    assert len({plan.fingerprint for plan in plans}) == 1
+    assert planned(prompts=["." * 200 + "{question}"]).engine.max_length == 512  # they count, where they must
+    too_long = planned(prompts=["." * 600 + "{question}"])
+    assert (too_long.wordings, too_long.engine.max_length) == (None, 256)
+    for plan, n_others in zip(plans, (4, 0, 1), strict=True):
+        for block in plan.blocks:
+            assert len(block.rewordings) == (0 if block.split == "selection" else n_others)

@@ -98,6 +98,57 @@ def test_three_kills_change_nothing(config: Callable[..., RunConfig], tmp_path: 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("prefect_server")
+def test_kills_among_the_controls_change_nothing(config: Callable[..., RunConfig], tmp_path: Path) -> None:
+    homes = {name: tmp_path / name for name in ("undisturbed", "killed")}
+    for name, home in homes.items():
+        sections = {
+            "scoring": {"examples_per_block": 3, "candidates_per_shard": 1},
+            "selection": {"k_values": [7]},
+            "storage": {"home": str(home)},
+        }
+        (tmp_path / f"{name}.yaml").write_text(dump_config(config(**sections)))
+
+    assert start(tmp_path / "undisturbed.yaml").wait() == 0
+    written = shards(homes["undisturbed"])
+    of_controls = {name for name in written if is_control(homes["undisturbed"], name)}
+    n_before = sum(stamp < min(written[name] for name in of_controls) for stamp in written.values())
+    n_controls = len(written) - n_before
+    assert n_controls > 60
+    moments = random.Random()
+    after: dict[str, tuple[int, int]] = {}
+    # Among the wordings on the validation split (the first 16 shards), then among the panels on the test split.
+    for n_done in (n_before + moments.randint(1, 8), n_before + moments.randint(20, n_controls - 20)):
+        process = start(tmp_path / "killed.yaml")
+        kill_after(process, homes["killed"], n_done - len(after), moments.uniform(0, 0.05))
+        before, after = after, shards(homes["killed"])
+        assert {name: after[name] for name in before} == before
+        assert 0 < len(after.keys() & of_controls) < len(of_controls)
+    assert start(tmp_path / "killed.yaml").wait() == 0
+    before, after = after, shards(homes["killed"])
+    assert {name: after[name] for name in before} == before, "a finished shard was written again"
+    assert after.keys() == written.keys()
+
+    folders = {name: find_run(Home(home), "latest") for name, home in homes.items()}
+    assert folders["killed"].manifest.read_bytes() == folders["undisturbed"].manifest.read_bytes()
+    passing = {"wall_s", "engine", "tracking", "folder"}
+    summaries = {name: load_summary(folder).model_dump(exclude=passing) for name, folder in folders.items()}
+    assert summaries["killed"] == summaries["undisturbed"]
+    frames = {
+        name: pl.concat([pl.read_parquet(path) for path in (home / "shards").rglob("*.parquet")])
+        for name, home in homes.items()
+    }
+    keys = ["candidate_id", "split", "example_id"]
+    assert not frames["killed"].select(keys).is_duplicated().any(), "something was scored twice"
+    assert frames["killed"].sort(keys).equals(frames["undisturbed"].sort(keys))
+
+
+def is_control(home: Path, name: str) -> bool:
+    [path] = (home / "shards").rglob(name)
+    return bool(pl.read_parquet(path)["candidate_id"].str.starts_with("base~").any())
+
+
+@pytest.mark.slow
 def test_an_interrupt_ends_the_run_and_all_it_started(config: Callable[..., RunConfig], tmp_path: Path) -> None:
     """As a terminal does it: the signal goes to the temporary Prefect server as well, which the run then misses."""
     home, config_file = tmp_path / "home", tmp_path / "config.yaml"

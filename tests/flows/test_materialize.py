@@ -20,9 +20,9 @@ from flows.summary import RunSummary
 from storage.weights import WEIGHTS
 from tasks.engines import EngineSpec
 from tasks.engines.transformers import TransformersEngine
-from tasks.model_card import ExpertFacts
+from tasks.model_card import AverageFacts, ExpertFacts
 from tasks.noise import Perturbation
-from tasks.types import Candidate
+from tasks.types import Average, Candidate
 from tests.tiny_model import make_tiny_model
 
 Result = tuple[int, str, str]
@@ -44,7 +44,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> RunSu
                 "noise": {"exclude": list(PERTURBATION.exclude)},
                 "decoding": {"max_tokens": 8},
                 "engine": {"kind": "transformers", "device": "cpu", "dtype": "bfloat16"},
-                "selection": {"k_values": [1, 3]},
+                "selection": {"k_values": [3]},
                 "storage": {"home": str(folder / "home")},
             }
         )
@@ -164,6 +164,34 @@ def test_a_candidate_by_seed_and_sigma_is_the_one_of_that_rank(thickets, tmp_pat
     thickets("latest", "by-seed", "--seed", str(facts.seed), "--sigma", repr(facts.sigma))
     assert ExpertFacts.load(tmp_path / "by-seed") == facts
     assert (tmp_path / "by-seed" / WEIGHTS).read_bytes() == (tmp_path / "by-rank" / WEIGHTS).read_bytes()
+
+
+def test_the_average_is_what_the_engine_holds_for_the_experts(thickets, run: RunSummary, tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(json_config(run)["model"], base)
+    status, out, err = thickets("latest", "out", "--average")
+    assert (status, out) == (0, "out\n")
+    k = run.evaluation.k
+    assert f"average of the {k} experts of {run.run_id}" in err
+    experts = tuple(Candidate(int(row.seed), row.sigma) for row in run.experts)
+    facts = AverageFacts.load(tmp_path / "out")
+    assert tuple(Candidate(member.seed, member.sigma) for member in facts.members) == experts
+    expected = TransformersEngine(EngineSpec("transformers", base, PERTURBATION, dtype="bfloat16"))
+    expected.load(Average(experts))
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    for name, value in expected._model.state_dict().items():
+        assert torch.equal(plain.state_dict()[name], value), name
+    card = (tmp_path / "out" / "README.md").read_text()
+    for fact in (f"# Average of {k} experts", run.run_id, "DIR --average", *(row.seed for row in run.experts)):
+        assert fact in card
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--rank", "2"), ("--seed", "1"), ("--sigma", "0.1")], ids=["rank", "seed", "sigma"]
+)
+def test_the_average_is_of_all_experts(thickets, option: str, value: str) -> None:
+    message = refused(thickets("latest", "out", "--average", option, value))
+    assert message.startswith(f"--average: found together with {option} {value}")
 
 
 def test_a_candidate_that_the_run_never_scored_can_be_written_too(thickets, run: RunSummary, tmp_path: Path) -> None:

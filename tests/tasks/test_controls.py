@@ -8,15 +8,25 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from storage.errors import RunError
 from storage.shards import SHARD_SCHEMA, write_shard
 from tasks.aggregation import ScoreBook
-from tasks.controls import Controls, Guess, attempts, best_guess, random_experts, self_consistency
+from tasks.controls import (
+    Controls,
+    Guess,
+    Panel,
+    attempts,
+    best_guess,
+    random_experts,
+    self_consistency,
+    weight_average,
+)
 from tasks.ensemble import evaluate
 from tasks.problems import ProblemConfig, load_problem
 from tasks.seeds import candidates_of, population
 from tasks.selection import top_k
-from tasks.types import Attempt, Candidate, Example, Sampling
-from tasks.units import Block, candidate_id, sampling_of, weights_of
+from tasks.types import Attempt, Average, Candidate, Example, Reworded, Sampling
+from tasks.units import Block, candidate_id, prompts_of, sampling_of, weights_of
 
 GREEDY = Sampling(8, ("\n",))
 BLOCK = Block("test", 0, (), ())
@@ -34,14 +44,35 @@ def test_an_attempt_is_the_base_with_draws_of_its_own() -> None:
     others += [(attempt, replace(BLOCK, index=1)), (attempt, replace(BLOCK, split="validation"))]
     seeds = {sampling_of(who, block, GREEDY).seed for who, block in others}
     assert len(seeds | {drawn.seed}) == 5
-    for who in (None, Candidate(1, 0.1)):
+    reworded = sampling_of(replace(attempt, instruction="Ah, {question}"), BLOCK, GREEDY)
+    assert (reworded.temperature, reworded.seed in seeds | {drawn.seed}) == (0.7, False)
+    for who in (None, Candidate(1, 0.1), Average((Candidate(1, 0.1),)), Reworded("Ah, {question}")):
         assert sampling_of(who, BLOCK, GREEDY) is GREEDY
 
 
 def test_an_attempts_name_holds_all_that_makes_its_answers_others() -> None:
     one = Attempt(3, 0.7, 9)
     assert one.id == "base~t0.7s9#3"
-    assert len({candidate_id(who) for who in (None, one, replace(one, index=4), replace(one, temperature=0.8))}) == 4
+    others = [replace(one, index=4), replace(one, temperature=0.8), replace(one, instruction="a {question}")]
+    others += [replace(one, instruction="b {question}"), Reworded("a {question}"), Reworded("b {question}")]
+    assert len({candidate_id(who) for who in (None, one, *others)}) == 8
+    # Pinned: finished runs know them by these names.
+    assert replace(one, instruction="a {question}").id == "base~w25ca6fcc503425a6t0.7s9#3"
+    assert Reworded("a {question}").id == "base~w25ca6fcc503425a6"
+
+
+def test_a_respondent_is_asked_in_its_own_words_by_its_own_weights() -> None:
+    block = Block("test", 0, (), ("own",), {"a {question}": ("a",)})
+    reworded, sampled = Reworded("a {question}"), Attempt(0, 0.7, 0, "a {question}")
+    for who in (None, Candidate(1, 0.1), Average((Candidate(1, 0.1),)), Attempt(0, 0.7)):
+        assert prompts_of(who, block) == ("own",)
+    for who in (reworded, sampled):
+        assert prompts_of(who, block) == ("a",)
+        assert weights_of(who) is None
+    with pytest.raises(RunError, match=r"no prompts worded 'b \{question\}'"):
+        prompts_of(Reworded("b {question}"), block)
+    for weights in (Candidate(1, 0.1), Average((Candidate(1, 0.1), Candidate(2, 0.1)))):
+        assert weights_of(weights) is weights
 
 
 def test_a_small_panel_is_the_beginning_of_a_large_one() -> None:
@@ -81,6 +112,7 @@ def test_guessing_is_the_better_of_a_constant_answer_and_a_lot() -> None:
 
 SMALL = population(3, [0.001], 0)
 IDS = SMALL["candidate_id"].to_list()
+AVERAGE = Average(tuple(candidates_of(SMALL)[:2]))
 # Correct answers are "1"; four tokens an answer of the base and of candidates, six of a sample.
 TEST = {
     "base": "0011",
@@ -90,6 +122,7 @@ TEST = {
     "base~t0.7s0#0": "1001",
     "base~t0.7s0#1": "0101",
     "base~t0.7s0#2": "0011",
+    AVERAGE.id: "1111",
 }
 
 
@@ -107,17 +140,21 @@ def book(tmp_path: Path) -> ScoreBook:
         for place, answer in enumerate(given)
     ]
     write_shard(tmp_path / "shards", "s", pl.DataFrame(rows, schema=SHARD_SCHEMA, orient="row"))
-    made = ScoreBook(
-        tmp_path / "scores.duckdb", tmp_path / "shards", "run", SMALL, blocks, attempts=attempts(3, 0.7, 0)
-    )
-    made.aggregate()
+    made = ScoreBook(tmp_path / "scores.duckdb", tmp_path / "shards", "run", SMALL, blocks)
+    assert "~" not in "".join(made.aggregate()["candidate_id"])
+    # Late, after their shard was taken in; candidates and whoever is known are passed over.
+    made.register([*attempts(3, 0.7, 0), AVERAGE, None, *candidates_of(SMALL)])
+    made.register(attempts(2, 0.7, 0))
+    assert set(made.aggregate()["candidate_id"]) == set(TEST)
     return made
 
 
 def test_controls_are_compared_on_the_same_questions_with_their_cost(book: ScoreBook) -> None:
     everybody = random_experts(SMALL, 3, 0)
-    controls = Controls((self_consistency(3, 0.7, 0), everybody), Guess("a lot", (0.25,) * 4))
-    assert len(controls.respondents) == 6
+    asked = Panel("best_prompt", "best of 2 prompts (the run's own)", (None,), "{question}")
+    panels = (self_consistency(3, 0.7, 0), everybody, weight_average(AVERAGE.members), asked)
+    controls = Controls(panels, Guess("a lot", (0.25,) * 4))
+    assert len(controls.respondents) == 8
     with book.open() as store:
         experts = top_k(store, 3)
         found = evaluate(store, experts, 2, "majority", controls)
@@ -125,8 +162,11 @@ def test_controls_are_compared_on_the_same_questions_with_their_cost(book: Score
     assert set(experts.head(2)["candidate_id"]) == set(IDS[:2])
     assert found.model_copy(update={"controls": ()}) == plain
     assert (found.n_tokens.base, found.n_tokens.best_single, found.n_tokens.ensemble) == (16, 16, 32)
-    chance, sampled, drawn = found.controls
-    assert [control.name for control in found.controls] == ["chance", "self_consistency", "random_experts"]
+    chance, sampled, drawn, averaged, own = found.controls
+    assert [control.name for control in found.controls] == ["chance", *(panel.name for panel in panels)]
+    assert (averaged.label, averaged.accuracy.n_correct, averaged.n_tokens) == ("weight average of 2", 4, 24)
+    assert (own.accuracy, own.n_tokens, own.minus_base.value) == (found.base, 16, 0)
+    assert [control.detail for control in found.controls] == [None, None, None, None, "{question}"]
     assert (chance.accuracy.value, chance.accuracy.low, chance.n_tokens) == (0.25, 0.25, 0)
     assert chance.minus_base.value == pytest.approx(-0.25)
     assert (sampled.accuracy.n_correct, sampled.accuracy.n, sampled.n_tokens) == (1, 4, 72)  # 1001, 0101, 0011: 0001

@@ -19,14 +19,14 @@ from tasks.engines.base import DtypeName
 from tasks.engines.transformers import TransformersEngine
 from tasks.materialize import write_checkpoint
 from tasks.noise import Perturbation
-from tasks.types import Candidate
+from tasks.types import Average, Candidate, Weights
 from tests.tiny_model import make_tiny_model
 
 CANDIDATE = Candidate(2**63 + 11, 0.02)
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 
 
-def digest(folder: Path, candidate: Candidate | None, **changes) -> str:
+def digest(folder: Path, candidate: Weights | None, **changes) -> str:
     """What the engine holds."""
     engine = TransformersEngine(EngineSpec("transformers", folder, **({"perturbation": Perturbation()} | changes)))
     engine.load(candidate)
@@ -249,3 +249,12 @@ def test_the_real_model_is_written_as_the_engine_holds_it(tmp_path: Path) -> Non
     base = resolve_model("smollm2-135m-instruct").path
     write_checkpoint(base, tmp_path, CANDIDATE, Perturbation())
     assert digest(tmp_path, None) == digest(base, CANDIDATE)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_an_average_is_written_as_the_engine_holds_it(tmp_path: Path, dtype: torch.dtype) -> None:
+    base = make_tiny_model(tmp_path / "base", dtype=dtype)
+    average = Average((CANDIDATE, Candidate(3, 0.1), Candidate(4, 0.001)))
+    (tmp_path / "out").mkdir()
+    write_checkpoint(base, tmp_path / "out", average, Perturbation())
+    assert digest(tmp_path / "out", None) == digest(base, average) != digest(base, CANDIDATE)

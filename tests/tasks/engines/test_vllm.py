@@ -25,7 +25,7 @@ from tasks.materialize import write_checkpoint
 from tasks.noise import Perturbation
 from tasks.problems import ProblemConfig, load_problem
 from tasks.prompts import PromptTemplate
-from tasks.types import Candidate, Completion, Sampling
+from tasks.types import Average, Candidate, Completion, Sampling
 from tests.sampling_statistics import LEAST_P, first_token_shares, goodness
 from tests.tiny_model import make_tiny_model
 
@@ -134,6 +134,11 @@ class TestTheResidentEngine:
         base = ask(engine, None)
         assert base != fresh
         assert ask(engine, ONE) == fresh
+        both = Average((ONE, OTHER))
+        average = ask(engine, both)
+        engine.prepare(both)
+        assert ask(engine, both) == average
+        assert ask(engine, Average((ONE,))) == fresh != average
 
     def test_a_sampled_unit_is_the_same_again_whatever_was_generated_between(self, engine: Engine) -> None:
         sampled = Sampling(12, temperature=0.9, seed=2**64 - 1)
@@ -189,19 +194,19 @@ def test_both_engines_hold_the_same_bits(tied: Path, monkeypatch: pytest.MonkeyP
     theirs = build_engine(spec(tied, dtype="bfloat16"))
     ours = build_engine(spec(tied, kind="transformers", dtype="bfloat16"))
     try:
-        for candidate in (OTHER, ONE):
-            theirs.load(candidate)
-            ours.load(candidate)
-        expected = dict(ours._model.named_parameters())
-        found = dict(worker_of(theirs).model_runner.get_model().named_parameters())
-        compared = 0
-        for name, value in found.items():
-            parts = fused_from(name, expected)
-            want = torch.cat([expected[part] for part in parts])
-            # Rows that vLLM adds to round the vocabulary up are none of the checkpoint's.
-            assert torch.equal(value[: want.shape[0]], want), name
-            compared += want.numel()
-        assert compared == sum(value.numel() for value in expected.values())
+        for weights in (OTHER, ONE, Average((ONE, OTHER)), None):
+            theirs.load(weights)
+            ours.load(weights)
+            expected = dict(ours._model.named_parameters())
+            found = dict(worker_of(theirs).model_runner.get_model().named_parameters())
+            compared = 0
+            for name, value in found.items():
+                parts = fused_from(name, expected)
+                want = torch.cat([expected[part] for part in parts])
+                # Rows that vLLM adds to round the vocabulary up are none of the checkpoint's.
+                assert torch.equal(value[: want.shape[0]], want), name
+                compared += want.numel()
+            assert compared == sum(value.numel() for value in expected.values())
     finally:
         theirs.close()
         ours.close()

@@ -15,10 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.errors import InputError
+from tasks.engines import candidate_weights
+from tasks.engines.average_weights import write_weights
 from tasks.noise import triton_kernel
 from tasks.noise.reference import perturbed
 from tasks.noise.spec import QUIET_NAN_BITS
 from tasks.noise.triton_kernel import TILE_LEN, perturb_cuda
+from tasks.types import Average, Candidate
 
 DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
 FIGURES = json.loads(Path(__file__).with_name("vectors.json").read_text())
@@ -218,6 +221,25 @@ def test_bad_arguments_are_named(change, message):
     arguments = {"out": torch.zeros_like(WEIGHTS), "base": WEIGHTS, "seed": 1, "sigma": 1e-3, "name": NAME} | change
     with pytest.raises(InputError, match=message):
         perturb_cuda(arguments.pop("out"), arguments.pop("base"), **arguments)
+
+
+def test_a_weight_average_made_with_this_kernel_is_that_of_the_host(monkeypatch):
+    average = Average((Candidate(3, 0.02), Candidate(2**64 - 1, 0.1), Candidate(5, 1e-3)))
+    base = torch.randn(1500, generator=torch.Generator().manual_seed(0)).bfloat16()
+    on_host, here = torch.zeros_like(base), torch.zeros_like(base, device=DEVICE)
+    monkeypatch.setattr(candidate_weights, "_device_kernel", lambda: None)
+    write_weights(on_host, base, name=NAME, weights=average, family="gaussian")
+    used = []
+
+    def kernel(*given, **named):
+        used.append(named["seed"])
+        perturb_cuda(*given, **named)
+
+    monkeypatch.setattr(candidate_weights, "_device_kernel", lambda: kernel)
+    monkeypatch.setattr(candidate_weights, "_on_device", lambda live: True)
+    write_weights(here, base.to(DEVICE), name=NAME, weights=average, family="gaussian")
+    assert used == [3, 2**64 - 1, 5]
+    assert torch.equal(here.cpu().view(torch.int16), on_host.view(torch.int16))
 
 
 def test_partly_overlapping_tensors_are_refused():
