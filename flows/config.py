@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from tasks.engines.base import DtypeName
 from tasks.noise import Family, Perturbation
 from tasks.problems.config import ProblemConfig
+from tasks.results import Method
+from tasks.voting import VoteRule
 
 Sigma = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -152,13 +154,22 @@ class ScoringConfig(_Section):
 
 
 class SelectionConfig(_Section):
-    """How many experts are kept, and how they vote."""
+    """Which candidates become experts, how many, and how they vote; what is listed is compared on validation."""
 
     k_values: tuple[PositiveInt, ...] = Field(
         (5, 10, 25, 50), min_length=1, description="Ensemble sizes tried on the validation split."
     )
-    vote: Literal["majority", "weighted"] = Field(
-        "majority", description="One vote per expert, or votes weighted by selection score."
+    methods: tuple[Method, ...] = Field(
+        ("top_k",),
+        min_length=1,
+        description="Rankings tried on the validation split: top_k by score, shrunken by the accuracy to expect on new "
+        "questions given all candidates of the sigma, diverse by score less errors shared with those before.",
+    )
+    votes: tuple[VoteRule, ...] = Field(
+        ("majority",),
+        min_length=1,
+        description="Vote rules tried on the validation split: majority is one vote per expert, weighted counts each "
+        "by its selection score (shrunken: by its expected accuracy).",
     )
 
     @field_validator("k_values")
@@ -166,6 +177,13 @@ class SelectionConfig(_Section):
     def _ascending(cls, values: tuple[int, ...]) -> tuple[int, ...]:
         if list(values) != sorted(set(values)):
             raise ValueError(f"{list(values)} must be distinct and in ascending order")
+        return values
+
+    @field_validator("methods", "votes")
+    @classmethod
+    def _listed_once(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(values)) != len(values):
+            raise ValueError(f"{list(values)} names one twice; each may stand once")
         return values
 
 

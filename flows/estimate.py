@@ -66,13 +66,16 @@ def estimate(config: RunConfig) -> Estimate:
     finally:
         engine.close()
     most_experts = config.selection.k_values[-1]
-    controls = config.controls
+    controls, methods = config.controls, config.selection.methods
     wordings = plan.wordings
     n_panels = controls.self_consistency + controls.random_experts + bool(wordings and controls.self_consistency)
+    # At most: methods agree on many experts. And the best single expert need not vote, unless it is the top of K.
+    n_tried = min(len(methods) * most_experts, config.population.size)
+    best_apart = methods != ("top_k",)
     askers = {
         "selection": config.population.size + 1,
-        "validation": most_experts + 1 + (len(wordings.others) if wordings else 0),
-        "test": (1 + n_panels) * most_experts + 1 + controls.weight_average + bool(wordings),
+        "validation": n_tried + 1 + (len(wordings.others) if wordings else 0),
+        "test": (1 + n_panels) * most_experts + 1 + best_apart + controls.weight_average + bool(wordings),
     }
     completions: dict[str, int] = {split.name: askers[split.name] * len(split.examples) for split in splits}
     n_loads = sum(askers[split.name] * plan.n_blocks(split.name) for split in splits)

@@ -22,6 +22,7 @@ from tasks.identity import answer_identity, run_id
 from tasks.noise import NOISE_VERSION
 from tasks.problems import Problem
 from tasks.prompts import PromptTemplate
+from tasks.results import CurvePoint
 from tasks.seeds import candidates_of
 from tasks.splits import Splits
 from tasks.types import Example, Reworded, Sampling
@@ -222,12 +223,13 @@ def plan_controls(
     )
 
 
-def manifest(plan: RunPlan, experts: pl.DataFrame) -> EnsembleManifest:
+def manifest(plan: RunPlan, experts: pl.DataFrame, choice: CurvePoint) -> EnsembleManifest:
     """The ensemble as a file that rebuilds it: no weights, only whose neighbours the experts are and which.
 
     Args:
         plan: The run.
-        experts: rank, seed, sigma, n_correct; the experts that vote, by rank.
+        experts: rank, seed, sigma, n_correct, weight; the experts that vote, by rank.
+        choice: Who ranked them, and how they vote.
     """
     base, noise = plan.base, plan.config.noise
     return EnsembleManifest.model_validate(
@@ -239,11 +241,12 @@ def manifest(plan: RunPlan, experts: pl.DataFrame) -> EnsembleManifest:
                 "include": list(noise.include),
                 "exclude": list(noise.exclude),
             },
-            "experts": experts.select("rank", "seed", "sigma", "n_correct").to_dicts(),
+            "experts": experts.select("rank", "seed", "sigma", "n_correct", "weight").to_dicts(),
             "problem": plan.identity["problem"],
             "prompt_template": plan.identity["prompt"],
             "decoding": plan.identity["decoding"],
-            "vote": plan.config.selection.vote,
+            "method": choice.method,
+            "vote": choice.rule,
             "fingerprint": plan.fingerprint,
         }
     )

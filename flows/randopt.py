@@ -1,4 +1,4 @@
-"""The search as a Prefect flow: seeds, scoring, aggregation, top-K selection, choice of K, the vote on the test split.
+"""The search as a Prefect flow: seeds, scoring, aggregation, selection, choice of K, the vote on the test split.
 
 Start it from Python with ``randopt(RunConfig(...))``, with or without a running Prefect server, or from the command
 line with ``thickets run``. Running the same configuration again goes on where it stopped (DESIGN.md section 6).
@@ -12,7 +12,7 @@ from functools import partial
 
 from prefect import flow
 
-from flows.config import RunConfig
+from flows.config import RunConfig, SelectionConfig
 from flows.config_file import dump_config
 from flows.executor import open_cluster, open_executor
 from flows.plan import RunPlan, make_plan, manifest, plan_controls
@@ -25,14 +25,15 @@ from storage.layout import Home, RunFolder
 from storage.shard_folder import check_writable
 from tasks.aggregation import ScoreBook, aggregate_scores, check_complete
 from tasks.engines import Engine, EngineSpec, build_engine, resolve_spec
-from tasks.ensemble import choose_k_on_validation, evaluate_ensemble
+from tasks.ensemble import choose_on_validation, evaluate_ensemble
 from tasks.executors import Executor
 from tasks.executors.ray_cluster import RayCluster
 from tasks.preparation import prepare_base_model, prepare_splits
 from tasks.problems import load_problem
+from tasks.results import CurvePoint
 from tasks.scoring import score_shards
 from tasks.seeds import candidates_of, generate_seeds
-from tasks.selection import select_top_k
+from tasks.selection import rank_candidates, select_top_k, union
 from tasks.types import Respondent, Reworded
 from tasks.units import candidate_id, plan_shards
 from tasks.wordings import choose_prompt_on_validation
@@ -99,12 +100,15 @@ def _search(
             try:
                 score("selection", [None, *candidates_of(population)])
                 selection = config.selection
-                ranked = select_top_k(book, selection.k_values[-1])
-                score("validation", [None, *candidates_of(ranked)])
-                k, curve = choose_k_on_validation(book, ranked, selection.k_values, selection.vote)
-                log.info(f"K = {k} chosen on the validation split among {list(selection.k_values)}")
-                experts = ranked.head(k)
-                score("test", [None, *candidates_of(experts)])
+                rankings = rank_candidates(book, selection.methods, selection.k_values[-1])
+                tried = union(rankings.values())
+                score("validation", [None, *candidates_of(tried)])
+                choice, curve = choose_on_validation(book, rankings, selection.k_values, selection.votes)
+                log.info(f"{_describe(choice)} chosen on the validation split among {_options(selection)}")
+                ranked = rankings[choice.method]
+                experts, best = ranked.head(choice.k), select_top_k(book, 1)
+                tested = union([experts, best])  # the best single expert need not be one that votes
+                score("test", [None, *candidates_of(tested)])
                 wording = _best_wording(plan, book, score)
                 controls = plan_controls(plan, population, experts, wording)
                 if controls.panels:
@@ -112,13 +116,14 @@ def _search(
                     score("test", controls.respondents, label="controls")
             finally:
                 executor.close()
-            evaluation = evaluate_ensemble(book, experts, k, selection.vote, controls)
-            manifest(plan, experts).save(folder.manifest)
+            evaluation = evaluate_ensemble(book, experts, choice, best["candidate_id"][0], controls)
+            manifest(plan, experts, choice).save(folder.manifest)
             summary = summarise(
                 plan,
                 book,
                 folder.root,
                 ranked,
+                {"validation": tried, "test": tested},
                 curve,
                 evaluation,
                 controls,
@@ -140,6 +145,14 @@ def _best_wording(plan: RunPlan, book: ScoreBook, score: Callable[..., None]) ->
     book.register(trials)
     score("validation", trials, label="prompts")
     return choose_prompt_on_validation(book, trials)
+
+
+def _describe(choice: CurvePoint) -> str:
+    return f"{choice.method}, {choice.rule} vote, K = {choice.k}"
+
+
+def _options(selection: SelectionConfig) -> str:
+    return " x ".join(str(list(options)) for options in (selection.methods, selection.votes, selection.k_values))
 
 
 def _note_shards(folder: RunFolder, plan: RunPlan) -> None:

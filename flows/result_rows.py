@@ -31,13 +31,14 @@ def result_rows(found: Evaluation) -> list[ResultRow]:
     controls = {control.name: control for control in found.controls}
     chance = controls.pop("chance", None)
     tokens = found.n_tokens
+    method = "" if found.method == "top_k" else f" ({found.method})"
     return [
         *([_control_row(chance)] if chance else []),
         ResultRow("base", found.base, None, tokens.base),
         *map(_control_row, controls.values()),
         ResultRow("best single expert", found.best_single, found.best_single_minus_base, tokens.best_single),
         ResultRow(
-            f"ensemble, {found.rule} vote of {found.k}",
+            f"ensemble, {found.rule} vote of {found.k}{method}",
             found.ensemble,
             found.ensemble_minus_base,
             tokens.ensemble,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
@@ -22,6 +23,7 @@ def summarise(
     book: ScoreBook,
     folder: Path,
     ranked: pl.DataFrame,
+    asked: Mapping[str, pl.DataFrame],
     validation_curve: tuple[CurvePoint, ...],
     evaluation: Evaluation,
     controls: Controls,
@@ -36,8 +38,9 @@ def summarise(
         plan: The run.
         book: Its scores.
         folder: Its folder.
-        ranked: The candidates that were tried on the validation split, by rank; the first `evaluation.k` vote.
-        validation_curve: What they reached there.
+        ranked: The candidates of the chosen method, by rank; the first `evaluation.k` vote.
+        asked: Candidates of all methods that answered the validation split, and those that answered the test split.
+        validation_curve: What they and those of other methods reached on the validation split.
         evaluation: What the vote reached on the test split.
         controls: What it was compared with there.
         tracking: Where the run is found.
@@ -50,14 +53,14 @@ def summarise(
         sigmas = store.sigma_statistics()
         # Shards of a smaller population may hold answers of experts that are none in this one; they are not counted.
         n_tokens = {"selection": selection["n_tokens"] + selection["base_n_tokens"]}
-        for split, asked in (("validation", ranked), ("test", experts)):
-            answers = store.answers(split, [BASE_ID, *asked["candidate_id"]])
+        for split, who in asked.items():
+            answers = store.answers(split, [BASE_ID, *who["candidate_id"]])
             n_tokens[split] = int(answers["n_tokens"].sum())
         thicket = describe(store, plan.problem, plan.splits.test.examples, ranked, evaluation.k, evaluation.rule)
         if controls.panels:
             # A random expert that votes in the ensemble too has been counted, and so has the base where its own prompt
             # is the best.
-            extra = {candidate_id(who) for who in controls.respondents} - {BASE_ID, *experts["candidate_id"]}
+            extra = {candidate_id(who) for who in controls.respondents} - {BASE_ID, *asked["test"]["candidate_id"]}
             n_tokens["controls"] = count_tokens(store, "test", sorted(extra))
             n_tokens["controls"] += count_tokens(store, "validation", [who.id for who in controls.trials])
     return RunSummary(
@@ -84,7 +87,12 @@ def summarise(
         evaluation=evaluation,
         experts=tuple(
             ExpertRow(
-                rank=row["rank"], seed=str(row["seed"]), sigma=row["sigma"], n_correct=row["n_correct"], n=row["n"]
+                rank=row["rank"],
+                seed=str(row["seed"]),
+                sigma=row["sigma"],
+                n_correct=row["n_correct"],
+                n=row["n"],
+                weight=row["weight"],
             )
             for row in experts.iter_rows(named=True)
         ),

@@ -22,7 +22,12 @@ class SigmaRow(BaseModel):
 
 
 class ExpertRow(BaseModel):
-    """One selected expert. The seed is text: it does not fit a JavaScript number."""
+    """One selected expert. The seed is text: it does not fit a JavaScript number.
+
+    Attributes:
+        rank: Place in the order of the method that was chosen.
+        weight: Votes in a weighted vote; None, in runs of versions that did not say, for n_correct.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -31,6 +36,7 @@ class ExpertRow(BaseModel):
     sigma: float
     n_correct: int
     n: int
+    weight: int | None = None
 
 
 class TrackingLinks(BaseModel):
@@ -76,7 +82,7 @@ class RunSummary(BaseModel):
 
     Attributes:
         base_selection: The base on the selection split.
-        validation_curve: Accuracy of the vote for every K up to the largest tried, under both vote rules.
+        validation_curve: Accuracy of the vote for every K up to the largest tried, by every method and vote rule.
         evaluation: The test split.
         experts: The K experts that vote.
         n_tokens: Tokens generated per split, and for the controls beyond them; earlier sessions included.

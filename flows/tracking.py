@@ -96,6 +96,8 @@ def log_results(tracker: Tracker, book: ScoreBook, summary: RunSummary, folder: 
         tracker.log_figure(name, figure)
     tracker.log_file(folder.manifest)
     tracker.log_file(folder.summary)
+    found = summary.evaluation
+    tracker.log_tags({"thickets.method": found.method, "thickets.vote": found.rule})
     tracker.log_tags({"mlflow.note.content": _markdown(summary)})  # the description on the run's page
     if _flow_run_id():
         create_markdown_artifact(_markdown(summary), key="result", description="Result on the test split")
@@ -186,11 +188,12 @@ def _thicket_metrics(thicket: Thicket) -> dict[str, float]:
 
 def _curve_metrics(summary: RunSummary) -> list[MetricPoint]:
     """The curves as metrics over K, for MLflow's own charts."""
-    validation = [
-        MetricPoint(f"validation.{p.rule}.accuracy_by_k", p.accuracy.value, p.k) for p in summary.validation_curve
+    curves = {"validation": summary.validation_curve, "test": summary.evaluation.test_curve}
+    return [
+        MetricPoint(f"{split}.{p.method}.{p.rule}.accuracy_by_k", p.accuracy.value, p.k)
+        for split, curve in curves.items()
+        for p in curve
     ]
-    test = [MetricPoint(f"test.{p.rule}.accuracy_by_k", p.accuracy.value, p.k) for p in summary.evaluation.test_curve]
-    return validation + test
 
 
 def _markdown(summary: RunSummary) -> str:

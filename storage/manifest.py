@@ -51,10 +51,11 @@ class NoiseIdentity(_Part):
 class ExpertRow(_Part):
     """One expert."""
 
-    rank: int = Field(ge=1, description="place on the selection split; 1 is the best")
+    rank: int = Field(ge=1, description="place in the method's order; 1 is the best")
     seed: Seed
     sigma: float = Field(gt=0, description="units of the weights")
     n_correct: int = Field(ge=0, description="correct answers on the selection split")
+    weight: int | None = Field(default=None, ge=0, description="votes in a weighted vote; null: n_correct")
 
 
 class EnsembleManifest(_Part):
@@ -67,6 +68,7 @@ class EnsembleManifest(_Part):
     problem: dict[str, Any] = Field(description="name, data hash and whatever else identifies the problem")
     prompt_template: dict[str, Any] = Field(description="identity of the prompt template")
     decoding: dict[str, Any] = Field(description="how completions are decoded")
+    method: str = Field(default="top_k", description="name of the method that ranked the experts")
     vote: str = Field(description="name of the vote rule")
     fingerprint: str = Field(pattern=_SHA256, description="of the run that selected the experts")
 

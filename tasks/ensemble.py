@@ -1,8 +1,9 @@
-"""Ensemble evaluation: K is chosen on the validation split, and the test split is read once, for that K."""
+"""Ensemble evaluation: validation chooses method, vote rule and K; the test split is read once, for that choice."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import get_args
 
 import polars as pl
 from prefect import task
@@ -11,34 +12,58 @@ from prefect.cache_policies import NO_CACHE
 from storage.scores import BASE_ID, ScoreStore
 from tasks.aggregation import ScoreBook
 from tasks.controls import Controls, count_tokens, judge_controls
-from tasks.results import AnswerTokens, CurvePoint, Evaluation
+from tasks.results import AnswerTokens, CurvePoint, Evaluation, Method
 from tasks.statistics import accuracy, paired_difference
-from tasks.voting import VoteRule, ballots, choose_k, curve, vote
+from tasks.voting import VoteRule, ballots, curve, vote
 
 
-def curve_points(cast: pl.DataFrame, k_values: Sequence[int], rule: VoteRule) -> tuple[CurvePoint, ...]:
+def curve_points(
+    cast: pl.DataFrame, k_values: Sequence[int], rule: VoteRule, method: Method = "top_k"
+) -> tuple[CurvePoint, ...]:
     """Accuracy with interval for each K."""
     return tuple(
-        CurvePoint(k=k, rule=rule, accuracy=accuracy(n_correct, n))
+        CurvePoint(method=method, k=k, rule=rule, accuracy=accuracy(n_correct, n))
         for k, n_correct, n in curve(cast, k_values, rule).iter_rows()
     )
 
 
-def choose(points: Sequence[CurvePoint]) -> int:
-    """The K of a validation curve; see `tasks.voting.choose_k`."""
-    return choose_k(pl.DataFrame({"k": [p.k for p in points], "n_correct": [p.accuracy.n_correct for p in points]}))
+def choose(points: Iterable[CurvePoint], methods: Sequence[Method], votes: Sequence[VoteRule]) -> CurvePoint:
+    """The point with most correct answers on the validation split.
+
+    Among equals the smallest K, which costs least; then what stands first in `methods`, then in `votes`.
+    """
+    return min(points, key=lambda p: (-p.accuracy.n_correct, p.k, methods.index(p.method), votes.index(p.rule)))
 
 
 def evaluate(
-    store: ScoreStore, experts: pl.DataFrame, k: int, rule: VoteRule, controls: Controls | None = None
+    store: ScoreStore,
+    experts: pl.DataFrame,
+    k: int,
+    rule: VoteRule,
+    controls: Controls | None = None,
+    *,
+    method: Method = "top_k",
+    best_single: str | None = None,
 ) -> Evaluation:
-    """Compare base, best single expert (rank 1), controls and the vote of `k` on the test split."""
+    """Compare base, best single expert, controls and the vote of `k` on the test split.
+
+    Args:
+        store: Scores of the run.
+        experts: As `tasks.selection.rank_by` gives them.
+        k: How many of them vote.
+        rule: How.
+        controls: What else to compare with.
+        method: Whose ranking the experts are.
+        best_single: Id of the candidate with the best selection score, which need not vote; empty: the first expert.
+    """
     cast = ballots(store, "test", experts.head(k))
     voted = vote(cast, k, rule)["correct"].to_list()
     base = store.answers("test", [BASE_ID])["correct"].to_list()
-    single = cast.filter(pl.col("rank") == 1)["correct"].to_list()
     asked = experts.head(k)["candidate_id"].to_list()
+    best = best_single or asked[0]
+    single = store.answers("test", [best])["correct"].to_list()
     return Evaluation(
+        method=method,
         k=k,
         rule=rule,
         base=accuracy(sum(base), len(base)),
@@ -47,10 +72,10 @@ def evaluate(
         ensemble_minus_base=paired_difference(voted, base),
         best_single_minus_base=paired_difference(single, base),
         ensemble_minus_best_single=paired_difference(voted, single),
-        test_curve=curve_points(cast, range(1, k + 1), rule),
+        test_curve=curve_points(cast, range(1, k + 1), rule, method),
         n_tokens=AnswerTokens(
             base=count_tokens(store, "test", [BASE_ID]),
-            best_single=count_tokens(store, "test", asked[:1]),
+            best_single=count_tokens(store, "test", [best]),
             ensemble=count_tokens(store, "test", asked),
         ),
         controls=judge_controls(store, controls or Controls(), voted, base),
@@ -58,20 +83,40 @@ def evaluate(
 
 
 @task(name="choose-k", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE, persist_result=False)
-def choose_k_on_validation(
-    book: ScoreBook, experts: pl.DataFrame, k_values: Sequence[int], rule: VoteRule
-) -> tuple[int, tuple[CurvePoint, ...]]:
-    """Prefect task: the chosen K, and the validation curve (every K, both rules) it was chosen from."""
+def choose_on_validation(
+    book: ScoreBook,
+    rankings: Mapping[Method, pl.DataFrame],
+    k_values: Sequence[int],
+    votes: Sequence[VoteRule],
+) -> tuple[CurvePoint, tuple[CurvePoint, ...]]:
+    """Prefect task: the choice among methods, vote rules and K, and the validation curves it was made from.
+
+    Args:
+        book: The run's scores.
+        rankings: The candidates of every method, as `tasks.selection.rank_by` gives them, in the order listed.
+        k_values: The K to choose from, ascending.
+        votes: The vote rules to choose from.
+
+    Returns:
+        The choice; and for every method, every vote rule (listed or not: it costs nothing) and every K a point.
+    """
     with book.open() as store:
-        cast = ballots(store, "validation", experts)
+        cast = {method: ballots(store, "validation", ranked) for method, ranked in rankings.items()}
     every_k = range(1, k_values[-1] + 1)
-    points = {r: curve_points(cast, every_k, r) for r in ("majority", "weighted")}
-    tried = [point for point in points[rule] if point.k in k_values]
-    return choose(tried), (*points["majority"], *points["weighted"])
+    points = tuple(
+        point
+        for method in cast
+        for rule in get_args(VoteRule)
+        for point in curve_points(cast[method], every_k, rule, method)
+    )
+    tried = [point for point in points if point.k in k_values and point.rule in votes]
+    return choose(tried, tuple(rankings), votes), points
 
 
 @task(name="evaluate-ensemble", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE, persist_result=False)
-def evaluate_ensemble(book: ScoreBook, experts: pl.DataFrame, k: int, rule: VoteRule, controls: Controls) -> Evaluation:
+def evaluate_ensemble(
+    book: ScoreBook, experts: pl.DataFrame, choice: CurvePoint, best_single: str, controls: Controls
+) -> Evaluation:
     """Prefect task over `evaluate`."""
     with book.open() as store:
-        return evaluate(store, experts, k, rule, controls)
+        return evaluate(store, experts, choice.k, choice.rule, controls, method=choice.method, best_single=best_single)

@@ -19,7 +19,7 @@ def k_curve(validation: Sequence[CurvePoint], evaluation: Evaluation) -> Figure:
     """Accuracy of the vote against K: the validation curve K was chosen on, and the test curve up to the chosen K."""
     figure = Figure(figsize=(7.5, 4.5), layout="constrained")
     axes = figure.add_subplot()
-    chosen = [point for point in validation if point.rule == evaluation.rule]
+    chosen = [point for point in validation if (point.method, point.rule) == (evaluation.method, evaluation.rule)]
     _band(axes, chosen, _BLUE, "vote, validation (chooses K)")
     _band(axes, evaluation.test_curve, _ORANGE, "vote, test (reported, not used to choose)")
     base = evaluation.base
@@ -28,7 +28,7 @@ def k_curve(validation: Sequence[CurvePoint], evaluation: Evaluation) -> Figure:
     axes.set(
         xlabel="K, number of experts that vote",
         ylabel="accuracy",
-        title=f"Accuracy of the {evaluation.rule} vote against K (bands: 95 % Wilson intervals)",
+        title=f"Accuracy of the {evaluation.rule} vote against K, {evaluation.method} (bands: 95 % Wilson intervals)",
     )
     axes.grid(alpha=0.25)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
@@ -52,6 +53,20 @@ class SigmaCounts:
     def difficulty(self) -> NDArray[np.float64]:
         """Share of the candidates that have each question right, `[n_questions]`."""
         return np.asarray(self.by_question) / self.n_candidates
+
+
+def sigma_counts(board: pl.DataFrame, questions: pl.DataFrame) -> list[SigmaCounts]:
+    """Counts per candidate and per question, by sigma.
+
+    Args:
+        board: sigma, n_correct; a row per candidate.
+        questions: sigma, n_correct; a row per sigma and question.
+    """
+
+    def of(frame: pl.DataFrame, sigma: float) -> list[int]:
+        return frame.filter(pl.col("sigma") == sigma)["n_correct"].to_list()
+
+    return [SigmaCounts(sigma, of(board, sigma), of(questions, sigma)) for sigma in sorted(board["sigma"].unique())]
 
 
 def best_candidate(groups: Sequence[SigmaCounts], sigma: float) -> BestCandidate:
@@ -108,11 +123,57 @@ def true_accuracy(group: SigmaCounts, count: int) -> tuple[float, float, float]:
     Returns:
         Its mean, and the ends of its 95 % interval, which allows for new questions that are easier or harder.
     """
-    n_candidates, n = group.n_candidates, group.n_questions
-    within = float((group.difficulty * (1 - group.difficulty)).mean())
-    if n_candidates < 3 or within == 0:  # nothing to learn the spread from, or no spread
+    posterior, n = _posterior(group, count), group.n_questions
+    if posterior is None:
         plain = accuracy(count, n)
         return plain.value, plain.low, plain.high
+    weight, centre, spread = posterior.weight, posterior.centre, posterior.deviation
+    questions = float(group.difficulty.var(ddof=1)) / n
+    deviation = np.sqrt(spread**2 + questions)
+
+    def quantile(q: float) -> float:
+        ends = float((centre - 9 * deviation).min()), float((centre + 9 * deviation).max())
+        found = optimize.brentq(lambda x: float((weight * stats.norm.cdf(x, centre, deviation)).sum()) - q, *ends)
+        return float(np.clip(found, 0, 1))
+
+    tail = (1 - CONFIDENCE) / 2
+    return posterior.mean, quantile(tail), quantile(1 - tail)
+
+
+def posterior_mean(group: SigmaCounts, count: int) -> float:
+    """Expected accuracy on new questions of the candidate with `count` right answers: the mean of `true_accuracy`.
+
+    Among candidates of one sigma it rises with `count`; how steeply depends on how much they really differ.
+    """
+    posterior = _posterior(group, count)
+    return count / group.n_questions if posterior is None else posterior.mean
+
+
+@dataclass(frozen=True)
+class _Posterior:
+    """A mixture of normal distributions of a candidate's accuracy, one per spread that the candidates may have.
+
+    Attributes:
+        weight: How likely each spread is, `[_GRID]`.
+        centre: Expected accuracy, given the spread, `[_GRID]`.
+        deviation: Standard deviation on questions as hard as these, given the spread, `[_GRID]`.
+    """
+
+    weight: NDArray[np.float64]
+    centre: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+
+    @property
+    def mean(self) -> float:
+        return float(np.clip((self.weight * self.centre).sum(), 0, 1))
+
+
+def _posterior(group: SigmaCounts, count: int) -> _Posterior | None:
+    """See `true_accuracy`; None where there is nothing to learn the spread from, or no spread."""
+    n_candidates, n = group.n_candidates, group.n_questions
+    within = float((group.difficulty * (1 - group.difficulty)).mean())
+    if n_candidates < 3 or within == 0:
+        return None
     within *= n_candidates / (n_candidates - 1)
     accuracies = np.asarray(group.by_candidate) / n
     mean, squares = float(accuracies.mean()), float(((accuracies - accuracies.mean()) ** 2).sum())
@@ -126,13 +187,4 @@ def true_accuracy(group: SigmaCounts, count: int) -> tuple[float, float, float]:
     weight /= weight.sum()
     kept = spread**2 / total  # share of a lead that is real
     centre = mean + kept * (count / n - mean)
-    questions = float(group.difficulty.var(ddof=1)) / n
-    deviation = np.sqrt(spread**2 * (1 - kept) + (1 - kept) ** 2 * total / n_candidates + questions)
-
-    def quantile(q: float) -> float:
-        ends = float((centre - 9 * deviation).min()), float((centre + 9 * deviation).max())
-        found = optimize.brentq(lambda x: float((weight * stats.norm.cdf(x, centre, deviation)).sum()) - q, *ends)
-        return float(np.clip(found, 0, 1))
-
-    tail = (1 - CONFIDENCE) / 2
-    return float(np.clip((weight * centre).sum(), 0, 1)), quantile(tail), quantile(1 - tail)
+    return _Posterior(weight, centre, np.sqrt(spread**2 * (1 - kept) + (1 - kept) ** 2 * total / n_candidates))

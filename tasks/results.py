@@ -65,11 +65,16 @@ class Difference(BaseModel):
         return self.low > 0 or self.high < 0
 
 
+Method: TypeAlias = Literal["top_k", "shrunken", "diverse"]
+"""How candidates are ranked; see `tasks.selection`."""
+
+
 class CurvePoint(BaseModel):
-    """Accuracy of a vote of K on one split."""
+    """Accuracy of a vote of the first K of a ranking on one split."""
 
     model_config = ConfigDict(frozen=True)
 
+    method: Method = "top_k"  # the only one there was in versions that do not name it
     k: int
     rule: VoteRule
     accuracy: Accuracy
@@ -114,10 +119,16 @@ class AnswerTokens(BaseModel):
 
 
 class Evaluation(BaseModel):
-    """What the test split says; every accuracy is on the same examples."""
+    """What the test split says; every accuracy is on the same examples.
+
+    Attributes:
+        method: Whose first `k` vote.
+        best_single: The candidate with the best score on the selection split, whatever the method.
+    """
 
     model_config = ConfigDict(frozen=True)
 
+    method: Method = "top_k"
     k: int
     rule: VoteRule
     base: Accuracy

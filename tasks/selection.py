@@ -1,6 +1,12 @@
-"""Top-K selection: the candidates with most correct answers on the selection split."""
+"""Selection: which candidates become experts, and in which order; several methods, of which validation chooses one.
+
+``top_k`` takes the largest scores. ``shrunken`` (`tasks.luck`) corrects each score for what all candidates of its sigma
+say about it. ``diverse`` (`tasks.diversity`) prefers experts that err on other questions than those already chosen.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 
 import polars as pl
 from prefect import task
@@ -8,6 +14,11 @@ from prefect.cache_policies import NO_CACHE
 
 from storage.scores import ScoreStore
 from tasks.aggregation import ScoreBook
+from tasks.diversity import diverse_order, pool_size
+from tasks.luck import SigmaCounts, posterior_mean, sigma_counts
+from tasks.results import Method
+
+_PER_MILLION = 1_000_000
 
 
 def top_k(store: ScoreStore, k: int) -> pl.DataFrame:
@@ -16,10 +27,86 @@ def top_k(store: ScoreStore, k: int) -> pl.DataFrame:
     The order is total and made of integers, so the same scores always give the same selection.
 
     Returns:
-        `[k, 6]`: rank (from 1), candidate_id, seed, sigma, n_correct, n.
+        `[k, 7]`: rank (from 1), candidate_id, seed, sigma, n_correct, n, weight (in a weighted vote: n_correct).
     """
-    board = store.leaderboard("selection", limit=k)
-    return board.select("rank", "candidate_id", "seed", "sigma", "n_correct", "n")
+    return plain(store.leaderboard("selection", limit=k), k)
+
+
+def rank_by(store: ScoreStore, method: Method, k: int) -> pl.DataFrame:
+    """The first `k` of a method's order, from the selection split alone; the columns are those of `top_k`.
+
+    The first of `k` are the same for every larger `k`, so any K can be cut from the ranking of the largest.
+    """
+    match method:
+        case "top_k":
+            return top_k(store, k)
+        case "shrunken":
+            board = store.leaderboard("selection")
+            return shrunken(board, sigma_counts(board, store.question_counts("selection")), k)
+        case "diverse":
+            pool = store.leaderboard("selection", limit=pool_size(k))
+            return diverse(pool, store.answers("selection", pool["candidate_id"].to_list())["correct"], k)
+
+
+def plain(board: pl.DataFrame, k: int) -> pl.DataFrame:
+    """The first `k` of a leaderboard; see `top_k`."""
+    return _ranked(board.with_columns(weight="n_correct"), k)
+
+
+def shrunken(board: pl.DataFrame, groups: Iterable[SigmaCounts], k: int) -> pl.DataFrame:
+    """Rank by expected accuracy on new questions, given all candidates of the sigma (`tasks.luck.posterior_mean`).
+
+    Within one sigma the order is that of `top_k`. Across sigmas it is not: a high score counts for less where the
+    candidates of its sigma are few, alike or bad. The expectation is rounded to a whole number per million before it is
+    compared, so that the last bits of a sum of doubles decide nothing; ties keep the order of `top_k`.
+
+    Args:
+        board: The whole leaderboard of the selection split, in its order.
+        groups: The same candidates' counts, by sigma.
+        k: How many.
+
+    Returns:
+        As `top_k`; weight is the expected accuracy, in millionths.
+    """
+    expected = pl.DataFrame(
+        [
+            (group.sigma, count, round(_PER_MILLION * posterior_mean(group, count)))
+            for group in groups
+            for count in sorted(set(group.by_candidate))
+        ],
+        schema={"sigma": pl.Float64, "n_correct": board.schema["n_correct"], "weight": pl.Int64},
+        orient="row",
+    )
+    judged = board.join(expected, on=["sigma", "n_correct"], maintain_order="left")
+    return _ranked(judged.sort("weight", descending=True, maintain_order=True), k)
+
+
+def diverse(pool: pl.DataFrame, correct: pl.Series, k: int) -> pl.DataFrame:
+    """Rank greedily by correct answers less shared errors; see `tasks.diversity.diverse_order`.
+
+    Args:
+        pool: The first `pool_size(k)` candidates of the leaderboard, or all there are.
+        correct: Whether their answers are correct, by candidate of the pool and then by question.
+        k: How many.
+
+    Returns:
+        As `top_k`; weight is n_correct.
+    """
+    right = correct.to_numpy().reshape(pool.height, -1)
+    return _ranked(pool[diverse_order(right, k)].with_columns(weight="n_correct"), k)
+
+
+def union(rankings: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """Everybody who is on one of the rankings, once: candidate_id, seed, sigma."""
+    members = [ranking.select("candidate_id", "seed", "sigma") for ranking in rankings]
+    return pl.concat(members).unique("candidate_id", keep="first", maintain_order=True)
+
+
+def _ranked(ordered: pl.DataFrame, k: int) -> pl.DataFrame:
+    first = ordered.head(k).with_columns(
+        pl.int_range(1, pl.len() + 1, dtype=pl.Int32).alias("rank"), pl.col("weight").cast(pl.Int64)
+    )
+    return first.select("rank", "candidate_id", "seed", "sigma", "n_correct", "n", "weight")
 
 
 @task(name="select-top-k", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE, persist_result=False)
@@ -27,3 +114,10 @@ def select_top_k(book: ScoreBook, k: int) -> pl.DataFrame:
     """Prefect task over `top_k`."""
     with book.open() as store:
         return top_k(store, k)
+
+
+@task(name="rank-candidates", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE, persist_result=False)
+def rank_candidates(book: ScoreBook, methods: Sequence[Method], k: int) -> dict[Method, pl.DataFrame]:
+    """Prefect task: the first `k` by every method, in the order of the methods."""
+    with book.open() as store:
+        return {method: rank_by(store, method, k) for method in methods}

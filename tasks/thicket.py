@@ -12,7 +12,7 @@ import polars as pl
 
 from storage.queries import ScoreQueries
 from storage.scores import BASE_ID
-from tasks.luck import SigmaCounts, best_candidate
+from tasks.luck import SigmaCounts, best_candidate, sigma_counts
 from tasks.problems import Problem
 from tasks.results import Accuracy, Agreement, DensityPoint, GainSplit, RankCorrelation, SigmaScores, Thicket
 from tasks.statistics import accuracy, rank_correlation, share
@@ -36,7 +36,7 @@ def describe(
         store: Scores of a finished run.
         problem: Reads the base's replies once more, leniently.
         test: The test split.
-        ranked: Candidates with validation scores, as `tasks.selection.top_k` gives them; the first `k` vote.
+        ranked: Candidates with validation scores, as `tasks.selection.rank_by` gives them; the first `k` vote.
         k: How many experts vote.
         rule: How.
     """
@@ -58,20 +58,6 @@ def describe(
         oracle=oracle(cast),
         gains=gain_split(outcome, named),
     )
-
-
-def sigma_counts(board: pl.DataFrame, questions: pl.DataFrame) -> list[SigmaCounts]:
-    """Counts per candidate and per question, by sigma.
-
-    Args:
-        board: sigma, n_correct; a row per candidate.
-        questions: sigma, n_correct; a row per sigma and question.
-    """
-
-    def of(frame: pl.DataFrame, sigma: float) -> list[int]:
-        return frame.filter(pl.col("sigma") == sigma)["n_correct"].to_list()
-
-    return [SigmaCounts(sigma, of(board, sigma), of(questions, sigma)) for sigma in sorted(board["sigma"].unique())]
 
 
 def sigma_scores(group: SigmaCounts, base_n_correct: int, margins: Sequence[int] = MARGINS) -> SigmaScores:

@@ -30,13 +30,15 @@ def ballots(scores: ScoreQueries, split: str, experts: pl.DataFrame) -> pl.DataF
     Args:
         scores: The run's scores.
         split: Which split.
-        experts: rank, candidate_id, n_correct (their votes' weight), as `tasks.selection.top_k` gives them.
+        experts: rank, candidate_id, and their votes' weight, as `tasks.selection.rank_by` gives them; without a weight
+            it is n_correct.
 
     Returns:
         As in `BALLOT_SCHEMA`, by rank and then in the order of the examples.
     """
     answers = scores.answers(split, experts["candidate_id"].to_list())
-    ranked = experts.select("candidate_id", "rank", weight="n_correct")
+    weight = "weight" if "weight" in experts.columns else "n_correct"
+    ranked = experts.select("candidate_id", "rank", weight=weight)
     joined = answers.join(ranked, on="candidate_id", how="left", maintain_order="left")
     return joined.select(pl.col(name).cast(dtype) for name, dtype in BALLOT_SCHEMA.items())
 
@@ -46,7 +48,7 @@ def vote(ballots: pl.DataFrame, k: int, rule: VoteRule = "majority") -> pl.DataF
 
     The answer with most votes wins; among equals, the one whose best-ranked supporter is better. An abstention is
     never a vote, and a question on which all abstain has no answer and is wrong. Weights are integers (correct answers
-    on the selection split), so a sum is exact and the same in any order.
+    on the selection split, or millionths), so a sum is exact and the same in any order.
 
     Args:
         ballots: As in `BALLOT_SCHEMA`.
@@ -99,8 +101,3 @@ def curve(ballots: pl.DataFrame, k_values: Sequence[int], rule: VoteRule = "majo
         },
         schema={"k": pl.Int64, "n_correct": pl.Int64, "n": pl.Int64},
     )
-
-
-def choose_k(points: pl.DataFrame) -> int:
-    """The K with most correct answers on the validation split; among equals the smallest, which costs least."""
-    return int(points.sort(["n_correct", "k"], descending=[True, False])["k"][0])

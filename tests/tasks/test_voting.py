@@ -3,11 +3,10 @@ from __future__ import annotations
 from collections import Counter
 
 import polars as pl
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.voting import BALLOT_SCHEMA, choose_k, curve, vote
+from tasks.voting import BALLOT_SCHEMA, curve, vote
 
 
 def ballots(answers: list[list[str | None]], weights: list[int] | None = None, gold: str = "a") -> pl.DataFrame:
@@ -83,8 +82,3 @@ def test_the_vote_agrees_with_a_plain_count_and_not_with_row_order(answers: list
 def test_the_curve_counts_correct_votes_for_each_k() -> None:
     cast = ballots([["a", "b"], ["b", "a"], ["b", "a"]])
     assert curve(cast, [1, 3]).rows() == [(1, 1, 2), (3, 1, 2)]
-
-
-@pytest.mark.parametrize(("n_correct", "k"), [([5, 9, 9], 5), ([9, 9, 9], 3), ([1, 2, 3], 9)])
-def test_k_is_the_best_and_among_equals_the_smallest(n_correct: list[int], k: int) -> None:
-    assert choose_k(pl.DataFrame({"k": [3, 5, 9], "n_correct": n_correct})) == k

@@ -1,0 +1,103 @@
+"""Complete score tables: every candidate of a preset on every question of its three splits, which a run never needs.
+
+They go through the run's own pieces (plan, shards, Prefect tasks, database) into a home of their own, so an interrupted
+table goes on where it stopped, and populations drawn from other seeds share what they can.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from prefect import flow
+
+from flows.config import RunConfig
+from flows.executor import open_cluster, open_executor
+from flows.plan import make_plan
+from flows.progress import ScoringProgress
+from storage.layout import Home
+from storage.scores import BASE_ID
+from tasks.aggregation import ScoreBook, aggregate_scores, check_complete
+from tasks.engines import build_engine, resolve_spec
+from tasks.preparation import prepare_base_model, prepare_splits
+from tasks.problems import load_problem
+from tasks.scoring import score_shards
+from tasks.seeds import candidates_of, population
+from tasks.units import plan_shards
+
+SPLITS = ("selection", "validation", "test")
+
+
+@dataclass(frozen=True)
+class CompleteScores:
+    """What everybody answered to everything.
+
+    Attributes:
+        name: Of the table, for people.
+        population: candidate_id, seed, sigma; in the order of the population, `[n_candidates]`.
+        sizes: Questions of the preset's selection, validation and test split.
+        answers: candidate_id, example_id, answer, correct; base first, then by candidate, then by question.
+    """
+
+    name: str
+    population: pl.DataFrame
+    sizes: tuple[int, int, int]
+    answers: pl.DataFrame
+
+    @cached_property
+    def correct(self) -> NDArray[np.bool_]:
+        """Who has what right, `[1 + n_candidates, n_questions]`; the base is row 0."""
+        return self.answers["correct"].to_numpy().reshape(1 + self.population.height, -1)
+
+    @cached_property
+    def votes(self) -> NDArray[np.object_]:
+        """The answers themselves, None for an abstention, in the shape of `correct`."""
+        return self.answers["answer"].to_numpy().astype(object).reshape(self.correct.shape)
+
+
+@flow(name="complete-scores", flow_run_name="{config.name}-n{config.population.size}", persist_result=False)
+def complete_scores(config: RunConfig) -> CompleteScores:
+    """Score what is missing of the table of one population, and return the table.
+
+    Raises:
+        InputError: Something in the configuration cannot be used.
+        RunError: The table is being made already, or could not be completed.
+    """
+    progress = ScoringProgress()
+    home = Home(config.storage.home).writable()
+    base = prepare_base_model(config.model, config.revision, trust_remote_code=config.engine.trust_remote_code)
+    problem = load_problem(config.problem)
+    data = config.data
+    splits = prepare_splits(problem, data.selection, data.validation, data.test, data.seed)
+    drawn = population(config.population.size, config.population.sigmas, config.population.seed)
+    candidates = [None, *candidates_of(drawn)]
+    with open_cluster(config.engine) as cluster:
+        plan = make_plan(config, base, problem, splits, cluster.resolve if cluster else resolve_spec)
+        with home.run_lock(plan.run_id) as folder:
+            book = ScoreBook(folder.scores, plan.shards, plan.run_id, drawn, plan.blocks, plan.shard_folder.mirror)
+            executor = open_executor(plan, progress.on_unit, build_engine, cluster)
+            try:
+                for split in SPLITS:
+                    n_blocks = plan.n_blocks(split)
+                    done = aggregate_scores(book)
+                    per_shard = config.scoring.candidates_per_shard
+                    shards = plan_shards(split, n_blocks, candidates, done.iter_rows(), per_shard)
+                    left = sum(len(shard.candidates) for shard in shards)
+                    with progress.split(split, left, len(candidates) * n_blocks - left, executor.n_engines):
+                        score_shards(executor, shards, retries=config.scoring.retries)
+                    check_complete(aggregate_scores(book), [BASE_ID, *drawn["candidate_id"]], split, n_blocks)
+            finally:
+                executor.close()
+            with book.open() as store:
+                parts = [store.answers(split, [BASE_ID, *drawn["candidate_id"]]) for split in SPLITS]
+    order = pl.DataFrame({"candidate_id": [BASE_ID, *drawn["candidate_id"]]})
+    answers = order.join(pl.concat(parts), on="candidate_id", maintain_order="left_right")
+    return CompleteScores(
+        name=f"{config.name}, population seed {config.population.seed}",
+        population=drawn,
+        sizes=(data.selection, data.validation, data.test),
+        answers=answers.select("candidate_id", "example_id", "answer", "correct"),
+    )
