@@ -36,13 +36,11 @@ class CompleteScores:
     """What everybody answered to everything.
 
     Attributes:
-        name: Of the table, for people.
         population: candidate_id, seed, sigma; in the order of the population, `[n_candidates]`.
         sizes: Questions of the preset's selection, validation and test split.
         answers: candidate_id, example_id, answer, correct; base first, then by candidate, then by question.
     """
 
-    name: str
     population: pl.DataFrame
     sizes: tuple[int, int, int]
     answers: pl.DataFrame
@@ -96,7 +94,6 @@ def complete_scores(config: RunConfig) -> CompleteScores:
     order = pl.DataFrame({"candidate_id": [BASE_ID, *drawn["candidate_id"]]})
     answers = order.join(pl.concat(parts), on="candidate_id", maintain_order="left_right")
     return CompleteScores(
-        name=f"{config.name}, population seed {config.population.seed}",
         population=drawn,
         sizes=(data.selection, data.validation, data.test),
         answers=answers.select("candidate_id", "example_id", "answer", "correct"),

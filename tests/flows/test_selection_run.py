@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import numpy as np
 import pytest
 from rich.console import Console
 
+from benchmarks.complete_scores import complete_scores
+from benchmarks.replay import CHOSEN, METHODS, RULES, own_division, replay
 from flows.config import RunConfig
 from flows.display import show_summary
 from flows.history import example_votes, find_run, load_summary, open_scores
@@ -147,3 +150,21 @@ def test_a_run_that_is_stopped_anywhere_ends_with_the_same_choice(
     assert outcome(resumed) == outcome(undisturbed)
     manifests = [(each.folder / "manifest.json").read_bytes() for each in (resumed, undisturbed)]
     assert manifests[0] == manifests[1]
+
+
+def test_the_benchmark_replays_what_a_run_does(config: MakeConfig, tmp_path: Path) -> None:
+    summary = randopt(config(selection=EVERYTHING))
+    table = complete_scores(config(storage={"home": str(tmp_path / "complete")}))
+    assert table.correct.shape == (19, 64)
+    division = own_division(table, np.arange(18))
+    replayed = replay(table, division, K_VALUES)
+    found = summary.evaluation
+    chosen = replayed[CHOSEN]
+    assert (chosen.choice.method, chosen.choice.rule, chosen.choice.k) == (found.method, found.rule, found.k)
+    assert int(chosen.correct.sum()) == found.ensemble.n_correct
+    assert int(table.correct[0][division.test].sum()) == found.base.n_correct
+    for method in METHODS:
+        for rule in RULES:
+            curve = [p for p in summary.validation_curve if (p.method, p.rule) == (method, rule)]
+            best = max(curve, key=lambda p: (p.accuracy.n_correct, -p.k))
+            assert replayed[f"{method}/{rule}"].choice == best

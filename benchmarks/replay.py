@@ -1,0 +1,125 @@
+"""Replays selection, choice on validation and vote on a complete score table, for any division of its questions.
+
+The ranking, the vote and the choice are those of a run (`tasks.selection`, `tasks.voting`, `tasks.ensemble`); only the
+database between them is left out, because here it would be another one for every replay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from benchmarks.complete_scores import CompleteScores
+from tasks.diversity import pool_size
+from tasks.ensemble import choose, curve_points
+from tasks.luck import SigmaCounts
+from tasks.results import CurvePoint, Method
+from tasks.selection import diverse, plain, shrunken
+from tasks.voting import BALLOT_SCHEMA, VoteRule, vote
+
+METHODS: tuple[Method, ...] = get_args(Method)
+RULES: tuple[VoteRule, ...] = get_args(VoteRule)
+PLAIN, CHOSEN = "top_k/majority", "chosen among all"
+
+Indices = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Division:
+    """Who is asked what: rows of the population, and questions of each split; all are indices."""
+
+    candidates: Indices
+    selection: Indices
+    validation: Indices
+    test: Indices
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a rule of selection comes to: the choice that validation makes of what it leaves open, and its test answers.
+
+    Attributes:
+        choice: Method, vote rule, K.
+        correct: Whether the vote is right, `[n_test]`.
+    """
+
+    choice: CurvePoint
+    correct: NDArray[np.bool_]
+
+
+def replay(scores: CompleteScores, division: Division, k_values: Sequence[int]) -> dict[str, Outcome]:
+    """Carry out every method with every vote rule, K chosen on validation, and the choice among all of them."""
+    rankings = rank(scores, division, k_values[-1])
+    on_validation = {method: ballots(scores, ranked, division.validation) for method, ranked in rankings.items()}
+    points = {
+        f"{method}/{rule}": curve_points(on_validation[method], k_values, rule, method)
+        for method in METHODS
+        for rule in RULES
+    }
+    on_test = {method: ballots(scores, ranked, division.test) for method, ranked in rankings.items()}
+
+    def outcome(tried: Sequence[CurvePoint]) -> Outcome:
+        choice = choose(tried, METHODS, RULES)
+        return Outcome(choice, vote(on_test[choice.method], choice.k, choice.rule)["correct"].to_numpy())
+
+    found = {name: outcome(tried) for name, tried in points.items()}
+    found[CHOSEN] = outcome([point for tried in points.values() for point in tried])
+    return found
+
+
+def rank(scores: CompleteScores, division: Division, k: int) -> dict[Method, pl.DataFrame]:
+    """The first `k` by every method; as `tasks.selection.rank_by`, with the candidate's row instead of its id."""
+    right = scores.correct[1:][np.ix_(division.candidates, division.selection)]
+    board = (
+        scores.population[division.candidates]
+        .select("seed", "sigma", candidate_id=pl.Series(division.candidates), n_correct=pl.Series(right.sum(axis=1)))
+        .with_columns(place=pl.int_range(pl.len()), n=pl.lit(len(division.selection)))
+        .sort(["n_correct", "seed", "sigma"], descending=[True, False, False])
+    )
+    groups = [
+        SigmaCounts(sigma, of.sum(axis=1).tolist(), of.sum(axis=0).tolist())
+        for sigma in sorted(board["sigma"].unique())
+        if len(of := right[board.filter(pl.col("sigma") == sigma)["place"].to_numpy()])
+    ]
+    pool = board.head(pool_size(k))
+    return {
+        "top_k": plain(board, k),
+        "shrunken": shrunken(board, groups, k),
+        "diverse": diverse(pool, pl.Series(right[pool["place"].to_numpy()].ravel()), k),
+    }
+
+
+def ballots(scores: CompleteScores, ranked: pl.DataFrame, questions: Indices) -> pl.DataFrame:
+    """The experts' answers to some questions; as `tasks.voting.ballots`."""
+    where = np.ix_(1 + ranked["candidate_id"].to_numpy(), questions)
+    n = len(questions)
+    return pl.DataFrame(
+        {
+            "rank": np.repeat(ranked["rank"].to_numpy(), n),
+            "weight": np.repeat(ranked["weight"].to_numpy(), n),
+            "example_id": np.tile(np.arange(n), ranked.height).astype(str),
+            "answer": pl.Series(scores.votes[where].ravel().tolist(), dtype=pl.String),
+            "correct": scores.correct[where].ravel(),
+        },
+        schema=BALLOT_SCHEMA,
+        strict=False,
+    )
+
+
+def own_division(scores: CompleteScores, candidates: Indices) -> Division:
+    """The splits that a run of the preset has."""
+    first, second, third = np.split(np.arange(sum(scores.sizes)), np.cumsum(scores.sizes)[:2])
+    return Division(candidates, first, second, third)
+
+
+def random_division(scores: CompleteScores, n_candidates: int, rng: np.random.Generator) -> Division:
+    """Other questions in each split, as many as before, and other candidates."""
+    questions = np.split(rng.permutation(sum(scores.sizes)), np.cumsum(scores.sizes)[:2])
+    # In the order of the population, as a run has them.
+    candidates = np.sort(rng.choice(scores.population.height, n_candidates, replace=False))
+    return Division(candidates, *questions)
