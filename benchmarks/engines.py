@@ -122,7 +122,7 @@ def measure(model: str, system: str, engine: dict[str, Any], n_candidates: int, 
 
         @flow(name="engines-benchmark")
         def score() -> dict[str, float]:
-            problem = load_problem(config.problem)
+            problem = load_problem(config.single_problem)
             splits = prepare_splits(problem, n_examples, 1, 1, 0)
             base = prepare_base_model(config.model, None, trust_remote_code=False)
             with open_cluster(config.engine) as cluster:

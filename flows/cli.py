@@ -58,6 +58,15 @@ def run(
     from flows.display import console, show_summary
     from flows.randopt import randopt
 
+    if run_config.problems:
+        from flows.display_comparison import show_comparison
+        from flows.randopt_many import randopt_many
+
+        with ends_soon():
+            comparison = randopt_many(run_config, fresh=fresh)
+        show_comparison(comparison, console())
+        _say("each problem is a run of its own: thickets show RUN")
+        return
     with ends_soon():
         summary = randopt(run_config, fresh=fresh)
     show_summary(summary, console())
@@ -73,14 +82,15 @@ def estimate(config: Source, overrides: Overrides = None, as_json: AsJson = Fals
     run_config = load_config(config, overrides or [])
     check_inputs(run_config)
     _say("loading the model for a short probe")
-    from flows.display import estimate_table
+    from flows.display import estimate_table, estimates_table
+    from flows.estimate import Estimate, estimate_many
     from flows.estimate import estimate as estimate_run
 
-    result = estimate_run(run_config)
+    result = estimate_many(run_config) if run_config.problems else estimate_run(run_config)
     if as_json:
         typer.echo(result.model_dump_json(indent=2))
     else:
-        _print(estimate_table(result))
+        _print(estimate_table(result) if isinstance(result, Estimate) else estimates_table(result))
 
 
 @app.command(epilog="Example: `thickets runs --json`")
@@ -114,6 +124,27 @@ def show(name: RunName, home: HomeFolder = None, as_json: AsJson = False) -> Non
     with open_scores(_home(home), folder) as reader:
         votes = example_votes(reader, summary)
     show_summary(summary, console(), votes)
+
+
+@app.command(epilog="Example: `thickets compare quickstart-d45c6075 latest`")
+def compare(
+    names: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="Two runs or more: ids, unique prefixes, or `latest`.")
+    ],
+    home: HomeFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Finished runs side by side: results, paired differences, discordance of their problems, what differs."""
+    from flows.compare import compare as compare_runs
+
+    comparison = compare_runs(_home(home), names)
+    if as_json:
+        typer.echo(comparison.model_dump_json(indent=2))
+        return
+    from flows.display import console
+    from flows.display_comparison import show_comparison
+
+    show_comparison(comparison, console())
 
 
 @app.command(epilog='Example: `thickets sql latest "select * from leaderboard limit 5"`')

@@ -13,6 +13,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from storage.errors import InputError
 from tasks.engines.base import DtypeName
 from tasks.noise import Family, Perturbation
 from tasks.problems.config import ProblemConfig
@@ -253,7 +254,7 @@ class StorageConfig(_Section):
 
 
 class RunConfig(_Section):
-    """One search: a model, a problem, a population, and how the best of it vote."""
+    """A search: a model, a problem (or several, one after the other), a population, and how the best of it vote."""
 
     name: str = Field("run", description="Label of the run; part of its id.")
     model: str = Field(
@@ -262,7 +263,12 @@ class RunConfig(_Section):
         description="Hugging Face id, local folder, GGUF file, or the built-in smollm2-135m-instruct.",
     )
     revision: str | None = Field(None, description="Revision of a Hugging Face model; empty: its main branch.")
-    problem: ProblemConfig = Field(description="What is asked and how answers are judged.")
+    problem: ProblemConfig | None = Field(None, description="What is asked and how answers are judged.")
+    problems: tuple[ProblemConfig, ...] | None = Field(
+        None,
+        min_length=2,
+        description="Instead of problem: several, searched one after the other with the same population and compared.",
+    )
     data: DataConfig = Field(default_factory=DataConfig)
     population: PopulationConfig = Field(default_factory=PopulationConfig)
     noise: NoiseConfig = Field(default_factory=NoiseConfig)
@@ -290,6 +296,42 @@ class RunConfig(_Section):
                 f"lower it to at most {self.population.size} or raise population.size"
             )
         return self
+
+    @model_validator(mode="after")
+    def _one_problem_or_several(self) -> Self:
+        if self.problem is None and self.problems is None:
+            raise ValueError("problem: missing; name one problem, or at least two as problems: [...]")
+        if self.problem is not None and self.problems is not None:
+            raise ValueError(
+                f"problem is {self.problem.name} and problems names {len(self.problems)} more; keep one of the two "
+                "fields (--set problem=null removes the other)"
+            )
+        several = self.problems or ()
+        for index, problem in enumerate(several):
+            if (first := several.index(problem)) != index:
+                raise ValueError(f"problems[{index}] repeats problems[{first}]; each may stand once")
+        return self
+
+    @property
+    def single_problem(self) -> ProblemConfig:
+        """The problem of a search for one.
+
+        Raises:
+            InputError: There are several.
+        """
+        if self.problem is None:
+            raise InputError(
+                f"problems: found {len(self.problems or ())} where one is wanted; start several with "
+                "flows.randopt_many.randopt_many or `thickets run`, or set problem to one of them and problems to null"
+            )
+        return self.problem
+
+    @property
+    def per_problem(self) -> tuple[RunConfig, ...]:
+        """One configuration per problem, each what it would be if that problem had been asked for alone."""
+        if self.problems is None:
+            return (self,)
+        return tuple(self.model_copy(update={"problem": problem, "problems": None}) for problem in self.problems)
 
     @property
     def perturbation(self) -> Perturbation:

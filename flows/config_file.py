@@ -58,6 +58,17 @@ def dump_config(config: RunConfig) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
+def flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested sections as dotted names: ``{"data": {"seed": 0}}`` gives ``{"data.seed": 0}``."""
+    flat: dict[str, Any] = {}
+    for name, item in value.items():
+        if isinstance(item, dict) and item:
+            flat |= flatten(item, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = item
+    return flat
+
+
 def _find(source: str) -> Path:
     preset = PRESETS / f"{source}.yaml"
     if source in preset_names():

@@ -19,7 +19,7 @@ from tasks.results import Thicket
 from tasks.verdicts import points
 
 if TYPE_CHECKING:
-    from flows.estimate import Estimate
+    from flows.estimate import Estimate, EstimateOfMany
     from flows.history import RunRow
 
 _MARGINS = (0, 2, 5, 10)
@@ -153,6 +153,27 @@ def estimate_table(found: Estimate) -> Table:
     table.add_row(
         "probe", f"{probe.n_examples} answers in {probe.generate_s:.1f} s, a candidate loaded in {probe.load_s:.2f} s"
     )
+    return table
+
+
+def estimates_table(found: EstimateOfMany) -> Table:
+    """What a run of several problems will cost, a row per problem."""
+    first = found.problems[0]
+    title = f"{len(found.problems)} problems on {first.model}, {first.n_candidates} candidates each"
+    table = Table(title=title, title_justify="left")
+    table.add_column("problem", overflow="fold")
+    for heading in ("completions", "tokens", "at most", "time", "disk"):
+        table.add_column(heading, justify="right")
+    for one in (*found.problems, found):
+        table.add_row(
+            "in all" if one is found else one.problem,
+            f"{sum(one.completions.values()):,}",
+            f"{one.tokens:,}",
+            f"{one.tokens_at_most:,}",
+            duration(one.seconds),
+            f"{one.disk_bytes / 1e6:,.1f} MB",
+            style="bold" if one is found else "",
+        )
     return table
 
 

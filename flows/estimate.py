@@ -49,6 +49,36 @@ class Probe(BaseModel):
     bytes_per_completion: float
 
 
+class EstimateOfMany(BaseModel):
+    """Cost of a run per problem, and in all."""
+
+    model_config = ConfigDict(frozen=True)
+
+    problems: tuple[Estimate, ...]
+    completions: dict[str, int] = Field(description="Per split, over all problems.")
+    tokens: int
+    tokens_at_most: int
+    seconds: float
+    disk_bytes: int
+
+
+def estimate_many(config: RunConfig) -> EstimateOfMany:
+    """Estimate the run of every problem, one probe each, and add up.
+
+    Raises:
+        InputError: Something in the configuration cannot be used.
+    """
+    each = tuple(map(estimate, config.per_problem))
+    return EstimateOfMany(
+        problems=each,
+        completions={split: sum(one.completions[split] for one in each) for split in each[0].completions},
+        tokens=sum(one.tokens for one in each),
+        tokens_at_most=sum(one.tokens_at_most for one in each),
+        seconds=sum(one.seconds for one in each),
+        disk_bytes=sum(one.disk_bytes for one in each),
+    )
+
+
 def estimate(config: RunConfig) -> Estimate:
     """Plan the run, ask one candidate a batch of questions, and multiply.
 
@@ -56,7 +86,7 @@ def estimate(config: RunConfig) -> Estimate:
         InputError: Something in the configuration cannot be used.
     """
     base = resolve_model(config.model, config.revision, trust_remote_code=config.engine.trust_remote_code)
-    problem = load_problem(config.problem)
+    problem = load_problem(config.single_problem)
     data = config.data
     splits = draw_splits(problem, selection=data.selection, validation=data.validation, test=data.test, seed=data.seed)
     plan = make_plan(config, base, problem, splits)
@@ -82,7 +112,7 @@ def estimate(config: RunConfig) -> Estimate:
     total = sum(completions.values())
     return Estimate(
         model=base.name,
-        problem=config.problem.name,
+        problem=config.single_problem.name,
         n_candidates=config.population.size,
         completions=completions,
         tokens=round(total * probe.tokens_per_completion),
@@ -113,3 +143,4 @@ def _probe(engine: Engine, plan: RunPlan) -> Probe:
 
 
 Estimate.model_rebuild()
+EstimateOfMany.model_rebuild()

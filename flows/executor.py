@@ -77,7 +77,7 @@ def scoring_job(plan: RunPlan) -> ScoringJob:
         sha256=plan.base.sha256,
         trust_remote_code=plan.config.engine.trust_remote_code,
         engine=engine,
-        problem=plan.config.problem,
+        problem=plan.config.single_problem,
         blocks=plan.blocks,
         sampling=plan.sampling,
         shards=plan.shard_location,

@@ -100,7 +100,7 @@ def compare_engines(
             "or raise population.size"
         )
     base = resolve_model(config.model, config.revision, trust_remote_code=_runs_model_code(config_a, config_b))
-    problem = load_problem(config.problem)
+    problem = load_problem(config.single_problem)
     data = config.data
     splits = draw_splits(problem, selection=data.selection, validation=data.validation, test=data.test, seed=data.seed)
     drawn = population(n_candidates, config.population.sigmas, config.population.seed)
@@ -111,7 +111,7 @@ def compare_engines(
     questions = {example.id: (example.question, example.answer) for example in splits.selection.examples}
     return ParityResult(
         model=base.name,
-        problem=config.problem.name,
+        problem=config.single_problem.name,
         n_examples=len(splits.selection.examples),
         a=_description(plans[0]),
         b=_description(plans[1]),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from flows.config import RunConfig
+from storage.errors import InputError
+from storage.fingerprint import fingerprint
 from storage.layout import Home
 from storage.models import resolve_model
 from storage.shard_folder import check_writable
@@ -23,11 +25,21 @@ def check_inputs(config: RunConfig) -> None:
     if config.engine.executor == "ray":
         check_reachable(config.engine.address)
     resolve_model(config.model, config.revision, trust_remote_code=config.engine.trust_remote_code)
-    data = config.data
-    draw_splits(
-        load_problem(config.problem),
-        selection=data.selection,
-        validation=data.validation,
-        test=data.test,
-        seed=data.seed,
-    )
+    if config.problems is None:
+        _check_problem(config)
+        return
+    known: dict[str, int] = {}
+    for index, each in enumerate(config.per_problem):
+        try:
+            questions = _check_problem(each)
+        except InputError as error:
+            raise InputError(f"problems[{index}]: {error}") from None
+        if (first := known.setdefault(questions, index)) != index:
+            raise InputError(f"problems[{index}] asks the same as problems[{first}]; each may stand once")
+
+
+def _check_problem(config: RunConfig) -> str:
+    """See that a problem has enough questions; two that ask the same in the same way give the same hash."""
+    problem, data = load_problem(config.single_problem), config.data
+    splits = draw_splits(problem, selection=data.selection, validation=data.validation, test=data.test, seed=data.seed)
+    return fingerprint({"problem": problem.identity(), "splits": [split.sha256 for split in splits]})

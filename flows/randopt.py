@@ -47,7 +47,7 @@ def randopt(config: RunConfig, fresh: bool = False) -> RunSummary:
     """Search the neighbourhood of a model for experts of a task and report how well they vote.
 
     Args:
-        config: The run.
+        config: The run; one with several `problems` is for `flows.randopt_many.randopt_many`.
         fresh: Start over: what an earlier run with the same identity left is moved aside first.
 
     Returns:
@@ -72,13 +72,14 @@ def _search(
     config: RunConfig, cluster: RayCluster | None, *, fresh: bool, build: Callable[[EngineSpec], Engine]
 ) -> RunSummary:
     started = time.monotonic()
+    asked = config.single_problem
     progress = ScoringProgress()
     home = Home(config.storage.home).writable()
     if config.storage.shards is not None:
         check_writable(config.storage.shards)
-    log.info(f"preparing {config.model} and {config.problem.name}")
+    log.info(f"preparing {config.model} and {asked.name}")
     base = prepare_base_model(config.model, config.revision, trust_remote_code=config.engine.trust_remote_code)
-    problem = load_problem(config.problem)
+    problem = load_problem(asked)
     data = config.data
     splits = prepare_splits(problem, data.selection, data.validation, data.test, data.seed)
     population = generate_seeds(config.population.size, config.population.sigmas, config.population.seed)

@@ -69,7 +69,7 @@ def summarise(
         folder=folder.resolve(),
         model=plan.base.name,
         model_sha256=plan.base.sha256,
-        problem=plan.config.problem.name,
+        problem=plan.config.single_problem.name,
         n_candidates=plan.config.population.size,
         split_sizes={split.name: len(split.examples) for split in plan.splits},
         base_selection=accuracy(selection["base_n_correct"], selection["base_n_answers"]),

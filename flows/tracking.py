@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-from typing import Any
 
 import polars as pl
 from prefect import task
@@ -13,7 +12,7 @@ from prefect.context import FlowRunContext
 from prefect.settings import PREFECT_API_URL
 from prefect.utilities.urls import url_for
 
-from flows.config_file import dump_config
+from flows.config_file import dump_config, flatten
 from flows.findings import findings, percent
 from flows.plan import RunPlan
 from flows.result_rows import result_rows
@@ -59,7 +58,7 @@ def start_tracking(plan: RunPlan, book: ScoreBook) -> Tracker:
     tracker.log_json("identity.json", plan.identity)
     for split in plan.splits:
         rows = book.examples.filter(pl.col("split") == split.name).select("example_id", "question", "answer")
-        tracker.log_dataset(f"{plan.config.problem.name}/{split.name}", split.sha256, rows, split.name)
+        tracker.log_dataset(f"{plan.config.single_problem.name}/{split.name}", split.sha256, rows, split.name)
     if flow_run_id:
         create_markdown_artifact(f"```\n{tracker.describe()}\n```", key="mlflow-run", description="The run in MLflow")
     return tracker
@@ -113,17 +112,6 @@ def links(tracker: Tracker) -> TrackingLinks:
         prefect_flow_run_id=flow_run_id,
         prefect_address=_flow_run_url(flow_run_id),
     )
-
-
-def flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested sections as dotted names: ``{"data": {"seed": 0}}`` gives ``{"data.seed": 0}``."""
-    flat: dict[str, Any] = {}
-    for name, item in value.items():
-        if isinstance(item, dict) and item:
-            flat |= flatten(item, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = item
-    return flat
 
 
 def _flow_run_id() -> str | None:

@@ -113,6 +113,38 @@ class ScoreQueries(ABC):
             {"run_id": self.run_id, "split": split},
         )
 
+    def candidate_outcomes(self, split: str = "selection") -> pl.DataFrame:
+        """Return which questions each candidate has right, of those that answered the whole split (no base).
+
+        Returns:
+            candidate_id, sigma, correct (a list in the order of the examples); by seed, then sigma.
+        """
+        return self.query(
+            """
+            SELECT c.candidate_id, c.sigma, list(s.correct ORDER BY e.position, s.example_id) AS correct
+            FROM scores AS s
+            JOIN candidates AS c USING (run_id, candidate_id)
+            JOIN examples AS e USING (run_id, split, example_id)
+            WHERE run_id = $run_id AND split = $split AND c.position >= 0
+            GROUP BY c.candidate_id, c.seed, c.sigma
+            HAVING count(*) = (SELECT count(*) FROM examples WHERE run_id = $run_id AND split = $split)
+            ORDER BY c.seed, c.sigma
+            """,
+            {"run_id": self.run_id, "split": split},
+        )
+
+    def questions(self, split: str) -> pl.DataFrame:
+        """Return a split's questions in their order: example_id, question, answer (gold)."""
+        return self.query(
+            """
+            SELECT example_id, question, answer
+            FROM examples
+            WHERE run_id = $run_id AND split = $split
+            ORDER BY position, example_id
+            """,
+            {"run_id": self.run_id, "split": split},
+        )
+
     def sigma_statistics(self, split: str = "selection") -> pl.DataFrame:
         """Describe the candidates of each sigma on one split (view ``sigma_statistics``), by sigma."""
         return self.query(

@@ -128,6 +128,11 @@ class Tracker:
         with _errors(self.uri):
             self._client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
 
+    def adopt(self, run_id: str) -> None:
+        """Show another run of the same experiment below this one, which MLflow does by a tag of the other."""
+        with _errors(self.uri):
+            self._client.set_tag(run_id, "mlflow.parentRunId", self.run_id)
+
     def log_dataset(self, name: str, sha256: str, frame: pl.DataFrame, context: str) -> None:
         """Link a split as an input of the run, under our own content hash.
 

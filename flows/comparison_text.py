@@ -1,0 +1,170 @@
+"""A comparison as rows of text and sentences: what the terminal, Prefect and MLflow show alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from flows.comparison import ComparedRow, ComparedRun, Comparison
+from flows.findings import percent
+from tasks.discordance_results import SigmaDiscordance
+from tasks.verdicts import points
+
+
+@dataclass(frozen=True, slots=True)
+class TextTable:
+    """A table of text.
+
+    Attributes:
+        title: What it shows.
+        columns: Headings; the first is that of the rows' names.
+        rows: As many cells as columns.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def result_columns(found: Comparison) -> TextTable:
+    """A column per run, from its model to its gain."""
+    runs = found.runs
+    facts = [
+        ("model", [run.model for run in runs]),
+        ("problem", [run.problem for run in runs]),
+        ("candidates", [f"{run.n_candidates:,}" for run in runs]),
+        ("sigmas", [", ".join(f"{sigma:g}" for sigma in run.sigmas) for run in runs]),
+        ("K", [str(run.k) for run in runs]),
+        ("rule", [run.rule for run in runs]),
+        *_accuracies(runs),
+        ("gain, ensemble over base, points", [points(run.gain) for run in runs]),
+        ("tokens, ensemble on the test split", [f"{_row(run, 'ensemble').n_tokens:,}" for run in runs]),
+        ("tokens, whole run", [f"{run.n_tokens:,}" for run in runs]),
+    ]
+    return TextTable(
+        "Test split, accuracy [95 % Wilson] and gain [95 % paired bootstrap]",
+        ("", *(run.run_id for run in runs)),
+        tuple((name, *cells) for name, cells in facts),
+    )
+
+
+def discordance_table(found: Comparison) -> TextTable | None:
+    """D per sigma beside its noise floor; None where no sigma has a value."""
+    rows = [
+        (
+            f"{each.sigma:g}",
+            str(each.n_candidates),
+            _with_interval(each.value, each.low, each.high),
+            _number(each.floor),
+            _with_interval(each.excess, each.excess_low, each.excess_high, sign="+"),
+        )
+        for each in found.discordance.sigmas
+        if each.value is not None
+    ]
+    columns = ("sigma", "candidates", "D [95 % bootstrap]", "D from noise alone", "excess [95 % bootstrap]")
+    return TextTable("Discordance of the problems, selection split", columns, tuple(rows)) if rows else None
+
+
+def task_tables(found: Comparison) -> Iterator[TextTable]:
+    """Per sigma: how well the problems' rankings agree, and how each problem's experts do on the others."""
+    for each in found.discordance.sigmas:
+        if each.value is None:
+            continue
+        names = [task.task for task in each.tasks]
+        yield TextTable(
+            f"sigma {each.sigma:g}: rank correlation of the problems (with itself: other questions of the problem)",
+            ("", *names),
+            tuple(_correlations(each)),
+        )
+        yield TextTable(
+            f"sigma {each.sigma:g}: mean percentile of a problem's experts (by chance: 50)",
+            ("experts of", "experts", *(f"on {name}" for name in names)),
+            tuple(
+                (name, str(count), *("" if value is None else f"{100 * value:.0f}" for value in values))
+                for name, count, values in zip(names, each.n_experts, each.expert_percentiles, strict=True)
+            ),
+        )
+
+
+def config_table(found: Comparison) -> TextTable | None:
+    """What differs in the configurations; None where nothing does."""
+    rows = tuple((each.field, *("" if value is None else str(value) for value in each.values)) for each in found.config)
+    columns = ("", *(run.run_id for run in found.runs))
+    return TextTable("What differs in the configurations", columns, rows) if rows else None
+
+
+def sentences(found: Comparison) -> list[str]:
+    """The verdicts, then what discordance says."""
+    paired = [pair.sentence for pair in found.pairs if pair.difference is not None]
+    unpaired = [pair.sentence for pair in found.pairs if pair.difference is None]
+    return [*paired, *unpaired, *_discordance_sentences(found)]
+
+
+def comparison_markdown(found: Comparison) -> str:
+    """The whole comparison as Markdown."""
+    tables = [result_columns(found), discordance_table(found), *task_tables(found), config_table(found)]
+    lines = "\n".join(f"- {sentence}" for sentence in sentences(found))
+    return "\n\n".join([*(_markdown(table) for table in tables if table), lines]) + "\n"
+
+
+def _accuracies(runs: Sequence[ComparedRun]) -> Iterator[tuple[str, list[str]]]:
+    names = dict.fromkeys(row.name for run in runs for row in run.rows)
+    for name in names:
+        rows = [next((row for row in run.rows if row.name == name), None) for run in runs]
+        labels = {row.label for row in rows if row}
+        if len(labels) == 1:
+            yield labels.pop(), ["" if row is None else percent(row.accuracy) for row in rows]
+        else:
+            # What the labels have in common names the row; what is special about each run stands in its cell.
+            yield (
+                name.replace("_", " "),
+                ["" if row is None else f"{percent(row.accuracy)} ({row.label})" for row in rows],
+            )
+
+
+def _row(run: ComparedRun, name: str) -> ComparedRow:
+    return next(row for row in run.rows if row.name == name)
+
+
+def _correlations(each: SigmaDiscordance) -> Iterator[tuple[str, ...]]:
+    for place, (task, values) in enumerate(zip(each.tasks, each.correlations, strict=True)):
+        cells = [f"{value:+.2f}" for value in values]
+        cells[place] = f"({'?' if task.reliability is None else format(task.reliability, '+.2f')})"
+        yield task.task, *cells
+
+
+def _discordance_sentences(found: Comparison) -> Iterator[str]:
+    table = found.discordance
+    if table.reason:
+        yield f"No discordance: {table.reason}."
+    for each in table.sigmas:
+        where = f"sigma {each.sigma:g}"
+        for task in each.left_out:
+            yield f"Discordance at {where}: {task.task} is left out, since {task.reason}."
+        if each.reason:
+            yield f"No discordance at {where}: {each.reason}."
+        elif each.is_more_than_noise is None:
+            yield f"Discordance at {where}: how much of it is noise cannot be told."
+        elif each.is_more_than_noise:
+            yield f"Discordance at {where}: the problems want different candidates, beyond what noise explains."
+        else:
+            yield f"Discordance at {where}: no more than noise explains."
+
+
+def _with_interval(value: float | None, low: float | None, high: float | None, sign: str = "") -> str:
+    if value is None or low is None or high is None:
+        return _number(value, sign)
+    return f"{value:{sign}.2f} [{low:{sign}.2f}, {high:{sign}.2f}]"
+
+
+def _number(value: float | None, sign: str = "") -> str:
+    return "" if value is None else f"{value:{sign}.2f}"
+
+
+def _markdown(table: TextTable) -> str:
+    rows = [table.columns, ("---",) * len(table.columns), *table.rows]
+    # A pipe would end its cell.
+    text = "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in rows
+    )
+    return f"**{table.title}**\n\n{text}"

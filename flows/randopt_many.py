@@ -1,0 +1,107 @@
+"""A search per problem as one Prefect flow: the same population, one problem after the other, then the comparison."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from flows.compare import compare
+from flows.comparison import Comparison, Group
+from flows.comparison_text import comparison_markdown
+from flows.config import RunConfig
+from flows.config_file import dump_config, flatten
+from flows.preflight import check_inputs
+from flows.progress import log
+from flows.randopt import randopt
+from flows.summary import RunSummary
+from storage.errors import InputError
+from storage.files import write_text_atomically
+from storage.fingerprint import fingerprint
+from storage.layout import Home
+from storage.tracking import RUN_ID_TAG, MetricPoint, Tracker
+from tasks.scoring import is_worth_a_retry
+
+
+@flow(name="randopt-many", flow_run_name="{config.name}-n{config.population.size}", persist_result=False)
+def randopt_many(config: RunConfig, fresh: bool = False) -> Comparison:
+    """Search the neighbourhood of a model for experts of several problems, and compare what was found.
+
+    Each problem is a child flow and a run of its own, with the id, scores and folder that `problem: X` alone would
+    have: what was scored before is not scored again, and an interrupted group goes on with the same call. The engine
+    is started anew for every problem (seconds, minutes for a large model), since problems differ in what an engine is
+    built for: the longest prompt, where it runs, how it decodes.
+
+    Args:
+        config: With `problems`.
+        fresh: Start every problem over; see `flows.randopt.randopt`.
+
+    Returns:
+        The comparison, also kept with the run ids as ``groups/<group id>/comparison.json`` in the home.
+
+    Raises:
+        InputError: Something in the configuration cannot be used; found before anything is scored.
+        RunError: A run is already in progress, or could not be completed.
+    """
+    if config.problems is None:
+        raise InputError("problems: missing; for a single problem use flows.randopt.randopt, or name at least two")
+    check_inputs(config)
+    started = time.monotonic()
+    child = randopt.with_options(flow_run_name="{config.name}-n{config.population.size}-{config.problem.name}")
+    summaries = [child(each, fresh=fresh) for each in config.per_problem]
+    group = compare_group(config, summaries)
+    log_group(config, group, summaries, wall_s=time.monotonic() - started)
+    return group.comparison
+
+
+@task(name="compare-problems", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE, persist_result=False)
+def compare_group(config: RunConfig, summaries: list[RunSummary]) -> Group:
+    """Compare the finished runs and keep the result; worth a retry because a reader may hold a run for seconds."""
+    home = Home(config.storage.home)
+    run_ids = tuple(summary.run_id for summary in summaries)
+    # A function of the runs: the same runs, whenever they were made and in however many sessions, are the same group.
+    group_id = f"{config.name}-{fingerprint(list(run_ids))[:8]}"
+    group = Group(group_id=group_id, run_ids=run_ids, comparison=compare(home, run_ids))
+    write_text_atomically(group_file(home, group_id), group.model_dump_json(indent=2) + "\n")
+    log.info(f"comparison of {len(run_ids)} problems in {group_file(home, group_id)}")
+    return group
+
+
+@task(
+    name="log-comparison",
+    retries=2,
+    retry_delay_seconds=[2, 10],
+    retry_condition_fn=is_worth_a_retry,
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+def log_group(config: RunConfig, group: Group, summaries: list[RunSummary], wall_s: float) -> None:
+    """Log the comparison to MLflow, with the problems' runs below it, and to Prefect."""
+    home, tracking = Home(config.storage.home), config.tracking
+    text = comparison_markdown(group.comparison)
+    tags = {RUN_ID_TAG: group.group_id, "mlflow.source.name": "thickets", "mlflow.note.content": text}
+    with Tracker.start(home, tracking.experiment, group.group_id, tags, uri=tracking.uri) as tracker:
+        tracker.log_config(flatten(config.model_dump(mode="json", exclude={"problem"})))
+        tracker.log_text("config.yaml", dump_config(config))
+        tracker.log_file(group_file(home, group.group_id))
+        tracker.log_metrics(_metrics(group.comparison, wall_s))
+        for summary in summaries:
+            tracker.adopt(summary.tracking.mlflow_run_id)
+    create_markdown_artifact(text, key="comparison", description="The problems' runs side by side")
+
+
+def group_file(home: Home, group_id: str) -> Path:
+    """Where a group's comparison is kept."""
+    return home.root / "groups" / group_id / "comparison.json"
+
+
+def _metrics(found: Comparison, wall_s: float) -> list[MetricPoint]:
+    metrics = {"wall_s": wall_s, "tokens": float(sum(run.n_tokens for run in found.runs))}
+    for each in found.discordance.sigmas:
+        name = f"discordance.sigma_{each.sigma:g}"
+        values = {"": each.value, "_low": each.low, "_high": each.high, "_floor": each.floor, "_excess": each.excess}
+        metrics |= {f"{name}{suffix}": value for suffix, value in values.items() if value is not None}
+    return [MetricPoint(name, value) for name, value in metrics.items()]

@@ -1,0 +1,190 @@
+"""Discordance: do different tasks want different candidates? Per sigma, never pooled (DESIGN.md section 1).
+
+`D = 1 - mean off-diagonal Pearson correlation` between the columns of the candidates x tasks matrix of percentile ranks
+(Gan & Isola 2026, "Neural Thickets"). D near 0 means that one ranking serves all tasks (generalists), D near 1 that a
+task's best candidates are nobody else's (specialists).
+
+Noise alone raises D. A candidate's score on few questions is partly luck, luck is not shared between tasks, and so two
+tasks for which the candidates are truly equally good correlate at `sqrt(r_a * r_b)` only, where r is how well a task's
+ranking agrees with its own on other questions (attenuation, Spearman 1904). So D is always given beside that noise
+floor, and what counts is the excess over it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.discordance_results import LeftOut, RankedTask, SigmaDiscordance
+from tasks.statistics import CONFIDENCE
+
+LEAST_CANDIDATES = 3
+_RESAMPLES = 1000
+_HALVINGS = 30
+
+_Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class TaskScores:
+    """What one task makes of the candidates of one sigma.
+
+    Attributes:
+        task: Its label, which no other task has.
+        correct: Whether each candidate has each question right, `[n_candidates, n_questions]`; every task has the same
+            candidates in the same order, and questions of its own.
+        is_expert: Whether the task's own run selected the candidate, `[n_candidates]`.
+    """
+
+    task: str
+    correct: NDArray[np.bool_]
+    is_expert: NDArray[np.bool_]
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Correct answers of each candidate, `[n_candidates]`."""
+        return self.correct.sum(axis=1)
+
+
+def discordance(sigma: float, tasks: Sequence[TaskScores], seed: int = 0) -> SigmaDiscordance:
+    """Compare how tasks rank the same candidates.
+
+    The intervals are percentile bootstraps over candidates, ranks made anew in every resample. The excess over the
+    noise floor is resampled as one figure, since the same candidates are in both.
+
+    Args:
+        sigma: Of all candidates.
+        tasks: Two or more.
+        seed: Of the resampling and of the halvings; the same figures come out every time.
+
+    Returns:
+        Without a value, but with the reason, for fewer than 3 candidates or fewer than 2 tasks that rank them.
+    """
+    n = len(tasks[0].counts) if tasks else 0
+    ranking = [task for task in tasks if len(set(task.counts.tolist())) > 1]
+    ranked = {task.task for task in ranking}
+    left_out = tuple(
+        LeftOut(task=task.task, reason=f"all {n} candidates have the same score, which ranks none of them")
+        for task in tasks
+        if task.task not in ranked
+    )
+    reason = None
+    if n < LEAST_CANDIDATES:
+        reason, left_out = f"{n} candidates in common; {LEAST_CANDIDATES} are the fewest that can be ranked", ()
+    elif len(ranking) < 2:
+        reason = "fewer than 2 tasks rank the candidates"
+    if reason is not None:
+        return SigmaDiscordance(sigma=sigma, n_candidates=n, left_out=left_out, reason=reason)
+
+    rng = np.random.default_rng(seed)
+    # How often each candidate is drawn, [1 + resamples, n]; the first row is the sample itself.
+    drawn = np.vstack([np.ones(n), rng.multinomial(n, np.full(n, 1 / n), size=_RESAMPLES)])
+    columns = [percentiles(drawn, task.counts) for task in ranking]
+    pairs = {(a, b): correlation(drawn, columns[a], columns[b]) for a, b in combinations(range(len(ranking)), 2)}
+    value = 1 - np.mean(list(pairs.values()), axis=0)
+    halves = [_agreement_of_halves(drawn, task.correct, rng) for task in ranking]
+    reliabilities = [spearman_brown(each) for each in halves]
+    floor = 1 - np.mean([np.sqrt(reliabilities[a] * reliabilities[b]) for a, b in pairs], axis=0)
+    excess = value - floor
+    low, high = _interval(value)
+    excess_low, excess_high = _interval(excess)
+    matrix = np.eye(len(ranking))
+    for (a, b), found in pairs.items():
+        matrix[a, b] = matrix[b, a] = found[0]
+    return SigmaDiscordance(
+        sigma=sigma,
+        n_candidates=n,
+        tasks=tuple(
+            RankedTask(
+                task=task.task,
+                n_questions=task.correct.shape[1],
+                halves=_known(1 - half[0]),
+                reliability=_known(reliability[0]),
+            )
+            for task, half, reliability in zip(ranking, halves, reliabilities, strict=True)
+        ),
+        left_out=left_out,
+        value=float(value[0]),
+        low=low,
+        high=high,
+        floor=_known(floor[0]),
+        excess=_known(excess[0]),
+        excess_low=excess_low,
+        excess_high=excess_high,
+        correlations=tuple(map(tuple, matrix.tolist())),
+        n_experts=tuple(int(task.is_expert.sum()) for task in ranking),
+        expert_percentiles=tuple(
+            tuple(float(column[0][task.is_expert].mean()) if task.is_expert.any() else None for column in columns)
+            for task in ranking
+        ),
+    )
+
+
+def percentiles(drawn: _Floats, scores: NDArray[np.int64]) -> _Floats:
+    """Percentile ranks, 0 to 1, ties given their mean rank; in every resample anew.
+
+    `(rank - 1/2) / n` with the ranks of `scipy.stats.rankdata`, so their mean is 1/2. Scores take few values, so
+    counting how many candidates have each ranks a thousand resamples at once, where sorting each would take seconds.
+
+    Args:
+        drawn: How often each candidate is in each resample, `[n_resamples, n_candidates]`.
+        scores: `[n_candidates]`.
+
+    Returns:
+        `[n_resamples, n_candidates]`.
+    """
+    values, place = np.unique(scores, return_inverse=True)
+    times = drawn @ np.eye(len(values))[place]  # [n_resamples, n_values]
+    return np.asarray((times.cumsum(axis=1) - times / 2)[:, place] / len(scores))
+
+
+def correlation(drawn: _Floats, first: _Floats, second: _Floats) -> _Floats:
+    """Pearson correlation of percentile ranks in every resample, `[n_resamples]`; NaN where all of either are equal."""
+    x, y = first - 0.5, second - 0.5
+    scale = np.sqrt((drawn * x * x).sum(axis=1) * (drawn * y * y).sum(axis=1))
+    found = np.full(len(drawn), np.nan)
+    np.divide((drawn * x * y).sum(axis=1), scale, out=found, where=scale > 0)
+    return found
+
+
+def spearman_brown(halves: _Floats) -> _Floats:
+    """From the correlation of two halves to that of two wholes, each twice as long; below 0 counts as 0."""
+    positive = np.clip(halves, 0, 1)
+    return np.asarray(2 * positive / (1 + positive))
+
+
+def _agreement_of_halves(drawn: _Floats, correct: NDArray[np.bool_], rng: np.random.Generator) -> _Floats:
+    """Mean correlation of a task with itself on two halves of its questions, `[n_resamples]`.
+
+    One halving would be a matter of luck, so it is the mean of many. NaN where no halving has a correlation.
+    """
+    half = correct.shape[1] // 2
+    found = []
+    for _ in range(_HALVINGS):
+        order = rng.permutation(correct.shape[1])
+        one, other = (correct[:, part].sum(axis=1) for part in (order[:half], order[half : 2 * half]))
+        found.append(correlation(drawn, percentiles(drawn, one), percentiles(drawn, other)))
+    values = np.array(found)
+    known = ~np.isnan(values)
+    n_known = known.sum(axis=0)
+    mean = np.full(len(drawn), np.nan)
+    np.divide(np.where(known, values, 0).sum(axis=0), n_known, out=mean, where=n_known > 0)
+    return mean
+
+
+def _interval(resampled: _Floats) -> tuple[float | None, float | None]:
+    """The middle 95 % of the resamples that have a value; none where the sample itself has none."""
+    values = resampled[1:][~np.isnan(resampled[1:])]
+    if np.isnan(resampled[0]) or not len(values):
+        return None, None
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(values, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
