@@ -130,14 +130,11 @@ def _rows(found: Evaluation) -> Iterator[ComparedRow]:
 
 
 def _pair(ours: _Run, theirs: _Run) -> Pair:
-    mine, others = f"the ensemble of {ours.id}", f"that of {theirs.id}"
     if why := _not_paired(ours, theirs):
-        sentence = (
-            f"{mine[:1].upper()}{mine[1:]} and {others}: {why}, so a difference would not be paired; none is given."
-        )
+        sentence = f"The ensembles of {ours.id} and {theirs.id}: {why}, so no difference is paired, and none is given."
         return Pair(ours=ours.id, theirs=theirs.id, difference=None, sentence=sentence)
     difference = paired_difference(_ensemble_correct(ours), _ensemble_correct(theirs))
-    said = verdict(difference, mine, others).sentence
+    said = verdict(difference, f"the ensemble of {ours.id}", f"that of {theirs.id}").sentence
     p = difference.p_value or 0.0
     mcnemar = "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
     return Pair(ours=ours.id, theirs=theirs.id, difference=difference, sentence=f"{said} McNemar's test: {mcnemar}.")

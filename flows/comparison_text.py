@@ -114,12 +114,13 @@ def _accuracies(runs: Sequence[ComparedRun]) -> Iterator[tuple[str, list[str]]]:
         labels = {row.label for row in rows if row}
         if len(labels) == 1:
             yield labels.pop(), ["" if row is None else percent(row.accuracy) for row in rows]
-        else:
-            # What the labels have in common names the row; what is special about each run stands in its cell.
-            yield (
-                name.replace("_", " "),
-                ["" if row is None else f"{percent(row.accuracy)} ({row.label})" for row in rows],
-            )
+            continue
+        # "ensemble, majority vote of 9" and "... of 5": what they share names the row, the rest stands in the cells.
+        heads = {label.partition(", ")[0] for label in labels}
+        heading = heads.pop() if len(heads) == 1 else name.replace("_", " ")
+        special = ["" if row is None else row.label.removeprefix(f"{heading}, ") for row in rows]
+        cells = ["" if row is None else percent(row.accuracy) for row in rows]
+        yield heading, [f"{cell} ({note})" if note else cell for cell, note in zip(cells, special, strict=True)]
 
 
 def _row(run: ComparedRun, name: str) -> ComparedRow:
@@ -164,7 +165,5 @@ def _number(value: float | None, sign: str = "") -> str:
 def _markdown(table: TextTable) -> str:
     rows = [table.columns, ("---",) * len(table.columns), *table.rows]
     # A pipe would end its cell.
-    text = "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in rows
-    )
-    return f"**{table.title}**\n\n{text}"
+    lines = ["| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in rows]
+    return "\n".join([f"**{table.title}**", "", *lines])

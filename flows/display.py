@@ -164,17 +164,20 @@ def estimates_table(found: EstimateOfMany) -> Table:
     table.add_column("problem", overflow="fold")
     for heading in ("completions", "tokens", "at most", "time", "disk"):
         table.add_column(heading, justify="right")
-    for one in (*found.problems, found):
-        table.add_row(
-            "in all" if one is found else one.problem,
-            f"{sum(one.completions.values()):,}",
-            f"{one.tokens:,}",
-            f"{one.tokens_at_most:,}",
-            duration(one.seconds),
-            f"{one.disk_bytes / 1e6:,.1f} MB",
-            style="bold" if one is found else "",
-        )
+    for one in found.problems:
+        table.add_row(one.problem, *_cost(one))
+    table.add_row("in all", *_cost(found), style="bold")
     return table
+
+
+def _cost(found: Estimate | EstimateOfMany) -> list[str]:
+    return [
+        f"{sum(found.completions.values()):,}",
+        f"{found.tokens:,}",
+        f"{found.tokens_at_most:,}",
+        duration(found.seconds),
+        f"{found.disk_bytes / 1e6:,.1f} MB",
+    ]
 
 
 def runs_table(rows: Sequence[RunRow]) -> Table:

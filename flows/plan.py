@@ -173,7 +173,7 @@ def _wordings(
     """The wordings to try; none of them makes a prompt of more than `longest` tokens."""
     if not config.controls.best_prompt:
         return None
-    wordings = plan_wordings(problem, config.problem, config.controls.prompts)
+    wordings = plan_wordings(problem, config.single_problem, config.controls.prompts)
     if wordings is None or longest is None:
         return wordings
     examples: list[Example] = [*splits.validation.examples, *splits.test.examples]

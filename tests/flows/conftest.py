@@ -1,4 +1,4 @@
-"""Runs of the tiny model that the flow tests share."""
+"""Runs of the tiny model, and the command line, as the flow tests share them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from flows import cli
 from flows.config import RunConfig
-from flows.config_file import parse_config
+from flows.config_file import dump_config, parse_config
+from tests.flows.command_line import Result
 
 
 @pytest.fixture
@@ -32,3 +34,31 @@ def config(tiny_model: Path, tmp_path: Path) -> Callable[..., RunConfig]:
         return parse_config(values | sections)
 
     return make
+
+
+@pytest.fixture
+def my_yaml(config: Callable[..., RunConfig], tmp_path: Path):
+    """Write a configuration file; sections replace those of the tiny run."""
+
+    def write(**sections) -> str:
+        path = tmp_path / "my.yaml"
+        path.write_text(dump_config(config(**sections)))
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def thickets(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    """Call the command line in this process; gives exit status, standard output and standard error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*arguments: str) -> Result:
+        monkeypatch.setattr("sys.argv", ["thickets", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        output = capsys.readouterr()
+        return int(ended.value.code or 0), output.out, output.err
+
+    return call

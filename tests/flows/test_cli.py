@@ -5,44 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from flows import cli
-from flows.config import RunConfig
-from flows.config_file import dump_config
-
-Result = tuple[int, str, str]
-
-
-@pytest.fixture
-def thickets(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
-    """Call the command line in this process; gives exit status, standard output and standard error."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def call(*arguments: str) -> Result:
-        monkeypatch.setattr("sys.argv", ["thickets", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        output = capsys.readouterr()
-        return int(ended.value.code or 0), output.out, output.err
-
-    return call
-
-
-@pytest.fixture
-def my_yaml(config: Callable[..., RunConfig], tmp_path: Path):
-    """Write a configuration file; sections replace those of the tiny run."""
-
-    def write(**sections) -> str:
-        path = tmp_path / "my.yaml"
-        path.write_text(dump_config(config(**sections)))
-        return str(path)
-
-    return write
+from tests.flows.command_line import refused
 
 
 def jsonl(path: Path, rows: list) -> str:
@@ -52,18 +19,6 @@ def jsonl(path: Path, rows: list) -> str:
 
 def rows(n: int) -> list[dict]:
     return [{"id": f"q{i}", "question": f"What is {i}+1?", "answer": str(i + 1)} for i in range(n)]
-
-
-def refused(result: Result) -> str:
-    """The one error line of a command that refused its input."""
-    status, out, err = result
-    assert status == 2
-    assert out == ""
-    assert "Traceback" not in err
-    lines = [line for line in err.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1
-    assert err.splitlines()[-1] == lines[0]
-    return lines[0].removeprefix("error: ")
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,9 @@ from tasks.engines.transformers import TransformersEngine
 from tasks.model_card import AverageFacts, ExpertFacts
 from tasks.noise import Perturbation
 from tasks.types import Average, Candidate
+from tests.flows.command_line import Result, refused
 from tests.tiny_model import make_tiny_model
 
-Result = tuple[int, str, str]
 PERTURBATION = Perturbation(exclude=("*.mlp.*",))
 
 
@@ -52,17 +52,12 @@ def run(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> RunSu
 
 
 @pytest.fixture
-def thickets(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, run: RunSummary):
-    """Call a command on the run's home; gives exit status, standard output and standard error."""
-    monkeypatch.chdir(tmp_path)
+def thickets(thickets: Callable[..., Result], capsys: pytest.CaptureFixture[str], run: RunSummary):
+    """Call `thickets materialize` on the run's home; gives exit status, standard output and standard error."""
     capsys.readouterr()
 
     def call(*arguments: str, home: Path = run.folder.parents[1]) -> Result:
-        monkeypatch.setattr("sys.argv", ["thickets", "materialize", *arguments, "--home", str(home)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        output = capsys.readouterr()
-        return int(ended.value.code or 0), output.out, output.err
+        return thickets("materialize", *arguments, "--home", str(home))
 
     return call
 
@@ -76,13 +71,6 @@ def copy_of(run: RunSummary, tmp_path: Path) -> Callable[[], Path]:
         return tmp_path / "copy" / "runs" / run.run_id
 
     return copy
-
-
-def refused(result: Result) -> str:
-    status, out, err = result
-    assert (status, out) == (2, "")
-    [line] = [line for line in err.splitlines() if line.startswith("error: ")]
-    return line.removeprefix("error: ")
 
 
 def held(folder: Path, candidate: Candidate | None, **changes) -> str:

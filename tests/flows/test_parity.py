@@ -8,31 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from flows import cli
 from flows.config import RunConfig
 from flows.config_file import dump_config, load_config
 from flows.parity import compare_engines, engine_config
 from storage.errors import InputError
 from tasks.engines import EngineSpec, build_engine
 from tasks.types import Candidate, Completion, Sampling
-
-Result = tuple[int, str, str]
-
-
-@pytest.fixture
-def thickets(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
-    """Call the command line in this process; gives exit status, standard output and standard error."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def call(*arguments: str) -> Result:
-        monkeypatch.setattr("sys.argv", ["thickets", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        output = capsys.readouterr()
-        return int(ended.value.code or 0), output.out, output.err
-
-    return call
+from tests.flows.command_line import refused
 
 
 @pytest.fixture
@@ -44,13 +26,6 @@ def transformers_config(config: Callable[..., RunConfig]) -> RunConfig:
 def my_yaml(transformers_config: RunConfig, tmp_path: Path) -> str:
     (tmp_path / "my.yaml").write_text(dump_config(transformers_config))
     return str(tmp_path / "my.yaml")
-
-
-def refused(result: Result) -> str:
-    status, out, err = result
-    assert (status, out) == (2, "")
-    [line] = [line for line in err.splitlines() if line.startswith("error: ")]
-    return line.removeprefix("error: ")
 
 
 def test_another_dtype_differs_and_says_where(thickets, my_yaml: str, tmp_path: Path) -> None:
