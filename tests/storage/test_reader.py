@@ -162,3 +162,15 @@ def test_folder_without_scores_is_an_input_error(tmp_path):
     (tmp_path / "scores.duckdb").write_text("no database at all\n" * 500)
     with pytest.raises(InputError, match="cannot read"):
         read_only(tmp_path, tmp_path)
+
+
+def test_outcomes_are_in_the_order_of_the_examples_and_of_whole_candidates_only(reader):
+    outcomes = reader.candidate_outcomes("selection")
+    assert outcomes["candidate_id"].to_list() == sorted(candidate_frame(5)["candidate_id"].to_list()[1:])  # by seed
+    order = reader.questions("selection")["example_id"].to_list()
+    assert order == [f"selection-{99 - i}" for i in range(SPLITS["selection"])]
+    for name, correct in outcomes.select("candidate_id", "correct").iter_rows():
+        answers = reader.answers("selection", [name])
+        assert answers["example_id"].to_list() == order
+        assert answers["correct"].to_list() == correct
+    assert reader.candidate_outcomes("validation").is_empty()  # nobody has answered it

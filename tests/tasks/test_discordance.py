@@ -41,15 +41,12 @@ def test_two_opposed_tasks_have_discordance_two() -> None:
 
 def test_independent_tasks_have_discordance_one_within_its_interval() -> None:
     rng = np.random.default_rng(5)
-    tasks = [task(name, answers(2 * rng.normal(size=200), 60, rng)) for name in "abc"]
-    found = discordance(0.1, tasks)
-    assert found.value == pytest.approx(1, abs=0.15)
-    assert found.low is not None
-    assert found.high is not None
-    assert found.low < 1 < found.high
-    assert found.floor is not None
-    assert found.floor < 0.2
-    assert found.is_more_than_noise
+    found = [
+        discordance(0.1, [task(name, answers(2 * rng.normal(size=60), 60, rng)) for name in "abc"]) for _ in range(20)
+    ]
+    assert np.mean([each.value for each in found]) == pytest.approx(1, abs=0.05)
+    assert sum((each.low or 0) < 1 < (each.high or 0) for each in found) >= 16  # 19 of 20 on average
+    assert all((each.floor or 1) < 0.2 and each.is_more_than_noise for each in found)
 
 
 def test_noise_raises_discordance_and_the_floor_says_so() -> None:
@@ -60,7 +57,7 @@ def test_noise_raises_discordance_and_the_floor_says_so() -> None:
     found = discordance(0.1, tasks)
     assert found.value is not None
     assert found.value > 0.4
-    assert found.floor == pytest.approx(found.value, abs=0.1)
+    assert found.floor == pytest.approx(found.value, abs=0.15)
     assert found.is_more_than_noise is False
     for each in found.tasks:
         assert each.halves is not None

@@ -1,0 +1,256 @@
+"""`thickets compare`: what it counts against the stored answers, what it refuses to say, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy import stats
+
+from flows.compare import compare, config_differences
+from flows.comparison import Comparison
+from flows.comparison_text import comparison_markdown
+from flows.config_file import parse_config
+from flows.history import find_run, open_scores
+from flows.randopt import randopt
+from flows.summary import RunSummary
+from storage.errors import InputError, RunError
+from storage.layout import Home
+from storage.shards import list_shards
+from tasks.statistics import paired_difference
+from tests.flows.command_line import refused
+from tests.tiny_model import make_tiny_model
+
+Runs = dict[str, RunSummary]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> Runs:
+    """Runs of one home: a first one, and others that differ from it in one thing each."""
+    folder = tmp_path_factory.mktemp("compare")
+    models = [str(make_tiny_model(folder / name, seed=seed)) for seed, name in enumerate(("model", "other"))]
+    first = {
+        "name": "tiny",
+        "model": models[0],
+        "problem": {"name": "largest_number", "options": {"below": 30, "count": 2}},
+        "data": {"selection": 12, "validation": 4, "test": 40},
+        "population": {"size": 12, "sigmas": [0.05, 0.2]},
+        "decoding": {"max_tokens": 8},
+        "engine": {"kind": "transformers", "device": "cpu"},
+        "selection": {"k_values": [3]},
+        "controls": {"temperature": 1.0},
+        "storage": {"home": str(folder / "home")},
+    }
+    options = {"below": 9, "count": 3}
+    changes: dict[str, dict] = {
+        "first": {},
+        "seed": {"population": {"size": 12, "sigmas": [0.05, 0.2], "seed": 1}, "selection": {"k_values": [5]}},
+        "problem": {"problem": {"name": "largest_number", "options": options}},
+        "wording": {"problem": {"name": "largest_number", "options": {"below": 30, "count": 2}, "system": "Hi"}},
+        "questions": {"data": {"selection": 12, "validation": 4, "test": 40, "seed": 1}},
+        "noise": {"problem": {"name": "largest_number", "options": options}, "noise": {"family": "rademacher"}},
+        "model": {"model": models[1]},
+    }
+    return {name: randopt(parse_config(first | change)) for name, change in changes.items()}
+
+
+@pytest.fixture
+def side_by_side(runs: Runs) -> Callable[..., Comparison]:
+    home = Home(runs["first"].folder.parents[1])
+    return lambda *names: compare(home, [runs[name].run_id for name in names])
+
+
+def correct(run: RunSummary, who: list[str]) -> np.ndarray:
+    """Answers on the test split, read from the shards: `[n_who, n_examples]` of answer and correct."""
+    home = Home(run.folder.parents[1])
+    frame = pl.concat([pl.read_parquet(path) for path in list_shards(home.shards(run.fingerprint))])
+    with open_scores(home, find_run(home, run.run_id)) as reader:
+        order = reader.questions("test").select("example_id")
+    rows = []
+    for name in who:
+        of_one = frame.filter((pl.col("candidate_id") == name) & (pl.col("split") == "test"))
+        rows.append(order.join(of_one, on="example_id", maintain_order="left").select("answer", "correct").rows())
+    return rows
+
+
+def vote_by_hand(run: RunSummary) -> list[bool]:
+    """The majority, the better ranked expert's answer among equals."""
+    names = [f"{int(expert.seed):016x}@{expert.sigma!r}" for expert in run.experts]
+    won = []
+    for ballots in zip(*correct(run, names), strict=True):
+        answers = [answer for answer, _ in ballots if answer is not None]
+        best = max(answers, key=lambda answer: (answers.count(answer), -answers.index(answer)), default=None)
+        won.append(any(right for answer, right in ballots if answer == best and answer is not None))
+    return won
+
+
+def test_a_difference_is_that_of_the_stored_votes(runs: Runs, side_by_side: Callable[..., Comparison]) -> None:
+    found = side_by_side("first", "seed")
+    ours, theirs = vote_by_hand(runs["first"]), vote_by_hand(runs["seed"])
+    [pair] = found.pairs
+    assert pair.difference == paired_difference(ours, theirs)
+    assert pair.difference.n == 40
+    difference = runs["first"].evaluation.ensemble.value - runs["seed"].evaluation.ensemble.value
+    assert pair.difference.value == pytest.approx(difference)
+    gained, lost = np.greater(ours, theirs).sum(), np.less(ours, theirs).sum()
+    assert f"({gained} gained, {lost} lost)" in pair.sentence
+    p = 1.0 if gained + lost == 0 else stats.binomtest(int(gained), int(gained + lost)).pvalue
+    assert pair.sentence.endswith(f"McNemar's test: p = {p:.2g}.")
+    assert pair.sentence.startswith(f"The ensemble of {runs['first'].run_id} is ")
+
+
+def test_the_columns_hold_what_the_runs_found(runs: Runs, side_by_side: Callable[..., Comparison]) -> None:
+    found = side_by_side("seed", "first")
+    assert [run.run_id for run in found.runs] == [runs["seed"].run_id, runs["first"].run_id]
+    for run, summary in zip(found.runs, (runs["seed"], runs["first"]), strict=True):
+        evaluation = summary.evaluation
+        rows = {row.name: row for row in run.rows}
+        assert rows["ensemble"].accuracy == evaluation.ensemble
+        assert rows["base"].accuracy == evaluation.base
+        assert rows["best_single"].accuracy == evaluation.best_single
+        for control in evaluation.controls:
+            assert (rows[control.name].accuracy, rows[control.name].n_tokens) == (control.accuracy, control.n_tokens)
+        assert run.gain == evaluation.ensemble_minus_base
+        assert (run.k, run.rule, run.n_candidates) == (evaluation.k, evaluation.rule, 12)
+        assert run.n_tokens == sum(summary.n_tokens.values())
+    changed = {each.field: each.values for each in found.config}
+    assert changed == {"population.seed": (1, 0), "selection.k_values": ([5], [3])}
+
+
+@pytest.mark.parametrize(
+    ("other", "why"), [("problem", "they answered other problems"), ("questions", "they answered other test questions")]
+)
+def test_other_questions_have_no_difference(side_by_side: Callable[..., Comparison], other: str, why: str) -> None:
+    [pair] = side_by_side("first", other).pairs
+    assert pair.difference is None
+    assert why in pair.sentence
+    assert "points" not in pair.sentence
+
+
+def test_the_same_questions_in_other_words_are_paired(side_by_side: Callable[..., Comparison]) -> None:
+    found = side_by_side("first", "wording")
+    assert found.pairs[0].difference is not None
+    assert found.discordance.reason is None
+
+
+def test_discordance_is_over_the_candidates_that_both_scored(
+    runs: Runs, side_by_side: Callable[..., Comparison]
+) -> None:
+    found = side_by_side("first", "problem").discordance
+    assert [(each.sigma, each.n_candidates) for each in found.sigmas] == [(0.05, 6), (0.2, 6)]
+    home = Home(runs["first"].folder.parents[1])
+    boards = []
+    for name in ("first", "problem"):
+        with open_scores(home, find_run(home, runs[name].run_id)) as reader:
+            boards.append(reader.leaderboard("selection").sort("seed"))
+    assert boards[0]["candidate_id"].equals(boards[1]["candidate_id"])
+    n_valued = 0
+    for each in found.sigmas:
+        scores = [board.filter(pl.col("sigma") == each.sigma)["n_correct"].to_list() for board in boards]
+        if each.value is None:
+            assert min(len(set(column)) for column in scores) == 1
+            continue
+        n_valued += 1
+        assert each.value == pytest.approx(1 - stats.spearmanr(*scores).statistic)
+        experts = [sum(e.sigma == each.sigma for e in runs[name].experts) for name in ("first", "problem")]
+        assert list(each.n_experts) == experts
+        # The runs ask the same kind of problem, so their labels are their ids.
+        assert [task.task for task in each.tasks] == [runs["first"].run_id, runs["problem"].run_id]
+    assert n_valued > 0, "the tiny model ranks nobody; nothing was compared"
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        (("first", "seed"), "all runs have the same problem"),
+        (("first", "model"), "the runs search around different base models"),
+        (("first", "noise"), "the runs make different noise of the same seeds"),
+    ],
+)
+def test_no_discordance_has_a_reason(side_by_side: Callable[..., Comparison], names: tuple, reason: str) -> None:
+    found = side_by_side(*names)
+    assert (found.discordance.sigmas, found.discordance.reason) == ((), reason)
+    assert f"No discordance: {reason}." in comparison_markdown(found)
+
+
+def test_populations_without_a_common_candidate_have_a_reason_per_sigma(
+    side_by_side: Callable[..., Comparison],
+) -> None:
+    found = side_by_side("seed", "problem").discordance
+    assert [each.reason for each in found.sigmas] == ["0 candidates in common; 3 are the fewest that can be ranked"] * 2
+
+
+def test_more_than_two_runs_are_compared_pair_by_pair(runs: Runs, side_by_side: Callable[..., Comparison]) -> None:
+    found = side_by_side("first", "seed", "problem")
+    ids = [runs[name].run_id for name in ("first", "seed", "problem")]
+    assert [(pair.ours, pair.theirs) for pair in found.pairs] == [(ids[0], ids[1]), (ids[0], ids[2]), (ids[1], ids[2])]
+    assert len(found.discordance.sigmas) == 2  # of the two problems; the population of `first` speaks for the first
+
+
+def test_the_terminal_shows_it_and_json_is_all_of_it(thickets, runs: Runs) -> None:
+    home = str(runs["first"].folder.parents[1])
+    ids = [runs[name].run_id for name in ("first", "seed")]
+    status, out, err = thickets("compare", *ids, "--home", home)
+    assert (status, err) == (0, "")
+    words = (
+        "self-consistency",
+        "(3 samples at t = 1)",
+        "(5 samples at t = 1)",
+        "best single expert",
+        "population.seed",
+    )
+    for text in (*ids, *words, "McNemar's test", "gain, ensemble over base", "No discordance: all runs"):
+        assert text in out
+    found = Comparison.model_validate_json(thickets("compare", *ids, "--home", home, "--json")[1])
+    assert found == compare(Home(Path(home)), ids)
+    assert thickets("compare", ids[0], "latest", "--home", home)[0] == 0
+    assert "Example: " in thickets("compare", "--help")[1]
+
+
+def test_bad_names_are_one_line(thickets, runs: Runs) -> None:
+    home, run = str(runs["first"].folder.parents[1]), runs["first"].run_id
+    assert refused(thickets("compare", run, "--home", home)) == "RUN: found 1; a comparison takes two runs or more"
+    assert refused(thickets("compare", run, run, "--home", home)).startswith(f"RUN: {run} is named 2 times")
+    assert refused(thickets("compare", run, "nonesuch", "--home", home)).startswith("RUN: 'nonesuch' fits no run")
+    assert refused(thickets("compare", run, "tiny", "--home", home)).startswith("RUN: 'tiny' fits tiny-")
+
+
+@pytest.fixture
+def put_back(runs: Runs) -> Iterator[Path]:
+    """The summary of a run, which a test may spoil."""
+    summary = runs["seed"].folder / "summary.json"
+    content = summary.read_text()
+    yield summary
+    summary.write_text(content)
+
+
+def test_an_unfinished_run_is_refused(thickets, runs: Runs, put_back: Path) -> None:
+    put_back.unlink()
+    arguments = ("compare", runs["first"].run_id, runs["seed"].run_id, "--home", str(put_back.parents[2]))
+    assert refused(thickets(*arguments)).startswith(f"RUN: {runs['seed'].run_id} is not finished")
+
+
+def test_answers_that_do_not_give_the_stored_result_are_told(
+    runs: Runs, side_by_side: Callable[..., Comparison], put_back: Path
+) -> None:
+    content = json.loads(put_back.read_text())
+    content["evaluation"]["ensemble"]["n_correct"] += 1
+    put_back.write_text(json.dumps(content))
+    with pytest.raises(RunError, match=rf"the stored answers of {runs['seed'].run_id} give .* run its config again"):
+        side_by_side("first", "seed")
+
+
+def test_only_what_differs_in_the_configurations_is_listed() -> None:
+    one = {"a": {"x": 0, "y": {}}, "b": [1], "new": False}
+    other = {"a": {"x": None, "y": {"z": 2}}, "b": [1]}
+    found = {each.field: each.values for each in config_differences([one, other])}
+    assert found == {"a.x": (0, None), "a.y.z": (None, 2), "new": (False, None)}
+
+
+def test_no_run_is_not_two(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there are no runs"):
+        compare(Home(tmp_path), ["latest", "latest"])
