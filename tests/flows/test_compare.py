@@ -36,9 +36,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> Runs
     first = {
         "name": "tiny",
         "model": models[0],
-        "problem": {"name": "largest_number", "options": {"below": 30, "count": 2}},
-        "data": {"selection": 12, "validation": 4, "test": 40},
-        "population": {"size": 12, "sigmas": [0.05, 0.2]},
+        "problem": {"name": "largest_number", "options": {"below": 9, "count": 2}},
+        "data": {"selection": 24, "validation": 4, "test": 40},
+        "population": {"size": 12, "sigmas": [0.1, 0.3]},
         "decoding": {"max_tokens": 8},
         "engine": {"kind": "transformers", "device": "cpu"},
         "selection": {"k_values": [3]},
@@ -48,10 +48,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> Runs
     options = {"below": 9, "count": 3}
     changes: dict[str, dict] = {
         "first": {},
-        "seed": {"population": {"size": 12, "sigmas": [0.05, 0.2], "seed": 1}, "selection": {"k_values": [5]}},
+        "seed": {"population": {"size": 12, "sigmas": [0.1, 0.3], "seed": 1}, "selection": {"k_values": [5]}},
         "problem": {"problem": {"name": "largest_number", "options": options}},
-        "wording": {"problem": {"name": "largest_number", "options": {"below": 30, "count": 2}, "system": "Hi"}},
-        "questions": {"data": {"selection": 12, "validation": 4, "test": 40, "seed": 1}},
+        "wording": {"problem": {"name": "largest_number", "options": {"below": 9, "count": 2}, "system": "Hi"}},
+        "questions": {"data": {"selection": 24, "validation": 4, "test": 40, "seed": 1}},
         "noise": {"problem": {"name": "largest_number", "options": options}, "noise": {"family": "rademacher"}},
         "model": {"model": models[1]},
     }
@@ -141,7 +141,7 @@ def test_discordance_is_over_the_candidates_that_both_scored(
     runs: Runs, side_by_side: Callable[..., Comparison]
 ) -> None:
     found = side_by_side("first", "problem").discordance
-    assert [(each.sigma, each.n_candidates) for each in found.sigmas] == [(0.05, 6), (0.2, 6)]
+    assert [(each.sigma, each.n_candidates) for each in found.sigmas] == [(0.1, 6), (0.3, 6)]
     home = Home(runs["first"].folder.parents[1])
     boards = []
     for name in ("first", "problem"):
