@@ -67,7 +67,7 @@ def complete_scores(config: RunConfig) -> CompleteScores:
     progress = ScoringProgress()
     home = Home(config.storage.home).writable()
     base = prepare_base_model(config.model, config.revision, trust_remote_code=config.engine.trust_remote_code)
-    problem = load_problem(config.problem)
+    problem = load_problem(config.single_problem)
     data = config.data
     splits = prepare_splits(problem, data.selection, data.validation, data.test, data.seed)
     drawn = population(config.population.size, config.population.sigmas, config.population.seed)

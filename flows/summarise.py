@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
-import polars as pl
-
 from flows.plan import RunPlan
+from flows.stages import Scored
 from flows.summary import EngineUse, ExpertRow, RunSummary, SigmaRow, TrackingLinks
 from storage.scores import BASE_ID
 from tasks.aggregation import ScoreBook
-from tasks.controls import Controls, count_tokens
-from tasks.results import CurvePoint, Evaluation
+from tasks.controls import count_tokens
+from tasks.results import Evaluation
 from tasks.statistics import accuracy
 from tasks.thicket import describe
 from tasks.units import candidate_id
@@ -22,11 +20,8 @@ def summarise(
     plan: RunPlan,
     book: ScoreBook,
     folder: Path,
-    ranked: pl.DataFrame,
-    asked: Mapping[str, pl.DataFrame],
-    validation_curve: tuple[CurvePoint, ...],
+    scored: Scored,
     evaluation: Evaluation,
-    controls: Controls,
     tracking: TrackingLinks,
     *,
     wall_s: float,
@@ -38,29 +33,26 @@ def summarise(
         plan: The run.
         book: Its scores.
         folder: Its folder.
-        ranked: The candidates of the chosen method, by rank; the first `evaluation.k` vote.
-        asked: Candidates of all methods that answered the validation split, and those that answered the test split.
-        validation_curve: What they and those of other methods reached on the validation split.
+        scored: Who has answered what, and what was chosen.
         evaluation: What the vote reached on the test split.
-        controls: What it was compared with there.
         tracking: Where the run is found.
         wall_s: Seconds of this session.
         engine: What the engines did in it.
     """
-    experts = ranked.head(evaluation.k)
+    controls, experts = scored.controls, scored.experts
     with book.open() as store:
         selection = store.totals("selection").row(0, named=True)
         sigmas = store.sigma_statistics()
         # Shards of a smaller population may hold answers of experts that are none in this one; they are not counted.
         n_tokens = {"selection": selection["n_tokens"] + selection["base_n_tokens"]}
-        for split, who in asked.items():
+        for split, who in {"validation": scored.tried, "test": scored.tested}.items():
             answers = store.answers(split, [BASE_ID, *who["candidate_id"]])
             n_tokens[split] = int(answers["n_tokens"].sum())
-        thicket = describe(store, plan.problem, plan.splits.test.examples, ranked, evaluation.k, evaluation.rule)
+        thicket = describe(store, plan.problem, plan.splits.test.examples, scored.ranked, evaluation.k, evaluation.rule)
         if controls.panels:
             # A random expert that votes in the ensemble too has been counted, and so has the base where its own prompt
             # is the best.
-            extra = {candidate_id(who) for who in controls.respondents} - {BASE_ID, *asked["test"]["candidate_id"]}
+            extra = {candidate_id(who) for who in controls.respondents} - {BASE_ID, *scored.tested["candidate_id"]}
             n_tokens["controls"] = count_tokens(store, "test", sorted(extra))
             n_tokens["controls"] += count_tokens(store, "validation", [who.id for who in controls.trials])
     return RunSummary(
@@ -83,7 +75,7 @@ def summarise(
             )
             for row in sigmas.iter_rows(named=True)
         ),
-        validation_curve=validation_curve,
+        validation_curve=scored.curve,
         evaluation=evaluation,
         experts=tuple(
             ExpertRow(

@@ -1,0 +1,130 @@
+"""The stages of a search that ask a model: selection, validation with its choices, test with its controls."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from flows.config import SelectionConfig
+from flows.plan import RunPlan, plan_controls
+from flows.progress import ScoringProgress, log
+from tasks.aggregation import ScoreBook, aggregate_scores, check_complete
+from tasks.controls import Controls
+from tasks.ensemble import choose_on_validation
+from tasks.executors import Executor
+from tasks.results import CurvePoint
+from tasks.scoring import score_shards
+from tasks.seeds import candidates_of
+from tasks.selection import rank_candidates, select_top_k, union
+from tasks.types import Respondent, Reworded
+from tasks.units import candidate_id, plan_shards
+from tasks.wordings import choose_prompt_on_validation
+
+# Scores reach the database at least this often, so that `thickets sql` has something to say during a long run.
+_AGGREGATE_EVERY_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What was chosen on the way, and who has answered what.
+
+    Attributes:
+        choice: Method, vote rule and K that the validation split chose.
+        curve: What every method, rule and K reached there.
+        ranked: The candidates of the chosen method, by rank; the first K of them are the experts.
+        tried: Candidates of all methods, which have answered the validation split.
+        tested: Candidates that have answered the test split, controls aside: the experts and the best single one.
+        best_id: The best single expert: the first of the selection split.
+        controls: What the ensemble is compared with.
+    """
+
+    choice: CurvePoint
+    curve: tuple[CurvePoint, ...]
+    ranked: pl.DataFrame
+    tried: pl.DataFrame
+    tested: pl.DataFrame
+    best_id: str
+    controls: Controls
+
+    @property
+    def experts(self) -> pl.DataFrame:
+        """The candidates that vote, by rank."""
+        return self.ranked.head(self.choice.k)
+
+
+def score_everything(plan: RunPlan, book: ScoreBook, population: pl.DataFrame, score: Callable[..., None]) -> Scored:
+    """Score the three splits one after the other; whom the next one asks depends on what the last one said.
+
+    Args:
+        plan: The run.
+        book: Takes the scores.
+        population: Every candidate.
+        score: `score_split` with all but the split, the respondents and the label.
+    """
+    selection = plan.config.selection
+    score("selection", [None, *candidates_of(population)])
+    rankings = rank_candidates(book, selection.methods, selection.k_values[-1])
+    tried = union(rankings.values())
+    score("validation", [None, *candidates_of(tried)])
+    choice, curve = choose_on_validation(book, rankings, selection.k_values, selection.votes)
+    log.info(f"{_describe(choice)} chosen on the validation split among {_options(selection)}")
+    ranked, best = rankings[choice.method], select_top_k(book, 1)
+    experts = ranked.head(choice.k)
+    tested = union([experts, best])  # the best single expert need not be one that votes
+    score("test", [None, *candidates_of(tested)])
+    controls = plan_controls(plan, population, experts, _best_wording(plan, book, score))
+    if controls.panels:
+        book.register(controls.respondents)
+        score("test", controls.respondents, label="controls")
+    return Scored(choice, curve, ranked, tried, tested, best["candidate_id"][0], controls)
+
+
+def _best_wording(plan: RunPlan, book: ScoreBook, score: Callable[..., None]) -> Reworded | None:
+    """Ask the base the validation split in every wording there is, and choose one; None is the run's own."""
+    if plan.wordings is None:
+        return None
+    trials = plan.wordings.trials
+    book.register(trials)
+    score("validation", trials, label="prompts")
+    return choose_prompt_on_validation(book, trials)
+
+
+def _describe(choice: CurvePoint) -> str:
+    return f"{choice.method}, {choice.rule} vote, K = {choice.k}"
+
+
+def _options(selection: SelectionConfig) -> str:
+    return " x ".join(str(list(options)) for options in (selection.methods, selection.votes, selection.k_values))
+
+
+def score_split(
+    plan: RunPlan,
+    book: ScoreBook,
+    executor: Executor,
+    progress: ScoringProgress,
+    split: str,
+    candidates: Sequence[Respondent],
+    label: str = "",
+) -> None:
+    """Score whatever is missing of a split, and see that nothing is afterwards; the label is for progress."""
+    scoring = plan.config.scoring
+    n_blocks = plan.n_blocks(split)
+    done = aggregate_scores(book)
+    shards = plan_shards(split, n_blocks, candidates, done.iter_rows(), scoring.candidates_per_shard)
+    n_units = sum(len(shard.candidates) for shard in shards)
+    last_aggregated = time.monotonic()
+
+    def aggregate_now_and_then() -> None:
+        nonlocal last_aggregated
+        if time.monotonic() - last_aggregated > _AGGREGATE_EVERY_S:
+            aggregate_scores(book)
+            last_aggregated = time.monotonic()
+
+    with progress.split(label or split, n_units, len(candidates) * n_blocks - n_units, executor.n_engines):
+        score_shards(executor, shards, retries=scoring.retries, on_tick=aggregate_now_and_then)
+    if shards:
+        done = aggregate_scores(book)
+    check_complete(done, map(candidate_id, candidates), split, n_blocks)
