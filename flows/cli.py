@@ -147,6 +147,21 @@ def compare(
     show_comparison(comparison, console())
 
 
+@app.command(epilog="Example: `thickets report latest --out result.html`")
+def report(
+    name: RunName,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Where to; report.html in the run's folder otherwise.")
+    ] = None,
+    home: HomeFolder = None,
+) -> None:
+    """Write a finished run's report again: one HTML file with verdict, figures, plots and examples; prints its path."""
+    from flows.history import find_run
+    from flows.report import report_again
+
+    typer.echo(report_again(_home(home), find_run(_home(home), name), out))
+
+
 @app.command(epilog='Example: `thickets sql latest "select * from leaderboard limit 5"`')
 def sql(
     name: RunName,

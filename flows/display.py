@@ -15,6 +15,7 @@ from rich.text import Text
 from flows.findings import findings, percent
 from flows.result_rows import result_rows
 from flows.summary import RunSummary
+from storage.layout import RunFolder
 from tasks.results import Thicket
 from tasks.verdicts import points
 
@@ -132,6 +133,8 @@ def show_summary(summary: RunSummary, console: Console, votes: pl.DataFrame | No
 def print_addresses(summary: RunSummary, console: Console) -> None:
     """Where the run is, one address per line and never wrapped."""
     console.print(f"folder:  {summary.folder}", soft_wrap=True, highlight=False, markup=False)
+    if (report := RunFolder(summary.folder).report).is_file():  # a run of an earlier version has none
+        console.print(f"report:  {report}", soft_wrap=True, highlight=False, markup=False)
     links = summary.tracking
     console.print(f"MLflow:  {links.mlflow_address}", soft_wrap=True, highlight=False, markup=False)
     if links.prefect_flow_run_id:

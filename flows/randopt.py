@@ -6,6 +6,7 @@ line with ``thickets run``. Running the same configuration again goes on where i
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from functools import partial
@@ -17,6 +18,7 @@ from flows.config_file import dump_config
 from flows.executor import open_cluster, open_executor
 from flows.plan import RunPlan, make_plan, manifest
 from flows.progress import ScoringProgress, log
+from flows.report import write_report
 from flows.stages import score_everything, score_split
 from flows.summarise import summarise
 from flows.summary import RunSummary
@@ -82,6 +84,7 @@ def _search(
                 log.info(f"starting over; what was there is now in {moved}")
         write_text_atomically(folder.config, dump_config(config))
         write_text_atomically(folder.fingerprint, plan.fingerprint + "\n")
+        write_text_atomically(folder.identity, json.dumps(plan.identity, indent=2) + "\n")
         _note_shards(folder, plan)
         shard_folder.clean_temporaries()  # what a killed writer left
         log.info(f"run {plan.run_id} in {folder.root}")
@@ -106,6 +109,8 @@ def _search(
             )
             # Before it is logged: a tracking server that fails now must not cost the result.
             write_text_atomically(folder.summary, summary.model_dump_json(indent=2))
+            with book.open() as scores:
+                write_report(folder, summary, scores)
             log_results(tracker, book, summary, folder)
     return summary
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 
 from flows.plan import RunPlan
@@ -93,4 +94,5 @@ def summarise(
         wall_s=wall_s,
         engine=engine,
         thicket=thicket,
+        version=version("thickets"),
     )

@@ -89,6 +89,7 @@ class RunSummary(BaseModel):
         wall_s: Seconds of this session.
         engine: What the engines did in this session.
         thicket: The neighbourhood and its experts described; None for a run of a version that did not.
+        version: Of Thickets, in this session; None for one that did not say.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -111,3 +112,4 @@ class RunSummary(BaseModel):
     engine: EngineUse
     tracking: TrackingLinks
     thicket: Thicket | None = None
+    version: str | None = None

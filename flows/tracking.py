@@ -15,12 +15,13 @@ from prefect.utilities.urls import url_for
 from flows.config_file import dump_config, flatten
 from flows.findings import findings, percent
 from flows.plan import RunPlan
+from flows.report import plots
 from flows.result_rows import result_rows
 from flows.summary import RunSummary, TrackingLinks
 from storage.layout import RunFolder
 from storage.tracking import RUN_ID_TAG, MetricPoint, Tracker
 from tasks.aggregation import ScoreBook
-from tasks.figures import k_curve, score_by_sigma
+from tasks.figures import PRINT
 from tasks.results import Thicket
 from tasks.scoring import is_worth_a_retry
 from tasks.verdicts import points
@@ -86,15 +87,13 @@ def log_results(tracker: Tracker, book: ScoreBook, summary: RunSummary, folder: 
         }
     for name, table in tables.items():
         tracker.log_table(name, table)
-    figures = {
-        "k_curve": k_curve(summary.validation_curve, summary.evaluation),
-        "score_by_sigma": score_by_sigma(leaderboard.select("sigma", "accuracy"), summary.base_selection),
-    }
-    for name, figure in figures.items():
-        figure.savefig(folder.figures / f"{name}.png", dpi=130)
-        tracker.log_figure(name, figure)
+    for plot in plots(summary, leaderboard):
+        figure = plot.draw(PRINT)
+        figure.savefig(folder.figures / f"{plot.name}.png")
+        tracker.log_figure(plot.name, figure)
     tracker.log_file(folder.manifest)
     tracker.log_file(folder.summary)
+    tracker.log_file(folder.report)
     found = summary.evaluation
     tracker.log_tags({"thickets.method": found.method, "thickets.vote": found.rule})
     tracker.log_tags({"mlflow.note.content": _markdown(summary)})  # the description on the run's page
@@ -201,7 +200,7 @@ def _markdown(summary: RunSummary) -> str:
 
 {chr(10).join(f"- {line}" for line in others)}
 
-Folder: `{summary.folder}`
+Report: `{RunFolder(summary.folder).report}`, also among the artifacts of the MLflow run
 
 ```
 {address}

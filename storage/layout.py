@@ -75,6 +75,16 @@ class RunFolder:
         return self.root / "manifest.json"
 
     @property
+    def identity(self) -> Path:
+        """Everything that the fingerprint is the hash of, as JSON."""
+        return self.root / "identity.json"
+
+    @property
+    def report(self) -> Path:
+        """The result as one page for a browser."""
+        return self.root / "report.html"
+
+    @property
     def figures(self) -> Path:
         """Folder of the plots."""
         return self.root / "figures"

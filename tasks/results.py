@@ -269,6 +269,11 @@ class GainSplit(BaseModel):
     still_wrong: int
 
 
+Fate: TypeAlias = Literal[
+    "retained", "format_fixed", "reasoning_fixed", "unclear_fixed", "regressed", "still_wrong"
+]
+
+
 class Thicket(BaseModel):
     """What the neighbourhood of the base model looks like, and what its experts have to do with one another.
 
@@ -279,6 +284,8 @@ class Thicket(BaseModel):
         agreement: Of the experts that vote, on the test split.
         oracle: Test questions that at least one of them has right: the most that any vote of theirs could reach.
         gains: What became of each test question.
+        changed: Those that the ensemble fixed or regressed, by example id in the order of the split; empty for a run
+            of a version that only counted them.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -289,3 +296,4 @@ class Thicket(BaseModel):
     agreement: Agreement
     oracle: Accuracy
     gains: GainSplit
+    changed: dict[str, Fate] = {}

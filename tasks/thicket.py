@@ -5,6 +5,7 @@ Everything is computed from the run's scores alone, so a run that is resumed or 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -14,7 +15,7 @@ from storage.queries import ScoreQueries
 from storage.scores import BASE_ID
 from tasks.luck import SigmaCounts, best_candidate, sigma_counts
 from tasks.problems import Problem
-from tasks.results import Accuracy, Agreement, DensityPoint, GainSplit, RankCorrelation, SigmaScores, Thicket
+from tasks.results import Accuracy, Agreement, DensityPoint, Fate, GainSplit, RankCorrelation, SigmaScores, Thicket
 from tasks.statistics import accuracy, rank_correlation, share
 from tasks.types import Example
 from tasks.voting import VoteRule, ballots, vote
@@ -45,7 +46,8 @@ def describe(
     groups = sigma_counts(board, store.question_counts("selection"))
     cast = ballots(store, "test", ranked.head(k))
     base = store.answers("test", [BASE_ID]).select("example_id", base="correct")
-    outcome = vote(cast, k, rule).select("example_id", ensemble="correct").join(base, on="example_id")
+    voted = vote(cast, k, rule).select("example_id", ensemble="correct")
+    outcome = voted.join(base, on="example_id", maintain_order="left")
     wrong = outcome.filter(~pl.col("base"))["example_id"]
     replies = store.completions("test", BASE_ID).filter(pl.col("example_id").is_in(wrong.to_list()))
     examples = {example.id: example for example in test}
@@ -57,6 +59,11 @@ def describe(
         agreement=agreement(cast),
         oracle=oracle(cast),
         gains=gain_split(outcome, named),
+        changed={
+            name: fate
+            for name, fate in fates(outcome, named).items()
+            if fate not in ("retained", "still_wrong")
+        },
     )
 
 
@@ -138,11 +145,17 @@ def gain_split(outcome: pl.DataFrame, named: Mapping[str, bool | None]) -> GainS
         named: Whether the base's reply names the right answer, for questions that it got wrong; see
             `tasks.problems.base.Problem.lenient`. A question that is missing counts as None, which is: cannot be told.
     """
-    counts = dict.fromkeys(GainSplit.model_fields, 0)
-    fixed = {True: "format_fixed", False: "reasoning_fixed", None: "unclear_fixed"}
+    counts = Counter(fates(outcome, named).values())
+    return GainSplit(**{name: counts[name] for name in GainSplit.model_fields})
+
+
+def fates(outcome: pl.DataFrame, named: Mapping[str, bool | None]) -> dict[str, Fate]:
+    """What became of each test question, by example id; see `gain_split`."""
+    fixed: dict[bool | None, Fate] = {True: "format_fixed", False: "reasoning_fixed", None: "unclear_fixed"}
+    found: dict[str, Fate] = {}
     for name, base, ensemble in outcome.select("example_id", "base", "ensemble").iter_rows():
         if base:
-            counts["retained" if ensemble else "regressed"] += 1
+            found[name] = "retained" if ensemble else "regressed"
         else:
-            counts[fixed[named.get(name)] if ensemble else "still_wrong"] += 1
-    return GainSplit(**counts)
+            found[name] = fixed[named.get(name)] if ensemble else "still_wrong"
+    return found

@@ -60,16 +60,9 @@ def vote(ballots: pl.DataFrame, k: int, rule: VoteRule = "majority") -> pl.DataF
         answer, total votes cast, n_abstain.
     """
     voters = ballots.filter(pl.col("rank") <= k)
-    power = pl.col("weight") if rule == "weighted" else pl.lit(1, pl.Int64)
-    voted = voters.filter(pl.col("answer").is_not_null()).with_columns(power=power)
-    winners = (
-        voted.group_by("example_id", "answer")
-        .agg(votes=pl.col("power").sum(), best_rank=pl.col("rank").min(), correct=pl.col("correct").first())
-        .sort(["votes", "best_rank"], descending=[True, False])
-        .group_by("example_id", maintain_order=True)
-        .first()
-    )
-    cast = voted.group_by("example_id").agg(total=pl.col("power").sum())
+    counted = tally(ballots, k, rule)
+    winners = counted.group_by("example_id", maintain_order=True).first()
+    cast = counted.group_by("example_id").agg(total=pl.col("votes").sum())
     return (
         voters.group_by("example_id", maintain_order=True)
         .agg(n_abstain=pl.col("answer").is_null().sum())
@@ -83,6 +76,27 @@ def vote(ballots: pl.DataFrame, k: int, rule: VoteRule = "majority") -> pl.DataF
             pl.col("total").fill_null(0),
             "n_abstain",
         )
+    )
+
+
+def tally(ballots: pl.DataFrame, k: int, rule: VoteRule = "majority") -> pl.DataFrame:
+    """Count the votes of the first `k` experts for every answer; see `vote`.
+
+    Returns:
+        One row per example and answer, the winning answer of an example first: example_id, answer, votes, best_rank,
+        correct, n_experts.
+    """
+    power = pl.col("weight") if rule == "weighted" else pl.lit(1, pl.Int64)
+    voted = ballots.filter((pl.col("rank") <= k) & pl.col("answer").is_not_null()).with_columns(power=power)
+    return (
+        voted.group_by("example_id", "answer")
+        .agg(
+            votes=pl.col("power").sum(),
+            best_rank=pl.col("rank").min(),
+            correct=pl.col("correct").first(),
+            n_experts=pl.len(),
+        )
+        .sort(["votes", "best_rank"], descending=[True, False])
     )
 
 

@@ -1,0 +1,141 @@
+"""What a report shows, as values; the template only arranges them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from flows.findings import findings, verdicts
+from flows.report.examples import TestExample, changed_examples
+from flows.report.plots import Plot, plots
+from flows.report.reproduce import Reproduction, reproduction
+from flows.result_rows import ResultRow, result_rows
+from flows.summary import RunSummary
+from storage.layout import RunFolder
+from storage.queries import ScoreQueries
+from tasks.results import Difference
+from tasks.verdicts import Kind, Verdict, verdict
+
+
+# One of the ensemble's own: a rival in the table, but not one for the headline.
+_BEST_SINGLE = "best single expert"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The ensemble against one rival on the test split.
+
+    Attributes:
+        rival: With its article: "the base".
+        label: In full, as in the table of results.
+        kind: The verdict.
+        difference: Ensemble minus rival.
+    """
+
+    rival: str
+    label: str
+    kind: Kind
+    difference: Difference
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything on the page, in its order.
+
+    Attributes:
+        summary: The run.
+        headline: The verdict in one sentence.
+        comparisons: Ensemble against each rival.
+        reach: Half the width of the axis that the differences are drawn on, as a share.
+        rows: The table of results.
+        verdicts: The sentence of each comparison.
+        findings: What else there is to say.
+        plots: In order.
+        examples: Test questions on which base and vote differ; empty without scores.
+        reproduction: How to do it again.
+    """
+
+    summary: RunSummary
+    headline: str
+    comparisons: tuple[Comparison, ...]
+    reach: float
+    rows: tuple[ResultRow, ...]
+    verdicts: tuple[Verdict, ...]
+    findings: tuple[str, ...]
+    plots: tuple[Plot, ...]
+    examples: tuple[TestExample, ...]
+    reproduction: Reproduction
+
+
+def collect(
+    folder: RunFolder, summary: RunSummary, scores: ScoreQueries | None, extra: Sequence[Plot] = ()
+) -> Report:
+    """Put together what the report of a run shows; what an older run did not keep is left out."""
+    rivals = comparisons(summary)
+    sentences = verdicts(summary)
+    board = scores.leaderboard("selection") if scores else None
+    return Report(
+        summary=summary,
+        headline=headline(summary, [rival for rival in rivals if rival.label != _BEST_SINGLE]),
+        comparisons=rivals,
+        reach=max(0.01, *(abs(end) for rival in rivals for end in (rival.difference.low, rival.difference.high))),
+        rows=tuple(result_rows(summary.evaluation)),
+        verdicts=tuple(sentences),
+        findings=tuple(findings(summary)[len(sentences) :]),
+        plots=(*plots(summary, board), *extra),
+        examples=changed_examples(scores, summary) if scores else (),
+        reproduction=reproduction(folder, summary),
+    )
+
+
+def comparisons(summary: RunSummary) -> tuple[Comparison, ...]:
+    """The ensemble against the base, every control, and the best single expert; against chance last."""
+    found = summary.evaluation
+    shortened = _short([control.label for control in found.controls])
+    controls = [
+        _compare(control.ensemble_minus, short, control.label)
+        for control, short in zip(found.controls, shortened, strict=True)
+        if control.name != "chance"
+    ]
+    chance = [
+        _compare(control.ensemble_minus, "chance", control.label)
+        for control in found.controls
+        if control.name == "chance"
+    ]
+    return (
+        _compare(found.ensemble_minus_base, "the base", "base"),
+        *controls,
+        _compare(found.ensemble_minus_best_single, "the best single expert", _BEST_SINGLE),
+        *chance,
+    )
+
+
+def headline(summary: RunSummary, rivals: Iterable[Comparison]) -> str:
+    """``The ensemble of 9 experts is better than the base and random experts, but not ...``: all verdicts at once."""
+    named: dict[Kind, list[str]] = {"better": [], "not distinguishable": [], "worse": []}
+    for rival in rivals:
+        named[rival.kind].append(rival.rival)
+    parts = [
+        f"{kind} {'from' if kind == 'not distinguishable' else 'than'} {_listed(names)}"
+        for kind, names in named.items()
+        if names
+    ]
+    k = summary.evaluation.k
+    who = f"The ensemble of {k} experts" if k > 1 else "The ensemble of one expert"
+    return f"{who} is {', but '.join(parts[:2])}{''.join(f', and {part}' for part in parts[2:])}."
+
+
+def _compare(difference: Difference, rival: str, label: str) -> Comparison:
+    return Comparison(rival, label, verdict(difference, "the ensemble", rival).kind, difference)
+
+
+def _short(labels: Sequence[str]) -> list[str]:
+    """What comes before the first comma, where that still tells labels apart."""
+    short = [label.partition(",")[0] for label in labels]
+    times = Counter(short)
+    return [each if times[each] == 1 else label for each, label in zip(short, labels, strict=True)]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,148 @@
+"""Test questions on which base and vote differ, with what each of them wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import chain, zip_longest
+
+import polars as pl
+
+from flows.summary import RunSummary
+from storage.queries import ScoreQueries
+from storage.scores import BASE_ID
+from tasks.types import Candidate
+from tasks.voting import ballots, tally, vote
+
+_COUNT = 10
+# Where there are enough of both kinds; what a vote breaks is as telling as what it fixes, and rarer.
+_LEAST_BROKEN = 3
+
+# In the order in which they take turns.
+_FIXED = ("reasoning_fixed", "format_fixed", "unclear_fixed", "fixed")
+_BROKEN = ("regressed",)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What one respondent made of a question.
+
+    Attributes:
+        text: The completion; None where it is no longer kept.
+        answer: What was extracted; None is an abstention.
+        correct: Whether that is right.
+    """
+
+    text: str | None
+    answer: str | None
+    correct: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """One answer in the vote.
+
+    Attributes:
+        answer: What was voted for.
+        votes: How many votes it got, by the run's rule.
+        n_experts: How many experts gave it.
+        correct: Whether it is right.
+    """
+
+    answer: str
+    votes: int
+    n_experts: int
+    correct: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TestExample:
+    """One question of the test split.
+
+    Attributes:
+        position: Place in the split, from 1.
+        question: As it was put, before any prompt template.
+        gold: The right answer.
+        fate: What the vote made of it: a `tasks.results.Fate`, or "fixed" where the run did not say in what.
+        base: The base's reply.
+        counted: The vote, winner first.
+        n_abstain: Experts without an answer.
+        expert_rank: The best ranked expert for the winning answer; None if all abstained.
+        expert: What that expert wrote.
+    """
+
+    __test__ = False  # not a test, whatever pytest makes of the name
+
+    position: int
+    question: str
+    gold: str
+    fate: str
+    base: Reply
+    counted: tuple[Counted, ...]
+    n_abstain: int
+    expert_rank: int | None
+    expert: Reply | None
+
+
+def changed_examples(scores: ScoreQueries, summary: RunSummary, count: int = _COUNT) -> tuple[TestExample, ...]:
+    """The first questions of the test split that the vote fixed, the kinds in turn, and then some that it broke."""
+    found = summary.evaluation
+    experts = pl.DataFrame(
+        {
+            "rank": [expert.rank for expert in summary.experts],
+            "candidate_id": [Candidate(int(expert.seed), expert.sigma).id for expert in summary.experts],
+            "n_correct": [expert.n_correct for expert in summary.experts],
+        }
+    )
+    cast = ballots(scores, "test", experts)
+    voted = {row["example_id"]: row for row in vote(cast, found.k, found.rule).iter_rows(named=True)}
+    base = {row["example_id"]: row for row in scores.answers("test", [BASE_ID]).iter_rows(named=True)}
+    counted = tally(cast, found.k, found.rule).partition_by("example_id", as_dict=True, maintain_order=True)
+    ids = dict(experts.select("rank", "candidate_id").iter_rows())
+
+    @cache
+    def texts(candidate_id: str) -> Mapping[str, str]:
+        return dict(scores.completions("test", candidate_id).iter_rows())
+
+    def example(name: str, fate: str, position: int, question: str, gold: str) -> TestExample:
+        votes = counted.get((name,), pl.DataFrame()).to_dicts()
+        rank = votes[0]["best_rank"] if votes else None
+        own = base[name]
+        return TestExample(
+            position=position + 1,
+            question=question,
+            gold=gold,
+            fate=fate,
+            base=Reply(texts(BASE_ID).get(name), own["answer"], own["correct"]),
+            counted=tuple(Counted(row["answer"], row["votes"], row["n_experts"], row["correct"]) for row in votes),
+            n_abstain=voted[name]["n_abstain"],
+            expert_rank=rank,
+            expert=Reply(texts(ids[rank]).get(name), votes[0]["answer"], votes[0]["correct"]) if votes else None,
+        )
+
+    told = summary.thicket.changed if summary.thicket else {}
+    questions = {
+        name: rest
+        for name, *rest in scores.query(
+            "SELECT example_id, position, question, answer FROM examples WHERE split = 'test' ORDER BY position"
+        ).iter_rows()
+    }
+    fates = {
+        name: told.get(name, "fixed" if voted[name]["correct"] else "regressed")
+        for name in questions
+        if voted[name]["correct"] != base[name]["correct"]
+    }
+    return tuple(example(name, fates[name], *questions[name]) for name in pick(fates, count))
+
+
+def pick(fates: Mapping[str, str], count: int) -> list[str]:
+    """Choose questions by what became of them: fixed first, its kinds in turn, then broken, each in the order given."""
+    fixed = _in_turn([[name for name, fate in fates.items() if fate == kind] for kind in _FIXED])
+    broken = [name for name, fate in fates.items() if fate in _BROKEN]
+    n_broken = min(len(broken), max(_LEAST_BROKEN, count - len(fixed)))
+    return [*fixed[: count - n_broken], *broken[:n_broken]]
+
+
+def _in_turn(groups: Sequence[Sequence[str]]) -> list[str]:
+    return [name for name in chain.from_iterable(zip_longest(*groups)) if name is not None]

@@ -1,0 +1,149 @@
+"""Which plots a run has: one list for the report, for MLflow and for the run's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import polars as pl
+from matplotlib.figure import Figure
+
+from flows.findings import percent
+from flows.result_rows import result_rows
+from flows.summary import RunSummary
+from tasks.figures import (
+    Theme,
+    agreement_map,
+    cost_accuracy,
+    density_curve,
+    gains_bar,
+    k_curve,
+    score_by_sigma,
+)
+from tasks.results import Thicket
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A plot and what is said about it.
+
+    Attributes:
+        name: File name without ending; unique within a report.
+        title: Heading.
+        caption: How to read it, in a sentence or two.
+        alt: What it shows, for those who cannot see it.
+        draw: Makes it, in the colours of a theme.
+        is_themed: Whether `draw` heeds the theme; a plot that does not gets a white sheet to stand on.
+    """
+
+    name: str
+    title: str
+    caption: str
+    alt: str
+    draw: Callable[[Theme], Figure]
+    is_themed: bool = True
+
+
+def plots(summary: RunSummary, board: pl.DataFrame | None) -> list[Plot]:
+    """Every plot that a run has the figures for.
+
+    Args:
+        summary: What it found.
+        board: sigma and accuracy of every candidate on the selection split; None if that is not to be had.
+    """
+    found = [_k_curve(summary)]
+    if board is not None and board.height:
+        found.insert(0, _score_by_sigma(summary, board))
+    if summary.thicket:
+        found.insert(1, _density(summary.thicket))
+        if len(summary.thicket.agreement.n_same) > 1:
+            found.append(_agreement(summary.thicket))
+    found.append(_cost(summary))
+    if summary.thicket:
+        found.append(_gains(summary.thicket))
+    return found
+
+
+def _score_by_sigma(summary: RunSummary, board: pl.DataFrame) -> Plot:
+    rows = "; ".join(
+        f"sigma {row.sigma:g}: mean {100 * row.mean_accuracy:.1f} %, best {100 * row.max_accuracy:.1f} %"
+        for row in summary.sigmas
+    )
+    return Plot(
+        "score_by_sigma",
+        "Score by sigma",
+        "Every candidate on the selection split; equal scores lie side by side, the bar is the median. Candidates above "
+        "the dashed line beat the base there, but the highest of many noisy scores is partly luck.",
+        f"Dot plot of the selection accuracy of {board.height} candidates. Base {percent(summary.base_selection)}. {rows}.",
+        partial(score_by_sigma, board.select("sigma", "accuracy"), summary.base_selection),
+    )
+
+
+def _density(thicket: Thicket) -> Plot:
+    rows = "; ".join(
+        f"sigma {row.sigma:g}: " + ", ".join(f"+{p.margin_points}: {100 * p.share.value:.0f} %" for p in row.density)
+        for row in thicket.sigmas
+    )
+    return Plot(
+        "density_curve",
+        "Solution density",
+        "The share of a sigma's candidates that are at least m points above the base on the selection split. A curve "
+        "that stays high to the right is a dense thicket; bands are 95 % Wilson intervals over the candidates drawn.",
+        f"Line chart of the share of candidates by margin over the base. {rows}.",
+        partial(density_curve, thicket.sigmas),
+    )
+
+
+def _k_curve(summary: RunSummary) -> Plot:
+    found = summary.evaluation
+    controls = "".join(f", {control.label} {100 * control.accuracy.value:.1f} %" for control in found.controls)
+    return Plot(
+        "k_curve",
+        "Accuracy against K",
+        "K is where the validation curve is highest; the test curve was not looked at to choose it. The vote is worth "
+        "its tokens where the test curve is above the lines of what it is compared with. Bands: 95 % Wilson intervals.",
+        f"Line chart of the vote's accuracy for 1 to {found.k} experts. Test split: {percent(found.ensemble)} at "
+        f"K = {found.k}, base {100 * found.base.value:.1f} %{controls}.",
+        partial(k_curve, summary.validation_curve, found),
+    )
+
+
+def _agreement(thicket: Thicket) -> Plot:
+    agreement = thicket.agreement
+    k = len(agreement.n_same)
+    pairs = [100 * agreement.n_same[i][j] / agreement.n for i in range(k) for j in range(i)]
+    return Plot(
+        "agreement_map",
+        "Agreement of the experts",
+        "On how many test questions, in percent, each pair of experts gives the same answer. A vote needs members that "
+        "are good and differ: where all agree, voting cannot change anything.",
+        f"Map of the agreement of {k} experts in pairs, from {min(pairs):.0f} to {max(pairs):.0f} %, "
+        f"mean {sum(pairs) / len(pairs):.0f} %.",
+        partial(agreement_map, agreement),
+    )
+
+
+def _cost(summary: RunSummary) -> Plot:
+    rows = [(row.label, row.n_tokens, row.accuracy) for row in result_rows(summary.evaluation)]
+    spoken = "; ".join(f"{label}: {n_tokens:,} tokens, {percent(score)}" for label, n_tokens, score in rows)
+    return Plot(
+        "cost_accuracy",
+        "Cost against accuracy",
+        "Every row of the table: tokens it generated on the test split, and what they bought. Up and to the left is "
+        "better. Bars: 95 % Wilson intervals.",
+        f"Scatter plot of tokens and accuracy. {spoken}.",
+        partial(cost_accuracy, rows),
+    )
+
+
+def _gains(thicket: Thicket) -> Plot:
+    counts = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in thicket.gains.model_dump().items())
+    return Plot(
+        "gains_bar",
+        "What became of each question",
+        "Base against ensemble on every test question. Fixed in format: the base's reply names the right answer, but not "
+        "where or how it was asked to. Fixed in reasoning: it is nowhere in the reply.",
+        f"Stacked bar of the test questions: {counts}.",
+        partial(gains_bar, thicket.gains),
+    )

@@ -1,0 +1,70 @@
+"""From what a report shows to the page: the template filled in, everything it needs inside."""
+
+from __future__ import annotations
+
+import unicodedata
+from importlib import resources
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from flows.findings import percent
+from flows.report.collect import Report
+from flows.report.plots import Plot
+from flows.report.svg import inline_svg
+from tasks.figures import PAGE
+from tasks.verdicts import points
+
+_TEMPLATE = "template.html.jinja"
+_LONG_CHARACTERS, _LONG_LINES = 420, 8
+
+
+def render(report: Report) -> str:
+    """The page, which needs nothing from anywhere else: no script, no font, no image, no network."""
+    environment = Environment(
+        loader=PackageLoader("flows.report", ""),
+        autoescape=True,  # questions and completions are anybody's
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"percent": percent, "points": points, "place": _place, "visible": visible, "svg": _svg}
+    environment.tests["long"] = _is_long
+    style = resources.files("flows.report").joinpath("style.css").read_text(encoding="utf-8")
+    return environment.get_template(_TEMPLATE).render(report=report, style=Markup(style))  # noqa: S704 - our own file
+
+
+def visible(text: str) -> str:
+    """A text without characters that HTML forbids or that hide or reorder what is there: each becomes a visible sign.
+
+    Line breaks and tabs stay. The controls of writing direction are taken too: a completion could otherwise show its
+    answer in another order than it was written.
+    """
+    return "".join(_sign(character) for character in text.replace("\r\n", "\n"))
+
+
+def _sign(character: str) -> str:
+    if character in "\n\t":
+        return character
+    code = ord(character)
+    if code < 0x20:
+        return chr(0x2400 + code)  # ␀ to ␟
+    is_hidden = unicodedata.category(character) in ("Cc", "Cs") or unicodedata.bidirectional(character) in _BIDI
+    return "\N{REPLACEMENT CHARACTER}" if is_hidden or code & 0xFFFE == 0xFFFE else character
+
+
+_BIDI = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
+
+
+def _is_long(text: str) -> bool:
+    return len(text) > _LONG_CHARACTERS or text.count("\n") >= _LONG_LINES
+
+
+def _place(value: float, low: float = 0.0, high: float = 1.0) -> str:
+    """Where a value is on an axis, for a style sheet: ``38.28%``."""
+    return f"{100 * (value - low) / (high - low):.2f}%"
+
+
+def _svg(plot: Plot) -> Markup:
+    return inline_svg(plot.draw(PAGE), plot.name, plot.alt, PAGE if plot.is_themed else None)

@@ -1,0 +1,68 @@
+"""Writes the report: at the end of a run, and again from what a run has left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from flows.history import load_summary, open_scores
+from flows.report.collect import collect
+from flows.report.plots import Plot
+from flows.report.render import render
+from flows.summary import RunSummary
+from storage.errors import InputError
+from storage.files import write_text_atomically
+from storage.layout import Home, RunFolder
+from storage.queries import ScoreQueries
+
+
+def write_report(
+    folder: RunFolder,
+    summary: RunSummary,
+    scores: ScoreQueries | None,
+    *,
+    extra: Sequence[Plot] = (),
+    target: Path | None = None,
+) -> Path:
+    """Write a run's report, which is a function of what the run has found and of nothing else: no clock, no chance.
+
+    Args:
+        folder: The run's.
+        summary: What it found.
+        scores: Its scores; what needs them is left out without.
+        extra: Plots of the problem's own, shown after the others.
+        target: Where to; the run's folder if nothing is said.
+
+    Returns:
+        The file.
+    """
+    page = render(collect(folder, summary, scores, extra))
+    target = target or folder.report
+    write_text_atomically(target, page)
+    return target
+
+
+def report_again(home: Home, folder: RunFolder, target: Path | None = None) -> Path:
+    """Write the report of a finished run from what is stored; a run without its scores gets one without examples.
+
+    Raises:
+        InputError: The run is not finished, or the file cannot be written.
+    """
+    summary = load_summary(folder)
+    if target is not None:
+        _check_target(target)
+    try:
+        if not folder.scores.is_file():
+            return write_report(folder, summary, None, target=target)
+        with open_scores(home, folder) as scores:
+            return write_report(folder, summary, scores, target=target)
+    except OSError as error:
+        where = target or folder.report
+        raise InputError(f"--out: cannot write {where}: {error.strerror or error}") from None
+
+
+def _check_target(target: Path) -> None:
+    if target.is_dir():
+        raise InputError(f"--out: {target} is a folder; name a file in it, e.g. {target / 'report.html'}")
+    if not target.parent.is_dir():
+        raise InputError(f"--out: there is no folder {target.parent}; create it, or name a file in one that is there")
