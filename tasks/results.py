@@ -269,9 +269,7 @@ class GainSplit(BaseModel):
     still_wrong: int
 
 
-Fate: TypeAlias = Literal[
-    "retained", "format_fixed", "reasoning_fixed", "unclear_fixed", "regressed", "still_wrong"
-]
+Fate: TypeAlias = Literal["retained", "format_fixed", "reasoning_fixed", "unclear_fixed", "regressed", "still_wrong"]
 
 
 class Thicket(BaseModel):

@@ -59,11 +59,7 @@ def describe(
         agreement=agreement(cast),
         oracle=oracle(cast),
         gains=gain_split(outcome, named),
-        changed={
-            name: fate
-            for name, fate in fates(outcome, named).items()
-            if fate not in ("retained", "still_wrong")
-        },
+        changed={name: fate for name, fate in fates(outcome, named).items() if fate not in ("retained", "still_wrong")},
     )
 
 
@@ -145,7 +141,7 @@ def gain_split(outcome: pl.DataFrame, named: Mapping[str, bool | None]) -> GainS
         named: Whether the base's reply names the right answer, for questions that it got wrong; see
             `tasks.problems.base.Problem.lenient`. A question that is missing counts as None, which is: cannot be told.
     """
-    counts = Counter(fates(outcome, named).values())
+    counts: Counter[str] = Counter(fates(outcome, named).values())
     return GainSplit(**{name: counts[name] for name in GainSplit.model_fields})
 
 

@@ -14,9 +14,8 @@ from flows.result_rows import ResultRow, result_rows
 from flows.summary import RunSummary
 from storage.layout import RunFolder
 from storage.queries import ScoreQueries
-from tasks.results import Difference
+from tasks.results import Accuracy, Difference
 from tasks.verdicts import Kind, Verdict, verdict
-
 
 # One of the ensemble's own: a rival in the table, but not one for the headline.
 _BEST_SINGLE = "best single expert"
@@ -31,12 +30,14 @@ class Comparison:
         label: In full, as in the table of results.
         kind: The verdict.
         difference: Ensemble minus rival.
+        is_counted: Whether questions gained and lost are known, which they are not against a guess by lot.
     """
 
     rival: str
     label: str
     kind: Kind
     difference: Difference
+    is_counted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +69,7 @@ class Report:
     reproduction: Reproduction
 
 
-def collect(
-    folder: RunFolder, summary: RunSummary, scores: ScoreQueries | None, extra: Sequence[Plot] = ()
-) -> Report:
+def collect(folder: RunFolder, summary: RunSummary, scores: ScoreQueries | None, extra: Sequence[Plot] = ()) -> Report:
     """Put together what the report of a run shows; what an older run did not keep is left out."""
     rivals = comparisons(summary)
     sentences = verdicts(summary)
@@ -99,7 +98,7 @@ def comparisons(summary: RunSummary) -> tuple[Comparison, ...]:
         if control.name != "chance"
     ]
     chance = [
-        _compare(control.ensemble_minus, "chance", control.label)
+        _compare(control.ensemble_minus, "chance", control.label, control.accuracy)
         for control in found.controls
         if control.name == "chance"
     ]
@@ -126,8 +125,10 @@ def headline(summary: RunSummary, rivals: Iterable[Comparison]) -> str:
     return f"{who} is {', but '.join(parts[:2])}{''.join(f', and {part}' for part in parts[2:])}."
 
 
-def _compare(difference: Difference, rival: str, label: str) -> Comparison:
-    return Comparison(rival, label, verdict(difference, "the ensemble", rival).kind, difference)
+def _compare(difference: Difference, rival: str, label: str, score: Accuracy | None = None) -> Comparison:
+    is_lot = score is not None and score.low == score.high  # an expectation, known exactly
+    kind = verdict(difference, "the ensemble", rival).kind
+    return Comparison(rival, label, kind, difference, is_counted=difference.n is not None and not is_lot)
 
 
 def _short(labels: Sequence[str]) -> list[str]:

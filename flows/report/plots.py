@@ -73,9 +73,10 @@ def _score_by_sigma(summary: RunSummary, board: pl.DataFrame) -> Plot:
     return Plot(
         "score_by_sigma",
         "Score by sigma",
-        "Every candidate on the selection split; equal scores lie side by side, the bar is the median. Candidates above "
-        "the dashed line beat the base there, but the highest of many noisy scores is partly luck.",
-        f"Dot plot of the selection accuracy of {board.height} candidates. Base {percent(summary.base_selection)}. {rows}.",
+        "Every candidate on the selection split; equal scores lie side by side, the bar is the median. Candidates "
+        "above the dashed line beat the base there, but the highest of many noisy scores is partly luck.",
+        f"Dot plot of the selection accuracy of {board.height} candidates. "
+        f"Base {percent(summary.base_selection)}. {rows}.",
         partial(score_by_sigma, board.select("sigma", "accuracy"), summary.base_selection),
     )
 
@@ -142,8 +143,8 @@ def _gains(thicket: Thicket) -> Plot:
     return Plot(
         "gains_bar",
         "What became of each question",
-        "Base against ensemble on every test question. Fixed in format: the base's reply names the right answer, but not "
-        "where or how it was asked to. Fixed in reasoning: it is nowhere in the reply.",
+        "Base against ensemble on every test question. Fixed in format: the base's reply names the right answer, but "
+        "not where or how it was asked to. Fixed in reasoning: it is nowhere in the reply.",
         f"Stacked bar of the test questions: {counts}.",
         partial(gains_bar, thicket.gains),
     )

@@ -25,7 +25,7 @@ from tasks.figures.theme import (
 from tasks.results import Agreement
 
 # Faint to strong, but never so strong that the number written on it could not be read.
-_FAINT, _STRONG = 0.06, 0.5
+_FAINT, _STRONG = 0.1, 0.5
 _MOST_SHADES = 6
 _MOST_WITH_NUMBERS = 12
 _COLUMNS = 3
@@ -44,14 +44,13 @@ def agreement_map(found: Agreement, theme: Theme = PRINT) -> Figure:
     figure, axes = new_figure(
         theme, "Agreement of the experts", WIDTH_IN * 0.8 + legend_height_in(-(-len(shades) // _COLUMNS))
     )
+    handles = []
     for place, (low, high) in enumerate(shades):
         strength = _FAINT + (_STRONG - _FAINT) * place / max(1, len(shades) - 1)
         is_last = place == len(shades) - 1
         inside = [pair for pair, value in pairs.items() if low <= value < high or (is_last and value == high)]
         _squares(axes, inside, theme.color(0), strength)
-        axes.add_patch(
-            Patch(facecolor=theme.color(0), edgecolor=theme.color(0), alpha=strength, label=f"{low} to {high} %")
-        )
+        handles.append(Patch(facecolor=theme.color(0), edgecolor="none", alpha=strength, label=f"{low} to {high} %"))
     if k <= _MOST_WITH_NUMBERS:
         size = LABEL_SIZE if k <= 9 else TICK_SIZE - 1
         for (i, j), value in pairs.items():
@@ -60,7 +59,7 @@ def agreement_map(found: Agreement, theme: Theme = PRINT) -> Figure:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     label_axes(axes, theme, "expert, by rank", "expert, by rank")
-    add_legend(figure, theme, _COLUMNS)
+    add_legend(figure, theme, _COLUMNS, handles)
     return figure
 
 

@@ -42,7 +42,9 @@ def k_curve(validation: Sequence[CurvePoint], evaluation: Evaluation, theme: The
             linewidth=1.4,
             label=f"{literal(control.label)}, test",
         )
-    axes.axvline(evaluation.k, color=theme.muted, linestyle=(0, (2, 2)), linewidth=1, label=f"chosen K = {evaluation.k}")
+    axes.axvline(
+        evaluation.k, color=theme.muted, linestyle=(0, (2, 2)), linewidth=1, label=f"chosen K = {evaluation.k}"
+    )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     as_percent(axes, theme)
     label_axes(axes, theme, "K, number of experts that vote", "accuracy")
@@ -51,7 +53,7 @@ def k_curve(validation: Sequence[CurvePoint], evaluation: Evaluation, theme: The
 
 
 def chosen_curve(validation: Sequence[CurvePoint], evaluation: Evaluation) -> list[CurvePoint]:
-    """The points of a curve that were got as the result was: by the same vote rule, and whatever else tells points apart."""
+    """The points of a curve that were got as the result was: by the same vote rule, and whatever else there is."""
     found = evaluation.model_dump()
     apart = {"k", "accuracy"}
     return [
@@ -97,4 +99,4 @@ def _curve(axes: Axes, points: Sequence[CurvePoint], color: str, marker: str, la
 
 
 def _band(axes: Axes, xs: Sequence[int], intervals: Sequence[tuple[float, float]], color: str) -> None:
-    axes.fill_between(xs, [low for low, _ in intervals], [high for _, high in intervals], color=color, alpha=0.14, lw=0)
+    axes.fill_between(xs, [low for low, _ in intervals], [high for _, high in intervals], color=color, alpha=0.11, lw=0)

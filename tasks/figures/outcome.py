@@ -90,13 +90,12 @@ def gains_bar(gains: GainSplit, theme: Theme = PRINT) -> Figure:
             continue
         color = theme.muted if series is None else theme.color(series)
         # Hatching takes its colour from the edge; the fill is pale, so that the number on it can be read.
-        axes.barh([0], [count], left=start, height=0.7, color=color, alpha=0.18, linewidth=0)
         axes.barh(
             [0],
             [count],
             left=start,
             height=0.7,
-            facecolor="none",
+            facecolor=(color, 0.2),
             edgecolor=color,
             linewidth=1,
             hatch=hatch,

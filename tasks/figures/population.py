@@ -41,7 +41,7 @@ def score_by_sigma(accuracies: pl.DataFrame, base: Accuracy, theme: Theme = PRIN
             place + _HALF_WIDTH,
             color=theme.ink,
             linewidth=1.6,
-            label="median" if place == 1 else None,
+            label="median" if place == 1 else "",  # once in the legend
         )
     axes.axhspan(base.low, base.high, color=theme.muted, alpha=0.13, lw=0, label="base, 95 % Wilson interval")
     axes.axhline(base.value, color=theme.muted, linestyle="--", linewidth=1.2, label="base")

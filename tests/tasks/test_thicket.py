@@ -166,4 +166,5 @@ def test_without_the_shards_the_split_is_unclear_but_the_rest_stands(book: Score
     (tmp_path / "shards" / "test.parquet").unlink()
     found = described(book, n_ranked=4, k=3)
     assert found.gains.unclear_fixed == 2
-    assert found.model_copy(update={"gains": whole.gains}) == whole
+    assert set(found.changed) == set(whole.changed)
+    assert found.model_copy(update={"gains": whole.gains, "changed": whole.changed}) == whole
