@@ -53,14 +53,9 @@ def k_curve(validation: Sequence[CurvePoint], evaluation: Evaluation, theme: The
 
 
 def chosen_curve(validation: Sequence[CurvePoint], evaluation: Evaluation) -> list[CurvePoint]:
-    """The points of a curve that were got as the result was: by the same vote rule, and whatever else there is."""
-    found = evaluation.model_dump()
-    apart = {"k", "accuracy"}
-    return [
-        point
-        for point in validation
-        if all(found.get(name, value) == value for name, value in point.model_dump(exclude=apart).items())
-    ]
+    """The points of a curve that were got as the result was: by the same method and vote rule."""
+    chosen = evaluation.method, evaluation.rule
+    return [point for point in validation if (point.method, point.rule) == chosen]
 
 
 def density_curve(sigmas: Sequence[SigmaScores], theme: Theme = PRINT) -> Figure:
