@@ -91,8 +91,10 @@ class VllmConfig(_Section):
 class EngineConfig(_Section):
     """What runs the model."""
 
-    kind: Literal["auto", "transformers", "vllm"] = Field(
-        "auto", description="Which engine; auto takes vLLM where it is installed and serves the device."
+    kind: Literal["auto", "transformers", "vllm", "signals"] = Field(
+        "auto",
+        description="Which engine; auto takes vLLM where it is installed and serves the device, and signals for a "
+        "signals model.",
     )
     device: str = Field("auto", description="auto, cpu, cuda, or cuda:<index>.")
     dtype: DtypeName = Field("auto", description="Type of the weights while running; auto: the checkpoint's.")
@@ -260,7 +262,8 @@ class RunConfig(_Section):
     model: str = Field(
         "smollm2-135m-instruct",
         min_length=1,
-        description="Hugging Face id, local folder, GGUF file, or the built-in smollm2-135m-instruct.",
+        description="Hugging Face id, local folder, GGUF file, or the built-in smollm2-135m-instruct; for problem "
+        "signals: signals-needle, signals-thicket or signals-plateau.",
     )
     revision: str | None = Field(None, description="Revision of a Hugging Face model; empty: its main branch.")
     problem: ProblemConfig | None = Field(None, description="What is asked and how answers are judged.")

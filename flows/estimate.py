@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from flows.config import RunConfig
 from flows.plan import RunPlan, make_plan
-from storage.models import resolve_model
-from tasks.engines import Engine, build_engine
+from tasks.base_model import find_base_model
+from tasks.engines import BatchEngine, Engine, build_engine
 from tasks.problems import load_problem
 from tasks.seeds import candidates_of, population
 from tasks.splits import draw_splits
@@ -85,7 +85,7 @@ def estimate(config: RunConfig) -> Estimate:
     Raises:
         InputError: Something in the configuration cannot be used.
     """
-    base = resolve_model(config.model, config.revision, trust_remote_code=config.engine.trust_remote_code)
+    base = find_base_model(config.model, config.revision, trust_remote_code=config.engine.trust_remote_code)
     problem = load_problem(config.single_problem)
     data = config.data
     splits = draw_splits(problem, selection=data.selection, validation=data.validation, test=data.test, seed=data.seed)
@@ -128,15 +128,21 @@ def _probe(engine: Engine, plan: RunPlan) -> Probe:
     [candidate] = candidates_of(population(1, plan.config.population.sigmas, plan.config.population.seed))
     engine.load(candidate)
     engine.generate(prompts[:2], replace(plan.sampling, max_tokens=2))  # the first call pays for compilation
+    together = plan.config.scoring.candidates_per_shard if isinstance(engine, BatchEngine) else 1
     started = time.perf_counter()
-    engine.load(candidate)
-    loaded = time.perf_counter()
-    completions = engine.generate(prompts, plan.sampling)
+    if isinstance(engine, BatchEngine):
+        engine.load_many([candidate] * together)
+        loaded = time.perf_counter()
+        completions = engine.generate_many(prompts, [plan.sampling] * together)[0]
+    else:
+        engine.load(candidate)
+        loaded = time.perf_counter()
+        completions = engine.generate(prompts, plan.sampling)
     ended = time.perf_counter()
     return Probe(
         n_examples=len(prompts),
-        load_s=loaded - started,
-        generate_s=ended - loaded,
+        load_s=(loaded - started) / together,
+        generate_s=(ended - loaded) / together,
         tokens_per_completion=sum(c.n_tokens for c in completions) / len(completions),
         bytes_per_completion=sum(len(c.text.encode()) for c in completions) / len(completions),
     )

@@ -12,8 +12,10 @@ from flows.history import open_scores
 from storage.errors import InputError
 from storage.layout import Home, RunFolder
 from storage.manifest import EnsembleManifest
-from storage.models import BaseModelRef, hub_commit, resolve_model
+from storage.models import BaseModelRef, hub_commit
 from storage.new_folder import check_vacant, new_folder
+from tasks.base_model import find_base_model
+from tasks.engines.signals.recipe import is_signals_model
 from tasks.model_card import AverageFacts, ExpertFacts, Member, SelectionScore
 from tasks.noise import NOISE_VERSION
 from tasks.noise.spec import check_sigma, seed_key
@@ -83,6 +85,11 @@ def materialize(
     else:
         weights, score = _look_up(home, folder, which)
     base = _find_base(config, ensemble, folder.run_id)
+    if is_signals_model(base.path):
+        raise InputError(
+            f"RUN: {folder.run_id} is about the signals network {config.model}, which nothing but the signals engine "
+            "loads; language models can be materialized"
+        )
 
     from tasks.materialize import write_checkpoint  # PyTorch: seconds, for nothing if the input is wrong
 
@@ -135,7 +142,7 @@ def _look_up(home: Home, folder: RunFolder, which: int | Candidate) -> tuple[Can
 def _find_base(config: RunConfig, ensemble: EnsembleManifest, run_id: str) -> BaseModelRef:
     # A branch of a hub repository may have moved on; the commit the run used has not.
     revision = hub_commit(ensemble.base.revision) or config.revision
-    base = resolve_model(config.model, revision, trust_remote_code=config.engine.trust_remote_code)
+    base = find_base_model(config.model, revision, trust_remote_code=config.engine.trust_remote_code)
     if base.sha256 != ensemble.base.sha256:
         raise InputError(
             f"model: the weights of {config.model} have SHA-256 {base.sha256}, but those that {run_id} searched around "

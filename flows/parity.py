@@ -17,7 +17,7 @@ from flows.config import RunConfig
 from flows.config_file import load_config
 from flows.plan import RunPlan, make_plan
 from storage.errors import InputError
-from storage.models import resolve_model
+from tasks.base_model import find_base_model
 from tasks.engines import Engine, EngineSpec, build_engine
 from tasks.parity import Divergence, Parity, compare
 from tasks.problems import load_problem
@@ -99,7 +99,7 @@ def compare_engines(
             f"--candidates: found {n_candidates}; this population has {config.population.size}, so give at most that "
             "or raise population.size"
         )
-    base = resolve_model(config.model, config.revision, trust_remote_code=_runs_model_code(config_a, config_b))
+    base = find_base_model(config.model, config.revision, trust_remote_code=_runs_model_code(config_a, config_b))
     problem = load_problem(config.single_problem)
     data = config.data
     splits = draw_splits(problem, selection=data.selection, validation=data.validation, test=data.test, seed=data.seed)

@@ -21,7 +21,7 @@ from tasks.engines.checkpoint import context_length
 from tasks.identity import answer_identity, run_id
 from tasks.noise import NOISE_VERSION
 from tasks.problems import Problem
-from tasks.prompts import PromptTemplate
+from tasks.prompts import Template, prompt_template
 from tasks.results import CurvePoint
 from tasks.seeds import candidates_of
 from tasks.splits import Splits
@@ -102,15 +102,14 @@ def make_plan(
         splits: The three splits.
         resolve: Replaces every ``auto`` of the engine by what is there, where the engine will run.
     """
-    template = PromptTemplate.from_folder(base.path, trust_remote_code=config.engine.trust_remote_code)
+    template = prompt_template(base.path, trust_remote_code=config.engine.trust_remote_code)
     own = problem.sampling
     sampling = Sampling(
         max_tokens=config.decoding.max_tokens or own.max_tokens,
         stop=(own.stop if config.decoding.stop is None else config.decoding.stop) + template.stop,
     )
     per_block = config.scoring.examples_per_block
-    room = context_length(base.path, trust_remote_code=config.engine.trust_remote_code)
-    wordings = _wordings(config, problem, splits, template, room and room - sampling.max_tokens)
+    wordings = _wordings(config, base.path, problem, splits, template, sampling)
     blocks = tuple(
         block
         for split in splits
@@ -168,19 +167,22 @@ def make_plan(
 
 
 def _wordings(
-    config: RunConfig, problem: Problem, splits: Splits, template: PromptTemplate, longest: int | None
+    config: RunConfig, model: Path, problem: Problem, splits: Splits, template: Template, sampling: Sampling
 ) -> Wordings | None:
-    """The wordings to try; none of them makes a prompt of more than `longest` tokens."""
+    """The wordings to try; none of them makes a prompt that the model has no room for."""
     if not config.controls.best_prompt:
         return None
     wordings = plan_wordings(problem, config.single_problem, config.controls.prompts)
-    if wordings is None or longest is None:
+    if wordings is None:
+        return None
+    room = context_length(model, trust_remote_code=config.engine.trust_remote_code)
+    if room is None:
         return wordings
     examples: list[Example] = [*splits.validation.examples, *splits.test.examples]
-    return leave_out_too_long(wordings, examples, template, longest)
+    return leave_out_too_long(wordings, examples, template, room - sampling.max_tokens)
 
 
-def _max_length(blocks: Iterable[Block], template: PromptTemplate, sampling: Sampling) -> int:
+def _max_length(blocks: Iterable[Block], template: Template, sampling: Sampling) -> int:
     """Most tokens of a prompt and its answer, rounded up.
 
     vLLM's answers may depend on it, so it is part of the identity there. Rounded, because the prompts of a control

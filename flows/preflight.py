@@ -6,8 +6,8 @@ from flows.config import RunConfig
 from storage.errors import InputError
 from storage.fingerprint import fingerprint
 from storage.layout import Home
-from storage.models import resolve_model
 from storage.shard_folder import check_writable
+from tasks.base_model import find_base_model
 from tasks.executors.ray_cluster import check_reachable
 from tasks.problems import load_problem
 from tasks.splits import draw_splits
@@ -24,7 +24,7 @@ def check_inputs(config: RunConfig) -> None:
         check_writable(config.storage.shards)
     if config.engine.executor == "ray":
         check_reachable(config.engine.address)
-    resolve_model(config.model, config.revision, trust_remote_code=config.engine.trust_remote_code)
+    find_base_model(config.model, config.revision, trust_remote_code=config.engine.trust_remote_code)
     if config.problems is None:
         _check_problem(config)
         return

@@ -18,7 +18,7 @@ from flows.config_file import dump_config
 from flows.executor import open_cluster, open_executor
 from flows.plan import RunPlan, make_plan, manifest
 from flows.progress import ScoringProgress, log
-from flows.report import write_report
+from flows.report import own_plots, write_report
 from flows.stages import score_everything, score_split
 from flows.summarise import summarise
 from flows.summary import RunSummary
@@ -110,8 +110,9 @@ def _search(
             # Before it is logged: a tracking server that fails now must not cost the result.
             write_text_atomically(folder.summary, summary.model_dump_json(indent=2))
             with book.open() as scores:
-                write_report(folder, summary, scores)
-            log_results(tracker, book, summary, folder)
+                own = own_plots(problem, summary, scores)
+                write_report(folder, summary, scores, extra=own)
+            log_results(tracker, book, summary, folder, own)
     return summary
 
 

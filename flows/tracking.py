@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from collections.abc import Sequence
 
 import polars as pl
 from prefect import task
@@ -15,7 +16,7 @@ from prefect.utilities.urls import url_for
 from flows.config_file import dump_config, flatten
 from flows.findings import findings, percent
 from flows.plan import RunPlan
-from flows.report import plots
+from flows.report import Plot, plots
 from flows.result_rows import result_rows
 from flows.summary import RunSummary, TrackingLinks
 from storage.layout import RunFolder
@@ -73,8 +74,10 @@ def start_tracking(plan: RunPlan, book: ScoreBook) -> Tracker:
     cache_policy=NO_CACHE,
     persist_result=False,
 )
-def log_results(tracker: Tracker, book: ScoreBook, summary: RunSummary, folder: RunFolder) -> None:
-    """Log metrics, the score database's summary tables, figures and the ensemble manifest."""
+def log_results(
+    tracker: Tracker, book: ScoreBook, summary: RunSummary, folder: RunFolder, own: Sequence[Plot] = ()
+) -> None:
+    """Log metrics, the score database's summary tables, figures (the problem's own too) and the ensemble manifest."""
     tracker.log_metrics([*_metrics(summary), *_curve_metrics(summary)])
     with book.open() as store:
         leaderboard = store.leaderboard("selection")
@@ -87,7 +90,7 @@ def log_results(tracker: Tracker, book: ScoreBook, summary: RunSummary, folder: 
         }
     for name, table in tables.items():
         tracker.log_table(name, table)
-    for plot in plots(summary, leaderboard):
+    for plot in (*plots(summary, leaderboard), *own):
         figure = plot.draw(PRINT)
         figure.savefig(folder.figures / f"{plot.name}.png")
         tracker.log_figure(plot.name, figure)

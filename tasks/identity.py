@@ -9,7 +9,7 @@ from typing import Any
 from storage.fingerprint import fingerprint
 from tasks.engines import EngineSpec, library_versions
 from tasks.problems.base import Problem
-from tasks.prompts import PromptTemplate
+from tasks.prompts import Template
 from tasks.splits import Splits
 from tasks.types import Sampling
 
@@ -20,7 +20,7 @@ def answer_identity(
     engine: EngineSpec,
     problem: Problem,
     splits: Splits,
-    template: PromptTemplate,
+    template: Template,
     sampling: Sampling,
     examples_per_block: int,
 ) -> dict[str, Any]:

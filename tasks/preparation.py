@@ -5,7 +5,8 @@ from __future__ import annotations
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from storage.models import BaseModelRef, resolve_model
+from storage.models import BaseModelRef
+from tasks.base_model import find_base_model
 from tasks.problems import Problem
 from tasks.scoring import is_worth_a_retry
 from tasks.splits import Splits, draw_splits
@@ -20,8 +21,8 @@ from tasks.splits import Splits, draw_splits
     persist_result=False,
 )
 def prepare_base_model(spec: str, revision: str | None, *, trust_remote_code: bool) -> BaseModelRef:
-    """Prefect task over `storage.models.resolve_model`."""
-    return resolve_model(spec, revision, trust_remote_code=trust_remote_code)
+    """Prefect task over `tasks.base_model.find_base_model`."""
+    return find_base_model(spec, revision, trust_remote_code=trust_remote_code)
 
 
 @task(name="draw-splits", cache_policy=NO_CACHE, persist_result=False)

@@ -5,13 +5,56 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from tasks.engines.signals.recipe import is_signals_model
 from tasks.types import Message
 
 # Some chat templates print today's date. A prompt must not change overnight, so they are shown this one.
 _FIXED_DATE = "26 Jul 2024"
 _PLAIN_FORM = "question-answer-1"
+
+
+class Template(Protocol):
+    """Makes prompts for one model; the parts are described at `PromptTemplate`."""
+
+    @property
+    def stop(self) -> tuple[str, ...]:
+        """Stop strings the form needs."""
+
+    def render(self, messages: Sequence[Message]) -> str:
+        """The prompt as text."""
+
+    def longest(self, prompts: Sequence[str]) -> int:
+        """Tokens of the longest of some rendered prompts."""
+
+    def identity(self) -> dict[str, str]:
+        """What identifies this form of prompt in a fingerprint."""
+
+
+def prompt_template(folder: Path, *, trust_remote_code: bool = False) -> Template:
+    """The template of a model folder: its tokenizer's, or that of a signals network, which has none."""
+    if is_signals_model(folder):
+        return ValuesTemplate()
+    return PromptTemplate.from_folder(folder, trust_remote_code=trust_remote_code)
+
+
+class ValuesTemplate:
+    """For a signals network: a signal's values are the prompt, and each is a token."""
+
+    stop: tuple[str, ...] = ()
+
+    def render(self, messages: Sequence[Message]) -> str:
+        """The contents as they are; more than values is for the engine to refuse."""
+        return "\n".join(message["content"] for message in messages)
+
+    def longest(self, prompts: Sequence[str]) -> int:
+        """Values of the longest prompt."""
+        return max(len(prompt.split()) for prompt in prompts)
+
+    def identity(self) -> dict[str, str]:
+        """What identifies this form of prompt in a fingerprint."""
+        return {"form": "signal-values-1"}
 
 
 class PromptTemplate:

@@ -12,7 +12,7 @@ from storage.errors import RunError
 from storage.scores import BASE_ID
 from storage.shards import SHARD_SCHEMA
 from tasks.problems.base import Problem
-from tasks.prompts import PromptTemplate
+from tasks.prompts import Template
 from tasks.splits import Split
 from tasks.types import Attempt, Average, Candidate, Completion, Example, Respondent, Reworded, Sampling, Weights
 
@@ -135,7 +135,7 @@ def sampling_of(who: Respondent, block: Block, sampling: Sampling) -> Sampling:
 def make_blocks(
     split: Split,
     problem: Problem,
-    template: PromptTemplate,
+    template: Template,
     size: int,
     rewordings: Mapping[str, Problem] | None = None,
 ) -> list[Block]:

@@ -19,7 +19,7 @@ from tasks.aggregation import ScoreBook
 from tasks.controls import Panel, attempts
 from tasks.problems import Problem, ProblemConfig, load_problem
 from tasks.problems.base import HasInstruction
-from tasks.prompts import PromptTemplate
+from tasks.prompts import Template
 from tasks.types import Example, Reworded
 from tasks.units import candidate_id
 
@@ -96,7 +96,7 @@ def plan_wordings(problem: Problem, config: ProblemConfig, prompts: Sequence[str
 
 
 def leave_out_too_long(
-    wordings: Wordings, examples: Iterable[Example], template: PromptTemplate, limit: int
+    wordings: Wordings, examples: Iterable[Example], template: Template, limit: int
 ) -> Wordings | None:
     """Drop the wordings that the model has no room for: a control must not end a run that is fine without it.
 

@@ -11,13 +11,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
 from storage.errors import RunError, ThicketsError
 from storage.shard_folder import ShardFolder
-from tasks.engines.base import Engine
+from tasks.engines.base import BatchEngine, Engine
 from tasks.problems.base import Problem
 from tasks.types import Completion, Respondent, Sampling, Weights
 from tasks.units import (
@@ -44,6 +44,15 @@ class _Answers:
     start_s: float
     load_s: float
     generate_s: float
+
+
+@dataclass(slots=True)
+class _Job:
+    """One shard on the engine's thread; an engine that takes whole shards answers all units when the first comes up."""
+
+    block: Block
+    who: tuple[Respondent, ...]
+    ahead: dict[int, _Answers] = field(default_factory=dict)
 
 
 class ScoringWorker:
@@ -113,25 +122,32 @@ class ScoringWorker:
         self._thread.submit(self._drop_engine).result()
         self._thread.shutdown()
 
-    def _ask(self, candidates: Iterable[Respondent], block: Block) -> list[Future[_Answers]]:
+    def _ask(self, candidates: tuple[Respondent, ...], block: Block) -> list[Future[_Answers]]:
+        job = _Job(block, candidates)
         with self._lock:
             asked = []
-            for candidate in candidates:
-                future = self._thread.submit(self._answer, candidate, block)
+            for place, candidate in enumerate(candidates):
+                future = self._thread.submit(self._answer, job, place)
                 self._queue.append((future, candidate))
                 asked.append(future)
         return asked
 
-    def _answer(self, who: Respondent, block: Block) -> _Answers:
+    def _answer(self, job: _Job, place: int) -> _Answers:
         """Load and generate; on the engine's thread."""
         upcoming = self._upcoming()
         if self._cancelled:
             raise RunError("scoring was cancelled")
+        if place in job.ahead:
+            return job.ahead.pop(place)
+        who, block = job.who[place], job.block
         try:
             started = time.perf_counter()
             if self._engine is None:
                 self._engine = self._build()
             built = time.perf_counter()
+            if isinstance(self._engine, BatchEngine):
+                job.ahead = self._answer_all(self._engine, job, built - started)
+                return job.ahead.pop(place)
             self._engine.load(weights_of(who))
             loaded = time.perf_counter()
             if upcoming is not None:
@@ -143,6 +159,19 @@ class ScoringWorker:
         except BaseException:
             self._drop_engine()  # whatever state it is in, the next unit must not inherit it
             raise
+
+    def _answer_all(self, engine: BatchEngine, job: _Job, start_s: float) -> dict[int, _Answers]:
+        """Every unit of a shard at once; the time is shared out evenly."""
+        n, started = len(job.who), time.perf_counter()
+        [prompts] = {prompts_of(who, job.block) for who in job.who}  # what such a model is asked has one wording
+        engine.load_many([weights_of(who) for who in job.who])
+        loaded = time.perf_counter()
+        answers = engine.generate_many(prompts, [sampling_of(who, job.block, self._sampling) for who in job.who])
+        load_s, generate_s = (loaded - started) / n, (time.perf_counter() - loaded) / n
+        return {
+            place: _Answers(completions, 0.0 if place else start_s, load_s, generate_s)
+            for place, completions in enumerate(answers)
+        }
 
     def _upcoming(self) -> Weights | None:
         """The weights of the respondent whose turn is next, if they are not the base's."""

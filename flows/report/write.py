@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from flows.config_file import load_config
 from flows.history import load_summary, open_scores
 from flows.report.collect import collect
+from flows.report.own import own_plots
 from flows.report.plots import Plot
 from flows.report.render import render
 from flows.summary import RunSummary
@@ -14,6 +16,7 @@ from storage.errors import InputError
 from storage.files import write_text_atomically
 from storage.layout import Home, RunFolder
 from storage.queries import ScoreQueries
+from tasks.problems import load_problem
 
 
 def write_report(
@@ -55,10 +58,16 @@ def report_again(home: Home, folder: RunFolder, target: Path | None = None) -> P
         if not folder.scores.is_file():
             return write_report(folder, summary, None, target=target)
         with open_scores(home, folder) as scores:
-            return write_report(folder, summary, scores, target=target)
+            return write_report(folder, summary, scores, extra=_own_plots(folder, summary, scores), target=target)
     except OSError as error:
         where = target or folder.report
         raise InputError(f"--out: cannot write {where}: {error.strerror or error}") from None
+
+
+def _own_plots(folder: RunFolder, summary: RunSummary, scores: ScoreQueries) -> list[Plot]:
+    """The problem's own plots; a problem that reads its questions from somewhere has none, and is not sought there."""
+    asked = load_config(str(folder.config)).single_problem
+    return own_plots(load_problem(asked), summary, scores) if asked.path is None else []
 
 
 def _check_target(target: Path) -> None:

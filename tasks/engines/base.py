@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from tasks.noise import Perturbation
 from tasks.types import Completion, Sampling, Weights
@@ -38,7 +38,7 @@ class EngineSpec:
     """Everything needed to build an engine; equal specs give interchangeable engines.
 
     Attributes:
-        kind: Which engine: ``"transformers"`` or ``"vllm"``.
+        kind: Which engine: ``"transformers"``, ``"vllm"`` or ``"signals"``.
         model_path: Folder of the base checkpoint (config, safetensors, tokenizer).
         perturbation: Which parameters are perturbed, and with which family of noise.
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or ``"auto"``.
@@ -89,3 +89,22 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Free the model's memory; the engine cannot be used afterwards."""
+
+
+@runtime_checkable
+class BatchEngine(Engine, Protocol):
+    """An engine that can hold many candidates at a time, because its model is small; it is given whole shards."""
+
+    def load_many(self, weights: Sequence[Weights | None]) -> None:
+        """Hold all of these from now on, in this order; None is the base. `load` is the case of one."""
+
+    def generate_many(self, prompts: Sequence[str], samplings: Sequence[Sampling]) -> list[list[Completion]]:
+        """Answer every prompt with every candidate held.
+
+        Args:
+            prompts: As in `generate`.
+            samplings: How each candidate decodes, in the order of `load_many`.
+
+        Returns:
+            For each candidate what `load` and `generate` would give, byte for byte, whoever else is held.
+        """

@@ -8,8 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from storage.errors import InputError
-from storage.models import resolve_model
 from storage.shard_folder import open_shard_folder
+from tasks.base_model import find_base_model
 from tasks.engines import EngineSpec, build_engine
 from tasks.problems import ProblemConfig, load_problem
 from tasks.types import Sampling
@@ -57,7 +57,7 @@ class ScoringJob:
         """
         try:
             self._check_libraries()
-            base = resolve_model(self.model, self.revision, trust_remote_code=self.trust_remote_code)
+            base = find_base_model(self.model, self.revision, trust_remote_code=self.trust_remote_code)
             if base.sha256 != self.sha256:
                 raise InputError(
                     f"model: {self.model} has the content hash {base.sha256} here, but the run is about "

@@ -13,6 +13,7 @@ from typing import Any
 
 from storage.errors import InputError
 from tasks.engines import EngineSpec, resolve_spec
+from tasks.engines.signals.recipe import is_signals_model
 
 NAMESPACE = "thickets"
 _CONNECT_TIMEOUT_S = 10.0
@@ -49,6 +50,8 @@ class RayCluster:
         Raises:
             InputError: The device or the engine is not there.
         """
+        if is_signals_model(spec.model_path):  # of a folder here; its engine takes no GPU
+            return resolve_spec(spec)
         device = self.device if spec.device == "auto" else spec.device
         if device == "cuda" and not any(self.gpus):
             raise InputError(

@@ -9,6 +9,7 @@ from tasks.problems.file import FileProblem
 from tasks.problems.gsm8k import Gsm8k
 from tasks.problems.largest_number import LargestNumber
 from tasks.problems.reasoning_gym import ReasoningGym
+from tasks.problems.signals import Signals
 
 __all__ = ["CatalogueEntry", "Problem", "ProblemConfig", "Sample", "catalogue", "load_problem"]
 
@@ -22,6 +23,8 @@ def load_problem(config: ProblemConfig) -> Problem:
     match config.name:
         case "largest_number":
             return LargestNumber(config)
+        case "signals":
+            return Signals(config)
         case "gsm8k":
             return Gsm8k(config)
         case "file":

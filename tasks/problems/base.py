@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Protocol, TypeAlias, runtime_checkable
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 from tasks.types import Example, Message, Sampling
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 JSON: TypeAlias = "dict[str, JSON] | list[JSON] | str | int | float | bool | None"
 
@@ -96,6 +101,38 @@ class HasInstruction(Protocol):
     @property
     def instruction(self) -> str:
         """The template in use, with ``{question}`` where the question goes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Replies:
+    """What everybody wrote about one question, for a problem's own figure.
+
+    Attributes:
+        question: The example's question.
+        gold: Its gold answer.
+        base: The base's completion.
+        others: Completions of candidates that do not vote, drawn without looking at their scores; may be empty.
+        experts: Completions of those that vote, by rank.
+        answer: What they voted; None if all abstained.
+        correct: Whether that is right.
+    """
+
+    question: str
+    gold: str
+    base: str
+    others: tuple[str, ...]
+    experts: tuple[str, ...]
+    answer: str | None
+    correct: bool
+
+
+@runtime_checkable
+class HasFigure(Protocol):
+    """A problem whose answers can be drawn."""
+
+    def figure(self, replies: Sequence[Replies]) -> Figure:
+        """Draw the answers to a few questions of the test split."""
         ...
 
 

@@ -11,6 +11,7 @@ from tasks.problems.config import REASONING_GYM_PREFIX, ProblemConfig
 from tasks.problems.file import FileProblem
 from tasks.problems.gsm8k import SAMPLE, Gsm8k
 from tasks.problems.largest_number import LargestNumber
+from tasks.problems.signals import Signals
 from tasks.types import Example
 
 
@@ -45,12 +46,14 @@ class CatalogueEntry:
 def catalogue() -> list[CatalogueEntry]:
     """Every problem, those that need no data first; of reasoning_gym, every task that needs no special permission."""
     generated = ProblemConfig(name="largest_number")
+    waves = ProblemConfig(name="signals")
     # The data of these two is the user's, so the sample is our own; the path is never opened.
     gsm8k = ProblemConfig(name="gsm8k", path="train.jsonl", test_path="test.jsonl")
     own = ProblemConfig(name="file", path="questions.jsonl", verifier="numeric")
     jars = Example("sample", "A shelf holds 4 rows of 6 jars. How many jars is that?", "24")
     return [
         CatalogueEntry("largest_number", LargestNumber.summary, lambda: _first(LargestNumber(generated))),
+        CatalogueEntry("signals", Signals.summary, lambda: _first(Signals(waves))),
         CatalogueEntry("gsm8k", Gsm8k.summary, lambda: (Gsm8k(gsm8k), SAMPLE)),
         CatalogueEntry("file", FileProblem.summary, lambda: (FileProblem(own), jars)),
         *map(_reasoning_gym, reasoning_gym.task_names()),

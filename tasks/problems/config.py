@@ -21,8 +21,8 @@ class ProblemConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(
-        description="Which problem: largest_number, gsm8k, reasoning_gym:<task> or file (your own questions and "
-        "answers). `thickets problems` lists them.",
+        description="Which problem: largest_number, signals, gsm8k, reasoning_gym:<task> or file (your own questions "
+        "and answers). `thickets problems` lists them.",
     )
     path: str | None = Field(
         default=None,
@@ -61,7 +61,7 @@ class ProblemConfig(BaseModel):
     options: dict[str, Any] = Field(
         default_factory=dict,
         description="Options of a generated problem: count and below of largest_number, "
-        "or the dataset options of a reasoning_gym task.",
+        "family and horizon of signals, or the dataset options of a reasoning_gym task.",
     )
     allow_unsafe_verifier: bool = Field(
         default=False,
@@ -78,14 +78,14 @@ class ProblemConfig(BaseModel):
     def _check(self) -> Self:
         if self.name in ("gsm8k", "file"):
             self._check_file()
-        elif self.name == "largest_number" or (
+        elif self.name in ("largest_number", "signals") or (
             self.name.startswith(REASONING_GYM_PREFIX) and self.name != REASONING_GYM_PREFIX
         ):
             self._check_generated()
         else:
             raise ValueError(
-                f"problem.name is {self.name!r}; allowed are largest_number, gsm8k, file and reasoning_gym:<task>, "
-                "for example reasoning_gym:chain_sum (`thickets problems` lists them)"
+                f"problem.name is {self.name!r}; allowed are largest_number, signals, gsm8k, file and "
+                "reasoning_gym:<task>, for example reasoning_gym:chain_sum (`thickets problems` lists them)"
             )
         if self.allow_unsafe_verifier and not self.name.startswith(REASONING_GYM_PREFIX):
             raise ValueError(

@@ -37,7 +37,10 @@ def test_a_good_config_survives_a_round_trip(values: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ("gsm9k", r"problem.name is 'gsm9k'; allowed are largest_number, gsm8k, file and reasoning_gym:<task>"),
+        (
+            "gsm9k",
+            r"problem.name is 'gsm9k'; allowed are largest_number, signals, gsm8k, file and reasoning_gym:<task>",
+        ),
         ("reasoning_gym:", r"problem.name is 'reasoning_gym:'"),
         ("gsm8k", r"problem.path is missing; gsm8k needs its data"),
         ({"name": "file", "path": ""}, r"at least 1 character"),

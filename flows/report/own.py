@@ -1,0 +1,41 @@
+"""The plot that a problem itself has to offer, beside those that every run has."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import polars as pl
+from matplotlib.figure import Figure
+
+from flows.report.plots import Plot
+from flows.summary import RunSummary
+from storage.queries import ScoreQueries
+from tasks.figures import Theme
+from tasks.problems import Problem
+from tasks.problems.base import HasFigure, Replies
+from tasks.replies import replies_on_test
+from tasks.types import Candidate
+
+
+def own_plots(problem: Problem, summary: RunSummary, scores: ScoreQueries) -> list[Plot]:
+    """The problem's own plot of what was answered on the test split; nothing where it has none."""
+    if not isinstance(problem, HasFigure):
+        return []
+    ids = [Candidate(int(expert.seed), expert.sigma).id for expert in summary.experts]
+    rows = {name: [getattr(expert, name) for expert in summary.experts] for name in ("rank", "weight")}
+    replies = replies_on_test(scores, pl.DataFrame({"candidate_id": ids, **rows}), summary.evaluation.rule)
+    return [
+        Plot(
+            "predictions",
+            "Predictions",
+            "Test questions in their order, none of them picked: what is right, and what the base, candidates drawn at "
+            "random, the experts and their vote make of it.",
+            f"Predictions of the base, the experts and their vote for the first {len(replies)} test questions.",
+            partial(_draw, problem, replies),
+            is_themed=False,
+        )
+    ]
+
+
+def _draw(problem: HasFigure, replies: tuple[Replies, ...], theme: Theme) -> Figure:
+    return problem.figure(replies)

@@ -1,0 +1,130 @@
+"""Signals: continue a one-dimensional wave; for the networks of the signals engine.
+
+Sample (family=small_sinusoid, horizon=12), read 16 values and give the value 12 samples later:
+
+    question: 0.15 0.35 0.50 0.55 0.55 0.50 0.30 0.10 -0.10 -0.25 -0.35 -0.35 -0.30 -0.15 0.05 0.25
+    gold:     0.45 0.55 0.60 0.50 0.35 0.15 -0.05 -0.20 -0.35 -0.35 -0.35 -0.20
+
+The whole continuation is written out, as a language model writes its steps, and its last value is the answer: rounded
+down to a tenth, so that experts can agree on it, and right if it is at most 0.1 from the gold answer rounded likewise.
+
+Source: the signal experiment of Gan & Isola 2026, which scores the squared error of a regressed continuation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from storage.errors import InputError
+from tasks.problems.base import JSON, Replies, prompt, question_id
+from tasks.problems.config import ProblemConfig
+from tasks.signals.families import FAMILIES, TARGET, draw
+from tasks.signals.values import find, tenth, to_levels, write
+from tasks.types import Example, Message, Sampling
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.figure import Figure
+
+CONTEXT = 16
+_VERSION = 1
+_OPTIONS: dict[str, Any] = {"family": TARGET, "horizon": 12}
+_LONGEST = 100
+_TOLERANCE = 1  # tenths
+# Drawn signals per distinct question; a wave has hundreds, so that more are wanted only near the end of them.
+_DRAWS_PER_QUESTION = 20
+
+
+class Signals:
+    """What is the value of a wave some samples on?
+
+    Raises:
+        InputError: An option is unknown or out of range.
+    """
+
+    name = "signals"
+    summary = "Generated: continue a one-dimensional wave. For the models signals-needle, -thicket and -plateau."
+
+    def __init__(self, config: ProblemConfig) -> None:
+        if unknown := sorted(set(config.options) - set(_OPTIONS)):
+            raise InputError(f"problem.options has {unknown[0]!r}; signals takes family and horizon")
+        options = _OPTIONS | config.options
+        self._family, self._horizon = options["family"], options["horizon"]
+        if not isinstance(self._family, str) or self._family not in FAMILIES:
+            raise InputError(f"problem.options.family is {self._family!r}; allowed are {', '.join(FAMILIES)}")
+        if not isinstance(self._horizon, int) or isinstance(self._horizon, bool) or not 1 <= self._horizon <= _LONGEST:
+            raise InputError(
+                f"problem.options.horizon is {self._horizon!r}; it must be a whole number from 1 to {_LONGEST}"
+            )
+        self._instruction = config.instruction or "{question}"
+        self._system = config.system
+        self.sampling = Sampling(max_tokens=self._horizon)
+
+    def identity(self) -> dict[str, JSON]:
+        """The options and the template; every value follows from them and the seed."""
+        return {
+            "name": self.name,
+            "version": _VERSION,
+            "family": self._family,
+            "context": CONTEXT,
+            "horizon": self._horizon,
+            "instruction": self._instruction,
+            "system": self._system,
+        }
+
+    def examples(self, count: int, seed: int) -> list[Example]:
+        """``count`` distinct questions; a larger count starts with the questions of a smaller one.
+
+        Raises:
+            InputError: The family does not have so many that differ when they are written down.
+        """
+        # Not the key of any pretraining; see tasks/engines/signals/pretraining.py.
+        key = hashlib.blake2b(f"thickets signals problem 1:{self._family}:{seed}".encode(), digest_size=8).digest()
+        made: dict[str, Example] = {}
+        for step in range(_DRAWS_PER_QUESTION):
+            if len(made) >= count:
+                break
+            signals = draw([self._family], int.from_bytes(key, "little"), step * count, count, CONTEXT + self._horizon)
+            for levels in to_levels(signals):
+                question = write(levels[:CONTEXT])
+                made.setdefault(question, Example(question_id(question), question, write(levels[CONTEXT:])))
+        if len(made) < count:
+            raise InputError(
+                f"problem.options.family {self._family!r} makes only about {len(made)} distinct questions, {count} are "
+                "needed; ask for fewer or choose another family"
+            )
+        return list(made.values())[:count]
+
+    def test_examples(self) -> None:
+        """None: questions are made, so any of them can be held out."""
+        return
+
+    def messages(self, example: Example) -> list[Message]:
+        """The values and, for a language model, whatever the config puts around them."""
+        return prompt(self._instruction, self._system, example.question)
+
+    def extract(self, text: str, example: Example) -> str | None:
+        """The value at the horizon, rounded down to a tenth; a reply with fewer values abstains."""
+        levels = find(text)
+        return _written(tenth(levels[self._horizon - 1])) if len(levels) >= self._horizon else None
+
+    def verify(self, answer: str, example: Example) -> bool:
+        """Whether it is at most a tenth away from the gold answer, rounded likewise."""
+        gold = tenth(find(example.answer)[-1])
+        return abs(round(10 * float(answer)) - gold) <= _TOLERANCE
+
+    def lenient(self, text: str, example: Example) -> bool | None:
+        """A wrong value is wrong in any form; ``None`` for a reply with too few values."""
+        return None if self.extract(text, example) is None else False
+
+    def figure(self, replies: Sequence[Replies]) -> Figure:
+        """The signals with their continuations; see `tasks.signals.figure`."""
+        from tasks.signals.figure import signal_predictions
+
+        return signal_predictions(replies)
+
+
+def _written(tenths: int) -> str:
+    return f"{tenths / 10:.1f}"
