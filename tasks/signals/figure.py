@@ -75,7 +75,7 @@ def _panel(axes: Axes, reply: Replies) -> None:
     axes.set_title(f"ensemble {verdict}", fontsize=10, loc="left")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.2)
-    axes.margins(x=0.01)
+    axes.set_xlim(-0.5, end + 1.6)
 
 
 def _median(paths: Sequence[NDArray[np.float64]], length: int) -> NDArray[np.float64]:
