@@ -69,6 +69,15 @@ def test_the_average_of_several_is_that_of_plain_numpy(dtype: torch.dtype, famil
     assert not torch.equal(written(base, Average(MEMBERS[:2]), family), written(base, Average(MEMBERS), family))
 
 
+def test_noise_too_small_for_float32_leaves_the_sign_of_zero_as_the_candidate_does() -> None:
+    tiny = Candidate(5, 1e-45)
+    base = torch.full((64,), -0.0)
+    expected = torch.zeros_like(base)
+    write_candidate(expected, base, name=NAME, candidate=tiny, family="gaussian")
+    assert 0 < torch.signbit(expected).sum() < 64
+    assert same_bits(written(base, Average((tiny,))), expected)
+
+
 def test_a_large_tensor_is_made_in_chunks_and_may_overwrite_its_base(monkeypatch: pytest.MonkeyPatch) -> None:
     base = weights(torch.bfloat16)
     whole = written(base, Average(MEMBERS))
