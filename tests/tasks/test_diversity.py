@@ -7,7 +7,6 @@ from fractions import Fraction
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes, arrays
 
 from tasks.diversity import PENALTY, PER, diverse_order, pool_size
 
@@ -19,8 +18,8 @@ def table(*rows: str) -> np.ndarray:
 def test_the_next_expert_is_right_where_those_before_are_wrong() -> None:
     #                 6 right     5 right, same errors  5 right, others  4 right
     right = table("11111100", "11111000", "11100011", "11110000")
-    # After the first (wrong on the last two): 5 - 2, 5 - 0, 4 - 2. Then, wrong by both chosen means: 5 - (2 + 2) / 2,
-    # since the second is wrong on three of which the third chosen has two wrong; 4 - (2 + 2) / 2.
+    # After the first, which is wrong on the last two: 5 - 2, 5 - 0, 4 - 2. Then, with 0 and 2 chosen: the second shares
+    # two errors with the first and one with the third, 5 - (2 + 1) / 2; the fourth 4 - (2 + 2) / 2.
     assert diverse_order(right, 4) == [0, 2, 1, 3]
     assert diverse_order(right, 2) == [0, 2]
 
@@ -46,9 +45,25 @@ def test_candidates_beyond_the_pool_are_not_chosen_however_different() -> None:
     assert diverse_order(right, 10)[:2] == [0, 5]
 
 
-tables = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=30)).map(
-    lambda right: right[np.argsort(-right.sum(axis=1), kind="stable")]
-)
+def random_table(seed: int) -> np.ndarray:
+    """Up to 40 candidates that are about equally good, on up to 40 questions; best first."""
+    rng = np.random.default_rng(seed)
+    n_candidates, n = rng.integers(1, 41, 2)
+    right = rng.random((n_candidates, n)) < rng.uniform(0.2, 0.8)
+    return right[np.argsort(-right.sum(axis=1), kind="stable")]
+
+
+tables = st.integers(0, 10**6).map(random_table)
+
+
+def test_a_candidate_joins_the_pool_when_its_turn_comes() -> None:
+    # Candidates 0 to 11 are the same; number 12 has one right answer less and all of its errors elsewhere.
+    right = np.zeros((20, 40), dtype=bool)
+    right[:, :20] = True
+    right[12] = ~right[12]
+    right[12, 39] = False
+    assert diverse_order(right, 4) == [0, 1, 12, 2]  # the second comes from the best 12, the third from the best 13
+    assert pool_size(2) == 12
 
 
 @settings(deadline=None)

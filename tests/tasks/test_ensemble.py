@@ -111,6 +111,7 @@ def test_the_best_on_validation_wins_then_the_smaller_k_then_the_order_listed() 
     assert choose(points, *listed) is points[3]
     del points[3]
     assert choose(points, *listed) is points[4]
+    assert choose(points[:3], *listed) is points[2]
     assert choose(points, ("shrunken", "top_k"), ("majority", "weighted")) is points[2]
     assert choose(points, ("shrunken", "top_k"), ("weighted", "majority")) is points[1]
     assert choose(points[:1], *listed) is points[0]
