@@ -37,6 +37,7 @@ from flows.config_file import load_config  # noqa: E402
 from tasks.statistics import paired_difference  # noqa: E402
 
 _PRESETS = Path(__file__).parent / "presets"
+_COLUMNS = ("K", "test", "minus plain", "low", "high", "se", "sd", "won", "lost", "taken")
 
 
 def main() -> None:
@@ -75,8 +76,10 @@ def compare(
     for place, seed in enumerate(seeds):
         division = own_division(scores, np.arange(place * size, (place + 1) * size))
         found = replay(scores, division, k_values)
-        rows[f"population seed {seed}, base"] = {"test": 100 * float(scores.correct[0][division.test].mean())}
-        rows |= {f"population seed {seed}, {name}": _own(each, found[PLAIN]) for name, each in found.items()}
+        label = f"population seed {seed}"
+        rows[f"{label}, base"] = _row(test=100 * float(scores.correct[0][division.test].mean()))
+        rows |= {f"{label}, {name}": _own(each, found[PLAIN]) for name, each in found.items()}
+        rows[f"{label}, {CHOSEN}"] |= _taken([found[CHOSEN]])
     rng = np.random.default_rng(0)
     n_drawn = size if len(tables) > 1 else size // 2
     draws = [replay(scores, random_division(scores, n_drawn, rng), k_values) for _ in range(n_draws)]
@@ -97,34 +100,43 @@ def pool(tables: Sequence[CompleteScores]) -> CompleteScores:
     )
 
 
+def _row(**figures: Any) -> dict[str, Any]:
+    """A row with a place for every column, so that all rows name them in one order."""
+    return dict.fromkeys(_COLUMNS, "") | {name.replace("_", " "): figure for name, figure in figures.items()}
+
+
 def _own(found: Outcome, plain: Outcome) -> dict[str, Any]:
     gap = paired_difference(found.correct.tolist(), plain.correct.tolist())
-    figures = {"minus plain": 100 * gap.value, "low": 100 * gap.low, "high": 100 * gap.high}
-    choice = found.choice
-    what = f"{choice.method}/{choice.rule}"
-    return {"K": choice.k, "test": 100 * float(found.correct.mean())} | figures | {"taken": what}
+    return _row(
+        K=found.choice.k,
+        test=100 * float(found.correct.mean()),
+        minus_plain=100 * gap.value,
+        low=100 * gap.low,
+        high=100 * gap.high,
+    )
 
 
 def _redrawn(found: Sequence[Outcome], plain: Sequence[Outcome]) -> dict[str, Any]:
     test = np.array([each.correct.mean() for each in found])
     gaps = 100 * (test - [each.correct.mean() for each in plain])
     sd = float(gaps.std(ddof=1)) if len(gaps) > 1 else float("nan")
-    return {
-        "K": float(np.mean([each.choice.k for each in found])),
-        "test": 100 * float(test.mean()),
-        "minus plain": float(gaps.mean()),
-        "se": sd / len(gaps) ** 0.5,
-        "sd": sd,
-        "won": float((gaps > 0).mean()),
-        "lost": float((gaps < 0).mean()),
-    }
+    return _row(
+        K=float(np.mean([each.choice.k for each in found])),
+        test=100 * float(test.mean()),
+        minus_plain=float(gaps.mean()),
+        se=sd / len(gaps) ** 0.5,
+        sd=sd,
+        won=float((gaps > 0).mean()),
+        lost=float((gaps < 0).mean()),
+    )
 
 
 def _taken(found: Sequence[Outcome]) -> dict[str, Any]:
     """How often validation takes what."""
     names = [f"{each.choice.method}/{each.choice.rule}" for each in found]
     counts = sorted(((names.count(name), name) for name in set(names)), reverse=True)
-    return {"taken": ", ".join(f"{name} {count}" for count, name in counts)}
+    taken = [name if len(found) == 1 else f"{name} {count}" for count, name in counts]
+    return {"taken": "  " + ", ".join(taken)}
 
 
 if __name__ == "__main__":
