@@ -102,8 +102,8 @@ def _k_curve(summary: RunSummary) -> Plot:
     return Plot(
         "k_curve",
         "Accuracy against K",
-        "K is where the validation curve is highest; the test curve was not looked at to choose it. The vote is worth "
-        "its tokens where the test curve is above the lines of what it is compared with. Bands: 95 % Wilson intervals.",
+        "Of the sizes tried, K is the best on the validation curve; the test curve was not used to choose it. The vote "
+        "is worth its tokens where the test curve is above the lines of its rivals. Bands: 95 % Wilson intervals.",
         f"Line chart of the vote's accuracy for 1 to {found.k} experts. Test split: {percent(found.ensemble)} at "
         f"K = {found.k}, base {100 * found.base.value:.1f} %{controls}.",
         partial(k_curve, summary.validation_curve, found),

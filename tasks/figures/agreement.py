@@ -44,13 +44,13 @@ def agreement_map(found: Agreement, theme: Theme = PRINT) -> Figure:
     figure, axes = new_figure(
         theme, "Agreement of the experts", WIDTH_IN * 0.8 + legend_height_in(-(-len(shades) // _COLUMNS))
     )
-    handles = []
+    entries = {}
     for place, (low, high) in enumerate(shades):
         strength = _FAINT + (_STRONG - _FAINT) * place / max(1, len(shades) - 1)
         is_last = place == len(shades) - 1
         inside = [pair for pair, value in pairs.items() if low <= value < high or (is_last and value == high)]
         _squares(axes, inside, theme.color(0), strength)
-        handles.append(Patch(facecolor=theme.color(0), edgecolor="none", alpha=strength, label=f"{low} to {high} %"))
+        entries[f"{low} to {high} %"] = Patch(facecolor=theme.color(0), edgecolor="none", alpha=strength)
     if k <= _MOST_WITH_NUMBERS:
         size = LABEL_SIZE if k <= 9 else TICK_SIZE - 1
         for (i, j), value in pairs.items():
@@ -59,7 +59,7 @@ def agreement_map(found: Agreement, theme: Theme = PRINT) -> Figure:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     label_axes(axes, theme, "expert, by rank", "expert, by rank")
-    add_legend(figure, theme, _COLUMNS, handles)
+    add_legend(figure, theme, _COLUMNS, entries)
     return figure
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import NullLocator
 
 from tasks.figures.theme import (
@@ -84,23 +85,15 @@ def gains_bar(gains: GainSplit, theme: Theme = PRINT) -> Figure:
     counts = {name: count for name, count in gains.model_dump().items() if count}
     total = sum(counts.values())
     figure, axes = new_figure(theme, "Test questions, base to ensemble", 1.25 + legend_height_in(-(-len(counts) // 2)))
-    start = 0
+    start, entries = 0, {}
     for name, (label, series, hatch) in _FATES.items():
         if not (count := counts.get(name)):
             continue
         color = theme.muted if series is None else theme.color(series)
-        # Hatching takes its colour from the edge; the fill is pale, so that the number on it can be read.
-        axes.barh(
-            [0],
-            [count],
-            left=start,
-            height=0.7,
-            facecolor=(color, 0.2),
-            edgecolor=color,
-            linewidth=1,
-            hatch=hatch,
-            label=f"{label}: {count}",
-        )
+        # Two on top of each other: the fill is pale, so that the number on it can be read, and hatching must not be.
+        fill = axes.add_patch(Rectangle((start, -0.35), count, 0.7, facecolor=color, alpha=0.2, linewidth=0))
+        edge = axes.add_patch(Rectangle((start, -0.35), count, 0.7, fill=False, edgecolor=color, hatch=hatch))
+        entries[f"{label}: {count}"] = (fill, edge)
         if count >= 0.06 * total:
             text = axes.text(start + count / 2, 0, str(count), ha="center", va="center", color=theme.ink)
             text.set_fontsize(LABEL_SIZE)
@@ -110,7 +103,7 @@ def gains_bar(gains: GainSplit, theme: Theme = PRINT) -> Figure:
     axes.spines["left"].set_visible(False)
     axes.tick_params(labelsize=TICK_SIZE)
     label_axes(axes, theme, f"{total} test questions")
-    add_legend(figure, theme, columns=2)
+    add_legend(figure, theme, 2, entries)
     return figure
 
 

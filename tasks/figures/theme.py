@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from matplotlib.artist import Artist
@@ -103,10 +103,20 @@ def as_percent(axes: Axes, theme: Theme) -> None:
     axes.grid(axis="y", color=theme.grid, linewidth=0.7)
 
 
-def add_legend(figure: Figure, theme: Theme, columns: int = 1, handles: Sequence[Artist] | None = None) -> None:
-    """A legend below the plot, where it hides nothing."""
+def add_legend(
+    figure: Figure, theme: Theme, columns: int = 1, entries: Mapping[str, Artist | tuple[Artist, ...]] | None = None
+) -> None:
+    """A legend below the plot, where it hides nothing.
+
+    Args:
+        figure: The plot.
+        theme: Its colours.
+        columns: Entries side by side.
+        entries: What is explained, by label; several artists lie on top of each other. All that is labelled otherwise.
+    """
+    chosen = {} if entries is None else {"handles": list(entries.values()), "labels": list(entries)}
     figure.legend(
-        handles=handles,
+        **chosen,
         loc="outside lower center",
         ncols=columns,
         frameon=False,

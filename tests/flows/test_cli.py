@@ -100,7 +100,7 @@ def test_no_runs_yet_is_said_and_is_an_empty_list_as_json(thickets) -> None:
     assert json.loads(thickets("runs", "--json")[1]) == []
 
 
-@pytest.mark.parametrize("command", ["run", "estimate", "runs", "show", "sql", "problems"])
+@pytest.mark.parametrize("command", ["run", "estimate", "runs", "show", "report", "sql", "problems"])
 def test_every_command_has_help_with_an_example(thickets, command: str) -> None:
     status, out, _ = thickets(command, "--help")
     assert status == 0
@@ -131,7 +131,7 @@ def test_a_run_from_start_to_sql(thickets, my_yaml, tmp_path: Path, prefect_serv
     status, out, err = thickets("run", my_yaml())
     assert status == 0
     labels = ("chance", "base", "self-consistency, ", "random experts, ", "best single expert", "ensemble")
-    for words in (*labels, "95 %", "folder:", "MLflow:", "Prefect:"):
+    for words in (*labels, "95 %", "folder:", "report:", "MLflow:", "Prefect:"):
         assert words in out
     for words in ("selection: 30 units", "validation: ", "test: ", "chosen on the validation split"):
         assert words in err

@@ -152,3 +152,8 @@ def test_every_row_has_its_number_and_its_place() -> None:
     left, right = axes.get_xlim()
     assert left < 0
     assert right > 64_000
+
+
+def test_what_was_fixed_in_format_is_told_by_more_than_its_colour() -> None:
+    hatched = {patch.get_hatch() for patch in gains(900, PRINT).axes[0].patches if not patch.get_fill()}
+    assert {"///", "...", "xxx", None} <= hatched
