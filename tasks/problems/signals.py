@@ -2,8 +2,8 @@
 
 Sample (family=small_sinusoid, horizon=12), read 16 values and give the value 12 samples later:
 
-    question: 0.15 0.35 0.50 0.55 0.55 0.50 0.30 0.10 -0.10 -0.25 -0.35 -0.35 -0.30 -0.15 0.05 0.25
-    gold:     0.45 0.55 0.60 0.50 0.35 0.15 -0.05 -0.20 -0.35 -0.35 -0.35 -0.20
+    question: -0.40 -0.25 -0.05 0.15 0.30 0.45 0.50 0.50 0.40 0.25 0.05 -0.15 -0.35 -0.45 -0.50 -0.45
+    gold:     -0.35 -0.20 0.00 0.20 0.35 0.45 0.50 0.45 0.35 0.20 0.00 -0.20   (votes -0.2; -0.3 and -0.1 are right too)
 
 The whole continuation is written out, as a language model writes its steps, and its last value is the answer: rounded
 down to a tenth, so that experts can agree on it, and right if it is at most 0.1 from the gold answer rounded likewise.
