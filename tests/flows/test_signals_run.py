@@ -60,7 +60,7 @@ def test_a_run_goes_through_the_whole_flow_and_on_after_a_loss(tmp_path: Path) -
     summary = randopt(asked)
     found = summary.evaluation
     assert found.ensemble.n == 25
-    assert {control.name for control in found.controls} == {"self_consistency", "random_experts"}
+    assert {control.name for control in found.controls} == {"self_consistency", "random_experts", "weight_average"}
     assert (summary.folder / "figures" / "predictions.png").stat().st_size > 20_000
     before = rows(tmp_path / "a")
     assert before["completion"].n_unique() > 100
