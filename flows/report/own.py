@@ -33,6 +33,7 @@ def own_plots(problem: Problem, summary: RunSummary, scores: ScoreQueries) -> li
             f"Predictions of the base, the experts and their vote for the first {len(replies)} test questions.",
             partial(_draw, problem, replies),
             is_themed=False,
+            is_wide=True,
         )
     ]
 

@@ -35,6 +35,7 @@ class Plot:
         alt: What it shows, for those who cannot see it.
         draw: Makes it, in the colours of a theme.
         is_themed: Whether `draw` heeds the theme; a plot that does not gets a white sheet to stand on.
+        is_wide: Whether it takes a row of its own where others stand side by side.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Plot:
     alt: str
     draw: Callable[[Theme], Figure]
     is_themed: bool = True
+    is_wide: bool = False
 
 
 def plots(summary: RunSummary, board: pl.DataFrame | None) -> list[Plot]:
