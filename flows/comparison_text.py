@@ -145,7 +145,7 @@ def _discordance_sentences(found: Comparison) -> Iterator[str]:
         if each.reason:
             yield f"No discordance at {where}: {each.reason}."
         elif each.is_more_than_noise is None:
-            yield f"Discordance at {where}: how much of it is noise cannot be told."
+            yield f"Discordance at {where}: too few candidates, or too alike, to tell it from noise."
         elif each.is_more_than_noise:
             yield f"Discordance at {where}: the problems want different candidates, beyond what noise explains."
         else:

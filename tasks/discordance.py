@@ -23,6 +23,9 @@ from tasks.discordance_results import LeftOut, RankedTask, SigmaDiscordance
 from tasks.statistics import CONFIDENCE
 
 LEAST_CANDIDATES = 3
+# Resamples of fewer are too alike, and say "more than noise" where there is next to nothing to go by.
+LEAST_FOR_INTERVAL = 10
+_LEAST_KNOWN = 0.95  # share of the resamples that must have a value: dropping more would be picking among them
 _RESAMPLES = 1000
 _HALVINGS = 30
 
@@ -56,7 +59,7 @@ def discordance(sigma: float, tasks: Sequence[TaskScores], seed: int = 0) -> Sig
     The intervals are percentile bootstraps over candidates, ranks made anew in every resample. The excess over the
     noise floor is resampled as one figure, since the same candidates are in both. Simulated for three tasks of 48
     questions and 24 candidates, 100 times each: where the tasks truly agree, the excess is found to be above 0 in 0 to
-    1 %; where they are independent, D's interval covers 1 in 91 to 94 %.
+    1 %; where they are independent, D's interval covers 1 in 91 to 94 %. Fewer than 10 candidates get no interval.
 
     Args:
         sigma: Of all candidates.
@@ -92,8 +95,8 @@ def discordance(sigma: float, tasks: Sequence[TaskScores], seed: int = 0) -> Sig
     reliabilities = [spearman_brown(each) for each in halves]
     floor = 1 - np.mean([attenuated(reliabilities[a], reliabilities[b]) for a, b in pairs], axis=0)
     excess = value - floor
-    low, high = _interval(value)
-    excess_low, excess_high = _interval(excess)
+    low, high = _interval(value) if n >= LEAST_FOR_INTERVAL else (None, None)
+    excess_low, excess_high = _interval(excess) if n >= LEAST_FOR_INTERVAL else (None, None)
     matrix = np.eye(len(ranking))
     for (a, b), found in pairs.items():
         matrix[a, b] = matrix[b, a] = found[0]
@@ -189,9 +192,9 @@ def _agreement_of_halves(drawn: _Floats, correct: NDArray[np.bool_], rng: np.ran
 
 
 def _interval(resampled: _Floats) -> tuple[float | None, float | None]:
-    """The middle 95 % of the resamples that have a value; none where the sample itself has none."""
+    """The middle 95 % of the resamples; none where too many of them, or the sample itself, have no value."""
     values = resampled[1:][~np.isnan(resampled[1:])]
-    if np.isnan(resampled[0]) or not len(values):
+    if np.isnan(resampled[0]) or len(values) < _LEAST_KNOWN * (len(resampled) - 1):
         return None, None
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(values, [tail, 1 - tail])

@@ -45,12 +45,12 @@ class SigmaDiscordance(BaseModel):
         reason: Why there is no value, or None.
         value: D. 0: the tasks rank the candidates alike; about 1: their rankings have nothing to do with one another;
             2, of two tasks: opposed.
-        low: Lower end of its interval.
+        low: Lower end of its interval; None for fewer than 10 candidates, or if too many have equal scores.
         high: Upper end.
         floor: The D to be expected if all tasks truly ranked the candidates alike, given how noisy each ranking is.
             None where a task's noise cannot be told.
         excess: `value` minus `floor`.
-        excess_low: Lower end of its interval.
+        excess_low: Lower end of its interval; None as above, or if there is no floor.
         excess_high: Upper end.
         correlations: Rank correlation of each pair of tasks, `[n_tasks][n_tasks]`.
         n_experts: How many of each task's experts are among the candidates.

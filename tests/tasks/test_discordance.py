@@ -27,15 +27,15 @@ def answers(ability: np.ndarray, n_questions: int, rng: np.random.Generator) -> 
 
 
 def test_identical_tasks_have_no_discordance() -> None:
-    scores = staircase(np.array([3, 1, 4, 1, 5, 9, 2, 6]), 10)
+    scores = staircase(np.array([3, 1, 4, 1, 5, 9, 2, 6, 5, 3]), 10)
     found = discordance(0.1, [task(name, scores) for name in "abc"])
     assert (found.value, found.low, found.high) == pytest.approx((0, 0, 0), abs=1e-12)
     assert np.array(found.correlations) == pytest.approx(np.ones((3, 3)))
 
 
 def test_two_opposed_tasks_have_discordance_two() -> None:
-    order = np.arange(8)
-    found = discordance(0.1, [task("up", staircase(order, 8)), task("down", staircase(7 - order, 8))])
+    order = np.arange(12)
+    found = discordance(0.1, [task("up", staircase(order, 12)), task("down", staircase(11 - order, 12))])
     assert (found.value, found.low, found.high) == pytest.approx((2, 2, 2))
 
 
@@ -140,6 +140,18 @@ def test_too_few_candidates_are_a_reason(n: int) -> None:
     assert found == SigmaDiscordance(
         sigma=0.1, n_candidates=n, reason=f"{n} candidates in common; 3 are the fewest that can be ranked"
     )
+
+
+def test_few_or_nearly_equal_candidates_have_no_interval_and_no_verdict() -> None:
+    rng = np.random.default_rng(4)
+    few = discordance(0.1, [task(name, answers(rng.normal(size=9), 20, rng)) for name in "ab"])
+    one_differs = np.zeros((30, 20))
+    one_differs[0] = 1
+    alike = discordance(0.1, [task("a", one_differs), task("b", one_differs)])
+    for found in (few, alike):
+        assert found.value is not None
+        assert found.floor is not None
+        assert (found.low, found.high, found.excess_low, found.is_more_than_noise) == (None, None, None, None)
 
 
 def test_one_question_has_no_halves_and_therefore_no_floor() -> None:
