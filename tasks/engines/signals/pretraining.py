@@ -21,7 +21,7 @@ from tasks.engines.signals.recipe import SignalsConfig
 from tasks.signals.families import draw
 from tasks.signals.values import to_levels, to_values
 
-log = logging.getLogger("thickets")
+log = logging.getLogger(__name__)
 
 _DECAY_1, _DECAY_2, _EPSILON = 0.9, 0.999, 1e-8
 
@@ -45,7 +45,7 @@ def made_model(name: str, config: SignalsConfig, cache: Path) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_suffix(".lock")):
             if not target.is_dir():
-                log.info(f"making {name}: {config.pretraining.steps} steps of pretraining (once)")
+                log.info("making %s: %d steps of pretraining (once)", name, config.pretraining.steps)
                 network = pretrain(config)
                 with new_folder(target, "model") as folder:
                     save_tensors(network.state_dict(), folder / WEIGHTS)

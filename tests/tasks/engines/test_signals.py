@@ -181,8 +181,8 @@ def test_any_division_into_shards_writes_the_same_rows(model: Path, tmp_path: Pa
         rows, _ = score(model, tmp_path / str(number), division)
         assert rows.equals(whole)
     assert len(told) == 24
-    assert told[0].start_s > 0
-    assert {report.start_s for report in told[1:]} == {0.0}
+    building, *rest = (report.start_s for report in told)
+    assert building > 10 * max(rest)
     assert len({report.generate_s for report in told[:12]}) == 1
     assert all(report.n_tokens == report.n * 12 for report in told)
 
