@@ -155,8 +155,8 @@ def _not_paired(ours: _Run, theirs: _Run) -> str | None:
 def _ensemble_correct(run: _Run) -> list[bool]:
     """Whether the vote is right, test question by test question, from the stored answers."""
     experts = pl.DataFrame(
-        [(Candidate(int(e.seed), e.sigma).id, e.rank, e.n_correct) for e in run.summary.experts],
-        schema=["candidate_id", "rank", "n_correct"],
+        [(Candidate(int(e.seed), e.sigma).id, e.rank, e.weight) for e in run.summary.experts],
+        schema=["candidate_id", "rank", "weight"],
         orient="row",
     )
     found = run.summary.evaluation
