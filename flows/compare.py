@@ -14,6 +14,7 @@ import yaml
 
 from flows.comparison import ComparedRow, ComparedRun, Comparison, ConfigDifference, DiscordanceTable, Pair
 from flows.config_file import flatten
+from flows.experts import experts_of
 from flows.history import find_run, load_summary, open_scores
 from flows.result_rows import result_rows
 from flows.summary import RunSummary
@@ -154,11 +155,7 @@ def _not_paired(ours: _Run, theirs: _Run) -> str | None:
 
 def _ensemble_correct(run: _Run) -> list[bool]:
     """Whether the vote is right, test question by test question, from the stored answers."""
-    experts = pl.DataFrame(
-        [(Candidate(int(e.seed), e.sigma).id, e.rank, e.weight) for e in run.summary.experts],
-        schema=["candidate_id", "rank", "weight"],
-        orient="row",
-    )
+    experts = experts_of(run.summary)
     found = run.summary.evaluation
     correct: list[bool] = vote(ballots(run.scores, "test", experts), found.k, found.rule)["correct"].to_list()
     if sum(correct) != found.ensemble.n_correct:

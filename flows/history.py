@@ -9,12 +9,12 @@ import polars as pl
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from flows.experts import experts_of
 from flows.summary import RunSummary
 from storage.errors import InputError
 from storage.layout import Home, RunFolder
 from storage.reader import ScoreReader, read_only
 from storage.scores import BASE_ID
-from tasks.types import Candidate
 from tasks.voting import ballots, vote
 
 State = Literal["completed", "running", "interrupted"]
@@ -93,7 +93,7 @@ def example_votes(reader: ScoreReader, summary: RunSummary, count: int = 3) -> p
         question, gold, who, answer, correct; grouped by question.
     """
     k = summary.evaluation.k
-    cast = ballots(reader, "test", _experts(summary))
+    cast = ballots(reader, "test", experts_of(summary))
     disputed = (
         cast.group_by("example_id", maintain_order=True)
         .agg(kinds=pl.col("answer").n_unique())
@@ -114,18 +114,6 @@ def example_votes(reader: ScoreReader, summary: RunSummary, count: int = 3) -> p
         order.join(questions, on="example_id", maintain_order="left")
         .join(rows, on="example_id", maintain_order="left_right")
         .select("question", "gold", "who", "answer", "correct")
-    )
-
-
-def _experts(summary: RunSummary) -> pl.DataFrame:
-    """The experts as `tasks.voting.ballots` takes them."""
-    return pl.DataFrame(
-        [
-            (row.rank, Candidate(int(row.seed), row.sigma).id, row.n_correct if row.weight is None else row.weight)
-            for row in summary.experts
-        ],
-        schema={"rank": pl.Int64, "candidate_id": pl.String, "weight": pl.Int64},
-        orient="row",
     )
 
 

@@ -17,6 +17,7 @@ class ResultRow:
         over_base: Accuracy minus that of the base; None for the base itself.
         n_tokens: Tokens generated for it on the test split.
         is_ensemble: Whether it is what all others are compared with.
+        detail: What the label has no room for.
     """
 
     label: str
@@ -24,6 +25,7 @@ class ResultRow:
     over_base: Difference | None
     n_tokens: int
     is_ensemble: bool = False
+    detail: str | None = None
 
 
 def result_rows(found: Evaluation) -> list[ResultRow]:
@@ -48,4 +50,4 @@ def result_rows(found: Evaluation) -> list[ResultRow]:
 
 
 def _control_row(control: Control) -> ResultRow:
-    return ResultRow(control.label, control.accuracy, control.minus_base, control.n_tokens)
+    return ResultRow(control.label, control.accuracy, control.minus_base, control.n_tokens, detail=control.detail)

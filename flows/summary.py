@@ -38,6 +38,11 @@ class ExpertRow(BaseModel):
     n: int
     weight: int | None = None
 
+    @property
+    def n_votes(self) -> int:
+        """Votes in a weighted vote."""
+        return self.n_correct if self.weight is None else self.weight
+
 
 class TrackingLinks(BaseModel):
     """Where the run is found in MLflow and in Prefect."""

@@ -9,10 +9,10 @@ from itertools import chain, zip_longest
 
 import polars as pl
 
+from flows.experts import experts_of
 from flows.summary import RunSummary
 from storage.queries import ScoreQueries
 from storage.scores import BASE_ID
-from tasks.types import Candidate
 from tasks.voting import ballots, tally, vote
 
 _COUNT = 10
@@ -88,13 +88,7 @@ class TestExample:
 def changed_examples(scores: ScoreQueries, summary: RunSummary, count: int = _COUNT) -> tuple[TestExample, ...]:
     """The first questions of the test split that the vote fixed, the kinds in turn, and then some that it broke."""
     found = summary.evaluation
-    experts = pl.DataFrame(
-        {
-            "rank": [expert.rank for expert in summary.experts],
-            "candidate_id": [Candidate(int(expert.seed), expert.sigma).id for expert in summary.experts],
-            "n_correct": [expert.n_correct for expert in summary.experts],
-        }
-    )
+    experts = experts_of(summary)
     cast = ballots(scores, "test", experts)
     voted = {row["example_id"]: row for row in vote(cast, found.k, found.rule).iter_rows(named=True)}
     base = {row["example_id"]: row for row in scores.answers("test", [BASE_ID]).iter_rows(named=True)}

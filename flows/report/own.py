@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-import polars as pl
 from matplotlib.figure import Figure
 
+from flows.experts import experts_of
 from flows.report.plots import Plot
 from flows.summary import RunSummary
 from storage.queries import ScoreQueries
@@ -14,16 +14,13 @@ from tasks.figures import Theme
 from tasks.problems import Problem
 from tasks.problems.base import HasFigure, Replies
 from tasks.replies import replies_on_test
-from tasks.types import Candidate
 
 
 def own_plots(problem: Problem, summary: RunSummary, scores: ScoreQueries) -> list[Plot]:
     """The problem's own plot of what was answered on the test split; nothing where it has none."""
     if not isinstance(problem, HasFigure):
         return []
-    ids = [Candidate(int(expert.seed), expert.sigma).id for expert in summary.experts]
-    rows = {name: [getattr(expert, name) for expert in summary.experts] for name in ("rank", "weight")}
-    replies = replies_on_test(scores, pl.DataFrame({"candidate_id": ids, **rows}), summary.evaluation.rule)
+    replies = replies_on_test(scores, experts_of(summary), summary.evaluation.rule)
     return [
         Plot(
             "predictions",
