@@ -9,7 +9,7 @@ from tasks.results import Accuracy, BestCandidate, Control, ControlName, GainSpl
 from tasks.verdicts import Verdict, verdict
 
 # The controls that a sentence is said about, as it names them.
-_RIVALS: dict[ControlName, str] = {
+RIVALS: dict[ControlName, str] = {
     "self_consistency": "self-consistency",
     "weight_average": "the weight average of its experts",
     "best_prompt": "the base under the best prompt",
@@ -31,10 +31,10 @@ def verdicts(summary: RunSummary) -> list[Verdict]:
         verdict(
             control.ensemble_minus,
             "the ensemble",
-            f"{_RIVALS[control.name]} (for {found.n_tokens.ensemble / control.n_tokens:.2f} times its tokens)",
+            f"{RIVALS[control.name]} (for {found.n_tokens.ensemble / control.n_tokens:.2f} times its tokens)",
         )
         for control in found.controls
-        if control.name in _RIVALS
+        if control.name in RIVALS
     ]
     return [
         verdict(found.ensemble_minus_base, "the ensemble", "the base"),

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from flows.findings import findings, verdicts
+from flows.findings import RIVALS, findings, verdicts
 from flows.report.examples import TestExample, changed_examples
 from flows.report.plots import Plot, plots
 from flows.report.reproduce import Reproduction, reproduction
@@ -93,7 +93,7 @@ def comparisons(summary: RunSummary) -> tuple[Comparison, ...]:
     found = summary.evaluation
     shortened = _short([control.label for control in found.controls])
     controls = [
-        _compare(control.ensemble_minus, short, control.label)
+        _compare(control.ensemble_minus, RIVALS.get(control.name, short), control.label)
         for control, short in zip(found.controls, shortened, strict=True)
         if control.name != "chance"
     ]
