@@ -41,10 +41,12 @@ def shards(home: Path) -> dict[str, tuple[int, int]]:
     return {name: (stat.st_mtime_ns, stat.st_ino) for name, stat in found.items()}
 
 
-def kill_after(process: subprocess.Popen[bytes], home: Path, n_new: int, delay_s: float) -> None:
+def kill_after(
+    process: subprocess.Popen[bytes], home: Path, n_new: int, delay_s: float, patience_s: float = 180
+) -> None:
     """Kill once `n_new` further shards are there, and then a random moment later."""
     before = len(shards(home))
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + patience_s
     while len(shards(home)) < before + n_new:
         assert process.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < deadline
@@ -103,7 +105,7 @@ def test_kills_among_the_controls_change_nothing(config: Callable[..., RunConfig
     homes = {name: tmp_path / name for name in ("undisturbed", "killed")}
     for name, home in homes.items():
         sections = {
-            "scoring": {"examples_per_block": 3, "candidates_per_shard": 1},
+            "scoring": {"examples_per_block": 5, "candidates_per_shard": 1},
             "selection": {"k_values": [7]},
             "storage": {"home": str(home)},
         }
@@ -114,13 +116,13 @@ def test_kills_among_the_controls_change_nothing(config: Callable[..., RunConfig
     of_controls = {name for name in written if is_control(homes["undisturbed"], name)}
     n_before = sum(stamp < min(written[name] for name in of_controls) for stamp in written.values())
     n_controls = len(written) - n_before
-    assert n_controls > 60
+    assert n_controls > 30
     moments = random.Random()
     after: dict[str, tuple[int, int]] = {}
-    # Among the wordings on the validation split (the first 16 shards), then among the panels on the test split.
-    for n_done in (n_before + moments.randint(1, 8), n_before + moments.randint(20, n_controls - 20)):
+    # Among the wordings on the validation split (the first 8 shards), then among the panels on the test split.
+    for n_done in (n_before + moments.randint(1, 4), n_before + moments.randint(12, n_controls - 10)):
         process = start(tmp_path / "killed.yaml")
-        kill_after(process, homes["killed"], n_done - len(after), moments.uniform(0, 0.05))
+        kill_after(process, homes["killed"], n_done - len(after), moments.uniform(0, 0.05), patience_s=900)
         before, after = after, shards(homes["killed"])
         assert {name: after[name] for name in before} == before
         assert 0 < len(after.keys() & of_controls) < len(of_controls)
