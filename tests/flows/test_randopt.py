@@ -51,8 +51,11 @@ def test_a_run_leaves_its_scores_its_result_and_its_lineage(config: MakeConfig) 
         assert reader.query("select count(*) from scores where split = 'selection'").item() == 10 * 12
         asked = reader.query("select candidate_id, count(*) as n from scores where split = 'test' group by all")
         assert set(asked["n"]) == {14}
-        assert asked["candidate_id"].str.starts_with("base").sum() == 1 + found.k
-        assert found.k <= asked.height - (1 + found.k) <= 2 * found.k  # experts, and as many drawn at random
+        [best] = [control for control in found.controls if control.name == "best_prompt"]
+        # The base, its samples and the weight average; in other words, if those are better, base and samples again.
+        n_base = 2 + found.k + (0 if "the run's own" in best.label else 1 + found.k)
+        assert asked["candidate_id"].str.starts_with("base").sum() == n_base
+        assert found.k <= asked.height - n_base <= 2 * found.k  # experts, and as many drawn at random
         board = reader.query("select seed, n_correct from leaderboard limit 9")
         assert board["seed"].to_list()[: found.k] == [int(expert.seed) for expert in summary.experts]
         assert reader.query("select count(*) from completions").item() > 0
