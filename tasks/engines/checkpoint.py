@@ -20,6 +20,7 @@ from storage.errors import InputError
 from storage.weights import weight_files
 from tasks.engines.base import DtypeName
 from tasks.engines.candidate_weights import noise_dtype
+from tasks.engines.signals.recipe import is_signals_model
 from tasks.noise import Perturbation
 
 
@@ -118,7 +119,12 @@ def inspect_checkpoint(folder: Path, dtype: DtypeName = "auto", *, trust_remote_
 
 
 def context_length(folder: Path, *, trust_remote_code: bool = False) -> int | None:
-    """Most tokens that a model is made for, prompt and answer together; None where its config does not say."""
+    """Most tokens that a model is made for, prompt and answer together; None where its config does not say.
+
+    A signals network's says so elsewhere, and its engine refuses every prompt that is not exactly as long.
+    """
+    if is_signals_model(folder):
+        return None
     config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True)
     return getattr(config.get_text_config(), "max_position_embeddings", None)
 

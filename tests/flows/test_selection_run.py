@@ -93,7 +93,7 @@ def test_experts_follow_the_method_and_the_best_single_expert_stays_the_first_of
     config: MakeConfig, method: str
 ) -> None:
     only = {"methods": [method], "votes": ["weighted"], "k_values": [5]}
-    summary = randopt(config(selection=only))
+    summary = randopt(config(selection=only, controls={"best_prompt": False}))
     home = Home(summary.folder.parents[1])
     folder = find_run(home, "latest")
     assert load_summary(folder) == summary
