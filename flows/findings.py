@@ -8,8 +8,9 @@ from flows.summary import RunSummary
 from tasks.results import Accuracy, BestCandidate, Control, ControlName, GainSplit, RankCorrelation
 from tasks.verdicts import Verdict, verdict
 
-# The controls that a sentence is said about, as it names them.
+# The controls that a sentence is said about, as it names them: all that had to answer something, so not chance.
 RIVALS: dict[ControlName, str] = {
+    "random_experts": "as many candidates drawn at random",
     "self_consistency": "self-consistency",
     "weight_average": "the weight average of its experts",
     "best_prompt": "the base under the best prompt",

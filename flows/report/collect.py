@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -91,11 +90,10 @@ def collect(folder: RunFolder, summary: RunSummary, scores: ScoreQueries | None,
 def comparisons(summary: RunSummary) -> tuple[Comparison, ...]:
     """The ensemble against the base, every control, and the best single expert; against chance last."""
     found = summary.evaluation
-    shortened = _short([control.label for control in found.controls])
     controls = [
-        _compare(control.ensemble_minus, RIVALS.get(control.name, short), control.label)
-        for control, short in zip(found.controls, shortened, strict=True)
-        if control.name != "chance"
+        _compare(control.ensemble_minus, RIVALS[control.name], control.label)
+        for control in found.controls
+        if control.name in RIVALS
     ]
     chance = [
         _compare(control.ensemble_minus, "chance", control.label, control.accuracy)
@@ -111,7 +109,7 @@ def comparisons(summary: RunSummary) -> tuple[Comparison, ...]:
 
 
 def headline(summary: RunSummary, rivals: Iterable[Comparison]) -> str:
-    """``The ensemble of 9 experts is better than the base and random experts, but not ...``: all verdicts at once."""
+    """``The ensemble of 9 experts is better than the base and self-consistency, but not ...``: all verdicts at once."""
     named: dict[Kind, list[str]] = {"better": [], "not distinguishable": [], "worse": []}
     for rival in rivals:
         named[rival.kind].append(rival.rival)
@@ -129,13 +127,6 @@ def _compare(difference: Difference, rival: str, label: str, score: Accuracy | N
     is_lot = score is not None and score.low == score.high  # an expectation, known exactly
     kind = verdict(difference, "the ensemble", rival).kind
     return Comparison(rival, label, kind, difference, is_counted=difference.n is not None and not is_lot)
-
-
-def _short(labels: Sequence[str]) -> list[str]:
-    """What comes before the first comma, where that still tells labels apart."""
-    short = [label.partition(",")[0] for label in labels]
-    times = Counter(short)
-    return [each if times[each] == 1 else label for each, label in zip(short, labels, strict=True)]
 
 
 def _listed(names: Sequence[str]) -> str:

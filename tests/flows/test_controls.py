@@ -154,12 +154,13 @@ def test_the_rival_of_equal_cost_is_judged_right_after_the_base(config: MakeConf
     summary = randopt(config(selection={"k_values": [3]}))
     told = {
         "self_consistency": "self-consistency",
+        "random_experts": "as many candidates drawn at random",
         "weight_average": "the weight average of its experts",
         "best_prompt": "the base under the best prompt",
         "best_prompt_self_consistency": "self-consistency under the best prompt",
     }
     rivals = [control for control in summary.evaluation.controls if control.name in told]
-    for rival, each in zip(rivals, verdicts(summary)[1:5], strict=True):
+    for rival, each in zip(rivals, verdicts(summary)[1:6], strict=True):
         cost = f"{summary.evaluation.n_tokens.ensemble / rival.n_tokens:.2f}"
         words = f"{told[rival.name]} (for {cost} times its tokens): {points(rival.ensemble_minus)} points"
         assert words in each.sentence

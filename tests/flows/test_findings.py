@@ -64,7 +64,7 @@ def test_a_run_describes_its_thicket_and_says_it_in_sentences(config: MakeConfig
     for line in findings(summary):
         assert line.split(":")[0] in " ".join(text.split())
     assert [each.sentence.split(" is ")[0] for each in verdicts(summary)] == [
-        *["The ensemble"] * 6, "The best single expert",
+        *["The ensemble"] * 7, "The best single expert",
     ]  # fmt: skip
 
     # A run of a version that did not describe its thicket is still shown.
@@ -74,7 +74,7 @@ def test_a_run_describes_its_thicket_and_says_it_in_sentences(config: MakeConfig
     assert old.thicket is None
     assert old.evaluation.ensemble_minus_base.n is None
     assert findings(old)[0].startswith("The ensemble is ")
-    assert len(findings(old)) == 7  # three verdicts, and one on each rival
+    assert len(findings(old)) == 8  # three verdicts, and one on each rival
     assert "Candidates at least so many points" not in shown(old)
 
     # And a run of this version again computes it from the database, without scoring anything.
