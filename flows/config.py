@@ -13,6 +13,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from flows.distillation_config import DistillationConfig
 from storage.errors import InputError
 from tasks.engines.base import DtypeName
 from tasks.noise import Family, Perturbation
@@ -280,6 +281,9 @@ class RunConfig(_Section):
     scoring: ScoringConfig = Field(default_factory=ScoringConfig)
     selection: SelectionConfig = Field(default_factory=SelectionConfig)
     controls: ControlsConfig = Field(default_factory=ControlsConfig)
+    distillation: DistillationConfig | None = Field(
+        None, description="Train one model on the experts' answers afterwards; empty: do not."
+    )
     tracking: TrackingConfig = Field(default_factory=TrackingConfig)
     storage: StorageConfig = Field(default_factory=StorageConfig)
 

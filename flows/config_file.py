@@ -103,6 +103,8 @@ def _assign(values: dict[str, Any], override: str) -> None:
         child = target.setdefault(parent, {})
         if isinstance(child, str) and parent == "problem":
             child = target[parent] = {"name": child}  # the short form, now with more to say
+        if child is None:
+            child = target[parent] = {}  # a section that was left out
         if not isinstance(child, dict):
             raise InputError(f"--set {field}: {'.'.join(parents[: depth + 1])} is a value, not a section")
         target = child

@@ -24,7 +24,7 @@ from tasks.problems import Problem
 from tasks.prompts import Template, prompt_template
 from tasks.results import CurvePoint
 from tasks.seeds import candidates_of
-from tasks.splits import Splits
+from tasks.splits import Split, Splits
 from tasks.types import Example, Reworded, Sampling
 from tasks.units import Block, make_blocks
 from tasks.wordings import Wordings, best_prompt, best_prompt_self_consistency, leave_out_too_long, plan_wordings
@@ -92,6 +92,7 @@ def make_plan(
     problem: Problem,
     splits: Splits,
     resolve: Callable[[EngineSpec], EngineSpec] = resolve_spec,
+    asked: Iterable[Split] | None = None,
 ) -> RunPlan:
     """Put a run together; nothing is computed or written.
 
@@ -101,7 +102,9 @@ def make_plan(
         problem: What is asked of it.
         splits: The three splits.
         resolve: Replaces every ``auto`` of the engine by what is there, where the engine will run.
+        asked: What is to be scored, where it is not the three splits.
     """
+    asked = tuple(splits if asked is None else asked)
     template = prompt_template(base.path, trust_remote_code=config.engine.trust_remote_code)
     own = problem.sampling
     sampling = Sampling(
@@ -112,13 +115,13 @@ def make_plan(
     wordings = _wordings(config, base.path, problem, splits, template, sampling)
     blocks = tuple(
         block
-        for split in splits
+        for split in asked
         for block in make_blocks(
             split,
             problem,
             template,
             per_block,
-            wordings.others if wordings and split.name != "selection" else None,
+            wordings.others if wordings and split.name in ("validation", "test") else None,
         )
     )
     spec = resolve(
@@ -141,7 +144,7 @@ def make_plan(
         base_sha256=base.sha256,
         engine=spec,
         problem=problem,
-        splits=splits,
+        splits=asked,
         template=template,
         sampling=sampling,
         examples_per_block=per_block,

@@ -8,9 +8,10 @@ from storage.fingerprint import fingerprint
 from storage.layout import Home
 from storage.shard_folder import check_writable
 from tasks.base_model import find_base_model
+from tasks.distillation.training import check_installed
 from tasks.executors.ray_cluster import check_reachable
 from tasks.problems import load_problem
-from tasks.splits import draw_splits
+from tasks.splits import draw_splits, draw_training
 
 
 def check_inputs(config: RunConfig) -> None:
@@ -25,6 +26,8 @@ def check_inputs(config: RunConfig) -> None:
     if config.engine.executor == "ray":
         check_reachable(config.engine.address)
     find_base_model(config.model, config.revision, trust_remote_code=config.engine.trust_remote_code)
+    if config.distillation is not None:
+        check_installed()
     if config.problems is None:
         _check_problem(config)
         return
@@ -42,4 +45,6 @@ def _check_problem(config: RunConfig) -> str:
     """See that a problem has enough questions; two that ask the same in the same way give the same hash."""
     problem, data = load_problem(config.single_problem), config.data
     splits = draw_splits(problem, selection=data.selection, validation=data.validation, test=data.test, seed=data.seed)
+    if config.distillation is not None:
+        draw_training(problem, splits, config.distillation.examples, config.distillation.seed)
     return fingerprint({"problem": problem.identity(), "splits": [split.sha256 for split in splits]})

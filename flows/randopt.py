@@ -50,7 +50,12 @@ def randopt(config: RunConfig, fresh: bool = False) -> RunSummary:
         InputError: Something in the configuration cannot be used.
         RunError: The run is already in progress, or could not be completed.
     """
-    return search(config, fresh=fresh)
+    summary = search(config, fresh=fresh)
+    if config.distillation is not None:
+        from flows.distill import distill
+
+        distill(config)
+    return summary
 
 
 def search(

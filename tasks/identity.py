@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -10,7 +10,7 @@ from storage.fingerprint import fingerprint
 from tasks.engines import EngineSpec, library_versions
 from tasks.problems.base import Problem
 from tasks.prompts import Template
-from tasks.splits import Splits
+from tasks.splits import Split
 from tasks.types import Sampling
 
 
@@ -19,7 +19,7 @@ def answer_identity(
     base_sha256: str,
     engine: EngineSpec,
     problem: Problem,
-    splits: Splits,
+    splits: Iterable[Split],
     template: Template,
     sampling: Sampling,
     examples_per_block: int,

@@ -77,7 +77,7 @@ def write_checkpoint(
             metadata = file.metadata()
         save_tensors(tensors, folder / path.relative_to(base), metadata)
         size_bytes += sum(tensor.nbytes for tensor in tensors.values())
-    _copy_companions(base, folder)
+    copy_companions(base, folder)
     run_dtype = str(checkpoint.dtype).removeprefix("torch.")
     _set_dtype(folder / "config.json", run_dtype)
     if (base / INDEX).is_file() and files != [base / WEIGHTS]:
@@ -87,7 +87,7 @@ def write_checkpoint(
     return Written(run_dtype, checkpoint.n_perturbed(perturbation))
 
 
-def _copy_companions(base: Path, folder: Path) -> None:
+def copy_companions(base: Path, folder: Path) -> None:
     """Copy what a model folder needs besides weights; links (a hub cache is full of them) become files."""
     for pattern in (*_COMPANIONS, f"{_TEMPLATE_FOLDER}/*.jinja"):
         for path in base.glob(pattern):

@@ -12,7 +12,7 @@ from storage.errors import InputError
 from tasks.problems.base import Problem
 from tasks.types import Example
 
-SplitName = Literal["selection", "validation", "test"]
+SplitName = Literal["selection", "validation", "test", "training"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Split:
 
     Attributes:
         name: ``"selection"`` ranks candidates, ``"validation"`` chooses K and every other knob, ``"test"`` is touched
-            once, at the end.
+            once, at the end. ``"training"`` is for distillation, and disjoint from the three.
         examples: In their fixed order.
         sha256: Hash of ids, questions, gold answers and what else verifiers look at, in that order.
     """
@@ -80,6 +80,31 @@ def draw_splits(problem: Problem, *, selection: int, validation: int, test: int,
         validation=_split("validation", pool[selection : selection + validation]),
         test=_split("test", test_rows),
     )
+
+
+def draw_training(problem: Problem, splits: Splits, size: int, seed: int) -> Split:
+    """Draw examples to train on, none of them in the three splits or in an official test set.
+
+    The three splits are what they are without this. A generated problem makes questions under a seed of its own; of a
+    file it is rows that the three have left.
+
+    Args:
+        problem: Where examples come from.
+        splits: The run's three splits.
+        size: Rows to draw.
+        seed: Key of the draw; the same seed gives the beginning of what it gives for a larger size of a file.
+
+    Raises:
+        InputError: Data is short (the message says by how many rows), or one id names two questions.
+    """
+    held_out = _distinct(
+        [*(example for split in splits for example in split.examples), *(problem.test_examples() or ())]
+    )
+    # Not the run's seed: a generated problem would begin with the very questions of the three splits.
+    own_seed = int.from_bytes(hashlib.blake2b(f"thickets training 1:{seed}".encode(), digest_size=7).digest(), "little")
+    pool = _shuffle(_without(problem.examples(size + len(held_out), own_seed), held_out), own_seed)
+    _require(problem, {"training": size}, len(pool), "what the three splits leave of the data")
+    return _split("training", pool[:size])
 
 
 def _split(name: SplitName, examples: list[Example]) -> Split:

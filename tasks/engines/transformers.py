@@ -47,30 +47,52 @@ class TransformersEngine:
     def __init__(self, spec: EngineSpec) -> None:
         if spec.threads is not None:
             torch.set_num_threads(spec.threads)
-        self._batch_size = spec.batch_size
         self._perturbation = spec.perturbation
         device = pick_device(spec.device)
-        self._tokenizer: Any = AutoTokenizer.from_pretrained(
+        tokenizer: Any = AutoTokenizer.from_pretrained(
             spec.model_path, trust_remote_code=spec.trust_remote_code, local_files_only=True
         )
-        self._model: Any = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(
             spec.model_path,
             dtype="auto" if spec.dtype == "auto" else getattr(torch, spec.dtype),
             trust_remote_code=spec.trust_remote_code,
             use_safetensors=True,
             local_files_only=True,
         )
-        self._model.eval().requires_grad_(False).to(device)
-        check_parameters(self._model, spec.model_path)
-        self._weights = list(_perturbed_weights(self._model, spec))
+        model.eval().requires_grad_(False).to(device)
+        check_parameters(model, spec.model_path)
+        self._adopt(model, tokenizer, spec.batch_size)
+        self._weights = list(_perturbed_weights(model, spec))
         if not self._weights:
             raise InputError("noise.include/exclude: the patterns leave no parameter of this model to perturb")
-        self._eos_ids = _eos_ids(self._model, self._tokenizer)
+        self._prefetch = spec.prefetch and device.type == "cpu"
+
+    @classmethod
+    def over(cls, model: Any, tokenizer: Any, batch_size: int) -> TransformersEngine:
+        """An engine around a live model of the caller's, answering with the weights as they are; it has no candidates.
+
+        Args:
+            model: In evaluation mode; ``load(None)`` says that its weights have changed.
+            tokenizer: Its tokenizer.
+            batch_size: Most prompts decoded together.
+        """
+        engine = cls.__new__(cls)
+        engine._adopt(model, tokenizer, batch_size)
+        engine._weights, engine._prefetch = [], False
+        return engine
+
+    def _adopt(self, model: Any, tokenizer: Any, batch_size: int) -> None:
+        self._model, self._tokenizer, self._batch_size = model, tokenizer, batch_size
+        self._eos_ids = _eos_ids(model, tokenizer)
         self._pad_id = next(iter(sorted(self._eos_ids)), 0)
         self._prefix: Prefix | None = None
         self._prefix_works = True
-        self._prefetch = spec.prefetch and device.type == "cpu"
         self._ahead = Ahead()
+
+    @property
+    def model(self) -> Any:
+        """The live model, holding what was loaded last; to be read, never changed."""
+        return self._model
 
     @property
     def n_perturbed(self) -> int:

@@ -1,0 +1,95 @@
+"""Distillation as a Prefect flow: fresh examples, the experts' answers, one student and its controls, a verdict.
+
+The last stage of `randopt` where the configuration has a `distillation` section; on a finished run, `thickets distill`.
+Every part is kept as it is finished, so the same call goes on where it was interrupted.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+from prefect import flow
+
+from flows.config import RunConfig
+from flows.config_file import dump_config
+from flows.distill_plan import plan_distillation
+from flows.distill_steps import answer_training_split, choose_rows, too_little, train_and_judge
+from flows.distill_summary import DistillSummary
+from flows.distill_tracking import log_distillation, log_rows, start_distill_tracking
+from flows.distill_verdict import conclude, read_test_answers
+from flows.executor import open_cluster
+from flows.progress import log
+from storage.files import write_text_atomically
+from storage.layout import Home
+from tasks.distillation.perplexity import generic_text, measure_perplexity
+from tasks.distillation.results import Arm
+from tasks.distillation.training import check_installed
+from tasks.engines import resolve_spec
+from tasks.executors.ray_cluster import RayCluster
+from tasks.preparation import prepare_base_model, prepare_splits
+from tasks.problems import load_problem
+
+
+@flow(name="distill", flow_run_name="{config.name}", persist_result=False)
+def distill(config: RunConfig) -> DistillSummary:
+    """Train one model on the answers of a finished run's experts, and compare it with them.
+
+    Args:
+        config: The run's, with a `distillation` section.
+
+    Returns:
+        The summary, also kept as summary.json in the distillation's folder.
+
+    Raises:
+        InputError: The run is not finished, data is short, or something in the configuration cannot be used.
+        RunError: The run is in use, or the distillation could not be completed.
+    """
+    with open_cluster(config.engine) as cluster:
+        return _distill(config, cluster)
+
+
+def _distill(config: RunConfig, cluster: RayCluster | None) -> DistillSummary:
+    started = time.monotonic()
+    check_installed()
+    home = Home(config.storage.home).writable()
+    base = prepare_base_model(config.model, config.revision, trust_remote_code=config.engine.trust_remote_code)
+    problem = load_problem(config.single_problem)
+    data = config.data
+    splits = prepare_splits(problem, data.selection, data.validation, data.test, data.seed)
+    plan = plan_distillation(config, base, problem, splits, cluster.resolve if cluster else resolve_spec)
+    section, folder = plan.section, plan.folder
+    text = generic_text(section.generic_text)
+    with home.run_lock(plan.run.run_id):
+        if folder.summary.is_file():
+            log.info(f"distillation {plan.id} of {plan.run.run_id} is finished; nothing left to do")
+            return DistillSummary.model_validate_json(folder.summary.read_text(encoding="utf-8"))
+        folder.root.mkdir(parents=True, exist_ok=True)
+        write_text_atomically(folder.config, dump_config(config))
+        log.info(f"distillation {plan.id} of {plan.run.run_id} in {folder.root}")
+        with start_distill_tracking(plan) as tracker:
+            answers = answer_training_split(plan, cluster)
+            rows, report = choose_rows(plan, answers)
+            log.info(f"training data: {report.account}")
+            reason = too_little(report, section.min_rows)
+            on_test = read_test_answers(plan)
+            arms: list[Arm] = []
+            base_perplexity = None
+            if reason is None:
+                log_rows(tracker, plan, rows)
+                device = plan.run.engine.device
+                measure = partial(
+                    measure_perplexity, text=text, device=device, trust_remote_code=config.engine.trust_remote_code
+                )
+                base_perplexity = measure(base.path)
+                for name in rows["arm"].unique(maintain_order=True):
+                    arm_rows = rows.filter(rows["arm"] == name)
+                    arms.append(train_and_judge(plan, name, arm_rows, cluster, tracker, on_test, measure))
+            else:
+                log.info(f"nothing is trained: {reason}")
+            wall_s = time.monotonic() - started
+            summary = conclude(plan, answers, on_test, report, reason, arms, base_perplexity, tracker, wall_s)
+            # Before it is logged: a tracking server that fails now must not cost the result.
+            write_text_atomically(folder.summary, summary.model_dump_json(indent=2))
+            log_distillation(tracker, plan, summary)
+    return summary

@@ -1,0 +1,55 @@
+"""What a distillation found, in sentences: what the student is worth, who teaches, and whether anything broke."""
+
+from __future__ import annotations
+
+from flows.distill_summary import DistillSummary
+from flows.findings import percent
+from tasks.distillation.results import Arm
+from tasks.verdicts import verdict
+
+# Beyond this the model has lost something of what it could do before; chosen, not derived.
+_BROKEN = 1.5
+
+
+def distill_findings(found: DistillSummary) -> list[str]:
+    """One sentence per comparison, the one that matters most first; if nothing was trained, why not."""
+    student = found.student
+    if student is None or found.base_perplexity is None:
+        return [f"Nothing was trained: {found.reason}", f"Training data: {found.data.account}."]
+    lines = [
+        verdict(student.minus_base, "the student", "the base").sentence,
+        verdict(student.minus_ensemble, "the student", "the ensemble").sentence,
+        verdict(student.minus_best_single, "the student", "the best single expert").sentence,
+    ]
+    if (kept := found.gain_kept) is not None:
+        share = student.n_tokens / max(found.n_tokens["ensemble"], 1)
+        lines.append(
+            f"It keeps {100 * kept:.0f} % of the ensemble's gain over the base, for {share:.2f} times the ensemble's "
+            "tokens per answer."
+        )
+    labels = {arm.name: arm.label for arm in found.arms}
+    lines += [
+        verdict(each.difference, "the student", f"the model trained on {labels[each.other]}").sentence
+        for each in found.student_minus
+    ]
+    before = found.base_validation
+    lines += [
+        f"{_name(arm)} is no better than the base on the validation split: {percent(arm.validation)} against "
+        f"{percent(before)}."
+        for arm in found.arms
+        if arm.validation.n_correct <= before.n_correct
+    ]
+    lines.append(_perplexities(found.arms, found.base_perplexity))
+    lines.append(f"Training data: {found.data.account}.")
+    return lines
+
+
+def _perplexities(arms: tuple[Arm, ...], base: float) -> str:
+    each = ", ".join(f"{arm.name.replace('_', ' ')} {arm.perplexity:.1f}" for arm in arms)
+    broken = [_name(arm) for arm in arms if arm.perplexity > _BROKEN * base]
+    what = f"; {' and '.join(broken)} has lost some of what the base could do" if broken else ""
+    return f"Perplexity of generic text: base {base:.1f}, {each}{what}."
+
+
+def _name(arm: Arm) -> str:
+    return "The student" if arm.name == "student" else f"The model trained on {arm.label}"

@@ -1,0 +1,242 @@
+"""The steps of a distillation: answers to the training split, the rows made of them, and one trained model per arm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+
+from flows.distill_plan import DistillPlan
+from flows.distill_tracking import watch_training
+from flows.distill_verdict import TestAnswers
+from flows.executor import open_executor
+from flows.plan import RunPlan
+from flows.progress import ScoringProgress, log
+from flows.stages import score_split
+from storage.files import atomic_path
+from storage.models import resolve_model
+from storage.scores import BASE_ID
+from storage.tracking import Tracker
+from tasks.aggregation import ScoreBook
+from tasks.distillation.arm import ArmTraining, train_arm
+from tasks.distillation.card import student_card
+from tasks.distillation.data import LABELS, REJECTION, STUDENT, label_rows, rejection_rows, student_rows
+from tasks.distillation.exam import validation_exam
+from tasks.distillation.objective import Targets, collect
+from tasks.distillation.results import Arm, DataReport
+from tasks.distillation.texts import TrainingText, encode
+from tasks.distillation.training import Exam, TrainingSettings
+from tasks.engines import build_engine
+from tasks.engines.transformers import TransformersEngine
+from tasks.executors.ray_cluster import RayCluster
+from tasks.prompts import PromptTemplate
+from tasks.statistics import accuracy, paired_difference
+from tasks.types import Respondent
+from tasks.units import candidate_id
+from tasks.voting import ballots
+
+_ANSWERS = """
+SELECT candidate_id, example_id, answer, correct, finish_reason, completion
+FROM completions
+WHERE run_id = ? AND split = 'training'
+"""
+
+
+def answer_training_split(plan: DistillPlan, cluster: RayCluster | None) -> ScoreBook:
+    """Let the experts and the samples of the base answer the training split; what is there is not asked again."""
+    answers, folder = plan.answers, plan.folder
+    shards = answers.shard_folder
+    book = ScoreBook(folder.scores, answers.shards, plan.id, plan.population, answers.blocks, shards.mirror)
+    book.register(plan.attempts)
+    _score(answers, book, {"training": plan.respondents}, cluster)
+    return book
+
+
+def choose_rows(plan: DistillPlan, book: ScoreBook) -> tuple[pl.DataFrame, DataReport]:
+    """Make the training data of every arm, kept as data.parquet."""
+    with book.open() as store:
+        written = store.query(_ANSWERS, [plan.id])
+        cast = ballots(store, "training", plan.experts)
+        order = store.answers("training", [candidate_id(who) for who in plan.attempts]).select(
+            "candidate_id", "example_id"
+        )
+    names = plan.experts.select("rank", "candidate_id")
+    texts = written.select("candidate_id", "example_id", "finish_reason", "completion")
+    experts = cast.join(names, on="rank", how="left", maintain_order="left").join(
+        texts, on=["candidate_id", "example_id"], how="left", maintain_order="left"
+    )
+    attempts = order.join(written, on=["candidate_id", "example_id"], how="left", maintain_order="left")
+    rows, report = student_rows(experts, attempts, plan.rules, plan.found.evaluation.rule)
+    parts, asked = [rows], plan.section.controls
+    if plan.section.margin is None:
+        if asked.rejection_sampling:
+            parts.append(rejection_rows(attempts, rows.height, plan.rules.max_per_example))
+        if asked.labels:
+            first = rows["example_id"].to_list()
+            parts.append(label_rows(plan.run.problem, plan.training.examples, first, rows.height))
+    every = pl.concat(parts)
+    with atomic_path(plan.folder.data) as temporary:
+        every.write_parquet(temporary)
+    return every, report
+
+
+def too_little(report: DataReport, min_rows: int) -> str | None:
+    """Why there is nothing to train on, or None where there is enough."""
+    if report.n_rows >= min_rows:
+        return None
+    return (
+        f"{report.n_rows} rows are left and distillation.min_rows is {min_rows} ({report.account}); raise "
+        "distillation.examples or distillation.max_per_example, set distillation.hard_only to false, or lower min_rows"
+    )
+
+
+def train_and_judge(
+    plan: DistillPlan,
+    name: str,
+    rows: pl.DataFrame,
+    cluster: RayCluster | None,
+    tracker: Tracker,
+    on_test: TestAnswers,
+    measure: Callable[[Path], float],
+) -> Arm:
+    """Train one arm, and put its checkpoint to the validation and the test split as a run would.
+
+    Args:
+        plan: The distillation.
+        name: Of the arm.
+        rows: Its training data.
+        cluster: Where engines run, if not here.
+        tracker: Where progress is logged.
+        on_test: Who was right on the test split.
+        measure: Perplexity of a checkpoint.
+    """
+    label = _label(name, plan)
+    texts = _texts(plan, rows)
+    log.info(f"{label}: training on {rows.height} rows")
+    targets = _targets(plan, texts) if name == STUDENT and plan.section.objective == "logits" else None
+    training = train_arm(
+        ArmTraining(
+            plan.run.base.path,
+            plan.folder.model(name),
+            plan.folder.work(name),
+            texts,
+            _exam(plan),
+            _settings(plan),
+            card=student_card(plan.run.base.name, plan.run.run_id, plan.run.config.single_problem.name, label),
+            targets=targets,
+            on_point=watch_training(tracker, name),
+        )
+    )
+    student = plan.student_plan(resolve_model(str(plan.folder.model(name))))
+    book = ScoreBook(
+        plan.folder.work(name) / "scores.duckdb",
+        student.shards,
+        f"{plan.id}-{name}",
+        plan.population.clear(),
+        student.blocks,
+        student.shard_folder.mirror,
+    )
+    _score(student, book, {"validation": [None], "test": [None]}, cluster, label=name)
+    with book.open() as store:
+        validation = store.answers("validation", [BASE_ID])["correct"].to_list()
+        test = store.answers("test", [BASE_ID])
+    correct = test["correct"].to_list()
+    on_test.arms[name] = correct
+    return Arm(
+        name=name,
+        label=label,
+        sha256=student.base.sha256,
+        training=training,
+        validation=accuracy(sum(validation), len(validation)),
+        test=accuracy(sum(correct), len(correct)),
+        minus_base=paired_difference(correct, on_test.base),
+        minus_ensemble=paired_difference(correct, on_test.ensemble),
+        minus_best_single=paired_difference(correct, on_test.best_single),
+        n_tokens=int(test["n_tokens"].sum()),
+        perplexity=measure(plan.folder.model(name)),
+    )
+
+
+def _score(
+    plan: RunPlan,
+    book: ScoreBook,
+    asked: dict[str, Sequence[Respondent]],
+    cluster: RayCluster | None,
+    label: str = "",
+) -> None:
+    """Score some respondents on some splits, and let go of the engine."""
+    progress = ScoringProgress()
+    plan.shard_folder.clean_temporaries()
+    executor = open_executor(plan, progress.on_unit, build_engine, cluster)
+    try:
+        for split, respondents in asked.items():
+            score_split(plan, book, executor, progress, split, respondents, f"{label}-{split}" if label else "")
+    finally:
+        executor.close()
+
+
+def _texts(plan: DistillPlan, rows: pl.DataFrame) -> list[TrainingText]:
+    from transformers import AutoTokenizer
+
+    base, trusted = plan.run.base.path, plan.run.config.engine.trust_remote_code
+    tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=trusted, local_files_only=True)
+    template = PromptTemplate(tokenizer)
+    messages = {example.id: plan.run.problem.messages(example) for example in plan.training.examples}
+    prompts = [template.render(messages[example]) for example in rows["example_id"]]
+    return encode(tokenizer, prompts, rows["response"].to_list())
+
+
+def _exam(plan: DistillPlan) -> Exam:
+    run = plan.run
+    return validation_exam(
+        [block for block in run.blocks if block.split == "validation"],
+        run.problem,
+        run.sampling,
+        run.base.path,
+        run.config.engine.batch_size,
+        trust_remote_code=run.config.engine.trust_remote_code,
+    )
+
+
+def _settings(plan: DistillPlan) -> TrainingSettings:
+    section = plan.section
+    n_rows = pl.read_parquet(plan.folder.data).filter(pl.col("arm") == STUDENT).height
+    steps_per_epoch = -(-n_rows // section.batch_size)
+    return TrainingSettings(
+        method=section.method,
+        rank=section.rank,
+        alpha=section.alpha,
+        learning_rate=section.learning_rate,
+        # As many for the controls, whatever rows they have.
+        max_steps=section.max_steps or section.epochs * steps_per_epoch,
+        batch_size=section.batch_size,
+        eval_every=section.eval_every,
+        patience=section.patience,
+        seed=section.seed,
+        device=plan.run.engine.device,
+        trust_remote_code=plan.run.config.engine.trust_remote_code,
+    )
+
+
+def _targets(plan: DistillPlan, texts: Sequence[TrainingText]) -> Targets:
+    """The mean of the experts' distributions; by Transformers, whatever engine the run has."""
+    engine = TransformersEngine(replace(plan.run.engine, kind="transformers", prefetch=False))
+    try:
+        return collect(
+            engine,
+            plan.candidates,
+            texts,
+            plan.folder.targets,
+            top=plan.section.top_tokens,
+            batch_size=plan.section.batch_size,
+            on_expert=lambda done: log.info(f"token distributions: {done} of {plan.experts.height} experts"),
+        )
+    finally:
+        engine.close()
+
+
+def _label(name: str, plan: DistillPlan) -> str:
+    what = "the mean of the experts' distributions" if plan.section.objective == "logits" else "the experts' responses"
+    return {STUDENT: what, REJECTION: "the base's own right samples", LABELS: "the gold answers"}[name]

@@ -1,0 +1,74 @@
+"""What a distillation found, as one value: returned by the flow, kept as summary.json, shown by `thickets distill`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from flows.summary import TrackingLinks
+from tasks.distillation.results import Arm, Comparison, DataReport
+from tasks.results import Accuracy, Difference
+
+
+class Rival(BaseModel):
+    """A control of the run, for the table."""
+
+    model_config = ConfigDict(frozen=True)
+
+    label: str
+    accuracy: Accuracy
+    n_tokens: int
+
+
+class DistillSummary(BaseModel):
+    """The result of a distillation; every accuracy but those on the validation split is on the run's test split.
+
+    Attributes:
+        data: What became of the experts' responses.
+        reason: Why nothing was trained, if nothing was.
+        base_validation: The base on the validation split, by the run's engine.
+        ensemble_minus_base: As the run found it.
+        arms: The student first, then the controls that were trained like it.
+        student_minus: The student against each control.
+        base_perplexity: Of generic text; None if nothing was trained.
+        answer_tokens: Generated on the training split by experts and base, earlier sessions included.
+        wall_s: Seconds of this session.
+    """
+
+    model_config = ConfigDict(frozen=True, protected_namespaces=())
+
+    run_id: str
+    distillation_id: str
+    folder: Path
+    model: str
+    problem: str
+    objective: str
+    method: str
+    k: int
+    data: DataReport
+    reason: str | None
+    base: Accuracy
+    best_single: Accuracy
+    ensemble: Accuracy
+    base_validation: Accuracy
+    ensemble_minus_base: Difference
+    rivals: tuple[Rival, ...]
+    arms: tuple[Arm, ...]
+    student_minus: tuple[Comparison, ...]
+    base_perplexity: float | None
+    n_tokens: dict[str, int]
+    answer_tokens: int
+    wall_s: float
+    tracking: TrackingLinks
+
+    @property
+    def student(self) -> Arm | None:
+        """The student, if one was trained."""
+        return next((arm for arm in self.arms if arm.name == "student"), None)
+
+    @property
+    def gain_kept(self) -> float | None:
+        """The student's gain over the base as a share of the ensemble's; None without a student or a gain."""
+        gain = self.ensemble_minus_base.value
+        return None if self.student is None or gain <= 0 else self.student.minus_base.value / gain

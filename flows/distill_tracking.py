@@ -1,0 +1,105 @@
+"""What a distillation leaves in MLflow: a run of its own that points to the search, its data, progress and verdict."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+from collections.abc import Callable
+
+import polars as pl
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from flows.config_file import dump_config, flatten
+from flows.distill_display import distill_markdown
+from flows.distill_plan import DistillPlan
+from flows.distill_summary import DistillSummary
+from flows.progress import log
+from storage.tracking import RUN_ID_TAG, MetricPoint, Tracker
+from tasks.distillation.results import ValidationPoint
+from tasks.scoring import is_worth_a_retry
+
+
+@task(
+    name="start-distill-tracking",
+    retries=2,
+    retry_delay_seconds=[2, 10],
+    retry_condition_fn=is_worth_a_retry,
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+def start_distill_tracking(plan: DistillPlan) -> Tracker:
+    """Open the MLflow run and log what is known before anything is answered."""
+    found = plan.found
+    name = f"{plan.run.run_id}/distillation/{plan.id}"
+    tags = {
+        RUN_ID_TAG: name,
+        "thickets.distils": plan.run.run_id,
+        "mlflow.parentRunId": found.tracking.mlflow_run_id,  # MLflow's list shows it below the search
+        "mlflow.user": getpass.getuser(),
+        "mlflow.source.name": "thickets",
+    }
+    tracking = plan.run.config.tracking
+    tracker = Tracker.start(plan.run.home, tracking.experiment, name, tags, uri=tracking.uri)
+    tracker.log_config(flatten({"distillation": plan.section.model_dump(mode="json")}))
+    tracker.log_text("config.yaml", dump_config(plan.run.config))
+    return tracker
+
+
+def log_rows(tracker: Tracker, plan: DistillPlan, rows: pl.DataFrame) -> None:
+    """Link every arm's training data as a data set, by the hash of its content, and keep the file."""
+    for name in rows["arm"].unique(maintain_order=True):
+        part = rows.filter(rows["arm"] == name)
+        sha256 = hashlib.sha256(part.write_ndjson().encode()).hexdigest()
+        tracker.log_dataset(f"{plan.run.config.single_problem.name}/distillation-{name}", sha256, part, "training")
+    tracker.log_file(plan.folder.data)
+
+
+def watch_training(tracker: Tracker, arm: str) -> Callable[[ValidationPoint, float | None], None]:
+    """Tell the terminal and MLflow of every look at the validation split."""
+
+    def on_point(point: ValidationPoint, loss: float | None) -> None:
+        said = "" if loss is None else f", training loss {loss:.3f}"
+        log.info(f"  {arm}: step {point.step}, validation {point.n_correct}/{point.n}{said}")
+        metrics = [MetricPoint(f"{arm}.validation.accuracy", point.n_correct / point.n, point.step)]
+        if loss is not None:
+            metrics.append(MetricPoint(f"{arm}.training.loss", loss, point.step))
+        tracker.log_metrics(metrics)
+
+    return on_point
+
+
+@task(
+    name="log-distillation",
+    retries=2,
+    retry_delay_seconds=[2, 10],
+    retry_condition_fn=is_worth_a_retry,
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+def log_distillation(tracker: Tracker, plan: DistillPlan, found: DistillSummary) -> None:
+    """Log what was found."""
+    metrics: dict[str, float] = {
+        "data.rows": found.data.n_rows,
+        "data.hard": found.data.n_hard,
+        "tokens.training_split": found.answer_tokens,
+        "wall_s": found.wall_s,
+    }
+    if found.base_perplexity is not None:
+        metrics["base.perplexity"] = found.base_perplexity
+    if found.gain_kept is not None:
+        metrics["gain_kept"] = found.gain_kept
+    for arm in found.arms:
+        metrics |= {
+            f"{arm.name}.test.accuracy": arm.test.value,
+            f"{arm.name}.test.accuracy_low": arm.test.low,
+            f"{arm.name}.test.accuracy_high": arm.test.high,
+            f"{arm.name}.test.minus_base": arm.minus_base.value,
+            f"{arm.name}.test.minus_ensemble": arm.minus_ensemble.value,
+            f"{arm.name}.test.tokens": arm.n_tokens,
+            f"{arm.name}.perplexity": arm.perplexity,
+            f"{arm.name}.train_s": arm.training.train_s,
+        }
+    tracker.log_metrics(metrics)
+    tracker.log_file(plan.folder.summary)
+    tracker.log_tags({"mlflow.note.content": distill_markdown(found)})

@@ -1,0 +1,113 @@
+"""Student and controls against base, experts and ensemble: who was right on the test split, and the summary of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from flows.distill_plan import DistillPlan
+from flows.distill_summary import DistillSummary, Rival
+from flows.history import open_scores
+from flows.tracking import links
+from storage.scores import BASE_ID
+from storage.tracking import Tracker
+from tasks.aggregation import ScoreBook
+from tasks.controls import count_tokens
+from tasks.distillation.data import STUDENT
+from tasks.distillation.results import Arm, Comparison, DataReport
+from tasks.results import Accuracy
+from tasks.statistics import accuracy, paired_difference
+from tasks.units import candidate_id
+from tasks.voting import ballots, vote
+
+
+@dataclass(frozen=True, slots=True)
+class TestAnswers:
+    """Whether each answer to the test split is right, in the order of its examples.
+
+    Attributes:
+        base: The base.
+        best_single: The best single expert.
+        ensemble: The vote.
+        base_validation: The base's accuracy on the validation split.
+        arms: The models that were trained, by name, as they are judged.
+    """
+
+    base: list[bool]
+    best_single: list[bool]
+    ensemble: list[bool]
+    base_validation: Accuracy
+    arms: dict[str, list[bool]] = field(default_factory=dict)
+
+
+def read_test_answers(plan: DistillPlan) -> TestAnswers:
+    """Read the run's own answers to the test split."""
+    run = plan.run
+    k, rule = plan.found.evaluation.k, plan.found.evaluation.rule
+    with open_scores(run.home, run.home.run(run.run_id)) as scores:
+        cast = ballots(scores, "test", plan.experts)
+        validation = scores.answers("validation", [BASE_ID])["correct"].to_list()
+        return TestAnswers(
+            base=scores.answers("test", [BASE_ID])["correct"].to_list(),
+            best_single=cast.filter(cast["rank"] == 1)["correct"].to_list(),
+            ensemble=vote(cast, k, rule)["correct"].to_list(),
+            base_validation=accuracy(sum(validation), len(validation)),
+        )
+
+
+def conclude(
+    plan: DistillPlan,
+    book: ScoreBook,
+    on_test: TestAnswers,
+    report: DataReport,
+    reason: str | None,
+    arms: Sequence[Arm],
+    base_perplexity: float | None,
+    tracker: Tracker,
+    wall_s: float,
+) -> DistillSummary:
+    """Put the figures together; see `flows.distill_summary.DistillSummary`.
+
+    Args:
+        plan: The distillation.
+        book: Scores of the training split.
+        on_test: Who was right on the test split.
+        report: What became of the experts' responses.
+        reason: Why nothing was trained, or None.
+        arms: What was trained, the student first.
+        base_perplexity: Of generic text, if anything was trained.
+        tracker: Where it is logged.
+        wall_s: Seconds of this session.
+    """
+    found = plan.found.evaluation
+    with book.open() as store:
+        answer_tokens = count_tokens(store, "training", [candidate_id(who) for who in plan.respondents])
+    return DistillSummary(
+        run_id=plan.run.run_id,
+        distillation_id=plan.id,
+        folder=plan.folder.root.resolve(),
+        model=plan.run.base.name,
+        problem=plan.run.config.single_problem.name,
+        objective=plan.section.objective,
+        method=plan.section.method,
+        k=found.k,
+        data=report,
+        reason=reason,
+        base=found.base,
+        best_single=found.best_single,
+        ensemble=found.ensemble,
+        base_validation=on_test.base_validation,
+        ensemble_minus_base=found.ensemble_minus_base,
+        rivals=tuple(Rival(label=c.label, accuracy=c.accuracy, n_tokens=c.n_tokens) for c in found.controls),
+        arms=tuple(arms),
+        student_minus=tuple(
+            Comparison(other=name, difference=paired_difference(on_test.arms[STUDENT], correct))
+            for name, correct in on_test.arms.items()
+            if name != STUDENT
+        ),
+        base_perplexity=base_perplexity,
+        n_tokens=found.n_tokens.model_dump(),
+        answer_tokens=answer_tokens,
+        wall_s=wall_s,
+        tracking=links(tracker),
+    )

@@ -1,0 +1,92 @@
+"""One training from data to checkpoint, as a Prefect task that may be tried again: it goes on where it was cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from storage.files import write_text_atomically
+from tasks.distillation.objective import Targets
+from tasks.distillation.results import Training, ValidationPoint
+from tasks.distillation.student import write_student
+from tasks.distillation.texts import TrainingText
+from tasks.distillation.training import Exam, TrainingSettings, forget, train
+from tasks.scoring import is_worth_a_retry
+
+
+class ArmTraining:
+    """The training of the student or of a control.
+
+    A plain object on purpose: Prefect walks through dataclasses given to a task, and would walk through every token.
+    """
+
+    def __init__(
+        self,
+        base: Path,
+        target: Path,
+        work: Path,
+        texts: Sequence[TrainingText],
+        exam: Exam,
+        settings: TrainingSettings,
+        *,
+        card: str,
+        targets: Targets | None = None,
+        on_point: Callable[[ValidationPoint, float | None], None] = lambda point, loss: None,
+    ) -> None:
+        """Say what is to be done; see `tasks.distillation.training.train`.
+
+        Args:
+            base: Folder of the base checkpoint.
+            target: Folder of the trained checkpoint.
+            work: Folder of what is needed on the way.
+            texts: The training data.
+            exam: The validation split.
+            settings: How to train.
+            card: README.md of the checkpoint.
+            targets: Token distributions to match; None: the responses themselves.
+            on_point: Told of every validation point.
+        """
+        self._base, self._target, self._work = base, target, work
+        self._texts, self._exam, self._settings = texts, exam, settings
+        self._card, self._targets, self._on_point = card, targets, on_point
+
+    def run(self) -> Training:
+        """Train and write the checkpoint, or read what an earlier session has found."""
+        checkpoints, record = self._work / "checkpoints", self._work / "training.json"
+        if not self._target.is_dir():
+            best, found = train(
+                self._base,
+                self._texts,
+                self._exam,
+                checkpoints,
+                self._settings,
+                targets=self._targets,
+                on_point=self._on_point,
+            )
+            write_text_atomically(record, found.model_dump_json(indent=2))
+            write_student(
+                self._base,
+                best,
+                self._target,
+                self._settings.method,
+                self._card,
+                trust_remote_code=self._settings.trust_remote_code,
+            )
+        forget(checkpoints)
+        return Training.model_validate_json(record.read_text(encoding="utf-8"))
+
+
+@task(
+    name="train-student",
+    retries=1,
+    retry_delay_seconds=5,
+    retry_condition_fn=is_worth_a_retry,
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+def train_arm(arm: ArmTraining) -> Training:
+    """Prefect task over `ArmTraining.run`."""
+    return arm.run()

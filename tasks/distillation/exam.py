@@ -1,0 +1,46 @@
+"""The validation split as an exam for a model in training: greedy answers by our own decoding, judged as in a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from storage.scores import BASE_ID
+from tasks.distillation.training import Exam
+from tasks.problems.base import Problem
+from tasks.types import Sampling
+from tasks.units import Block, judge
+
+
+def validation_exam(
+    blocks: Sequence[Block],
+    problem: Problem,
+    sampling: Sampling,
+    base: Path,
+    batch_size: int,
+    *,
+    trust_remote_code: bool,
+) -> Exam:
+    """Make the exam.
+
+    Args:
+        blocks: Of the validation split, with their prompts.
+        problem: Judges the answers.
+        sampling: How a run decodes: greedily.
+        base: Folder of the base checkpoint, for its tokenizer.
+        batch_size: Most prompts decoded together.
+        trust_remote_code: Run Python code found in the folder.
+    """
+    from transformers import AutoTokenizer
+
+    from tasks.engines.transformers import TransformersEngine
+
+    tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=trust_remote_code, local_files_only=True)
+
+    def take(model: Any) -> int:
+        engine = TransformersEngine.over(model, tokenizer, batch_size)
+        answered = [(block, engine.generate(block.prompts, sampling)) for block in blocks]
+        return sum(int(judge(BASE_ID, block, texts, problem)["correct"].sum()) for block, texts in answered)
+
+    return Exam(take, sum(len(block.examples) for block in blocks))

@@ -1,0 +1,71 @@
+"""Whether training broke a model: its perplexity of plain text that has nothing to do with the task."""
+
+from __future__ import annotations
+
+import math
+from importlib import resources
+from pathlib import Path
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from storage.errors import InputError
+
+_WINDOW = 256
+
+
+def generic_text(path: Path | None) -> str:
+    """The text of a file, or the one that comes with the package: some 2,000 words of English prose, our own.
+
+    Raises:
+        InputError: The file cannot be read, or is not text.
+    """
+    if path is None:
+        return resources.files("tasks.distillation").joinpath("generic_text.txt").read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise InputError(f"distillation.generic_text: cannot read {path}: {reason}") from None
+    if len(text.split()) < 2:
+        raise InputError(f"distillation.generic_text: {path} holds {len(text.split())} words; a few hundred are needed")
+    return text
+
+
+def perplexity(folder: Path, text: str, *, device: str = "cpu", trust_remote_code: bool = False) -> float:
+    """The exponential of the mean negative log-likelihood per token, in windows of 256 tokens that do not overlap.
+
+    Comparable between models of one tokenizer only. The model runs in its own type; logarithms are taken in float32.
+
+    Args:
+        folder: The checkpoint.
+        text: What it reads.
+        device: Where.
+        trust_remote_code: Run Python code found in the folder.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True)
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype="auto", trust_remote_code=trust_remote_code, use_safetensors=True, local_files_only=True
+    )
+    model.eval().to(device)
+    tokens = torch.tensor(tokenizer(text, add_special_tokens=False)["input_ids"], device=device)
+    window = min(_WINDOW, getattr(model.config, "max_position_embeddings", _WINDOW))
+    total, n = 0.0, 0
+    with torch.inference_mode():
+        for start in range(0, len(tokens) - 1, window):
+            read = tokens[None, start : start + window]
+            if read.shape[1] < 2:
+                break
+            log_p = torch.log_softmax(model(input_ids=read, use_cache=False).logits[0, :-1].float(), dim=-1)
+            total -= float(log_p.gather(1, read[0, 1:, None]).sum())
+            n += read.shape[1] - 1
+    return math.exp(total / n)
+
+
+@task(name="measure-perplexity", cache_policy=NO_CACHE, persist_result=False)
+def measure_perplexity(folder: Path, text: str, device: str, trust_remote_code: bool) -> float:
+    """Prefect task over `perplexity`."""
+    return perplexity(folder, text, device=device, trust_remote_code=trust_remote_code)

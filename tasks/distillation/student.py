@@ -1,0 +1,74 @@
+"""From the best checkpoint of a training to an ordinary model folder in the base's own type and layout."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any, Literal
+
+from safetensors import safe_open
+
+from storage.new_folder import new_folder
+from storage.weights import INDEX, save_tensors, weight_files
+from tasks.materialize import copy_companions
+
+
+def write_student(
+    base: Path,
+    checkpoint: Path,
+    target: Path,
+    method: Literal["lora", "full"],
+    card: str,
+    *,
+    trust_remote_code: bool = False,
+) -> None:
+    """Write a model folder that differs from the base in its weights alone; it appears whole or not at all.
+
+    Adapters are merged in float32, and every weight is rounded once, to the type it has in the base's files.
+
+    Args:
+        base: Folder of the base checkpoint.
+        checkpoint: Of `tasks.distillation.training.train`.
+        target: The new folder.
+        method: How it was trained.
+        card: Text of its README.md.
+        trust_remote_code: Run Python code found in the base folder.
+    """
+    from tasks.engines.checkpoint import inspect_checkpoint
+
+    weights = dict(_trained(base, checkpoint, method, trust_remote_code).named_parameters())
+    layout = inspect_checkpoint(base, trust_remote_code=trust_remote_code)
+    with new_folder(target, "distillation") as scratch:
+        for path in weight_files(base):
+            tensors = {}
+            for tensor in layout.tensors:
+                if tensor.file == path:
+                    stored = tensor.read()
+                    trained = weights.get(tensor.parameter) if tensor.parameter else None
+                    tensors[tensor.name] = stored if trained is None else trained.data.to(stored.dtype).contiguous()
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata()
+            save_tensors(tensors, scratch / path.relative_to(base), metadata)
+        copy_companions(base, scratch)
+        if (base / INDEX).is_file():
+            shutil.copyfile(base / INDEX, scratch / INDEX)  # the same tensors of the same size in the same files
+        (scratch / "README.md").write_text(card, encoding="utf-8")
+
+
+def _trained(base: Path, checkpoint: Path, method: Literal["lora", "full"], trust_remote_code: bool) -> Any:
+    """The trained model in float32, adapters merged."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(
+        checkpoint if method == "full" else base,
+        dtype=torch.float32,
+        trust_remote_code=trust_remote_code,
+        use_safetensors=True,
+        local_files_only=True,
+    )
+    if method == "full":
+        return model
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(model, checkpoint).merge_and_unload()

@@ -1,0 +1,273 @@
+"""Supervised training of a student with TRL: on the responses alone, stopped by validation accuracy, safe to kill.
+
+TRL's trainer is given tokens and labels, so that neither it nor its collator decides what is trained on. Its
+checkpoints hold weights as safetensors, and optimizer, schedule and random state as files of `torch.save`, which are
+pickles: they are read back with `weights_only`, only from the folder this process was given for them, and whoever calls
+`train` deletes them when the student is written. A checkpoint counts once its last file, ours, is there.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from storage.errors import InputError
+from storage.files import write_text_atomically
+from tasks.distillation.results import Training, ValidationPoint
+from tasks.distillation.texts import TrainingText
+
+if TYPE_CHECKING:
+    from tasks.distillation.objective import Targets
+
+log = logging.getLogger("thickets")
+
+LIBRARIES = ("trl", "peft", "transformers", "torch")
+_COMPLETE = "complete"
+_STATE = "trainer_state.json"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSettings:
+    """How a student is trained; see `flows.distillation_config.DistillationConfig` for what each field means."""
+
+    method: Literal["lora", "full"]
+    rank: int
+    alpha: int
+    learning_rate: float
+    max_steps: int
+    batch_size: int
+    eval_every: int
+    patience: int
+    seed: int
+    device: str = "cpu"
+    trust_remote_code: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Exam:
+    """The validation split, put to the weights as they are.
+
+    Attributes:
+        take: Given the live model, the number of correct answers.
+        n: Questions.
+    """
+
+    take: Callable[[Any], int]
+    n: int
+
+
+def check_installed() -> None:
+    """See that the libraries of the extra are there.
+
+    Raises:
+        InputError: They are not.
+    """
+    missing = [name for name, found in library_versions().items() if found == "absent"]
+    if missing:
+        raise InputError(
+            f"distillation: {' and '.join(missing)} not installed; install the extra thickets[distill], or remove the "
+            "section"
+        )
+
+
+def library_versions() -> dict[str, str]:
+    """The libraries that decide what a student becomes, with their versions."""
+    from importlib.metadata import PackageNotFoundError
+
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "absent"
+    return found
+
+
+def train(
+    base: Path,
+    texts: Sequence[TrainingText],
+    exam: Exam,
+    folder: Path,
+    settings: TrainingSettings,
+    *,
+    targets: Targets | None = None,
+    on_point: Callable[[ValidationPoint, float | None], None] = lambda point, loss: None,
+) -> tuple[Path, Training]:
+    """Train, or go on from the last whole checkpoint of an earlier attempt.
+
+    The same call ends with the same checkpoint, bit for bit, however often it was killed (on the CPU, with the same
+    number of threads).
+
+    Args:
+        base: Folder of the base checkpoint.
+        texts: The training data.
+        exam: Decides which step is kept and when to stop.
+        folder: Of the checkpoints.
+        settings: How to train.
+        targets: Token distributions to match, row by row; None: the tokens of the responses themselves.
+        on_point: Told of every validation point and of the mean training loss since the last one.
+
+    Returns:
+        The folder of the best checkpoint (adapters, or a whole model in float32), and how it went.
+    """
+    started = time.monotonic()
+    last = _last_checkpoint(folder)
+    if last is None or not _is_finished(last, settings):
+        trainer = _make_trainer(base, texts, exam, folder, settings, targets, on_point)
+        trainer.train(resume_from_checkpoint=None if last is None else str(last))
+        del trainer
+        last = _last_checkpoint(folder)
+        assert last is not None  # a checkpoint is written at the last step
+    state = _state(last)
+    outcome = _outcome(state, len(texts), time.monotonic() - started)
+    return folder / f"checkpoint-{outcome.best_step}", outcome
+
+
+def forget(folder: Path) -> None:
+    """Delete the checkpoints of `train`."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make_trainer(
+    base: Path,
+    texts: Sequence[TrainingText],
+    exam: Exam,
+    folder: Path,
+    settings: TrainingSettings,
+    targets: Targets | None,
+    on_point: Callable[[ValidationPoint, float | None], None],
+) -> Any:
+    import torch
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM, AutoTokenizer, EarlyStoppingCallback
+    from trl import SFTConfig
+
+    from tasks.distillation.trainer import ResponseTrainer
+
+    lora = settings.method == "lora"
+    tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=settings.trust_remote_code, local_files_only=True)
+    model = AutoModelForCausalLM.from_pretrained(
+        base,
+        # Weights that are trained need float32. A frozen base could do without, but on the CPU PyTorch has no fast
+        # kernels for the gradients of 16-bit products.
+        dtype="auto" if lora and settings.device != "cpu" else torch.float32,
+        trust_remote_code=settings.trust_remote_code,
+        use_safetensors=True,
+        local_files_only=True,
+    )
+    rows = Dataset.from_dict(
+        {
+            "input_ids": [list(text.input_ids) for text in texts],
+            "labels": [list(text.labels) for text in texts],
+            **({} if targets is None else {"target_row": list(range(len(texts)))}),
+        }
+    )
+    arguments = SFTConfig(
+        output_dir=str(folder),
+        max_steps=settings.max_steps,
+        per_device_train_batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="linear",
+        weight_decay=0.0,
+        seed=settings.seed,
+        data_seed=settings.seed,
+        bf16=False,
+        gradient_checkpointing=False,
+        max_length=None,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        remove_unused_columns=False,
+        eval_strategy="steps",
+        eval_steps=settings.eval_every,
+        save_strategy="steps",
+        save_steps=settings.eval_every,
+        logging_strategy="steps",
+        logging_steps=settings.eval_every,
+        # The one before is kept too: the newest may turn out to be cut off.
+        save_total_limit=2,
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_accuracy",
+        greater_is_better=True,
+        restore_callback_states_from_checkpoint=True,
+        report_to="none",
+        disable_tqdm=True,
+        use_cpu=settings.device == "cpu",
+        dataloader_pin_memory=settings.device != "cpu",
+    )
+    return ResponseTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=rows,
+        eval_dataset=rows.select([0]),  # never read: `evaluate` asks the exam; the trainer insists on one
+        processing_class=tokenizer,
+        callbacks=[EarlyStoppingCallback(settings.patience), *ResponseTrainer.callbacks(settings.max_steps, _seal)],
+        peft_config=_adapters(settings) if lora else None,
+        exam=exam,
+        targets=targets,
+        on_point=on_point,
+    )
+
+
+def _adapters(settings: TrainingSettings) -> Any:
+    from peft import LoraConfig, TaskType
+
+    return LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=0.0,
+        target_modules="all-linear",
+        task_type=TaskType.CAUSAL_LM,
+    )
+
+
+def _seal(checkpoint: Path) -> None:
+    """Mark a checkpoint as whole; the last thing that is written into it."""
+    write_text_atomically(checkpoint / _COMPLETE, "")
+
+
+def _last_checkpoint(folder: Path) -> Path | None:
+    """The newest whole checkpoint; those that were cut off are deleted."""
+    found = []
+    for path in folder.glob("checkpoint-*"):
+        if (path / _COMPLETE).is_file():
+            found.append(path)
+        else:
+            shutil.rmtree(path)
+    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def _state(checkpoint: Path) -> dict[str, Any]:
+    state: dict[str, Any] = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
+    return state
+
+
+def _is_finished(checkpoint: Path, settings: TrainingSettings) -> bool:
+    """Whether training had ended when this checkpoint was written: at its last step, or out of patience."""
+    state = _state(checkpoint)
+    stopper = state["stateful_callbacks"]["EarlyStoppingCallback"]
+    waited = stopper["attributes"]["early_stopping_patience_counter"]
+    return bool(state["global_step"] >= settings.max_steps or waited >= settings.patience)
+
+
+def _outcome(state: dict[str, Any], n_rows: int, train_s: float) -> Training:
+    """Read how training went from the trainer's own log, which resumes with it."""
+    history = state["log_history"]
+    points = [
+        ValidationPoint(step=entry["step"], n_correct=entry["eval_correct"], n=entry["eval_n"])
+        for entry in history
+        if "eval_correct" in entry
+    ]
+    return Training(
+        n_rows=n_rows,
+        n_steps=state["global_step"],
+        best_step=state["best_global_step"],
+        curve=tuple(points),
+        losses={entry["step"]: entry["loss"] for entry in history if "loss" in entry},
+        train_s=train_s,
+    )
