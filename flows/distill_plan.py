@@ -117,7 +117,7 @@ class DistillPlan:
     def population(self) -> pl.DataFrame:
         """The experts as the score database registers them."""
         positions = pl.col("rank").cast(pl.Int64).sub(1).alias("position")
-        return self.experts.with_columns(positions).select(POPULATION_SCHEMA.names()).cast(dict(POPULATION_SCHEMA))
+        return self.experts.with_columns(positions).select(POPULATION_SCHEMA.names()).cast(POPULATION_SCHEMA)
 
     @property
     def rules(self) -> Rules:

@@ -136,7 +136,7 @@ def label_rows(problem: Problem, examples: Sequence[Example], first: Sequence[st
 def _with_margin(experts: pl.DataFrame, rule: VoteRule) -> pl.DataFrame:
     """The vote, with the lead of its answer over the runner-up as a share of the votes cast."""
     cast = experts.select(BALLOT_SCHEMA.names())
-    k = int(cast["rank"].max() or 0)  # type: ignore[call-overload]
+    k = int(cast.select(pl.col("rank").max()).item() or 0)
     votes = vote(cast, k, rule)
     losers = cast.join(votes.select("example_id", "answer"), on=["example_id", "answer"], how="anti")
     second = vote(losers, k, rule).select("example_id", second="votes")

@@ -15,8 +15,11 @@ from tasks.distillation.results import ValidationPoint
 from tasks.distillation.texts import IGNORED
 
 
-class ResponseTrainer(SFTTrainer):  # type: ignore[misc]
+class ResponseTrainer(SFTTrainer):
     """See `tasks.distillation.training.train`."""
+
+    data_collator: Any
+    control: Any
 
     def __init__(
         self,
@@ -84,7 +87,7 @@ class _WithRows:
         return batch
 
 
-class _FirstLook(TrainerCallback):  # type: ignore[misc]
+class _FirstLook(TrainerCallback):
     """The weights before the first step: what the base has. It is no checkpoint that could be kept."""
 
     def __init__(self, look: Callable[[], Any]) -> None:
@@ -95,7 +98,7 @@ class _FirstLook(TrainerCallback):  # type: ignore[misc]
             self._look()
 
 
-class _AtTheEnd(TrainerCallback):  # type: ignore[misc]
+class _AtTheEnd(TrainerCallback):
     """The last step is examined and kept like every other that counts, wherever it falls."""
 
     def __init__(self, max_steps: int) -> None:
@@ -107,7 +110,7 @@ class _AtTheEnd(TrainerCallback):  # type: ignore[misc]
         return control
 
 
-class _Sealer(TrainerCallback):  # type: ignore[misc]
+class _Sealer(TrainerCallback):
     """Marks a checkpoint as whole once everything else is in it."""
 
     def __init__(self, seal: Callable[[Path], None]) -> None:

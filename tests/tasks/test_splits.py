@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from storage.errors import InputError
 from tasks.problems import ProblemConfig, load_problem
 from tasks.problems.base import JSON, prompt
-from tasks.splits import Splits, draw_splits
+from tasks.splits import Splits, draw_splits, draw_training
 from tasks.types import Example, Message, Sampling
 
 
@@ -158,3 +158,35 @@ def test_a_generated_problem_that_cannot_make_enough_questions_is_an_error() -> 
     assert len(draw_splits(problem, selection=2, validation=2, test=2, seed=0).test.examples) == 2
     with pytest.raises(InputError, match=r"make only 6 distinct questions, 7 are needed: 1 are missing"):
         draw_splits(problem, selection=3, validation=2, test=2, seed=0)
+
+
+def test_training_examples_are_in_none_of_the_three_splits_and_leave_them_as_they_are() -> None:
+    problem = Rows(rows(*range(20)))
+    splits = draw_splits(problem, selection=5, validation=4, test=3, seed=0)
+    training = draw_training(problem, splits, 8, seed=0)
+    held_out = {example.id for split in splits for example in split.examples}
+    assert len({example.id for example in training.examples} | held_out) == 20
+    assert draw_training(problem, splits, 8, seed=0) == training
+    assert draw_training(problem, splits, 5, seed=0).examples == training.examples[:5]
+    assert draw_training(problem, splits, 5, seed=1).examples != training.examples[:5]
+    with pytest.raises(InputError, match=r"splits leave of the data .* training needs 9, .* found 8 .* 1 are missing"):
+        draw_training(problem, splits, 9, seed=0)
+
+
+def test_no_row_of_an_official_test_set_is_trained_on_drawn_or_not() -> None:
+    official = [Example(f"test {number}", f"question {number}", str(number)) for number in (1, 2, 3)]
+    problem = Rows(rows(*range(9)), official)
+    splits = draw_splits(problem, selection=2, validation=2, test=1, seed=0)
+    training = draw_training(problem, splits, 2, seed=0)
+    assert {example.question for example in training.examples}.isdisjoint(e.question for e in official)
+    with pytest.raises(InputError, match=r"found 2 distinct questions, 1 are missing"):
+        draw_training(problem, splits, 3, seed=0)
+
+
+@pytest.mark.parametrize("name", ["largest_number", "reasoning_gym:chain_sum"])
+def test_a_generated_problem_makes_new_questions_to_train_on(name: str) -> None:
+    problem = load_problem(ProblemConfig(name=name))
+    splits = draw_splits(problem, selection=9, validation=9, test=9, seed=0)
+    training = draw_training(problem, splits, 30, seed=0)
+    seen = {example.question for split in splits for example in split.examples}
+    assert len({example.question for example in training.examples} - seen) == 30

@@ -1,0 +1,321 @@
+"""Distillation on the tiny model: from a finished run to a checkpoint and a verdict, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import string
+from collections.abc import Callable
+from pathlib import Path
+
+import mlflow
+import polars as pl
+import pytest
+
+import flows.distill as flow_module
+from flows import cli
+from flows.config import RunConfig
+from flows.config_file import dump_config, parse_config
+from flows.distill import distill
+from flows.distill_plan import DistillFolder, distill_config
+from flows.distill_summary import DistillSummary
+from flows.history import find_run
+from flows.randopt import randopt
+from flows.summary import RunSummary
+from storage.errors import InputError
+from storage.layout import Home
+from storage.models import resolve_model
+from storage.reader import read_only
+from tasks.engines import EngineSpec
+from tasks.engines.transformers import TransformersEngine
+from tasks.noise import Perturbation
+from tasks.problems import load_problem
+from tasks.prompts import PromptTemplate
+from tasks.splits import draw_splits
+from tasks.types import Sampling
+from tests.tiny_model import make_tiny_model
+
+Result = tuple[int, str, str]
+
+SECTION = {
+    "examples": 60,
+    "attempts": 3,
+    "hard_only": False,
+    "min_rows": 1,
+    "max_steps": 4,
+    "eval_every": 2,
+    "batch_size": 4,
+    "rank": 2,
+    "alpha": 4,
+    "learning_rate": 0.01,
+    "top_tokens": 8,
+}
+# A random model rambles: an answer ends at whatever is no digit.
+NO_DIGITS = list(string.ascii_letters + string.punctuation)
+
+
+def settings(folder: Path, model: Path, **sections) -> RunConfig:
+    return parse_config(
+        {
+            "name": "tiny",
+            "model": str(model),
+            "problem": {"name": "largest_number", "options": {"below": 12, "count": 2}},
+            "data": {"selection": 12, "validation": 10, "test": 14},
+            "population": {"size": 9, "sigmas": [0.05, 0.1, 0.2]},
+            "decoding": {"max_tokens": 6, "stop": NO_DIGITS},
+            "engine": {"kind": "transformers", "device": "cpu", "batch_size": 5},
+            "scoring": {"examples_per_block": 25, "candidates_per_shard": 2},
+            "selection": {"k_values": [3]},
+            "controls": {"self_consistency": False, "random_experts": False},
+            "storage": {"home": str(folder / "home")},
+        }
+        | sections
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> tuple[RunConfig, RunSummary]:
+    """A finished run, and the configuration it was started with; no distillation in it."""
+    folder = tmp_path_factory.mktemp("distill")
+    config = settings(folder, make_tiny_model(folder / "model"))
+    return config, randopt(config)
+
+
+@pytest.fixture(scope="module")
+def distilled(run: tuple[RunConfig, RunSummary]) -> tuple[RunConfig, DistillSummary]:
+    """Its distillation."""
+    config = parse_config(run[0].model_dump(mode="json") | {"distillation": SECTION})
+    return config, distill(config)
+
+
+@pytest.fixture
+def thickets(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    """Call the command line in this process; gives exit status, standard output and standard error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "240")
+
+    def call(*arguments: str) -> Result:
+        capsys.readouterr()
+        monkeypatch.setattr("sys.argv", ["thickets", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        output = capsys.readouterr()
+        return int(ended.value.code or 0), output.out, output.err
+
+    return call
+
+
+def home_of(run: tuple[RunConfig, RunSummary]) -> str:
+    return str(run[0].storage.home)
+
+
+def refused(result: Result) -> str:
+    status, out, err = result
+    assert (status, out) == (2, "")
+    [line] = [line for line in err.splitlines() if line.startswith("error: ")]
+    return line.removeprefix("error: ")
+
+
+def test_a_student_and_its_controls_are_judged_on_the_runs_own_test_questions(
+    run: tuple[RunConfig, RunSummary], distilled: tuple[RunConfig, DistillSummary]
+) -> None:
+    found, of_run = distilled[1], run[1].evaluation
+    assert found.reason is None
+    assert [arm.name for arm in found.arms] == ["student", "rejection_sampling", "labels"]
+    assert (found.base, found.ensemble, found.best_single) == (of_run.base, of_run.ensemble, of_run.best_single)
+    for arm in found.arms:
+        assert arm.test.n == 14
+        assert arm.validation.n == 10
+        # Paired with the run's answers: the difference of the means is the mean of the differences.
+        assert arm.minus_base.value == pytest.approx(arm.test.value - of_run.base.value)
+        assert arm.minus_ensemble.value == pytest.approx(arm.test.value - of_run.ensemble.value)
+        assert arm.minus_best_single.value == pytest.approx(arm.test.value - of_run.best_single.value)
+        assert arm.training.n_steps == 4
+    assert [each.other for each in found.student_minus] == ["rejection_sampling", "labels"]
+    assert found.arms[2].training.n_rows == found.arms[0].training.n_rows == found.data.n_rows
+
+
+def test_the_student_is_a_checkpoint_that_answers_as_it_was_judged(
+    distilled: tuple[RunConfig, DistillSummary],
+) -> None:
+    config, found = distilled
+    student = found.student
+    assert student is not None
+    folder = found.folder / "student"
+    assert resolve_model(str(folder)).sha256 == student.sha256
+    problem = load_problem(config.problem)
+    examples = draw_splits(problem, selection=12, validation=10, test=14, seed=0).test.examples
+    template = PromptTemplate.from_folder(folder)
+    engine = TransformersEngine(EngineSpec("transformers", folder, Perturbation(), device="cpu", batch_size=5))
+    prompts = [template.render(problem.messages(example)) for example in examples]
+    texts = [answer.text for answer in engine.generate(prompts, Sampling(6, tuple(NO_DIGITS)))]
+    given = [problem.extract(text, example) for text, example in zip(texts, examples, strict=True)]
+    right = [a is not None and problem.verify(a, e) for a, e in zip(given, examples, strict=True)]
+    assert sum(right) == student.test.n_correct
+
+
+def test_no_checkpoint_with_a_pickle_in_it_is_left(distilled: tuple[RunConfig, DistillSummary]) -> None:
+    left = {path.suffix for path in distilled[1].folder.rglob("*") if path.is_file()}
+    assert left <= {".yaml", ".json", ".jinja", ".md", ".safetensors", ".parquet", ".duckdb"}
+
+
+def test_every_row_names_its_expert_its_example_and_its_rule(
+    run: tuple[RunConfig, RunSummary], distilled: tuple[RunConfig, DistillSummary]
+) -> None:
+    found = distilled[1]
+    folder = DistillFolder(found.folder)
+    rows = pl.read_parquet(folder.data).filter(pl.col("arm") == "student")
+    assert rows.height == found.data.n_rows > 0
+    shards = Path(home_of(run)) / "shards"
+    with read_only(found.folder, None) as scores:
+        written = scores.query("SELECT candidate_id, example_id, correct FROM scores WHERE split = 'training'")
+    experts = {f"{int(expert.seed):016x}@{expert.sigma!r}" for expert in run[1].experts}
+    assert set(rows["source"]) <= experts
+    judged = rows.join(written, left_on=["source", "example_id"], right_on=["candidate_id", "example_id"], how="left")
+    assert judged["correct"].all()
+    assert rows["rule"].unique().to_list() == ["ensemble's answer, verified"]
+    assert shards.is_dir()
+    asked = set(written["example_id"])
+    with read_only(run[1].folder, None) as scores:
+        assert asked.isdisjoint(scores.query("SELECT example_id FROM examples")["example_id"])
+    assert len(asked) == 60
+
+
+def test_mlflow_has_the_data_the_progress_and_the_run_it_came_from(
+    run: tuple[RunConfig, RunSummary], distilled: tuple[RunConfig, DistillSummary]
+) -> None:
+    links = distilled[1].tracking
+    logged = mlflow.MlflowClient(links.mlflow_uri).get_run(links.mlflow_run_id)
+    assert logged.info.status == "FINISHED"
+    assert logged.data.tags["mlflow.parentRunId"] == run[1].tracking.mlflow_run_id
+    assert {item.dataset.name for item in logged.inputs.dataset_inputs} == {
+        f"largest_number/distillation-{name}" for name in ("student", "rejection_sampling", "labels")
+    }
+    history = mlflow.MlflowClient(links.mlflow_uri).get_metric_history(
+        links.mlflow_run_id, "student.validation.accuracy"
+    )
+    assert [point.step for point in history] == [0, 2, 4]
+
+
+def test_again_there_is_nothing_left_to_do_and_json_is_all_of_it(
+    thickets, distilled: tuple[RunConfig, DistillSummary]
+) -> None:
+    config, found = distilled
+    home, overrides = str(config.storage.home), [f"distillation.{k}={json.dumps(v)}" for k, v in SECTION.items()]
+    options = [word for override in overrides for word in ("--set", override)]
+    status, out, err = thickets("distill", "latest", "--home", home, *options, "--json")
+    assert status == 0, err
+    assert DistillSummary.model_validate_json(out) == found
+    assert "nothing left to do" in err
+    shown = thickets("distill", "latest", "--home", home, *options)[1]
+    for words in ("student", "trained on the gold answers", "ensemble of 3", "Perplexity of generic text", "MLflow"):
+        assert words in shown
+
+
+def test_another_training_asks_no_expert_again(
+    distilled: tuple[RunConfig, DistillSummary], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, first = distilled
+    controls = {"rejection_sampling": False, "labels": False}
+    section = SECTION | {"objective": "logits", "controls": controls}
+    before = set((config.storage.home / "shards").rglob("training-*.parquet"))
+    assert before
+
+    # The first attempt fails after the training; the second does not train again.
+    monkeypatch.setattr(flow_module, "conclude", lambda *args: 1 / 0)
+    changed = parse_config(config.model_dump(mode="json") | {"distillation": section})
+    with pytest.raises(ZeroDivisionError):
+        distill(changed)
+    monkeypatch.undo()
+    [weights] = [
+        path
+        for path in first.folder.parent.glob("*/student/model.safetensors")
+        if path.parents[1].name != first.distillation_id
+    ]
+    written_ns = weights.stat().st_mtime_ns
+    again = distill(changed)
+    assert weights.stat().st_mtime_ns == written_ns
+    assert again.distillation_id != first.distillation_id
+    assert again.run_id == first.run_id
+    assert set((config.storage.home / "shards").rglob("training-*.parquet")) == before
+    assert [arm.name for arm in again.arms] == ["student"]
+    assert again.student is not None
+    assert first.student is not None
+    assert again.student.sha256 != first.student.sha256
+
+
+def test_too_few_rows_train_nothing_and_say_why(distilled: tuple[RunConfig, DistillSummary]) -> None:
+    config = distilled[0]
+    changed = parse_config(config.model_dump(mode="json") | {"distillation": SECTION | {"min_rows": 240}})
+    found = distill(changed)
+    assert found.arms == ()
+    assert found.student is None
+    assert found.reason is not None
+    assert f"{found.data.n_rows} rows are left and distillation.min_rows is 240" in found.reason
+    assert not (found.folder / "student").exists()
+
+
+def test_a_run_with_the_section_ends_with_a_student(
+    thickets, run: tuple[RunConfig, RunSummary], tmp_path: Path
+) -> None:
+    # In the home of the run: its shards are there, and its id is the same with the section as without.
+    values = run[0].model_dump(mode="json") | {"distillation": SECTION}
+    path = tmp_path / "my.yaml"
+    path.write_text(dump_config(parse_config(values)))
+    status, out, err = thickets("run", str(path))
+    assert status == 0, err
+    assert f"{run[1].run_id}, distillation " in out
+    assert "The student is " in out
+    folder = find_run(Home(run[0].storage.home), "latest")
+    assert folder.run_id == run[1].run_id
+    assert distill_config(Home(run[0].storage.home), folder, []).distillation is not None
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("population.size=3", "--set: 'population.size=3' would change the run that is distilled"),
+        ("distillation.epochs=0", "distillation.epochs: found 0"),
+        ("distillation.examples=5000", "problem.options count=2, below=12 make only 132 distinct questions"),
+        ("distillation.objective=dpo", "distillation.objective: found 'dpo'"),
+        ("distillation.min_rows=9000", "distillation: distillation.min_rows is 9000, but 500 examples"),
+    ],
+)
+def test_bad_input_is_one_line(thickets, run: tuple[RunConfig, RunSummary], override: str, message: str) -> None:
+    found = refused(thickets("distill", run[1].run_id, "--home", home_of(run), "--set", override))
+    assert found.startswith(message)
+
+
+def test_a_run_that_is_not_finished_cannot_be_distilled(thickets, tmp_path: Path, tiny_model: Path) -> None:
+    folder = Home(tmp_path / "home").run("tiny-12345678").create()
+    folder.config.write_text(dump_config(settings(tmp_path, tiny_model)))
+    assert "is not finished" in refused(thickets("distill", "latest", "--home", str(tmp_path / "home")))
+
+
+def test_without_the_extra_one_line_says_what_to_install(
+    thickets, run: tuple[RunConfig, RunSummary], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.distillation.training.LIBRARIES", ("no-such-library", "torch"))
+    found = refused(thickets("distill", "latest", "--home", home_of(run)))
+    assert found.startswith("distillation: no-such-library not installed; install the extra thickets[distill]")
+
+
+def test_the_preset_is_the_quickstart_with_a_section_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    from flows.config_file import load_config
+
+    plain, with_section = load_config("quickstart"), load_config("quickstart-distill")
+    assert with_section.distillation is not None
+    assert with_section.model_copy(update={"name": plain.name, "distillation": None}) == plain
+
+
+def test_a_section_that_was_left_out_can_be_set_field_by_field(
+    config: Callable[..., RunConfig], tmp_path: Path
+) -> None:
+    from flows.config_file import load_config
+
+    path = tmp_path / "my.yaml"
+    path.write_text(dump_config(config()))  # has `distillation: null`
+    section = load_config(str(path), ["distillation.examples=7", "distillation.min_rows=2"]).distillation
+    assert section is not None
+    assert (section.examples, section.min_rows) == (7, 2)
+    with pytest.raises(InputError, match=r"distillation.nonesuch: unknown field"):
+        load_config(str(path), ["distillation.nonesuch=7"])
