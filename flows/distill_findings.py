@@ -32,6 +32,11 @@ def distill_findings(found: DistillSummary) -> list[str]:
         verdict(each.difference, "the student", f"the model trained on {labels[each.other]}").sentence
         for each in found.student_minus
     ]
+    why = {
+        "rejection_sampling": "No sample of the base is right and whole, so there is no model trained on them.",
+        "labels": "No gold answer is one that the verifier takes as a reply, so there is no model trained on them.",
+    }
+    lines += [why[name] for name in found.untrained]
     before = found.base_validation
     lines += [
         f"{_name(arm)} is no better than the base on the validation split: {percent(arm.validation)} against "

@@ -30,6 +30,7 @@ class DistillSummary(BaseModel):
         base_validation: The base on the validation split, by the run's engine.
         ensemble_minus_base: As the run found it.
         arms: The student first, then the controls that were trained like it.
+        untrained: Controls that were asked for but had no rows.
         student_minus: The student against each control.
         base_perplexity: Of generic text; None if nothing was trained.
         answer_tokens: Generated on the training split by experts and base, earlier sessions included.
@@ -55,6 +56,7 @@ class DistillSummary(BaseModel):
     ensemble_minus_base: Difference
     rivals: tuple[Rival, ...]
     arms: tuple[Arm, ...]
+    untrained: tuple[str, ...]
     student_minus: tuple[Comparison, ...]
     base_perplexity: float | None
     n_tokens: dict[str, int]

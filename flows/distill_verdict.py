@@ -13,7 +13,7 @@ from storage.scores import BASE_ID
 from storage.tracking import Tracker
 from tasks.aggregation import ScoreBook
 from tasks.controls import count_tokens
-from tasks.distillation.data import STUDENT
+from tasks.distillation.data import LABELS, REJECTION, STUDENT
 from tasks.distillation.results import Arm, Comparison, DataReport
 from tasks.results import Accuracy
 from tasks.statistics import accuracy, paired_difference
@@ -100,6 +100,7 @@ def conclude(
         ensemble_minus_base=found.ensemble_minus_base,
         rivals=tuple(Rival(label=c.label, accuracy=c.accuracy, n_tokens=c.n_tokens) for c in found.controls),
         arms=tuple(arms),
+        untrained=_untrained(plan, arms),
         student_minus=tuple(
             Comparison(other=name, difference=paired_difference(on_test.arms[STUDENT], correct))
             for name, correct in on_test.arms.items()
@@ -111,3 +112,12 @@ def conclude(
         wall_s=wall_s,
         tracking=links(tracker),
     )
+
+
+def _untrained(plan: DistillPlan, arms: Sequence[Arm]) -> tuple[str, ...]:
+    asked = plan.section.controls
+    wanted = {REJECTION: asked.rejection_sampling, LABELS: asked.labels}
+    trained = {arm.name for arm in arms}
+    # Without labels (a margin) neither control is possible; that is no news.
+    is_possible = bool(arms) and plan.section.margin is None
+    return tuple(name for name, on in wanted.items() if on and is_possible and name not in trained)

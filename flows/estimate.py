@@ -22,7 +22,7 @@ _SHARD_ROW_BYTES = 10
 
 
 class Estimate(BaseModel):
-    """Cost of a run; the test split is counted at the largest K, controls included."""
+    """Cost of a run; the test split is counted at the largest K, controls included. Training a student is not in it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -109,6 +109,8 @@ def estimate(config: RunConfig) -> Estimate:
     }
     completions: dict[str, int] = {split.name: askers[split.name] * len(split.examples) for split in splits}
     n_loads = sum(askers[split.name] * plan.n_blocks(split.name) for split in splits)
+    if (section := config.distillation) is not None:
+        completions["training"] = (most_experts + section.attempts) * section.examples
     total = sum(completions.values())
     return Estimate(
         model=base.name,

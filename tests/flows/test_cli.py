@@ -100,7 +100,7 @@ def test_no_runs_yet_is_said_and_is_an_empty_list_as_json(thickets) -> None:
     assert json.loads(thickets("runs", "--json")[1]) == []
 
 
-@pytest.mark.parametrize("command", ["run", "estimate", "runs", "show", "report", "sql", "problems"])
+@pytest.mark.parametrize("command", ["run", "estimate", "runs", "show", "report", "sql", "distill", "problems"])
 def test_every_command_has_help_with_an_example(thickets, command: str) -> None:
     status, out, _ = thickets(command, "--help")
     assert status == 0
