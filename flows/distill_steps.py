@@ -138,7 +138,8 @@ def train_and_judge(
         student.blocks,
         student.shard_folder.mirror,
     )
-    _score(student, book, {"validation": [None], "test": [None]}, cluster, label=name)
+    # Prefect's artifact keys take no underscore.
+    _score(student, book, {"validation": [None], "test": [None]}, cluster, label=name.replace("_", "-"))
     with book.open() as store:
         validation = store.answers("validation", [BASE_ID])["correct"].to_list()
         test = store.answers("test", [BASE_ID])
