@@ -16,6 +16,7 @@ from flows.environment import set_command_line_defaults
 from storage.errors import InputError, ThicketsError
 
 if TYPE_CHECKING:
+    from flows.config import RunConfig
     from storage.layout import Home
 
 # Commands import what they need when they run: `thickets --help` must not wait for PyTorch and Prefect.
@@ -65,16 +66,13 @@ def run(
         with ends_soon():
             comparison = randopt_many(run_config, fresh=fresh)
         show_comparison(comparison, console())
+        _show_students(run_config, [each.run_id for each in comparison.runs])
         _say("each problem is a run of its own: thickets show RUN")
         return
     with ends_soon():
         summary = randopt(run_config, fresh=fresh)
     show_summary(summary, console())
-    if run_config.distillation is not None:
-        from flows.distill_display import show_distillation
-        from flows.distill_plan import load_distillation
-
-        show_distillation(load_distillation(run_config, summary.run_id), console())
+    _show_students(run_config, [summary.run_id])
     _say("three test questions with the experts' votes: thickets show latest")
 
 
@@ -312,6 +310,18 @@ def _fail(message: str, status: int) -> NoReturn:
 
 def _say(text: str) -> None:
     typer.echo(text, err=True)
+
+
+def _show_students(config: RunConfig, run_ids: list[str]) -> None:
+    """What became of a configuration's runs as one model each, if it asks for that."""
+    if config.distillation is None:
+        return
+    from flows.display import console
+    from flows.distill_display import show_distillation
+    from flows.distill_plan import load_distillation
+
+    for run_id in run_ids:
+        show_distillation(load_distillation(config, run_id), console())
 
 
 def _print(renderable: object) -> None:

@@ -20,9 +20,11 @@ from flows.distill_tracking import log_distillation, log_rows, start_distill_tra
 from flows.distill_verdict import conclude, read_test_answers
 from flows.executor import open_cluster
 from flows.progress import log
+from flows.report import report_again
 from storage.files import write_text_atomically
 from storage.layout import Home
-from tasks.distillation.perplexity import generic_text, measure_perplexity
+from tasks.distillation.generic import generic_text
+from tasks.distillation.perplexity import measure_perplexity
 from tasks.distillation.results import Arm
 from tasks.distillation.training import check_installed
 from tasks.engines import resolve_spec
@@ -60,10 +62,10 @@ def _distill(config: RunConfig, cluster: RayCluster | None) -> DistillSummary:
     plan = plan_distillation(config, base, problem, splits, cluster.resolve if cluster else resolve_spec)
     section, folder = plan.section, plan.folder
     text = generic_text(section.generic_text)
-    with home.run_lock(plan.run.run_id):
+    with home.run_lock(plan.run.run_id) as run_folder:
         if folder.summary.is_file():
             log.info(f"distillation {plan.id} of {plan.run.run_id} is finished; nothing left to do")
-            return DistillSummary.model_validate_json(folder.summary.read_text(encoding="utf-8"))
+            return folder.load()
         folder.root.mkdir(parents=True, exist_ok=True)
         write_text_atomically(folder.config, dump_config(config))
         log.info(f"distillation {plan.id} of {plan.run.run_id} in {folder.root}")
@@ -77,10 +79,8 @@ def _distill(config: RunConfig, cluster: RayCluster | None) -> DistillSummary:
             base_perplexity = None
             if reason is None:
                 log_rows(tracker, plan, rows)
-                device = plan.run.engine.device
-                measure = partial(
-                    measure_perplexity, text=text, device=device, trust_remote_code=config.engine.trust_remote_code
-                )
+                trusted = config.engine.trust_remote_code
+                measure = partial(measure_perplexity, text=text, device=plan.device, trust_remote_code=trusted)
                 base_perplexity = measure(base.path)
                 for name in rows["arm"].unique(maintain_order=True):
                     arm_rows = rows.filter(rows["arm"] == name)
@@ -91,5 +91,6 @@ def _distill(config: RunConfig, cluster: RayCluster | None) -> DistillSummary:
             summary = conclude(plan, answers, on_test, report, reason, arms, base_perplexity, tracker, wall_s)
             # Before it is logged: a tracking server that fails now must not cost the result.
             write_text_atomically(folder.summary, summary.model_dump_json(indent=2))
+            report_again(home, run_folder)  # with the student in it
             log_distillation(tracker, plan, summary)
     return summary

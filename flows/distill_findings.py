@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flows.display import duration
 from flows.distill_summary import DistillSummary
 from flows.findings import percent
 from tasks.distillation.results import Arm
@@ -21,8 +22,10 @@ def distill_findings(found: DistillSummary) -> list[str]:
         verdict(student.minus_ensemble, "the student", "the ensemble").sentence,
         verdict(student.minus_best_single, "the student", "the best single expert").sentence,
     ]
+    if student.minus_weight_average is not None:
+        lines.append(verdict(student.minus_weight_average, "the student", "the weight average of the experts").sentence)
     if (kept := found.gain_kept) is not None:
-        share = student.n_tokens / max(found.n_tokens["ensemble"], 1)
+        share = student.n_tokens / max(found.evaluation.n_tokens.ensemble, 1)
         lines.append(
             f"It keeps {100 * kept:.0f} % of the ensemble's gain over the base, for {share:.2f} times the ensemble's "
             "tokens per answer."
@@ -45,6 +48,11 @@ def distill_findings(found: DistillSummary) -> list[str]:
         if arm.validation.n_correct <= before.n_correct
     ]
     lines.append(_perplexities(found.arms, found.base_perplexity))
+    lines.append(f"Kept is the step that is best on the validation split: {'; '.join(map(_kept, found.arms))}.")
+    lines.append(
+        f"Cost, once: {found.answer_tokens:,} tokens generated for the training data, and for the student "
+        f"{student.training.n_tokens:,} read in {duration(student.training.train_s)} of training."
+    )
     lines.append(f"Training data: {found.data.account}.")
     return lines
 
@@ -54,6 +62,12 @@ def _perplexities(arms: tuple[Arm, ...], base: float) -> str:
     broken = [_name(arm) for arm in arms if arm.perplexity > _BROKEN * base]
     what = f"; {' and '.join(broken)} has lost some of what the base could do" if broken else ""
     return f"Perplexity of generic text: base {base:.1f}, {each}{what}."
+
+
+def _kept(arm: Arm) -> str:
+    training = arm.training
+    name = arm.name.replace("_", " ")
+    return f"{name} {training.best_step} of {training.n_steps}, {training.n_rows} rows, {percent(arm.validation)} there"
 
 
 def _name(arm: Arm) -> str:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import polars as pl
 
 from flows.config import RunConfig
 from flows.config_file import load_config
+from flows.distill_folder import DistillFolder, distill_folder
 from flows.distill_summary import DistillSummary
 from flows.distillation_config import DistillationConfig
+from flows.experts import experts_of
 from flows.history import load_summary
 from flows.plan import RunPlan, make_plan
 from flows.summary import RunSummary
@@ -21,57 +22,12 @@ from storage.layout import Home, RunFolder
 from storage.models import BaseModelRef
 from tasks.controls import attempts
 from tasks.distillation.data import Rules
-from tasks.distillation.training import library_versions
+from tasks.distillation.training import check_can_learn, library_versions
 from tasks.engines import EngineSpec
 from tasks.problems import Problem
-from tasks.seeds import POPULATION_SCHEMA, candidates_of
+from tasks.seeds import POPULATION_SCHEMA
 from tasks.splits import Split, Splits, draw_training
 from tasks.types import Attempt, Candidate, Respondent
-from tasks.units import candidate_id
-
-
-@dataclass(frozen=True, slots=True)
-class DistillFolder:
-    """The files of one distillation.
-
-    Attributes:
-        root: ``<home>/runs/<run_id>/distillation/<hash>``.
-    """
-
-    root: Path
-
-    @property
-    def config(self) -> Path:
-        """The run's config with this `distillation` section, as YAML."""
-        return self.root / "config.yaml"
-
-    @property
-    def scores(self) -> Path:
-        """The training split's answers of experts and base, as a DuckDB file."""
-        return self.root / "scores.duckdb"
-
-    @property
-    def data(self) -> Path:
-        """The training data of every arm."""
-        return self.root / "data.parquet"
-
-    @property
-    def summary(self) -> Path:
-        """What was found, as JSON."""
-        return self.root / "summary.json"
-
-    @property
-    def targets(self) -> Path:
-        """Folder of the experts' token distributions, for objective logits."""
-        return self.root / "work" / "targets"
-
-    def model(self, arm: str) -> Path:
-        """The checkpoint of an arm; that of the student is ``student``."""
-        return self.root / arm
-
-    def work(self, arm: str) -> Path:
-        """Folder of an arm's training and scores."""
-        return self.root / "work" / arm
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +38,8 @@ class DistillPlan:
         run: The finished run.
         found: What it found.
         section: How it is distilled.
-        experts: The run's experts by rank: rank, candidate_id, seed, sigma, n_correct.
         training: Examples that no split of the run holds.
+        device: Where students are trained: in this process, wherever the run's engines are.
         answers: The plan of answering them; its blocks are those of the training split.
         id: Names the distillation among those of the run.
         folder: Where it is kept.
@@ -92,16 +48,21 @@ class DistillPlan:
     run: RunPlan
     found: RunSummary
     section: DistillationConfig
-    experts: pl.DataFrame
     training: Split
+    device: str
     answers: RunPlan
     id: str
     folder: DistillFolder
 
     @property
-    def candidates(self) -> list[Candidate]:
+    def experts(self) -> pl.DataFrame:
+        """The run's experts as they vote: rank, candidate_id, weight."""
+        return experts_of(self.found)
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
         """The experts, by rank."""
-        return candidates_of(self.experts)
+        return tuple(Candidate(int(row.seed), row.sigma) for row in self.found.experts)
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
@@ -116,8 +77,8 @@ class DistillPlan:
     @property
     def population(self) -> pl.DataFrame:
         """The experts as the score database registers them."""
-        positions = pl.col("rank").cast(pl.Int64).sub(1).alias("position")
-        return self.experts.with_columns(positions).select(POPULATION_SCHEMA.names()).cast(POPULATION_SCHEMA)
+        rows = [(who.id, who.seed, who.sigma, place) for place, who in enumerate(self.candidates)]
+        return pl.DataFrame(rows, schema=POPULATION_SCHEMA, orient="row")
 
     @property
     def rules(self) -> Rules:
@@ -153,8 +114,14 @@ def plan_distillation(
     section = config.distillation
     if section is None:
         raise InputError("distillation: missing; add the section to the config, or --set distillation.examples=500")
+    check_can_learn(base.name, base.path)
     run = make_plan(config, base, problem, splits, resolve)
     run_folder = run.home.run(run.run_id)
+    if not run_folder.summary.is_file():
+        raise InputError(
+            f"RUN: there is no finished run {run.run_id}, which is what this configuration is called here; finish it "
+            "first. (If it was made elsewhere or with other versions, its answers and a student's would not compare.)"
+        )
     found = load_summary(run_folder)
     training = draw_training(problem, splits, section.examples, section.seed)
     name = distillation_id(run.run_id, section)
@@ -162,8 +129,8 @@ def plan_distillation(
         run=run,
         found=found,
         section=section,
-        experts=_experts(found),
         training=training,
+        device=_device(run),
         answers=make_plan(config, base, problem, splits, resolve, asked=(training,)),
         id=name,
         folder=distill_folder(run_folder, name),
@@ -189,17 +156,14 @@ def distill_config(home: Home, folder: RunFolder, overrides: Sequence[str]) -> R
 
 
 def load_distillation(config: RunConfig, run_id: str) -> DistillSummary:
-    """What the distillation of a configuration has found.
+    """What the distillation of a run has found, by the run's configuration.
 
     Raises:
         InputError: It is not finished.
     """
     assert config.distillation is not None
-    home = Home(config.storage.home)
-    path = distill_folder(home.run(run_id), distillation_id(run_id, config.distillation)).summary
-    if not path.is_file():
-        raise InputError(f"RUN: the distillation of {run_id} is not finished; run the same command again to go on")
-    return DistillSummary.model_validate_json(path.read_text(encoding="utf-8"))
+    run = Home(config.storage.home).run(run_id)
+    return distill_folder(run, distillation_id(run_id, config.distillation)).load()
 
 
 def distillation_id(run_id: str, section: DistillationConfig) -> str:
@@ -208,24 +172,12 @@ def distillation_id(run_id: str, section: DistillationConfig) -> str:
     return fingerprint(content)[:8]
 
 
-def distill_folder(run: RunFolder, name: str) -> DistillFolder:
-    """Where a distillation of a run is kept."""
-    return DistillFolder(run.root / "distillation" / name)
+def _device(run: RunPlan) -> str:
+    if run.config.engine.executor == "local":
+        return run.engine.device
+    from tasks.engines.transformers import pick_device  # PyTorch: seconds
 
-
-def _experts(found: RunSummary) -> pl.DataFrame:
-    rows = [
-        (row.rank, candidate_id(Candidate(int(row.seed), row.sigma)), int(row.seed), row.sigma, row.n_correct)
-        for row in found.experts
-    ]
-    schema = {
-        "rank": pl.UInt32,
-        "candidate_id": pl.String,
-        "seed": pl.UInt64,
-        "sigma": pl.Float64,
-        "n_correct": pl.Int64,
-    }
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    return str(pick_device("auto"))  # the engines' GPUs are the cluster's, not this machine's
 
 
 def _as_in(engine: EngineSpec, spec: EngineSpec) -> EngineSpec:

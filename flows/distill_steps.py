@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -27,7 +28,7 @@ from tasks.distillation.exam import validation_exam
 from tasks.distillation.objective import Targets, collect
 from tasks.distillation.results import Arm, DataReport
 from tasks.distillation.texts import TrainingText, encode
-from tasks.distillation.training import Exam, TrainingSettings
+from tasks.distillation.training import Exam, TrainingSettings, forget
 from tasks.engines import build_engine
 from tasks.engines.transformers import TransformersEngine
 from tasks.executors.ray_cluster import RayCluster
@@ -115,7 +116,7 @@ def train_and_judge(
     label = _label(name, plan)
     texts = _texts(plan, rows)
     log.info(f"{label}: training on {rows.height} rows")
-    targets = _targets(plan, texts) if name == STUDENT and plan.section.objective == "logits" else None
+    by_logits = name == STUDENT and plan.section.objective == "logits"
     training = train_arm(
         ArmTraining(
             plan.run.base.path,
@@ -125,10 +126,11 @@ def train_and_judge(
             _exam(plan),
             _settings(plan),
             card=student_card(plan.run.base.name, plan.run.run_id, plan.run.config.single_problem.name, label),
-            targets=targets,
+            targets=partial(_targets, plan, texts) if by_logits else None,
             on_point=watch_training(tracker, name),
         )
     )
+    forget(plan.folder.targets)
     student = plan.student_plan(resolve_model(str(plan.folder.model(name))))
     book = ScoreBook(
         plan.folder.work(name) / "scores.duckdb",
@@ -155,6 +157,7 @@ def train_and_judge(
         minus_base=paired_difference(correct, on_test.base),
         minus_ensemble=paired_difference(correct, on_test.ensemble),
         minus_best_single=paired_difference(correct, on_test.best_single),
+        minus_weight_average=paired_difference(correct, on_test.weight_average) if on_test.weight_average else None,
         n_tokens=int(test["n_tokens"].sum()),
         perplexity=measure(plan.folder.model(name)),
     )
@@ -216,14 +219,14 @@ def _settings(plan: DistillPlan) -> TrainingSettings:
         eval_every=section.eval_every,
         patience=section.patience,
         seed=section.seed,
-        device=plan.run.engine.device,
+        device=plan.device,
         trust_remote_code=plan.run.config.engine.trust_remote_code,
     )
 
 
 def _targets(plan: DistillPlan, texts: Sequence[TrainingText]) -> Targets:
     """The mean of the experts' distributions; by Transformers, whatever engine the run has."""
-    engine = TransformersEngine(replace(plan.run.engine, kind="transformers", prefetch=False))
+    engine = TransformersEngine(replace(plan.run.engine, kind="transformers", device=plan.device, prefetch=False))
     try:
         return collect(
             engine,

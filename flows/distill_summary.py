@@ -8,30 +8,20 @@ from pydantic import BaseModel, ConfigDict
 
 from flows.summary import TrackingLinks
 from tasks.distillation.results import Arm, Comparison, DataReport
-from tasks.results import Accuracy, Difference
-
-
-class Rival(BaseModel):
-    """A control of the run, for the table."""
-
-    model_config = ConfigDict(frozen=True)
-
-    label: str
-    accuracy: Accuracy
-    n_tokens: int
+from tasks.results import Accuracy, Evaluation
 
 
 class DistillSummary(BaseModel):
     """The result of a distillation; every accuracy but those on the validation split is on the run's test split.
 
     Attributes:
+        evaluation: What the run found: base, controls, best single expert and ensemble.
         data: What became of the experts' responses.
         reason: Why nothing was trained, if nothing was.
         base_validation: The base on the validation split, by the run's engine.
-        ensemble_minus_base: As the run found it.
         arms: The student first, then the controls that were trained like it.
         untrained: Controls that were asked for but had no rows.
-        student_minus: The student against each control.
+        student_minus: The student against each control that was trained.
         base_perplexity: Of generic text; None if nothing was trained.
         answer_tokens: Generated on the training split by experts and base, earlier sessions included.
         wall_s: Seconds of this session.
@@ -46,20 +36,14 @@ class DistillSummary(BaseModel):
     problem: str
     objective: str
     method: str
-    k: int
+    evaluation: Evaluation
     data: DataReport
     reason: str | None
-    base: Accuracy
-    best_single: Accuracy
-    ensemble: Accuracy
     base_validation: Accuracy
-    ensemble_minus_base: Difference
-    rivals: tuple[Rival, ...]
     arms: tuple[Arm, ...]
     untrained: tuple[str, ...]
     student_minus: tuple[Comparison, ...]
     base_perplexity: float | None
-    n_tokens: dict[str, int]
     answer_tokens: int
     wall_s: float
     tracking: TrackingLinks
@@ -72,5 +56,5 @@ class DistillSummary(BaseModel):
     @property
     def gain_kept(self) -> float | None:
         """The student's gain over the base as a share of the ensemble's; None without a student or a gain."""
-        gain = self.ensemble_minus_base.value
+        gain = self.evaluation.ensemble_minus_base.value
         return None if self.student is None or gain <= 0 else self.student.minus_base.value / gain

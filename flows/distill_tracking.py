@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import polars as pl
 from prefect import task
+from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from flows.config_file import dump_config, flatten
@@ -15,6 +16,7 @@ from flows.distill_display import distill_markdown
 from flows.distill_plan import DistillPlan
 from flows.distill_summary import DistillSummary
 from flows.progress import log
+from flows.tracking import links
 from storage.tracking import RUN_ID_TAG, MetricPoint, Tracker
 from tasks.distillation.results import ValidationPoint
 from tasks.scoring import is_worth_a_retry
@@ -41,6 +43,9 @@ def start_distill_tracking(plan: DistillPlan) -> Tracker:
     }
     tracking = plan.run.config.tracking
     tracker = Tracker.start(plan.run.home, tracking.experiment, name, tags, uri=tracking.uri)
+    where = links(tracker)
+    prefect = {"prefect.flow_run_id": where.prefect_flow_run_id, "prefect.flow_run_url": where.prefect_address}
+    tracker.log_tags({name: value for name, value in prefect.items() if value})
     tracker.log_config(flatten({"distillation": plan.section.model_dump(mode="json")}))
     tracker.log_text("config.yaml", dump_config(plan.run.config))
     return tracker
@@ -78,7 +83,7 @@ def watch_training(tracker: Tracker, arm: str) -> Callable[[ValidationPoint, flo
     persist_result=False,
 )
 def log_distillation(tracker: Tracker, plan: DistillPlan, found: DistillSummary) -> None:
-    """Log what was found."""
+    """Log what was found to MLflow and Prefect."""
     metrics: dict[str, float] = {
         "data.rows": found.data.n_rows,
         "data.hard": found.data.n_hard,
@@ -94,12 +99,18 @@ def log_distillation(tracker: Tracker, plan: DistillPlan, found: DistillSummary)
             f"{arm.name}.test.accuracy": arm.test.value,
             f"{arm.name}.test.accuracy_low": arm.test.low,
             f"{arm.name}.test.accuracy_high": arm.test.high,
-            f"{arm.name}.test.minus_base": arm.minus_base.value,
-            f"{arm.name}.test.minus_ensemble": arm.minus_ensemble.value,
             f"{arm.name}.test.tokens": arm.n_tokens,
             f"{arm.name}.perplexity": arm.perplexity,
             f"{arm.name}.train_s": arm.training.train_s,
+            f"{arm.name}.train_tokens": arm.training.n_tokens,
         }
+        for other in ("base", "best_single", "weight_average", "ensemble"):
+            if (gap := getattr(arm, f"minus_{other}")) is not None:
+                mine = f"{arm.name}.test.minus_{other}"
+                metrics |= {mine: gap.value, f"{mine}_low": gap.low, f"{mine}_high": gap.high}
     tracker.log_metrics(metrics)
     tracker.log_file(plan.folder.summary)
-    tracker.log_tags({"mlflow.note.content": distill_markdown(found)})
+    tracker.log_file(plan.run.home.run(plan.run.run_id).report)
+    text = distill_markdown(found)
+    tracker.log_tags({"mlflow.note.content": text})
+    create_markdown_artifact(text, key="distillation", description="The student on the test split")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from flows.distill_plan import DistillPlan
-from flows.distill_summary import DistillSummary, Rival
+from flows.distill_summary import DistillSummary
 from flows.history import open_scores
 from flows.tracking import links
 from storage.scores import BASE_ID
@@ -17,6 +17,7 @@ from tasks.distillation.data import LABELS, REJECTION, STUDENT
 from tasks.distillation.results import Arm, Comparison, DataReport
 from tasks.results import Accuracy
 from tasks.statistics import accuracy, paired_difference
+from tasks.types import Average
 from tasks.units import candidate_id
 from tasks.voting import ballots, vote
 
@@ -27,14 +28,16 @@ class TestAnswers:
 
     Attributes:
         base: The base.
-        best_single: The best single expert.
-        ensemble: The vote.
+        best_single: The candidate with the best selection score, whether it votes or not.
+        weight_average: The mean of the experts' weights; None where the run did without that control.
+        ensemble: The vote, as the run holds it.
         base_validation: The base's accuracy on the validation split.
         arms: The models that were trained, by name, as they are judged.
     """
 
     base: list[bool]
     best_single: list[bool]
+    weight_average: list[bool] | None
     ensemble: list[bool]
     base_validation: Accuracy
     arms: dict[str, list[bool]] = field(default_factory=dict)
@@ -42,15 +45,19 @@ class TestAnswers:
 
 def read_test_answers(plan: DistillPlan) -> TestAnswers:
     """Read the run's own answers to the test split."""
-    run = plan.run
-    k, rule = plan.found.evaluation.k, plan.found.evaluation.rule
+    run, found = plan.run, plan.found.evaluation
+    has_average = any(control.name == "weight_average" for control in found.controls)
     with open_scores(run.home, run.home.run(run.run_id)) as scores:
-        cast = ballots(scores, "test", plan.experts)
-        validation = scores.answers("validation", [BASE_ID])["correct"].to_list()
+
+        def right(who: str, split: str = "test") -> list[bool]:
+            return scores.answers(split, [who])["correct"].to_list()
+
+        validation = right(BASE_ID, "validation")
         return TestAnswers(
-            base=scores.answers("test", [BASE_ID])["correct"].to_list(),
-            best_single=cast.filter(cast["rank"] == 1)["correct"].to_list(),
-            ensemble=vote(cast, k, rule)["correct"].to_list(),
+            base=right(BASE_ID),
+            best_single=right(scores.leaderboard("selection", limit=1)["candidate_id"][0]),
+            weight_average=right(Average(plan.candidates).id) if has_average else None,
+            ensemble=vote(ballots(scores, "test", plan.experts), found.k, found.rule)["correct"].to_list(),
             base_validation=accuracy(sum(validation), len(validation)),
         )
 
@@ -79,7 +86,6 @@ def conclude(
         tracker: Where it is logged.
         wall_s: Seconds of this session.
     """
-    found = plan.found.evaluation
     with book.open() as store:
         answer_tokens = count_tokens(store, "training", [candidate_id(who) for who in plan.respondents])
     return DistillSummary(
@@ -90,15 +96,10 @@ def conclude(
         problem=plan.run.config.single_problem.name,
         objective=plan.section.objective,
         method=plan.section.method,
-        k=found.k,
+        evaluation=plan.found.evaluation,
         data=report,
         reason=reason,
-        base=found.base,
-        best_single=found.best_single,
-        ensemble=found.ensemble,
         base_validation=on_test.base_validation,
-        ensemble_minus_base=found.ensemble_minus_base,
-        rivals=tuple(Rival(label=c.label, accuracy=c.accuracy, n_tokens=c.n_tokens) for c in found.controls),
         arms=tuple(arms),
         untrained=_untrained(plan, arms),
         student_minus=tuple(
@@ -107,7 +108,6 @@ def conclude(
             if name != STUDENT
         ),
         base_perplexity=base_perplexity,
-        n_tokens=found.n_tokens.model_dump(),
         answer_tokens=answer_tokens,
         wall_s=wall_s,
         tracking=links(tracker),

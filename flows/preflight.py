@@ -8,7 +8,8 @@ from storage.fingerprint import fingerprint
 from storage.layout import Home
 from storage.shard_folder import check_writable
 from tasks.base_model import find_base_model
-from tasks.distillation.training import check_installed
+from tasks.distillation.generic import generic_text
+from tasks.distillation.training import check_can_learn, check_installed
 from tasks.executors.ray_cluster import check_reachable
 from tasks.problems import load_problem
 from tasks.splits import draw_splits, draw_training
@@ -25,9 +26,11 @@ def check_inputs(config: RunConfig) -> None:
         check_writable(config.storage.shards)
     if config.engine.executor == "ray":
         check_reachable(config.engine.address)
-    find_base_model(config.model, config.revision, trust_remote_code=config.engine.trust_remote_code)
+    base = find_base_model(config.model, config.revision, trust_remote_code=config.engine.trust_remote_code)
     if config.distillation is not None:
         check_installed()
+        check_can_learn(base.name, base.path)
+        generic_text(config.distillation.generic_text)
     if config.problems is None:
         _check_problem(config)
         return

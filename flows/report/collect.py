@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from flows.distill_findings import distill_findings
+from flows.distill_folder import finished_distillations
+from flows.distill_rows import DistillRow, distill_rows
+from flows.distill_summary import DistillSummary
 from flows.findings import RIVALS, findings, verdicts
 from flows.report.examples import TestExample, changed_examples
 from flows.report.plots import Plot, plots
@@ -40,6 +44,21 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
+class Distillation:
+    """One distillation of the run.
+
+    Attributes:
+        summary: What it found.
+        rows: The run's table with the trained models.
+        sentences: What there is to say.
+    """
+
+    summary: DistillSummary
+    rows: tuple[DistillRow, ...]
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Everything on the page, in its order.
 
@@ -53,6 +72,7 @@ class Report:
         findings: What else there is to say.
         plots: In order.
         examples: Test questions on which base and vote differ; empty without scores.
+        distillations: Into what the run was distilled; empty where it was not.
         reproduction: How to do it again.
     """
 
@@ -65,6 +85,7 @@ class Report:
     findings: tuple[str, ...]
     plots: tuple[Plot, ...]
     examples: tuple[TestExample, ...]
+    distillations: tuple[Distillation, ...]
     reproduction: Reproduction
 
 
@@ -83,6 +104,10 @@ def collect(folder: RunFolder, summary: RunSummary, scores: ScoreQueries | None,
         findings=tuple(findings(summary)[len(sentences) :]),
         plots=(*plots(summary, board), *extra),
         examples=changed_examples(scores, summary) if scores else (),
+        distillations=tuple(
+            Distillation(found, tuple(distill_rows(found)), tuple(distill_findings(found)))
+            for found in finished_distillations(folder)
+        ),
         reproduction=reproduction(folder, summary),
     )
 

@@ -33,7 +33,7 @@ class ArmTraining:
         settings: TrainingSettings,
         *,
         card: str,
-        targets: Targets | None = None,
+        targets: Callable[[], Targets] | None = None,
         on_point: Callable[[ValidationPoint, float | None], None] = lambda point, loss: None,
     ) -> None:
         """Say what is to be done; see `tasks.distillation.training.train`.
@@ -46,7 +46,7 @@ class ArmTraining:
             exam: The validation split.
             settings: How to train.
             card: README.md of the checkpoint.
-            targets: Token distributions to match; None: the responses themselves.
+            targets: Makes the token distributions to match; None: the responses themselves.
             on_point: Told of every validation point.
         """
         self._base, self._target, self._work = base, target, work
@@ -63,7 +63,7 @@ class ArmTraining:
                 self._exam,
                 checkpoints,
                 self._settings,
-                targets=self._targets,
+                targets=self._targets() if self._targets else None,
                 on_point=self._on_point,
             )
             write_text_atomically(record, found.model_dump_json(indent=2))

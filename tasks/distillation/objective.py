@@ -9,17 +9,20 @@ constant.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
 
 from storage.files import atomic_path
 from storage.weights import save_tensors
 from tasks.distillation.texts import IGNORED, TrainingText
 from tasks.types import Candidate
+
+_TOKENS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,25 @@ def collect(
     starts = [0]
     for text in texts:
         starts.append(starts[-1] + text.n_response)
-    return Targets(*mean_distribution([load_file(path) for path in files], top), tuple(starts))
+    return Targets(*_mean_of_files(files, top), tuple(starts))
+
+
+def _mean_of_files(files: Sequence[Path], top: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """`mean_distribution` of whole files, some tokens at a time: those of 50 experts need not fit into memory."""
+    with ExitStack() as stack:
+        parts = [stack.enter_context(safe_open(path, framework="pt")) for path in files]
+        [n_tokens, _] = parts[0].get_slice("ids").get_shape()
+        means = [
+            mean_distribution(
+                [
+                    {name: part.get_slice(name)[start : start + _TOKENS_AT_ONCE] for name in ("ids", "probabilities")}
+                    for part in parts
+                ],
+                top,
+            )
+            for start in range(0, n_tokens, _TOKENS_AT_ONCE)
+        ]
+    return torch.cat([ids for ids, _ in means]), torch.cat([probabilities for _, probabilities in means])
 
 
 def mean_distribution(parts: Sequence[dict[str, torch.Tensor]], top: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -3,33 +3,12 @@
 from __future__ import annotations
 
 import math
-from importlib import resources
 from pathlib import Path
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from storage.errors import InputError
-
 _WINDOW = 256
-
-
-def generic_text(path: Path | None) -> str:
-    """The text of a file, or the one that comes with the package: some 2,000 words of English prose, our own.
-
-    Raises:
-        InputError: The file cannot be read, or is not text.
-    """
-    if path is None:
-        return resources.files("tasks.distillation").joinpath("generic_text.txt").read_text(encoding="utf-8")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8"
-        raise InputError(f"distillation.generic_text: cannot read {path}: {reason}") from None
-    if len(text.split()) < 2:
-        raise InputError(f"distillation.generic_text: {path} holds {len(text.split())} words; a few hundred are needed")
-    return text
 
 
 def perplexity(folder: Path, text: str, *, device: str = "cpu", trust_remote_code: bool = False) -> float:

@@ -63,6 +63,7 @@ class Training(_Result):
         best_step: The step whose weights were kept; the first of the best on the validation split.
         curve: Validation accuracy on the way, step 0 first.
         losses: Mean training loss between two points of the curve, by the step they end at.
+        n_tokens: Read in these steps, prompts included; how often is rounded where the last pass is not a whole one.
         train_s: Seconds of training, earlier sessions left out.
     """
 
@@ -71,6 +72,7 @@ class Training(_Result):
     best_step: int
     curve: tuple[ValidationPoint, ...]
     losses: dict[int, float]
+    n_tokens: int
     train_s: float
 
 
@@ -94,6 +96,7 @@ class Arm(_Result):
         minus_base: On the test split.
         minus_ensemble: On the test split.
         minus_best_single: On the test split.
+        minus_weight_average: On the test split; None where the run did without that control.
         n_tokens: Generated on the test split.
         perplexity: Of generic text.
     """
@@ -107,5 +110,6 @@ class Arm(_Result):
     minus_base: Difference
     minus_ensemble: Difference
     minus_best_single: Difference
+    minus_weight_average: Difference | None
     n_tokens: int
     perplexity: float

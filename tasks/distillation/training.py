@@ -22,6 +22,7 @@ from storage.errors import InputError
 from storage.files import write_text_atomically
 from tasks.distillation.results import Training, ValidationPoint
 from tasks.distillation.texts import TrainingText
+from tasks.engines.signals.recipe import is_signals_model
 
 if TYPE_CHECKING:
     from tasks.distillation.objective import Targets
@@ -77,6 +78,22 @@ def check_installed() -> None:
         )
 
 
+def check_can_learn(name: str, base: Path) -> None:
+    """See that a model is of a kind that can be a student.
+
+    Args:
+        name: What the user calls it.
+        base: Folder of its checkpoint.
+
+    Raises:
+        InputError: It is a signals network.
+    """
+    if is_signals_model(base):
+        raise InputError(
+            f"distillation: {name} is a signals network, and only language models can be distilled; remove the section"
+        )
+
+
 def library_versions() -> dict[str, str]:
     """The libraries that decide what a student becomes, with their versions."""
     from importlib.metadata import PackageNotFoundError
@@ -126,12 +143,12 @@ def train(
         last = _last_checkpoint(folder)
         assert last is not None  # a checkpoint is written at the last step
     state = _state(last)
-    outcome = _outcome(state, len(texts), time.monotonic() - started)
+    outcome = _outcome(state, texts, settings.batch_size, time.monotonic() - started)
     return folder / f"checkpoint-{outcome.best_step}", outcome
 
 
 def forget(folder: Path) -> None:
-    """Delete the checkpoints of `train`."""
+    """Delete what training needed on the way and nothing needs afterwards: checkpoints, token distributions."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -255,7 +272,7 @@ def _is_finished(checkpoint: Path, settings: TrainingSettings) -> bool:
     return bool(state["global_step"] >= settings.max_steps or waited >= settings.patience)
 
 
-def _outcome(state: dict[str, Any], n_rows: int, train_s: float) -> Training:
+def _outcome(state: dict[str, Any], texts: Sequence[TrainingText], batch_size: int, train_s: float) -> Training:
     """Read how training went from the trainer's own log, which resumes with it."""
     history = state["log_history"]
     points = [
@@ -263,11 +280,13 @@ def _outcome(state: dict[str, Any], n_rows: int, train_s: float) -> Training:
         for entry in history
         if "eval_correct" in entry
     ]
+    n_passes = state["global_step"] / -(-len(texts) // batch_size)
     return Training(
-        n_rows=n_rows,
+        n_rows=len(texts),
         n_steps=state["global_step"],
         best_step=state["best_global_step"],
         curve=tuple(points),
         losses={entry["step"]: entry["loss"] for entry in history if "loss" in entry},
+        n_tokens=round(n_passes * sum(len(text.input_ids) for text in texts)),
         train_s=train_s,
     )

@@ -13,7 +13,6 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import flows.distill as flow_module
-from flows import cli
 from flows.config import RunConfig
 from flows.config_file import dump_config, parse_config
 from flows.distill import distill
@@ -34,9 +33,8 @@ from tasks.problems import ProblemConfig, load_problem
 from tasks.prompts import PromptTemplate
 from tasks.splits import draw_splits
 from tasks.types import Sampling
+from tests.flows.command_line import refused
 from tests.tiny_model import make_tiny_model
-
-Result = tuple[int, str, str]
 
 SECTION = {
     "examples": 60,
@@ -110,32 +108,8 @@ def distilled(run: tuple[RunConfig, RunSummary]) -> tuple[RunConfig, DistillSumm
     return config, distill(config)
 
 
-@pytest.fixture
-def thickets(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
-    """Call the command line in this process; gives exit status, standard output and standard error."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "240")
-
-    def call(*arguments: str) -> Result:
-        capsys.readouterr()
-        monkeypatch.setattr("sys.argv", ["thickets", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        output = capsys.readouterr()
-        return int(ended.value.code or 0), output.out, output.err
-
-    return call
-
-
 def home_of(run: tuple[RunConfig, RunSummary]) -> str:
     return str(run[0].storage.home)
-
-
-def refused(result: Result) -> str:
-    status, out, err = result
-    assert (status, out) == (2, "")
-    [line] = [line for line in err.splitlines() if line.startswith("error: ")]
-    return line.removeprefix("error: ")
 
 
 def test_a_student_and_its_controls_are_judged_on_the_runs_own_test_questions(
@@ -144,7 +118,8 @@ def test_a_student_and_its_controls_are_judged_on_the_runs_own_test_questions(
     found, of_run = distilled[1], run[1].evaluation
     assert found.reason is None
     assert [arm.name for arm in found.arms] == ["student", "rejection_sampling", "labels"]
-    assert (found.base, found.ensemble, found.best_single) == (of_run.base, of_run.ensemble, of_run.best_single)
+    assert found.evaluation == of_run
+    [average] = [control for control in of_run.controls if control.name == "weight_average"]
     for arm in found.arms:
         assert arm.test.n == 14
         assert arm.validation.n == 10
@@ -152,6 +127,8 @@ def test_a_student_and_its_controls_are_judged_on_the_runs_own_test_questions(
         assert arm.minus_base.value == pytest.approx(arm.test.value - of_run.base.value)
         assert arm.minus_ensemble.value == pytest.approx(arm.test.value - of_run.ensemble.value)
         assert arm.minus_best_single.value == pytest.approx(arm.test.value - of_run.best_single.value)
+        assert arm.minus_weight_average is not None
+        assert arm.minus_weight_average.value == pytest.approx(arm.test.value - average.accuracy.value)
         assert arm.training.n_steps == 4
     assert found.untrained == ()
     assert [each.other for each in found.student_minus] == ["rejection_sampling", "labels"]
@@ -166,7 +143,7 @@ def test_the_student_is_a_checkpoint_that_answers_as_it_was_judged(
     assert student is not None
     folder = found.folder / "student"
     assert resolve_model(str(folder)).sha256 == student.sha256
-    problem = load_problem(config.problem)
+    problem = load_problem(config.single_problem)
     examples = draw_splits(problem, selection=12, validation=10, test=14, seed=0).test.examples
     template = PromptTemplate.from_folder(folder)
     engine = TransformersEngine(EngineSpec("transformers", folder, Perturbation(), device="cpu", batch_size=5))

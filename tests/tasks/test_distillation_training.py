@@ -18,8 +18,9 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tasks.distillation import training
+from tasks.distillation.generic import generic_text
 from tasks.distillation.objective import Targets, collect, distribution_loss, mean_distribution
-from tasks.distillation.perplexity import generic_text, perplexity
+from tasks.distillation.perplexity import perplexity
 from tasks.distillation.student import write_student
 from tasks.distillation.texts import IGNORED, TrainingText, encode
 from tasks.distillation.training import Exam, TrainingSettings, train
