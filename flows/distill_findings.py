@@ -60,7 +60,8 @@ def distill_findings(found: DistillSummary) -> list[str]:
 def _perplexities(arms: tuple[Arm, ...], base: float) -> str:
     each = ", ".join(f"{arm.name.replace('_', ' ')} {arm.perplexity:.1f}" for arm in arms)
     broken = [_name(arm) for arm in arms if arm.perplexity > _BROKEN * base]
-    what = f"; {' and '.join(broken)} has lost some of what the base could do" if broken else ""
+    has = "has" if len(broken) == 1 else "have"
+    what = f"; {' and '.join(broken)} {has} lost some of what the base could do" if broken else ""
     return f"Perplexity of generic text: base {base:.1f}, {each}{what}."
 
 

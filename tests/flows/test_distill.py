@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
 import polars as pl
 import pytest
 import torch
+from markupsafe import escape
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import flows.distill as flow_module
 from flows.config import RunConfig
 from flows.config_file import dump_config, parse_config
 from flows.distill import distill
-from flows.distill_plan import DistillFolder, distill_config
+from flows.distill_findings import distill_findings
+from flows.distill_folder import DistillFolder
+from flows.distill_plan import distill_config, plan_distillation
 from flows.distill_summary import DistillSummary
+from flows.distill_verdict import read_test_answers
 from flows.history import find_run
 from flows.randopt import randopt
 from flows.summary import RunSummary
@@ -26,13 +31,13 @@ from storage.layout import Home
 from storage.models import resolve_model
 from storage.reader import read_only
 from tasks.distillation.texts import IGNORED, encode
-from tasks.engines import EngineSpec
+from tasks.engines import EngineSpec, resolve_spec
 from tasks.engines.transformers import TransformersEngine
 from tasks.noise import Perturbation
 from tasks.problems import ProblemConfig, load_problem
 from tasks.prompts import PromptTemplate
 from tasks.splits import draw_splits
-from tasks.types import Sampling
+from tasks.types import Candidate, Sampling
 from tests.flows.command_line import refused
 from tests.tiny_model import make_tiny_model
 
@@ -197,6 +202,57 @@ def test_mlflow_has_the_data_the_progress_and_the_run_it_came_from(
     assert [point.step for point in history] == [0, 2, 4]
 
 
+def test_the_ensemble_is_the_runs_own_vote_and_the_best_single_expert_need_not_be_in_it(
+    run: tuple[RunConfig, RunSummary],
+) -> None:
+    summary = run[1]
+    # As if another ranking than plain top K had chosen the experts, and they voted by weight.
+    chosen = tuple(row.model_copy(update={"rank": row.rank - 1, "weight": row.rank}) for row in summary.experts[1:])
+    evaluation = summary.evaluation.model_copy(update={"k": len(chosen), "rule": "weighted", "controls": ()})
+    config = parse_config(run[0].model_dump(mode="json") | {"distillation": SECTION})
+    base, problem = resolve_model(config.model), load_problem(config.single_problem)
+    splits = draw_splits(problem, selection=12, validation=10, test=14, seed=0)
+    plan = plan_distillation(config, base, problem, splits, resolve_spec)
+    on_test = read_test_answers(
+        replace(plan, found=summary.model_copy(update={"experts": chosen, "evaluation": evaluation}))
+    )
+    with read_only(summary.folder, None) as scores:
+        best, first, second = (
+            scores.answers("test", [Candidate(int(row.seed), row.sigma).id]).select("answer", "correct").rows()
+            for row in summary.experts
+        )
+    assert on_test.best_single == [correct for _, correct in best]
+    assert on_test.best_single != [correct for _, correct in first]
+    # Of two experts the heavier one decides wherever it answers; with one vote each it would be the first.
+    pairs = list(zip(first, second, strict=True))
+    expected = [light if answer is None else heavy for (_, light), (answer, heavy) in pairs]
+    assert on_test.ensemble == expected
+    assert expected != [heavy if answer is None else light for (answer, light), (_, heavy) in pairs]
+    assert on_test.weight_average is None
+    assert sum(on_test.base) == summary.evaluation.base.n_correct
+
+
+def test_the_report_has_the_student_in_it_and_so_has_prefect(
+    distilled: tuple[RunConfig, DistillSummary],
+) -> None:
+    found = distilled[1]
+    page = (found.folder.parents[1] / "report.html").read_text()
+    assert "Distilled into one model" in page
+    assert f"Distillation {found.distillation_id} (sft, lora)" in page
+    assert all(str(escape(sentence)) in page for sentence in distill_findings(found))
+    client = mlflow.MlflowClient(found.tracking.mlflow_uri)
+    logged = {item.path for item in client.list_artifacts(found.tracking.mlflow_run_id)}
+    assert {"config.yaml", "data.parquet", "report.html", "summary.json"} <= logged
+
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+
+    with get_client(sync_client=True) as prefect:
+        mine = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[found.tracking.prefect_flow_run_id]))
+        artifacts = {artifact.key: artifact for artifact in prefect.read_artifacts(artifact_filter=mine)}
+    assert "The student is " in str(artifacts["distillation"].data)
+
+
 def test_again_there_is_nothing_left_to_do_and_json_is_all_of_it(
     thickets, distilled: tuple[RunConfig, DistillSummary]
 ) -> None:
@@ -208,7 +264,7 @@ def test_again_there_is_nothing_left_to_do_and_json_is_all_of_it(
     assert DistillSummary.model_validate_json(out) == found
     assert "nothing left to do" in err
     shown = thickets("distill", "latest", "--home", home, *options)[1]
-    for words in ("student", "trained on the gold answers", "ensemble of 3", "Perplexity of generic text", "MLflow"):
+    for words in ("student", "trained on the gold answers", "vote of 3", "Perplexity of generic text", "MLflow"):
         assert words in shown
 
 
@@ -271,12 +327,34 @@ def test_a_run_with_the_section_ends_with_a_student(
     assert distill_config(Home(run[0].storage.home), folder, []).distillation is not None
 
 
+def test_several_problems_end_with_a_student_each(thickets, run: tuple[RunConfig, RunSummary], tmp_path: Path) -> None:
+    first = run[0].single_problem.model_dump(mode="json")
+    controls = {"rejection_sampling": False, "labels": False}
+    values = run[0].model_dump(mode="json") | {
+        "problem": None,
+        "problems": [first, first | {"options": {"below": 9, "count": 2}}],
+        "data": {"selection": 6, "validation": 5, "test": 6},
+        "distillation": SECTION | {"examples": 20, "max_steps": 2, "controls": controls},
+    }
+    path = tmp_path / "my.yaml"
+    path.write_text(dump_config(parse_config(values)))
+    status, out, err = thickets("run", str(path))
+    assert status == 0, err
+    students = list((run[0].storage.home / "runs").glob("*/distillation/*/student/model.safetensors"))
+    titles = [line for line in out.splitlines() if ", distillation " in line]
+    assert len(titles) == 2
+    runs = {line.partition(",")[0] for line in titles}
+    assert runs <= {path.parents[3].name for path in students}
+    assert len(runs) == 2
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
         ("population.size=3", "--set: 'population.size=3' would change the run that is distilled"),
         ("distillation.epochs=0", "distillation.epochs: found 0"),
         ("distillation.examples=5000", "problem.options count=2, below=12 make only 132 distinct questions"),
+        ("distillation.generic_text=nowhere.txt", "distillation.generic_text: cannot read nowhere.txt: No such file"),
         ("distillation.objective=dpo", "distillation.objective: found 'dpo'"),
         ("distillation.min_rows=9000", "distillation: distillation.min_rows is 9000, but "),
     ],
@@ -290,6 +368,13 @@ def test_a_run_that_is_not_finished_cannot_be_distilled(thickets, tmp_path: Path
     folder = Home(tmp_path / "home").run("tiny-12345678").create()
     folder.config.write_text(dump_config(settings(tmp_path, tiny_model)))
     assert "is not finished" in refused(thickets("distill", "latest", "--home", str(tmp_path / "home")))
+
+
+def test_a_signals_network_has_nothing_to_distil(thickets, tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text(dump_config(parse_config({"model": "signals-plateau", "problem": "signals", "distillation": {}})))
+    found = refused(thickets("run", str(path), "--set", f"storage.home={tmp_path / 'home'}"))
+    assert found.startswith("distillation: signals-plateau is a signals network, and only language models")
 
 
 def test_without_the_extra_one_line_says_what_to_install(

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tasks.distillation import training
+from tasks.distillation import objective, training
 from tasks.distillation.generic import generic_text
 from tasks.distillation.objective import Targets, collect, distribution_loss, mean_distribution
 from tasks.distillation.perplexity import perplexity
@@ -133,6 +133,7 @@ def test_training_lowers_the_loss_and_changes_the_checkpoint(tiny_model: Path, t
     assert found.losses[12] < 0.9 * found.losses[3]
     assert [point.step for point in found.curve] == [0, 3, 6, 9, 12]
     assert found.best_step == 12
+    assert found.n_tokens == round(12 / 5 * sum(len(row.input_ids) for row in texts(tiny_model)))
     write_student(tiny_model, best, tmp_path / "student", method, "card")
     before, after = load_file(tiny_model / "model.safetensors"), load_file(tmp_path / "student" / "model.safetensors")
     assert before.keys() == after.keys()
@@ -264,7 +265,9 @@ def test_the_mean_of_truncated_distributions_adds_up_what_several_experts_name()
     assert mean_distribution(parts, 9)[1].sum().item() == pytest.approx(1.0)
 
 
-def test_targets_are_the_mean_of_what_the_experts_expect_at_each_token(tiny_model: Path, tmp_path: Path) -> None:
+def test_targets_are_the_mean_of_what_the_experts_expect_at_each_token(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = texts(tiny_model, 5)
     experts = [Candidate(1, 0.1), Candidate(2, 0.2)]
     engine = TransformersEngine(EngineSpec("transformers", tiny_model, Perturbation(), device="cpu", prefetch=False))
@@ -281,6 +284,10 @@ def test_targets_are_the_mean_of_what_the_experts_expect_at_each_token(tiny_mode
     ids, q = targets.of_rows([3], torch.device("cpu"))
     found = torch.zeros_like(expected).scatter_add(1, ids, q)  # a place that nobody fills is token 0 with 0
     assert torch.allclose(found, expected, atol=1e-5)
+    monkeypatch.setattr(objective, "_TOKENS_AT_ONCE", 2)
+    in_parts = collect(engine, experts, rows, tmp_path, top=200, batch_size=2)
+    assert torch.equal(in_parts.ids, targets.ids)
+    assert torch.equal(in_parts.probabilities, targets.probabilities)
     # The files of a finished expert are not made again.
     before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     (tmp_path / f"{experts[1].id}.safetensors").unlink()
