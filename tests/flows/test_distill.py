@@ -202,13 +202,16 @@ def test_mlflow_has_the_data_the_progress_and_the_run_it_came_from(
     assert [point.step for point in history] == [0, 2, 4]
 
 
-def test_the_ensemble_is_the_runs_own_vote_and_the_best_single_expert_need_not_be_in_it(
+def test_the_ensemble_is_the_runs_own_vote_and_the_best_single_expert_need_not_rank_first(
     run: tuple[RunConfig, RunSummary],
 ) -> None:
     summary = run[1]
+    best, other = summary.experts[:2]
     # As if another ranking than plain top K had chosen the experts, and they voted by weight.
-    chosen = tuple(row.model_copy(update={"rank": row.rank - 1, "weight": row.rank}) for row in summary.experts[1:])
-    evaluation = summary.evaluation.model_copy(update={"k": len(chosen), "rule": "weighted", "controls": ()})
+    chosen = tuple(
+        row.model_copy(update={"rank": rank, "weight": rank}) for rank, row in enumerate([other, best], start=1)
+    )
+    evaluation = summary.evaluation.model_copy(update={"k": 2, "rule": "weighted", "controls": ()})
     config = parse_config(run[0].model_dump(mode="json") | {"distillation": SECTION})
     base, problem = resolve_model(config.model), load_problem(config.single_problem)
     splits = draw_splits(problem, selection=12, validation=10, test=14, seed=0)
@@ -217,17 +220,17 @@ def test_the_ensemble_is_the_runs_own_vote_and_the_best_single_expert_need_not_b
         replace(plan, found=summary.model_copy(update={"experts": chosen, "evaluation": evaluation}))
     )
     with read_only(summary.folder, None) as scores:
-        best, first, second = (
+        of_best, of_other = (
             scores.answers("test", [Candidate(int(row.seed), row.sigma).id]).select("answer", "correct").rows()
-            for row in summary.experts
+            for row in (best, other)
         )
-    assert on_test.best_single == [correct for _, correct in best]
-    assert on_test.best_single != [correct for _, correct in first]
+    assert on_test.best_single == [correct for _, correct in of_best]
+    assert on_test.best_single != [correct for _, correct in of_other]
     # Of two experts the heavier one decides wherever it answers; with one vote each it would be the first.
-    pairs = list(zip(first, second, strict=True))
-    expected = [light if answer is None else heavy for (_, light), (answer, heavy) in pairs]
+    pairs = list(zip(of_best, of_other, strict=True))
+    expected = [light if answer is None else heavy for (answer, heavy), (_, light) in pairs]
     assert on_test.ensemble == expected
-    assert expected != [heavy if answer is None else light for (answer, light), (_, heavy) in pairs]
+    assert expected != [heavy if answer is None else light for (_, heavy), (answer, light) in pairs]
     assert on_test.weight_average is None
     assert sum(on_test.base) == summary.evaluation.base.n_correct
 
