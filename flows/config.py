@@ -1,262 +1,54 @@
 """The configuration of a run: every knob, its bounds, and what it means.
 
 The Prefect UI draws its form from these models, so titles and descriptions are written for a reader who sees nothing
-else. Defaults come from the paper's scripts (Gan & Isola 2026) where it has one.
+else. Defaults come from the paper's scripts (Gan & Isola 2026) where it has one. The sections are in
+`flows.config_sections` and `flows.distillation_config`.
 """
 
 from __future__ import annotations
 
-import os
 import re
-from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from flows.config_sections import (
+    ControlsConfig,
+    DataConfig,
+    DecodingConfig,
+    EngineConfig,
+    NoiseConfig,
+    PopulationConfig,
+    ScoringConfig,
+    Section,
+    SelectionConfig,
+    StorageConfig,
+    TrackingConfig,
+    VllmConfig,
+)
 from flows.distillation_config import DistillationConfig
 from storage.errors import InputError
-from tasks.engines.base import DtypeName
-from tasks.noise import Family, Perturbation
+from tasks.noise import Perturbation
 from tasks.problems.config import ProblemConfig
-from tasks.results import Method
-from tasks.voting import VoteRule
 
-Sigma = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
-PositiveInt = Annotated[int, Field(gt=0)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-
-
-class DataConfig(_Section):
-    """How many examples each of the three disjoint splits gets."""
-
-    selection: PositiveInt = Field(200, description="Examples that rank the candidates.")
-    validation: PositiveInt = Field(200, description="Examples that choose K; never used to rank candidates.")
-    test: PositiveInt = Field(500, description="Examples the result is reported on; answered once, at the end.")
-    seed: int = Field(0, ge=0, description="Seed of the shuffle that draws the splits (and of generated questions).")
+__all__ = [
+    "ControlsConfig",
+    "DataConfig",
+    "DecodingConfig",
+    "DistillationConfig",
+    "EngineConfig",
+    "NoiseConfig",
+    "PopulationConfig",
+    "RunConfig",
+    "ScoringConfig",
+    "SelectionConfig",
+    "StorageConfig",
+    "TrackingConfig",
+    "VllmConfig",
+]
 
 
-class PopulationConfig(_Section):
-    """Which perturbations are sampled."""
-
-    size: PositiveInt = Field(5000, description="Number of candidates, N. Raising it later scores only the new ones.")
-    sigmas: tuple[Sigma, ...] = Field(
-        (5e-4, 1e-3, 2e-3), min_length=1, description="Noise scales, in units of the weights; shared out evenly."
-    )
-    seed: int = Field(0, ge=0, lt=2**64, description="The one number the whole population is derived from.")
-
-    @field_validator("sigmas")
-    @classmethod
-    def _distinct(cls, sigmas: tuple[float, ...]) -> tuple[float, ...]:
-        if len(set(sigmas)) != len(sigmas):
-            raise ValueError(f"{list(sigmas)} names a sigma twice; each may stand once")
-        return sigmas
-
-
-class NoiseConfig(_Section):
-    """What a perturbation does to the weights."""
-
-    family: Family = Field("gaussian", description="Distribution of the noise.")
-    include: tuple[str, ...] = Field(("*",), min_length=1, description="Parameter name patterns to perturb.")
-    exclude: tuple[str, ...] = Field(
-        Perturbation().exclude, description="Parameter name patterns to leave alone (default: vision towers)."
-    )
-
-
-class DecodingConfig(_Section):
-    """How answers are generated; greedily, but for the samples of `controls`."""
-
-    max_tokens: PositiveInt | None = Field(None, description="Most new tokens per answer; empty: the problem's own.")
-    stop: tuple[str, ...] | None = Field(None, description="Strings that end an answer; empty: the problem's own.")
-
-
-class VllmConfig(_Section):
-    """What only the vLLM engine has."""
-
-    eager: bool | None = Field(
-        None,
-        description="Run without compilation and CUDA graphs; empty: only on the CPU, where compiling takes minutes.",
-    )
-    prefix_caching: bool = Field(True, description="Compute what a candidate's prompts begin with once.")
-    block_size: PositiveInt | None = Field(
-        None, description="Tokens per block of keys and values; empty: 32 on the CPU (a multiple of 32 there)."
-    )
-    memory_fraction: float = Field(
-        0.8, gt=0, le=1, description="Share of a GPU's memory; the base copy of the weights needs room beside it."
-    )
-    tensor_parallel: PositiveInt = Field(1, description="GPUs that one model is divided over.")
-
-
-class EngineConfig(_Section):
-    """What runs the model."""
-
-    kind: Literal["auto", "transformers", "vllm", "signals"] = Field(
-        "auto",
-        description="Which engine; auto takes vLLM where it is installed and serves the device, and signals for a "
-        "signals model.",
-    )
-    device: str = Field("auto", description="auto, cpu, cuda, or cuda:<index>.")
-    dtype: DtypeName = Field("auto", description="Type of the weights while running; auto: the checkpoint's.")
-    batch_size: PositiveInt = Field(64, description="Most prompts decoded together.")
-    threads: PositiveInt | None = Field(None, description="CPU threads; empty: the library's choice.")
-    prefetch: bool = Field(
-        True, description="On the CPU, make the next candidate's weights meanwhile; costs one more copy of the weights."
-    )
-    base_copy: Literal["device", "host"] = Field(
-        "device", description="Where a GPU engine keeps the untouched weights: on the GPU, or in host memory."
-    )
-    vllm: VllmConfig = Field(default_factory=VllmConfig)
-    executor: Literal["local", "ray"] = Field(
-        "local", description="Where engines run: one in this process, or many on a Ray cluster."
-    )
-    address: str | None = Field(
-        None,
-        description="Address of a running Ray cluster, host:port, or auto for the one on this machine; empty: a local "
-        "one that ends with the run.",
-    )
-    cpus: PositiveInt = Field(1, description="CPU cores per engine, for engines of a Ray cluster that run on the CPU.")
-    replicas: PositiveInt | None = Field(
-        None, description="Engines on the Ray cluster; empty: as many as it has room for."
-    )
-    trust_remote_code: bool = Field(
-        False, description="Run Python code that comes with the model. Only for models whose code you have read."
-    )
-
-    @model_validator(mode="after")
-    def _executor_fits(self) -> Self:
-        if self.executor == "local":
-            # Compared with the defaults, not with the fields that were set: a form sends every field.
-            for name in ("address", "cpus", "replicas"):
-                if (value := getattr(self, name)) != type(self).model_fields[name].default:
-                    raise ValueError(
-                        f"engine.{name} is {value!r}, but engine.executor is local; set executor: ray or remove {name}"
-                    )
-        elif self.address is not None and (self.address == "" or "://" in self.address):
-            raise ValueError(
-                f"engine.address is {self.address!r}; give host:port as `ray start --head` prints it, auto for the "
-                "cluster on this machine, or nothing for a local one"
-            )
-        elif self.device.startswith("cuda:"):
-            raise ValueError(
-                f"engine.device is {self.device!r}, but Ray gives every engine a GPU of its own; use cuda or auto"
-            )
-        return self
-
-
-class ScoringConfig(_Section):
-    """How the work is cut. Only `examples_per_block` can change an answer."""
-
-    examples_per_block: PositiveInt = Field(
-        256, description="Examples answered together by one candidate: the unit of generation."
-    )
-    candidates_per_shard: PositiveInt = Field(
-        4, description="Candidates per task and file: what a kill can lose, at most."
-    )
-    retries: int = Field(2, ge=0, le=10, description="Further attempts at a shard whose engine failed.")
-
-
-class SelectionConfig(_Section):
-    """Which candidates become experts, how many, and how they vote; what is listed is compared on validation."""
-
-    k_values: tuple[PositiveInt, ...] = Field(
-        (5, 10, 25, 50), min_length=1, description="Ensemble sizes tried on the validation split."
-    )
-    methods: tuple[Method, ...] = Field(
-        ("top_k",),
-        min_length=1,
-        description="Rankings tried on the validation split: top_k by score, shrunken by the accuracy to expect on new "
-        "questions given all candidates of the sigma, diverse by score less errors shared with those before.",
-    )
-    votes: tuple[VoteRule, ...] = Field(
-        ("majority",),
-        min_length=1,
-        description="Vote rules tried on the validation split: majority is one vote per expert, weighted counts each "
-        "by its selection score (shrunken: by its expected accuracy).",
-    )
-
-    @field_validator("k_values")
-    @classmethod
-    def _ascending(cls, values: tuple[int, ...]) -> tuple[int, ...]:
-        if list(values) != sorted(set(values)):
-            raise ValueError(f"{list(values)} must be distinct and in ascending order")
-        return values
-
-    @field_validator("methods", "votes")
-    @classmethod
-    def _listed_once(cls, values: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(values)) != len(values):
-            raise ValueError(f"{list(values)} names one twice; each may stand once")
-        return values
-
-
-class ControlsConfig(_Section):
-    """What the ensemble is compared with on the test split; nothing here changes which experts are selected."""
-
-    self_consistency: bool = Field(
-        True, description="Sample the base K times and let it vote: the rival that costs as many answers."
-    )
-    # At least 0.01: vLLM takes less for 0.01, and it would be greedy decoding in all but name.
-    temperature: float = Field(0.7, ge=0.01, le=2, description="Temperature of these samples.")
-    random_experts: bool = Field(
-        True, description="Let K candidates vote that were drawn from the population without looking at their scores."
-    )
-    weight_average: bool = Field(
-        True, description="Answer with one model whose weights are the mean of the K experts': it costs one answer."
-    )
-    best_prompt: bool = Field(
-        True,
-        description="Ask the base in a few other wordings, choose the best on the validation split, and let it answer "
-        "the test split: greedily, and sampled K times if self_consistency is on.",
-    )
-    prompts: tuple[str, ...] = Field(
-        (),
-        description="These wordings, each with {question} where the question goes; empty: some made from the "
-        "problem's own instruction.",
-    )
-    chance: bool = Field(
-        True, description="Report what guessing reaches, where questions have options or answers come back."
-    )
-    seed: int = Field(0, ge=0, lt=2**64, description="Seed of the samples and of the random candidates.")
-
-    @field_validator("prompts")
-    @classmethod
-    def _usable_prompts(cls, prompts: tuple[str, ...]) -> tuple[str, ...]:
-        for place, prompt in enumerate(prompts):
-            if (found := prompt.count("{question}")) != 1:
-                raise ValueError(
-                    f"[{place}] contains {{question}} {found} times: {prompt!r}; write {{question}} exactly once, "
-                    "where the question goes"
-                )
-            if prompt in prompts[:place]:
-                raise ValueError(f"[{place}] is {prompt!r} once more; each wording may stand once")
-        return prompts
-
-
-class TrackingConfig(_Section):
-    """Where MLflow keeps the run."""
-
-    uri: str | None = Field(None, description="MLflow tracking URI; empty: an SQLite file in storage.home.")
-    experiment: str = Field("thickets", min_length=1, description="MLflow experiment.")
-
-
-class StorageConfig(_Section):
-    """Where scores, completions and results are kept."""
-
-    home: Path = Field(
-        default_factory=lambda: Path(os.environ.get("THICKETS_HOME", "thickets-data")),
-        description="Folder for everything that lasts (default: $THICKETS_HOME, else thickets-data).",
-    )
-    shards: str | None = Field(
-        None,
-        min_length=1,
-        description="Where shards of scores go: a folder that every machine of the run sees, or a URL such as "
-        "s3://bucket/prefix; empty: inside storage.home.",
-    )
-
-
-class RunConfig(_Section):
+class RunConfig(Section):
     """A search: a model, a problem (or several, one after the other), a population, and how the best of it vote."""
 
     name: str = Field("run", description="Label of the run; part of its id.")

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-PositiveInt = Annotated[int, Field(gt=0)]
+from flows.config_sections import PositiveInt, Section
 
 Method = Literal["lora", "full"]
 Objective = Literal["sft", "logits"]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-
-
-class DistillationControlsConfig(_Section):
+class DistillationControlsConfig(Section):
     """What the student is compared with: the same training on rows that no expert has written."""
 
     rejection_sampling: bool = Field(
@@ -26,7 +22,7 @@ class DistillationControlsConfig(_Section):
     labels: bool = Field(True, description="Train on the gold answers, as many rows and as many steps.")
 
 
-class DistillationConfig(_Section):
+class DistillationConfig(Section):
     """One model trained on the experts' answers to examples that no other split holds."""
 
     examples: PositiveInt = Field(500, description="Training examples that experts and base answer.")
