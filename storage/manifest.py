@@ -58,10 +58,23 @@ class ExpertRow(_Part):
     weight: int | None = Field(default=None, ge=0, description="votes in a weighted vote; null: n_correct")
 
 
-class EnsembleManifest(_Part):
-    """Everything that is needed to rebuild the ensemble and ask it as it was asked."""
+class Recipe(_Part):
+    """How a model is asked and its replies are read; the same for the ensemble, a student and the base."""
 
-    format_version: Literal[1] = 1
+    problem_config: dict[str, Any] = Field(description="the config's problem section, without where its data lies")
+    problem: dict[str, Any] = Field(description="identity of the problem")
+    prompt_template: dict[str, Any] = Field(description="identity of the prompt template")
+    decoding: dict[str, Any] = Field(description="how completions are decoded")
+    engine: dict[str, Any] = Field(description="identity of the engine")
+
+
+class EnsembleManifest(_Part):
+    """Everything that is needed to rebuild the ensemble and ask it as it was asked.
+
+    Format 1 lacked `problem_config` and `engine`: the experts can be rebuilt from it, but not asked.
+    """
+
+    format_version: Literal[1, 2] = 2
     base: BaseIdentity
     noise: NoiseIdentity
     experts: list[ExpertRow] = Field(min_length=1, description="by rank")
@@ -71,6 +84,30 @@ class EnsembleManifest(_Part):
     method: str = Field(default="top_k", description="name of the method that ranked the experts")
     vote: str = Field(description="name of the vote rule")
     fingerprint: str = Field(pattern=_SHA256, description="of the run that selected the experts")
+    problem_config: dict[str, Any] | None = Field(
+        None, description="the config's problem section, without where its data lies"
+    )
+    engine: dict[str, Any] | None = Field(None, description="identity of the engine the experts were selected with")
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the ensemble is asked.
+
+        Raises:
+            InputError: The manifest is of format 1, which does not say.
+        """
+        if self.problem_config is None or self.engine is None:
+            raise InputError(
+                f"manifest: format_version is {self.format_version}, which does not say how the ensemble is asked; run "
+                "the config of its run again (nothing is scored twice) and it is written anew"
+            )
+        return Recipe(
+            problem_config=self.problem_config,
+            problem=self.problem,
+            prompt_template=self.prompt_template,
+            decoding=self.decoding,
+            engine=self.engine,
+        )
 
     @model_validator(mode="after")
     def _experts_are_in_order(self) -> Self:

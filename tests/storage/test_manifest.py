@@ -43,7 +43,7 @@ def test_seeds_are_decimal_strings_in_json(manifest, tmp_path):
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (("format_version",), 2, "format_version"),
+        (("format_version",), 3, "format_version"),
         (("base", "sha256"), "short", r"base\.sha256"),
         (("experts",), [], "experts"),
         (("experts", 1, "rank"), 3, "ranks 1 to 2 in order"),

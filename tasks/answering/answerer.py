@@ -1,0 +1,169 @@
+"""Questions in, the vote out: experts are asked by rank, each only what is still open."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from storage.errors import InputError
+from tasks.answering.tally import Tally
+from tasks.engines.base import Engine
+from tasks.problems.base import Problem, question_id
+from tasks.prompts import PromptTemplate
+from tasks.types import Candidate, Example, Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Voter:
+    """One expert of an ensemble, or the only model there is.
+
+    Attributes:
+        weights: What the engine loads; None is the base.
+        power: Votes it has.
+    """
+
+    weights: Candidate | None
+    power: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The vote on one question.
+
+    Attributes:
+        answer: As the problem extracts it; None if all abstained.
+        margin: Lead over the next answer as a share of all votes; the least it can be where not everybody was asked.
+        n_votes: Experts that gave the answer.
+        ballots: What each expert that was asked answered, by rank; None is an abstention.
+        n_tokens: Tokens generated for it, all experts together.
+    """
+
+    answer: str | None
+    margin: float
+    n_votes: int
+    ballots: tuple[str | None, ...]
+    n_tokens: int
+
+    @property
+    def n_asked(self) -> int:
+        """Experts that were asked."""
+        return len(self.ballots)
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The votes on some questions, in their order.
+
+    Attributes:
+        rows: One per question.
+        k: Experts that may vote.
+    """
+
+    rows: tuple[Answer, ...]
+    k: int
+
+    @property
+    def n_calls(self) -> int:
+        """Answers that experts gave."""
+        return sum(row.n_asked for row in self.rows)
+
+    @property
+    def saved(self) -> float:
+        """Share of the experts' answers that did not have to be asked for; 0 without questions."""
+        return 1 - self.n_calls / (self.k * len(self.rows)) if self.rows else 0.0
+
+
+class Answerer:
+    """An engine, a form of prompt and those who vote. Threads may share it; one is answered at a time."""
+
+    def __init__(
+        self, engine: Engine, template: PromptTemplate, problem: Problem, sampling: Sampling, voters: Sequence[Voter]
+    ) -> None:
+        self._engine, self._template, self._problem = engine, template, problem
+        self._sampling = sampling
+        self._voters = tuple(voters)
+        self._lock = threading.Lock()
+
+    @property
+    def k(self) -> int:
+        """Experts there are."""
+        return len(self._voters)
+
+    @property
+    def problem(self) -> Problem:
+        """What the answers are extracted and judged with."""
+        return self._problem
+
+    def ask(self, questions: Sequence[str], *, k: int = 0, temperature: float = 0.0, every: bool = False) -> Answers:
+        """Answer questions whose answers nobody knows; see `answer`.
+
+        Raises:
+            InputError: A question is empty, or see `answer`.
+        """
+        for question in questions:
+            if not question.strip():
+                raise InputError("question: is empty; every question must have text")
+        # Stripped as questions of data files are, so that the same question is the same prompt.
+        examples = [Example(question_id(text), text, "") for text in map(str.strip, questions)]
+        return self.answer(examples, k=k, temperature=temperature, every=every)
+
+    def answer(
+        self, examples: Sequence[Example], *, k: int = 0, temperature: float = 0.0, every: bool = False
+    ) -> Answers:
+        """Let the first `k` experts vote on every question.
+
+        Expert by expert, by rank, each on all questions that are still open. The answers are those of a vote of all
+        `k`; but in bfloat16 an expert's text depends a little on what else is in its batch, so that a question may be
+        answered otherwise beside others, or once some of these are closed, than in the run.
+
+        Args:
+            examples: The questions. Extraction alone looks at them; gold answers may be empty.
+            k: How many vote, the best first; 0: all.
+            temperature: 0: each expert's likeliest tokens; else every expert draws, with a seed of its own that is the
+                same at every call.
+            every: Ask everybody, also where the vote is decided.
+
+        Raises:
+            InputError: `k` or `temperature` is out of range, or a prompt is too long for the model.
+        """
+        if not 0 <= k <= self.k:
+            raise InputError(f"k: found {k}; 1 to {self.k} experts can vote, or 0 for all")
+        if not 0 <= temperature <= 2:
+            raise InputError(f"temperature: found {temperature}; 0 (greedy) to 2 are allowed")
+        voters = self._voters[: k or self.k]
+        tallies = [Tally([voter.power for voter in voters]) for _ in examples]
+        n_tokens = [0] * len(examples)
+        prompts = [self._template.render(self._problem.messages(example)) for example in examples]
+        with self._lock:
+            for place, voter in enumerate(voters):
+                open_ones = [i for i, tally in enumerate(tallies) if every or not tally.is_decided]
+                if not open_ones:
+                    break
+                self._load(voters, place)
+                sampling = replace(self._sampling, temperature=temperature, seed=_seed(voter))
+                completions = self._engine.generate([prompts[i] for i in open_ones], sampling)
+                for i, completion in zip(open_ones, completions, strict=True):
+                    tallies[i].cast(self._problem.extract(completion.text, examples[i]))
+                    n_tokens[i] += completion.n_tokens
+        rows = (
+            Answer(tally.answer, tally.margin, tally.n_votes, tuple(tally.ballots), tokens)
+            for tally, tokens in zip(tallies, n_tokens, strict=True)
+        )
+        return Answers(tuple(rows), len(voters))
+
+    def close(self) -> None:
+        """Free the engine."""
+        self._engine.close()
+
+    def _load(self, voters: Sequence[Voter], place: int) -> None:
+        self._engine.load(voters[place].weights)
+        upcoming = voters[place + 1].weights if place + 1 < len(voters) else None
+        if upcoming is not None:
+            self._engine.prepare(upcoming)
+
+
+def _seed(voter: Voter) -> int:
+    name = voter.weights.id if voter.weights else "base"
+    return int.from_bytes(hashlib.blake2b(f"thickets answer 1:{name}".encode(), digest_size=8).digest(), "little")

@@ -1,0 +1,181 @@
+"""From a manifest (or a recipe and a checkpoint) to something that answers, checked at every step.
+
+What is asked must be what the run asked: the base by its content hash, the form of its prompts, the problem's own
+rules and the version of the noise. Anything else would be another ensemble, so it is an error.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from storage.errors import InputError
+from storage.manifest import EnsembleManifest, Recipe
+from storage.models import BaseModelRef, hub_commit, resolve_model
+from tasks.answering.answerer import Answerer, Voter
+from tasks.engines import EngineSpec, VllmOptions, build_engine, resolve_spec
+from tasks.noise import NOISE_VERSION, Perturbation
+from tasks.problems import Problem, ProblemConfig, load_problem
+from tasks.prompts import PromptTemplate
+from tasks.types import Candidate, Sampling
+
+BASE_VARIABLE = "THICKETS_BASE_MODEL"
+# Problems made from a file want to know which; it is opened for examples only, and to ask needs none.
+_NO_FILE = "questions.jsonl"
+
+logger = logging.getLogger(__name__)
+
+
+def open_ensemble(
+    manifest: EnsembleManifest,
+    *,
+    device: str = "auto",
+    trust_remote_code: bool = False,
+    voters: Sequence[Voter] | None = None,
+) -> Answerer:
+    """Rebuild an ensemble.
+
+    Args:
+        manifest: Whose neighbours the experts are, and which.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<index>``.
+        trust_remote_code: Run Python code that comes with the base model.
+        voters: Who votes; None: the experts.
+
+    Raises:
+        InputError: The base is not to be found or is another model, or the manifest does not fit this version.
+    """
+    if manifest.noise.version != NOISE_VERSION:
+        raise InputError(
+            f"manifest: noise version is {manifest.noise.version}; this version of thickets makes {NOISE_VERSION}"
+        )
+    recipe, base = manifest.recipe, find_base(manifest, trust_remote_code=trust_remote_code)
+    noise = manifest.noise
+    return open_answerer(
+        recipe,
+        base.path,
+        ensemble_voters(manifest) if voters is None else voters,
+        Perturbation(noise.family, tuple(noise.include), tuple(noise.exclude)),  # type: ignore[arg-type]
+        device=device,
+        trust_remote_code=trust_remote_code,
+    )
+
+
+def ensemble_voters(manifest: EnsembleManifest) -> list[Voter]:
+    """The experts, by rank, with the votes that the vote rule gives each."""
+    weighted = manifest.vote == "weighted"
+    return [Voter(Candidate(row.seed, row.sigma), row.n_correct if weighted else 1) for row in manifest.experts]
+
+
+def find_base(manifest: EnsembleManifest, *, trust_remote_code: bool = False) -> BaseModelRef:
+    """The base model on this machine: ``$THICKETS_BASE_MODEL`` if that is set, else by the name the run knew it under.
+
+    Raises:
+        InputError: It is not there, or its weights have another hash.
+    """
+    told = os.environ.get(BASE_VARIABLE)
+    try:
+        if told:
+            base = resolve_model(told, trust_remote_code=trust_remote_code)
+        else:
+            revision = hub_commit(manifest.base.revision)
+            base = resolve_model(manifest.base.name, revision, trust_remote_code=trust_remote_code)
+    except InputError as error:
+        where = f"{BASE_VARIABLE} is {told!r}" if told else f"set {BASE_VARIABLE} to the base model's folder"
+        raise InputError(f"{error} ({where})") from None
+    if base.sha256 != manifest.base.sha256:
+        raise InputError(
+            f"{BASE_VARIABLE if told else 'model'}: the weights of {base.name} have SHA-256 {base.sha256}, but the "
+            f"ensemble's base {manifest.base.name} had {manifest.base.sha256}; noise on other weights is another model"
+        )
+    return base
+
+
+def open_answerer(
+    recipe: Recipe,
+    folder: Path,
+    voters: Sequence[Voter] = (Voter(None),),
+    perturbation: Perturbation = Perturbation(),  # noqa: B008 - immutable
+    *,
+    device: str = "auto",
+    trust_remote_code: bool = False,
+) -> Answerer:
+    """Ask a checkpoint, or its neighbours, as a recipe says.
+
+    Args:
+        recipe: How.
+        folder: The checkpoint.
+        voters: Who votes; the checkpoint itself if nobody is named.
+        perturbation: What makes neighbours of the checkpoint.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<index>``.
+        trust_remote_code: Run Python code that comes with the model.
+
+    Raises:
+        InputError: The checkpoint's form of prompt or the problem is not that of the recipe.
+    """
+    problem = load_recipe_problem(recipe)
+    template = PromptTemplate.from_folder(folder, trust_remote_code=trust_remote_code)
+    _same("the chat template or tokenizer of the model", dict(template.identity()), recipe.prompt_template)
+    engine = build_engine(_spec(recipe, folder, perturbation, device, trust_remote_code))
+    decoding = recipe.decoding
+    sampling = Sampling(max_tokens=decoding["max_tokens"], stop=tuple(decoding["stop"]))
+    return Answerer(engine, template, problem, sampling, voters)
+
+
+def load_recipe_problem(recipe: Recipe, **changes: Any) -> Problem:
+    """The problem of a recipe.
+
+    Args:
+        recipe: Its `problem_config` is used.
+        changes: Fields of the problem's config to replace, such as ``path``.
+
+    Raises:
+        InputError: It is not the problem that the run had.
+    """
+    values = dict(recipe.problem_config)
+    if values.get("name") in ("file", "gsm8k"):
+        values["path"] = _NO_FILE
+    try:
+        problem = load_problem(ProblemConfig.model_validate(values | changes))
+    except ValidationError as error:
+        raise InputError(f"problem: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
+    _same(f"problem {problem.name}", dict(problem.identity()), recipe.problem)
+    return problem
+
+
+def _same(what: str, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    differ = sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
+    if differ:
+        each = "; ".join(f"{key} is {found.get(key)!r}, was {wanted.get(key)!r}" for key in differ)
+        raise InputError(f"{what} is not what the run had: {each}")
+
+
+def _spec(recipe: Recipe, folder: Path, perturbation: Perturbation, device: str, trust_remote_code: bool) -> EngineSpec:
+    """The run's engine, on this machine; where vLLM is not to be had, Transformers."""
+    wanted = recipe.engine
+    options = {each.name: wanted[each.name] for each in fields(VllmOptions) if each.name in wanted}
+    spec = resolve_spec(
+        EngineSpec(
+            # `auto` takes vLLM where it can, which is what a run that had it wants.
+            kind="auto" if wanted["kind"] == "vllm" else wanted["kind"],
+            model_path=folder,
+            perturbation=perturbation,
+            device=device,
+            dtype=wanted["dtype"],
+            batch_size=wanted["batch_size"],
+            trust_remote_code=trust_remote_code,
+            vllm=VllmOptions(**options),
+        )
+    )
+    if spec.kind != wanted["kind"]:
+        logger.warning(
+            "the run's engine, %s, is not to be had here: %s answers, and some texts may differ",
+            wanted["kind"],
+            spec.kind,
+        )
+    return spec
