@@ -39,6 +39,14 @@ RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run id, a unique 
 HomeFolder = Annotated[
     Path | None, typer.Option("--home", help="Folder of the runs (default: $THICKETS_HOME, else thickets-data).")
 ]
+ModelName = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help="A run, an address of MLflow's (models:/..., runs:/...), or a checkpoint."),
+]
+ExpertCount = Annotated[int, typer.Option("--k", min=0, help="How many experts vote, the best first; 0: all.")]
+LikeRun = Annotated[
+    str | None, typer.Option("--like", metavar="RUN", help="For a checkpoint folder: the run it is asked like.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, nothing else there.")]
 
 
@@ -232,6 +240,94 @@ def distill(name: RunName, overrides: Overrides = None, home: HomeFolder = None,
         typer.echo(summary.model_dump_json(indent=2))
     else:
         show_distillation(summary, console())
+
+
+@app.command(epilog="Example: `thickets promote latest --name gsm8k-champion`")
+def promote(
+    run: RunName,
+    ensemble: Annotated[
+        bool, typer.Option("--ensemble", help="The run's ensemble; what is taken if none is said.")
+    ] = False,
+    student: Annotated[bool, typer.Option("--student", help="The run's distilled student.")] = False,
+    name: Annotated[str | None, typer.Option(help="Of the registered model (default: problem and base model).")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Make it champion whatever the comparison says; the version is marked.")
+    ] = False,
+    home: HomeFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Register a run's model in MLflow; it becomes `champion` if, on the same test questions, a loss is excluded."""
+    from flows.history import find_run
+    from flows.registry import promote as register
+
+    if ensemble and student:
+        raise InputError("--ensemble: and --student exclude each other; promote one at a time")
+    found = register(find_run(_home(home), run), "student" if student else "ensemble", name, force=force)
+    if as_json:
+        typer.echo(found.model_dump_json(indent=2))
+        return
+    _say(f"{'registered' if found.is_new else 'registered before'}: {found.kind} of {found.run_id} as {found.uri}")
+    _say(f"champion: {'yes' if found.is_champion else 'no'}, {found.reason}")
+    typer.echo(f"models:/{found.name}@champion" if found.is_champion else found.uri)
+
+
+@app.command(epilog='Example: `thickets ask latest "Which is the largest number: 790, 311 or 392?"`')
+def ask(
+    model: ModelName,
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="As the problem's data puts it.")],
+    k: ExpertCount = 0,
+    temperature: Annotated[float, typer.Option(min=0, max=2, help="Of each expert's answer; 0: greedy.")] = 0.0,
+    votes: Annotated[bool, typer.Option("--votes", help="Ask every expert and show what each answered.")] = False,
+    like: LikeRun = None,
+    home: HomeFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask one question; experts are asked, the best first, until their vote cannot change any more."""
+    from flows.open_model import find_model
+
+    named = find_model(_home(home), model, like)
+    _say("loading the model")
+    answerer = named.open()
+    found = answerer.ask([question], k=k, temperature=temperature, every=votes)
+    answerer.close()
+    from flows.model_display import answer_json, answer_table
+
+    if as_json:
+        typer.echo(json.dumps(answer_json(found), indent=2))
+    else:
+        typer.echo("no expert gave an answer" if found.rows[0].answer is None else found.rows[0].answer)
+        _print(answer_table(found, votes=votes))
+
+
+@app.command(epilog="Example: `thickets evaluate models:/gsm8k-champion@champion new.jsonl --base`")
+def evaluate(
+    model: ModelName,
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Questions and answers: .jsonl, .csv or .parquet.")],
+    question_column: Annotated[str | None, typer.Option(help="Column with the question.")] = None,
+    answer_column: Annotated[str | None, typer.Option(help="Column with the gold answer.")] = None,
+    id_column: Annotated[str | None, typer.Option(help="Column with a unique id.")] = None,
+    k: ExpertCount = 0,
+    base: Annotated[bool, typer.Option("--base", help="Ask the base as well, and compare.")] = False,
+    like: LikeRun = None,
+    home: HomeFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Accuracy of a model on a new file of questions, judged as its run did; kept as an MLflow run."""
+    from flows.open_model import find_model
+    from flows.reevaluation import reevaluate
+
+    columns = {"question_column": question_column, "answer_column": answer_column, "id_column": id_column}
+    named = find_model(_home(home), model, like)
+    _say("loading the model")
+    chosen = {name: value for name, value in columns.items() if value is not None}
+    found = reevaluate(_home(home), named, data, chosen, k=k, with_base=base)
+    if as_json:
+        typer.echo(found.model_dump_json(indent=2))
+        return
+    from flows.model_display import reevaluation_table
+
+    _print(reevaluation_table(found))
+    _say(f"MLflow: {found.mlflow_address}")
 
 
 @app.command(epilog="Example: `thickets parity my.yaml --a transformers --b vllm`")

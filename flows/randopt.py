@@ -16,6 +16,7 @@ from prefect import flow
 from flows.config import RunConfig
 from flows.config_file import dump_config
 from flows.executor import open_cluster, open_executor
+from flows.lineage import log_lineage
 from flows.plan import RunPlan, make_plan, manifest
 from flows.progress import ScoringProgress, log
 from flows.report import own_plots, write_report
@@ -118,6 +119,7 @@ def _search(
                 own = own_plots(problem, summary, scores)
                 write_report(folder, summary, scores, extra=own)
             log_results(tracker, book, summary, folder, own)
+            log_lineage(tracker, plan, book, population, summary, folder)
     return summary
 
 

@@ -20,12 +20,13 @@ import polars as pl
 
 from storage.errors import InputError, RunError
 from storage.layout import Home
-from storage.tracking_entities import dataset_input
+from storage.tracking_entities import dataset_digest, dataset_input
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RUN_ID_TAG = "thickets.run_id"
+STAGE_TAG = "thickets.stage"
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 # The most that one request may hold (mlflow.utils.validation).
@@ -33,6 +34,8 @@ _METRICS_PER_BATCH = 1000
 _PARAMS_PER_BATCH = 100
 _PARAM_LENGTH = 6000
 _CONNECT_TIMEOUT_S = 5.0
+_PARENT_TAG = "mlflow.parentRunId"
+_INHERITED_TAGS = (RUN_ID_TAG, "mlflow.user", "mlflow.source.name", "prefect.flow_run_id", "prefect.flow_run_url")
 _SERVERS = ("http", "https", "databricks")
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
@@ -98,8 +101,8 @@ class Tracker:
         _probe(uri)
         # Beside a bare database MLflow would put artifacts into the folder that the process happens to run in.
         artifacts = None if _is_server(uri) else local.mlflow_artifacts.as_uri()
-        with _errors(uri):
-            client = _client(uri)
+        with tracking_errors(uri):
+            client = mlflow_client(uri)
             found = client.get_experiment_by_name(experiment)
             experiment_id = found.experiment_id if found else client.create_experiment(experiment, artifacts)
             left = f"tags.`{RUN_ID_TAG}` = '{tags[RUN_ID_TAG]}' and attributes.status = 'RUNNING'"
@@ -107,6 +110,32 @@ class Tracker:
                 client.set_terminated(run.info.run_id, "KILLED")
             run = client.create_run(experiment_id, tags=dict(tags), run_name=run_name)
         return cls(client, uri, experiment_id, run.info.run_id)
+
+    @property
+    def client(self) -> Any:
+        """MLflow's own client, for what has no method here; its errors are MLflow's."""
+        return self._client
+
+    def child(self, stage: str) -> Tracker:
+        """Open the nested run of one stage of this run, or go on with the one that is there.
+
+        Use it as a context manager, as this one.
+
+        Args:
+            stage: For instance "selection"; the nested run's name and its tag ``thickets.stage``.
+        """
+        with tracking_errors(self.uri):
+            mine = f"tags.`{_PARENT_TAG}` = '{self.run_id}' and tags.`{STAGE_TAG}` = '{stage}'"
+            found = self._client.search_runs([self.experiment_id], mine)
+            if found:  # an earlier attempt at the same task
+                return Tracker(self._client, self.uri, self.experiment_id, found[0].info.run_id)
+            tags = {
+                **{k: v for k, v in self._client.get_run(self.run_id).data.tags.items() if k in _INHERITED_TAGS},
+                _PARENT_TAG: self.run_id,
+                STAGE_TAG: stage,
+            }
+            run = self._client.create_run(self.experiment_id, tags=tags, run_name=stage)
+        return Tracker(self._client, self.uri, self.experiment_id, run.info.run_id)
 
     def log_config(self, params: Mapping[str, Any]) -> None:
         """Log flat parameters as strings; one longer than MLflow's 6000 characters is cut and ends in "...".
@@ -117,7 +146,7 @@ class Tracker:
         from mlflow.entities import Param
 
         rows = [Param(name, _shortened(str(value))) for name, value in params.items()]
-        with _errors(self.uri):
+        with tracking_errors(self.uri):
             for start in range(0, len(rows), _PARAMS_PER_BATCH):
                 self._client.log_batch(self.run_id, params=rows[start : start + _PARAMS_PER_BATCH])
 
@@ -125,7 +154,7 @@ class Tracker:
         """Set tags; unlike parameters they may change."""
         from mlflow.entities import RunTag
 
-        with _errors(self.uri):
+        with tracking_errors(self.uri):
             self._client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
 
     def adopt(self, run_id: str) -> None:
@@ -145,23 +174,35 @@ class Tracker:
             frame: The rows; only their number and columns are logged.
             context: What the run used it for, for instance "selection".
         """
-        with _errors(self.uri):
+        with tracking_errors(self.uri):
             self._client.log_inputs(self.run_id, datasets=[dataset_input(name, sha256, frame, context)])
 
-    def log_metrics(self, metrics: Mapping[str, float] | Iterable[MetricPoint], step: int = 0) -> None:
+    def log_metrics(
+        self,
+        metrics: Mapping[str, float] | Iterable[MetricPoint],
+        step: int = 0,
+        *,
+        model_id: str | None = None,
+        dataset: tuple[str, str] | None = None,
+    ) -> None:
         """Log metrics in batches of 1000: one at a time costs 13 ms each, and 100 ms and more through a server.
 
         Args:
             metrics: Values by name, or points that carry their own step.
             step: Step of values given by name.
+            model_id: The logged model that the values are about.
+            dataset: Name and SHA-256 of the data they were measured on, logged to this run before.
         """
         from mlflow.entities import Metric
 
         if isinstance(metrics, Mapping):
             metrics = [MetricPoint(name, value, step) for name, value in metrics.items()]
         now_ms = int(time.time() * 1000)
-        rows = [Metric(point.name, float(point.value), now_ms, point.step) for point in metrics]
-        with _errors(self.uri):
+        links = {"model_id": model_id, "run_id": self.run_id}
+        if dataset is not None:
+            links |= {"dataset_name": dataset[0], "dataset_digest": dataset_digest(dataset[1])}
+        rows = [Metric(point.name, float(point.value), now_ms, point.step, **links) for point in metrics]
+        with tracking_errors(self.uri):
             for start in range(0, len(rows), _METRICS_PER_BATCH):
                 self._client.log_batch(self.run_id, metrics=rows[start : start + _METRICS_PER_BATCH])
 
@@ -174,27 +215,27 @@ class Tracker:
 
     def log_figure(self, name: str, figure: Figure) -> None:
         """Log a figure as ``figures/<name>.png``."""
-        with _errors(self.uri):
+        with tracking_errors(self.uri):
             self._client.log_figure(self.run_id, figure, f"figures/{name}.png")
 
     def log_json(self, name: str, value: Any) -> None:
         """Log a JSON value as the artifact ``name`` (a path ending in .json)."""
-        with _errors(self.uri):
+        with tracking_errors(self.uri):
             self._client.log_dict(self.run_id, value, name)
 
     def log_text(self, name: str, text: str) -> None:
         """Log a text as the artifact ``name`` (a path; MLflow's pages show .md, .txt, .yaml and .html)."""
-        with _errors(self.uri):
+        with tracking_errors(self.uri):
             self._client.log_text(self.run_id, text, name)
 
     def log_file(self, path: Path, folder: str | None = None) -> None:
         """Log a file under its own name, in an artifact folder if one is given."""
-        with _errors(self.uri):
+        with tracking_errors(self.uri):
             self._client.log_artifact(self.run_id, str(path), folder)
 
     def finish(self, status: Status = "FINISHED") -> None:
         """End the MLflow run."""
-        with _errors(self.uri):
+        with tracking_errors(self.uri):
             self._client.set_terminated(self.run_id, status)
 
     def url(self) -> str | None:
@@ -228,7 +269,7 @@ class Tracker:
             self.log_file(path, str(Path(artifact).parent))
 
 
-def _client(uri: str) -> Any:
+def mlflow_client(uri: str) -> Any:
     """Import MLflow (seconds), silenced, and return a client."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
@@ -236,7 +277,7 @@ def _client(uri: str) -> Any:
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     import mlflow
 
-    for name in ("alembic", "mlflow.store.db.utils", "mlflow.tracking"):
+    for name in ("alembic", "mlflow.pyfunc", "mlflow.store", "mlflow.tracking", "mlflow.transformers"):
         logging.getLogger(name).setLevel(logging.WARNING)
     return mlflow.MlflowClient(tracking_uri=uri)
 
@@ -264,7 +305,12 @@ def _probe(uri: str) -> None:
 
 
 @contextmanager
-def _errors(uri: str) -> Iterator[None]:
+def tracking_errors(uri: str) -> Iterator[None]:
+    """Tell what MLflow and its database raise as one line.
+
+    Raises:
+        RunError: Instead of any of them.
+    """
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 

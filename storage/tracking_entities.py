@@ -26,13 +26,18 @@ def dataset_input(name: str, sha256: str, frame: pl.DataFrame, context: str) -> 
     ]
     dataset = Dataset(
         name=name,
-        digest=sha256[:_DIGEST_LENGTH],
+        digest=dataset_digest(sha256),
         source_type="code",
         source=json.dumps({"tags": {"mlflow.source.name": name, "sha256": sha256}}),
         schema=json.dumps({"mlflow_colspec": columns}),
         profile=json.dumps({"num_rows": frame.height, "num_elements": frame.height * frame.width}),
     )
     return DatasetInput(dataset, [InputTag("mlflow.data.context", context), InputTag("sha256", sha256)])
+
+
+def dataset_digest(sha256: str) -> str:
+    """As much of a content hash as MLflow keeps for its digest."""
+    return sha256[:_DIGEST_LENGTH]
 
 
 def _mlflow_type(dtype: pl.DataType) -> str:

@@ -107,10 +107,15 @@ def draw_training(problem: Problem, splits: Splits, size: int, seed: int) -> Spl
     return _split("training", pool[:size])
 
 
-def _split(name: SplitName, examples: list[Example]) -> Split:
+def content_sha256(examples: Iterable[Example]) -> str:
+    """Hash of examples in their order: ids, questions, gold answers and what else verifiers look at."""
     rows = [[example.id, example.question, example.answer, example.metadata] for example in examples]
     canonical = json.dumps(rows, sort_keys=True, separators=(",", ":"))
-    return Split(name, tuple(examples), hashlib.sha256(canonical.encode()).hexdigest())
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _split(name: SplitName, examples: list[Example]) -> Split:
+    return Split(name, tuple(examples), content_sha256(examples))
 
 
 def _shuffle(examples: list[Example], seed: int) -> list[Example]:

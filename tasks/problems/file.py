@@ -74,6 +74,18 @@ class FileProblem:
         """
         return None if self._official is None else list(self._official)
 
+    def read(self, field: str, location: str) -> list[Example]:
+        """Every row of another file, checked as the problem's own data is.
+
+        Args:
+            field: What names the file, for errors.
+            location: As ``problem.path``.
+
+        Raises:
+            InputError: As for :meth:`examples`.
+        """
+        return self._read(field, location, "test")
+
     def messages(self, example: Example) -> list[Message]:
         """The question in the template."""
         return prompt(self._instruction, self._config.system, example.question)

@@ -1,0 +1,153 @@
+"""What a run leaves in MLflow besides its own page: a nested run per stage, and its ensemble as a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from flows.logged_models import TestAnswers, log_ensemble
+from flows.plan import RunPlan
+from flows.summary import RunSummary
+from storage.layout import RunFolder
+from storage.queries import ScoreQueries
+from storage.tracked_models import link_base
+from storage.tracking import MetricPoint, Tracker
+from tasks.aggregation import ScoreBook
+from tasks.results import Accuracy
+from tasks.scoring import is_worth_a_retry
+from tasks.splits import Split
+from tasks.types import Candidate
+from tasks.voting import ballots, vote
+
+# The head of a large table is enough to browse; all of it is in the run's DuckDB file.
+_ROWS = 1000
+
+
+@task(
+    name="log-lineage",
+    retries=2,
+    retry_delay_seconds=[2, 10],
+    retry_condition_fn=is_worth_a_retry,
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+def log_lineage(
+    tracker: Tracker, plan: RunPlan, book: ScoreBook, population: pl.DataFrame, summary: RunSummary, folder: RunFolder
+) -> None:
+    """Log the base, the stages and the ensemble; a retry goes on with what an earlier attempt has logged."""
+    base_id = link_base(tracker, plan.base)
+    log_population(tracker, plan, population)
+    with book.open() as store:
+        log_scoring(tracker, plan, store, summary, folder)
+        log_selection(tracker, plan, store, summary, folder)
+        answers = TestAnswers(ensemble_answers(store, summary), plan.splits.test.sha256, dict(plan.identity["problem"]))
+    question = plan.splits.test.examples[0].question
+    model_id = log_ensemble(tracker, folder.manifest, summary.run_id, answers, question)
+    log_evaluation(tracker, plan, summary, answers, {"base": base_id, "ensemble": model_id})
+
+
+def ensemble_answers(scores: ScoreQueries, summary: RunSummary) -> pl.DataFrame:
+    """The vote on every test question: example_id, answer, correct, votes, total, n_abstain."""
+    experts = pl.DataFrame(
+        {
+            "candidate_id": [Candidate(int(row.seed), row.sigma).id for row in summary.experts],
+            "rank": [row.rank for row in summary.experts],
+            "n_correct": [row.n_correct for row in summary.experts],
+        }
+    )
+    found = summary.evaluation
+    return vote(ballots(scores, "test", experts), found.k, found.rule)
+
+
+def log_population(tracker: Tracker, plan: RunPlan, population: pl.DataFrame) -> None:
+    """The candidates: how they were drawn, and the first of them."""
+    with tracker.child("population") as stage:
+        stage.log_config(_section(plan, "population") | _section(plan, "noise"))
+        stage.log_metrics({"n_candidates": population.height})
+        stage.log_table("population", population.head(_ROWS))
+
+
+def log_scoring(tracker: Tracker, plan: RunPlan, scores: ScoreQueries, summary: RunSummary, folder: RunFolder) -> None:
+    """What candidates scored on the selection split, and what it cost."""
+    with tracker.child("scoring") as stage:
+        stage.log_config(_section(plan, "engine") | _section(plan, "scoring") | _section(plan, "decoding"))
+        name = _log_split(stage, plan, plan.splits.selection)
+        points = {f"tokens.{split}": float(count) for split, count in summary.n_tokens.items()}
+        points |= {"wall_s": summary.wall_s, **summary.engine.model_dump()}
+        stage.log_metrics(points)
+        stage.log_metrics(_interval("base", summary.base_selection), dataset=name)
+        stage.log_metrics(
+            [MetricPoint(f"sigma.{row.sigma:g}.mean_accuracy", row.mean_accuracy) for row in summary.sigmas],
+            dataset=name,
+        )
+        stage.log_table("sigma_statistics", scores.sigma_statistics())
+        stage.log_table(
+            "example_difficulty",
+            scores.query(
+                "SELECT * EXCLUDE (run_id) FROM example_difficulty WHERE split = 'selection' ORDER BY position"
+            ),
+        )
+        stage.log_table("totals", pl.concat([scores.totals(split.name) for split in plan.splits]))
+        _log_figure(stage, folder, "score_by_sigma")
+
+
+def log_selection(
+    tracker: Tracker, plan: RunPlan, scores: ScoreQueries, summary: RunSummary, folder: RunFolder
+) -> None:
+    """Who was kept: the leaderboard of the selection split, and K chosen on the validation split."""
+    with tracker.child("selection") as stage:
+        stage.log_config(_section(plan, "selection"))
+        _log_split(stage, plan, plan.splits.selection)
+        name = _log_split(stage, plan, plan.splits.validation)
+        stage.log_metrics({"k": summary.evaluation.k})
+        curve = [MetricPoint(f"{p.rule}.accuracy_by_k", p.accuracy.value, p.k) for p in summary.validation_curve]
+        stage.log_metrics(curve, dataset=name)
+        stage.log_table("leaderboard", scores.leaderboard("selection", limit=_ROWS))
+        stage.log_table("experts", pl.DataFrame([row.model_dump() for row in summary.experts]))
+        _log_figure(stage, folder, "k_curve")
+
+
+def log_evaluation(
+    tracker: Tracker, plan: RunPlan, summary: RunSummary, answers: TestAnswers, model_ids: dict[str, str]
+) -> None:
+    """The test split: what base and ensemble reached, as figures of these models on this data set."""
+    found = summary.evaluation
+    with tracker.child("evaluation") as stage:
+        stage.log_config(_section(plan, "controls") | {"k": found.k, "rule": found.rule})
+        name = _log_split(stage, plan, plan.splits.test)
+        for who, score in (("base", found.base), ("ensemble", found.ensemble)):
+            stage.log_metrics(_interval(who, score), model_id=model_ids[who], dataset=name)
+        others = _interval("best_single", found.best_single)
+        for control in found.controls:
+            others |= _interval(control.name, control.accuracy)
+        gap = found.ensemble_minus_base
+        others |= {"ensemble_minus_base": gap.value, "ensemble_minus_base_low": gap.low}
+        others |= {"ensemble_minus_base_high": gap.high}
+        stage.log_metrics(others, dataset=name)
+        stage.log_table("test_answers", answers.frame)
+
+
+def _section(plan: RunPlan, name: str) -> dict[str, Any]:
+    section = getattr(plan.config, name).model_dump(mode="json")
+    return {f"{name}.{field}": value for field, value in section.items()}
+
+
+def _interval(who: str, score: Accuracy) -> dict[str, float]:
+    return {f"{who}.accuracy": score.value, f"{who}.accuracy_low": score.low, f"{who}.accuracy_high": score.high}
+
+
+def _log_split(stage: Tracker, plan: RunPlan, split: Split) -> tuple[str, str]:
+    """Link a split as the stage's input; gives its name and hash."""
+    name = f"{plan.config.problem.name}/{split.name}"
+    rows = [(example.id, example.question, example.answer) for example in split.examples]
+    frame = pl.DataFrame(rows, schema=["example_id", "question", "answer"], orient="row")
+    stage.log_dataset(name, split.sha256, frame, split.name)
+    return name, split.sha256
+
+
+def _log_figure(stage: Tracker, folder: RunFolder, name: str) -> None:
+    if (path := folder.figures / f"{name}.png").is_file():
+        stage.log_file(path, "figures")

@@ -1,0 +1,238 @@
+"""The ensemble and a student as MLflow models: what their folders hold and need, and how they did on the test split."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+import storage
+import tasks
+from storage.fingerprint import fingerprint
+from storage.layout import model_cache
+from storage.manifest import EnsembleManifest, Recipe
+from storage.models import BUILT_IN
+from storage.tracked_models import BASE_SHA_TAG, ModelKind, log_model
+from storage.tracking import RUN_ID_TAG, Tracker
+from storage.weights import identify_weights
+from tasks.problems.config import REASONING_GYM_PREFIX, VERIFIERS
+
+# In the model's folder, beside what MLflow puts there.
+TEST_ANSWERS = "test_answers.parquet"
+RECIPE_KEY = "thickets_recipe"
+
+PROBLEM_TAG = "thickets.problem"
+BASE_TAG = "thickets.base"
+TEST_SHA_TAG = "thickets.test_sha256"
+TEST_SPLIT_TAG = "thickets.test_split"
+TEST_ACCURACY_TAG = "thickets.test_accuracy"
+CONTENT_TAG = "thickets.content_sha256"
+
+_MODEL_CODE = Path(tasks.__file__).parent / "answering" / "ensemble_model.py"
+# What is imported to answer; mlflow-skinny loads and serves models, without the tracking server.
+_ANSWERING = (
+    "mlflow-skinny",
+    "filelock",
+    "huggingface-hub",
+    "numba",
+    "numpy",
+    "pandas",
+    "platformdirs",
+    "pydantic",
+    "safetensors",
+    "torch",
+    "transformers",
+)
+_STUDENT = ("mlflow-skinny", "accelerate", "numpy", "pandas", "safetensors", "torch", "transformers")
+_GGUF = ("accelerate", "gguf")
+_TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt", "*.jinja", "*.model", "*.tiktoken")
+
+
+@dataclass(frozen=True)
+class TestAnswers:
+    """What a model answered on a test split, question by question, so that a later model can be compared with it.
+
+    Attributes:
+        frame: example_id, answer, correct.
+        sha256: Hash of the split.
+        problem: Identity of the problem; the same questions judged by another rule are another test.
+    """
+
+    frame: pl.DataFrame
+    sha256: str
+    problem: dict[str, Any]
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What a model's page says about them."""
+        return {
+            TEST_SHA_TAG: self.sha256,
+            TEST_SPLIT_TAG: fingerprint({"problem": self.problem, "test": self.sha256}),
+            TEST_ACCURACY_TAG: f"{self.frame['correct'].sum() / self.frame.height:.4f}",
+        }
+
+    def save(self, folder: Path) -> None:
+        """Write the frame into a model's folder."""
+        self.frame.select("example_id", "answer", "correct").write_parquet(folder / TEST_ANSWERS)
+
+
+def log_ensemble(tracker: Tracker, manifest_file: Path, run_id: str, answers: TestAnswers, question: str) -> str:
+    """Log the ensemble of a run: code, manifest and requirements, a few hundred kilobytes and no weights.
+
+    Args:
+        tracker: The MLflow run.
+        manifest_file: The ensemble.
+        run_id: Ours.
+        answers: What it answered on the test split.
+        question: For the input example.
+
+    Returns:
+        MLflow's id of the model.
+    """
+    manifest = EnsembleManifest.load(manifest_file)
+
+    def save(folder: Path, model: Any) -> None:
+        import mlflow
+        import pandas as pd
+
+        name = manifest.base.name
+        mlflow.pyfunc.save_model(
+            str(folder),
+            python_model=str(_MODEL_CODE),
+            artifacts={"manifest": str(manifest_file)},
+            code_paths=[str(path) for path in _code(manifest.recipe)],
+            signature=_signature(),
+            input_example=(pd.DataFrame({"question": [question]}), {"k": 0, "temperature": 0.0, "return_votes": False}),
+            pip_requirements=pinned(
+                [
+                    *_ANSWERING,
+                    *(_GGUF if name.lower() == BUILT_IN or name.endswith(".gguf") else ()),
+                    *(["reasoning-gym"] if str(manifest.problem["name"]).startswith(REASONING_GYM_PREFIX) else ()),
+                ]
+            ),
+            model_config={"device": "auto", "trust_remote_code": False},
+            mlflow_model=model,
+        )
+        answers.save(folder)
+
+    tags = _tags("ensemble", run_id, manifest.problem, manifest.base.name, answers)
+    content = fingerprint(json.loads(manifest.model_dump_json()))
+    params = {
+        "k": str(len(manifest.experts)),
+        "vote": manifest.vote,
+        "base": manifest.base.name,
+        "noise_version": str(manifest.noise.version),
+    }
+    return log_model(
+        tracker,
+        "ensemble",
+        tags | {CONTENT_TAG: content, BASE_SHA_TAG: manifest.base.sha256},
+        params,
+        save,
+    )
+
+
+def log_student(
+    tracker: Tracker, checkpoint: Path, run_id: str, recipe: Recipe, base: str, answers: TestAnswers, question: str
+) -> str:
+    """Log a checkpoint of its own, for `mlflow.transformers`, plain `from_pretrained`, and vLLM.
+
+    Args:
+        tracker: The MLflow run that made it.
+        checkpoint: Config, safetensors and tokenizer.
+        run_id: Ours.
+        recipe: How it is asked; kept in the model's metadata.
+        base: Name of the model it was made from.
+        answers: What it answered on the test split.
+        question: For the input example.
+
+    Returns:
+        MLflow's id of the model. Its folder ``model`` is an ordinary checkpoint with its tokenizer.
+    """
+
+    def save(folder: Path, model: Any) -> None:
+        import mlflow
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        weights = AutoModelForCausalLM.from_pretrained(checkpoint, dtype="auto", local_files_only=True)
+        weights.name_or_path = f"{run_id}-student"  # else the model's page names a folder of this machine
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True)
+        chat = tokenizer.chat_template is not None
+        ask: dict[str, Any] = {"messages": [{"role": "user", "content": question}]} if chat else {"prompt": question}
+        mlflow.transformers.save_model(
+            {"model": weights, "tokenizer": tokenizer},
+            str(folder),
+            task="llm/v1/chat" if chat else "llm/v1/completions",
+            torch_dtype=weights.dtype,
+            input_example={**ask, "max_tokens": recipe.decoding["max_tokens"]},
+            pip_requirements=pinned(_STUDENT),
+            metadata={RECIPE_KEY: recipe.model_dump_json()},
+            mlflow_model=model,
+        )
+        for pattern in _TOKENIZER_FILES:  # MLflow keeps the tokenizer elsewhere, and vLLM looks for it here
+            for path in checkpoint.glob(pattern):
+                shutil.copyfile(path, folder / "model" / path.name)
+        answers.save(folder)
+
+    content = identify_weights(checkpoint, model_cache() / "digests.json").sha256
+    tags = _tags("student", run_id, recipe.problem, base, answers)
+    return log_model(tracker, "student", tags | {CONTENT_TAG: content}, {"base": base}, save)
+
+
+def pinned(names: Sequence[str]) -> list[str]:
+    """Requirements with the versions installed here; without the local part (``+cpu``), which no index has."""
+    found = []
+    for name in names:
+        try:
+            found.append(f"{name}=={version(name).partition('+')[0]}")
+        except PackageNotFoundError:
+            found.append(name)
+    return found
+
+
+def _tags(kind: ModelKind, run_id: str, problem: dict[str, Any], base: str, answers: TestAnswers) -> dict[str, str]:
+    return {RUN_ID_TAG: run_id, PROBLEM_TAG: str(problem["name"]), BASE_TAG: base, **answers.tags}
+
+
+def _code(recipe: Recipe) -> list[Path]:
+    """Our own packages, so that the model loads where they are not installed, and a verifier of the user's."""
+    found = [Path(package.__file__).parent for package in (tasks, storage) if package.__file__]
+    verifier = recipe.problem_config.get("verifier")
+    if verifier and verifier not in VERIFIERS:
+        module = importlib.util.find_spec(verifier.partition(":")[0].partition(".")[0])
+        if module and module.origin and "site-packages" not in module.origin:
+            path = Path(module.origin)
+            found.append(path.parent if path.name == "__init__.py" else path)
+    return found
+
+
+def _signature() -> Any:
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+
+    return ModelSignature(
+        inputs=Schema([ColSpec("string", "question")]),
+        outputs=Schema(
+            [
+                ColSpec("string", "answer", required=False),
+                ColSpec("double", "margin"),
+                ColSpec("long", "n_votes"),
+                ColSpec("long", "n_asked"),
+                ColSpec("string", "votes", required=False),
+            ]
+        ),
+        params=ParamSchema(
+            [
+                ParamSpec("k", "long", 0),
+                ParamSpec("temperature", "double", 0.0),
+                ParamSpec("return_votes", "boolean", False),
+            ]
+        ),
+    )

@@ -1,0 +1,76 @@
+"""What `thickets ask` and `thickets evaluate` show."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from flows.findings import percent
+from flows.reevaluation import Reevaluation
+from tasks.answering import Answers
+from tasks.verdicts import points
+
+
+def answer_json(found: Answers) -> dict[str, Any]:
+    """The answer to the one question, as plain values."""
+    [row] = found.rows
+    return {
+        "answer": row.answer,
+        "margin": row.margin,
+        "k": found.k,
+        "n_votes": row.n_votes,
+        "n_asked": row.n_asked,
+        "saved": found.saved,
+        "n_tokens": row.n_tokens,
+        "votes": list(row.ballots),
+    }
+
+
+def answer_table(found: Answers, *, votes: bool) -> Table:
+    """The vote on the one question: answers with their supporters, or every expert's answer.
+
+    What a model wrote is shown as it is; nothing in it is taken for markup.
+    """
+    [row] = found.rows
+    more = (
+        ""
+        if row.n_asked == found.k
+        else f", which nobody else could have changed ({found.saved:.0%} of the calls saved)"
+    )
+    table = Table(
+        title=f"{row.n_asked} of {found.k} asked{more}; lead {'at least ' if more else ''}{row.margin:.0%} of all votes",
+        title_justify="left",
+    )
+    if votes:
+        table.add_column("expert", justify="right")
+        table.add_column("answer")
+        for rank, ballot in enumerate(row.ballots, start=1):
+            table.add_row(str(rank), _answer(ballot))
+        return table
+    table.add_column("answer")
+    table.add_column("experts", justify="right")
+    for ballot, count in Counter(row.ballots).most_common():
+        table.add_row(_answer(ballot), str(count), style="bold" if ballot is not None and ballot == row.answer else "")
+    return table
+
+
+def reevaluation_table(found: Reevaluation) -> Table:
+    """Accuracy on the file, beside that of the base if it was asked."""
+    table = Table(title=f"{found.model} on {found.data} ({found.accuracy.n} questions)", title_justify="left")
+    table.add_column("")
+    table.add_column("accuracy [95 % Wilson]", justify="right")
+    table.add_column("correct", justify="right")
+    table.add_column("points over base [95 % paired bootstrap]", justify="right")
+    if found.base:
+        table.add_row("base", percent(found.base), f"{found.base.n_correct}/{found.base.n}", "")
+    who = "model" if found.k == 1 else f"vote of {found.k}, {found.saved:.0%} of the expert calls saved"
+    gap = points(found.over_base) if found.over_base else ""
+    table.add_row(who, percent(found.accuracy), f"{found.accuracy.n_correct}/{found.accuracy.n}", gap)
+    return table
+
+
+def _answer(ballot: str | None) -> Text:
+    return Text("(none)", style="dim") if ballot is None else Text(ballot)

@@ -1,0 +1,155 @@
+"""What a person may name as a model, opened: a run, a model of MLflow, or a checkpoint folder."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from flows.config_file import load_config
+from flows.history import find_run
+from flows.logged_models import RECIPE_KEY
+from storage.errors import InputError
+from storage.layout import Home, RunFolder
+from storage.manifest import EnsembleManifest, Recipe
+from storage.models import resolve_model
+from storage.tracking import RUN_ID_TAG, mlflow_client, tracking_errors
+from tasks.answering import Answerer, open_answerer, open_ensemble
+
+FORMS = "a run, models:/NAME@ALIAS, models:/NAME/VERSION, models:/m-ID, runs:/ID/NAME, or a checkpoint folder"
+_MANIFEST = Path("artifacts") / "manifest.json"
+
+
+@dataclass(frozen=True)
+class NamedModel:
+    """A model that can be asked.
+
+    Attributes:
+        title: How it was named, or what that stands for.
+        recipe: How it is asked.
+        manifest: The ensemble, or that of the run a student or a checkpoint is asked like; None if that is not here.
+        checkpoint: The weights of a single model; None for an ensemble.
+        trust_remote_code: Whether the run that it belongs to allows code that comes with the model.
+        tracking_uri: The MLflow store it belongs to; None for the home's own.
+        experiment: The MLflow experiment it belongs to.
+        model_id: MLflow's id of it, if it was named by an address of MLflow's.
+        run_id: Ours, if it is the ensemble of a run that was named.
+    """
+
+    title: str
+    recipe: Recipe
+    manifest: EnsembleManifest | None
+    checkpoint: Path | None = None
+    trust_remote_code: bool = False
+    tracking_uri: str | None = None
+    experiment: str = "thickets"
+    model_id: str | None = None
+    run_id: str | None = None
+
+    def open(self, device: str = "auto") -> Answerer:
+        """Load it.
+
+        Raises:
+            InputError: Its base is not here or not what it was, or it does not fit this version.
+        """
+        if self.checkpoint is not None:
+            return open_answerer(self.recipe, self.checkpoint, device=device, trust_remote_code=self.trust_remote_code)
+        assert self.manifest is not None  # one of the two there is
+        return open_ensemble(self.manifest, device=device, trust_remote_code=self.trust_remote_code)
+
+
+def find_model(home: Home, name: str, like: str | None = None) -> NamedModel:
+    """Find what a name stands for.
+
+    Args:
+        home: Where runs are kept, and MLflow's store unless ``$MLFLOW_TRACKING_URI`` names another.
+        name: See `FORMS`.
+        like: For a checkpoint folder: the run whose prompts, decoding and problem it is asked with.
+
+    Raises:
+        InputError: There is no such model, or it cannot be asked.
+        RunError: MLflow's store cannot be used.
+    """
+    folder = Path(name).expanduser()
+    if name.startswith(("models:/", "runs:/")):
+        return _of_mlflow(home, name)
+    if (folder / "config.json").is_file():
+        if like is None:
+            raise InputError(f"--like: missing; {name} is a checkpoint: name the run it is to be asked like")
+        run = find_run(home, like)
+        manifest = _manifest(run)
+        about = _about(run)
+        base = resolve_model(str(folder), trust_remote_code=about["trust_remote_code"])
+        return NamedModel(name, manifest.recipe, manifest, base.path, **about)
+    if like is not None:
+        raise InputError(f"--like: {like!r} is for a checkpoint folder; {name} says itself how it is asked")
+    return _of_run(home, name)
+
+
+def _of_run(home: Home, name: str) -> NamedModel:
+    run = find_run(home, name)
+    manifest = _manifest(run)
+    return NamedModel(run.run_id, manifest.recipe, manifest, run_id=run.run_id, **_about(run))
+
+
+def _of_mlflow(home: Home, name: str) -> NamedModel:
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home.mlflow_db.resolve()}"
+    with tracking_errors(uri):
+        client = mlflow_client(uri)
+        model = _logged_model(client, name)
+        from mlflow.artifacts import download_artifacts
+
+        folder = Path(download_artifacts(artifact_uri=model.artifact_location, tracking_uri=uri))
+        experiment = client.get_experiment(model.experiment_id).name
+    about = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
+    where = {"tracking_uri": uri, "experiment": experiment, "model_id": model.model_id}
+    if (folder / _MANIFEST).is_file():
+        manifest = EnsembleManifest.load(folder / _MANIFEST)
+        return NamedModel(name, manifest.recipe, manifest, **where)
+    recipe = (about.get("metadata") or {}).get(RECIPE_KEY)
+    if recipe is None:
+        raise InputError(f"MODEL: {name} was not logged by thickets, so it does not say how it is asked")
+    run = home.run(model.tags[RUN_ID_TAG])
+    manifest_here = _manifest(run) if run.manifest.is_file() else None
+    return NamedModel(name, Recipe.model_validate_json(recipe), manifest_here, folder / "model", **where)
+
+
+def _logged_model(client: Any, name: str) -> Any:
+    """The logged model that an address of MLflow's stands for."""
+    from mlflow.exceptions import MlflowException
+
+    scheme, _, rest = name.partition(":/")
+    try:
+        if scheme == "runs":
+            run_id, _, model_name = rest.partition("/")
+            experiment = client.get_run(run_id).info.experiment_id
+            mine = f"name = '{model_name}' AND source_run_id = '{run_id}' AND status = 'READY'"
+            return next(iter(client.search_logged_models([experiment], mine)))
+        registered, at, alias = rest.partition("@")
+        if at:
+            rest = client.get_model_version_by_alias(registered, alias).source.removeprefix("models:/")
+        elif "/" in rest:
+            rest = client.get_model_version(*rest.split("/", 1)).source.removeprefix("models:/")
+        return client.get_logged_model(rest)
+    except (MlflowException, StopIteration) as error:
+        reason = f": {next(iter(str(error).splitlines()))}" if str(error) else ""
+        raise InputError(f"MODEL: there is no {name}{reason}; allowed are {FORMS}") from None
+
+
+def _manifest(run: RunFolder) -> EnsembleManifest:
+    if not run.manifest.is_file():
+        raise InputError(f"RUN: {run.run_id} is not finished; run its config again to go on: {run.config}")
+    return EnsembleManifest.load(run.manifest)
+
+
+def _about(run: RunFolder) -> dict[str, Any]:
+    """What a run's config says about its models."""
+    config = load_config(str(run.config))
+    return {
+        "trust_remote_code": config.engine.trust_remote_code,
+        "tracking_uri": config.tracking.uri,
+        "experiment": config.tracking.experiment,
+    }

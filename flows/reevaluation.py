@@ -1,0 +1,225 @@
+"""A model that is there already, asked a new file of questions: accuracy, cost, and the base on the same questions."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict
+
+from flows.open_model import NamedModel
+from storage.errors import InputError
+from storage.layout import Home
+from storage.tracked_models import find_model, link_model
+from storage.tracking import RUN_ID_TAG, STAGE_TAG, Tracker
+from tasks.answering import Answers, Voter, load_recipe_problem, open_ensemble
+from tasks.problems import Problem
+from tasks.problems.config import REASONING_GYM_PREFIX
+from tasks.problems.data import Row, Source, read_rows
+from tasks.problems.file import FileProblem
+from tasks.results import Accuracy, Difference
+from tasks.splits import content_sha256
+from tasks.statistics import accuracy, paired_difference
+from tasks.types import Example
+
+# What reasoning_gym makes a question from, and judges an answer with.
+_ENTRY = ("seed", "size", "index")
+
+
+class Reevaluation(BaseModel):
+    """What a model reached on a file.
+
+    Attributes:
+        model: As it was named.
+        data: The file.
+        sha256: Hash of its examples.
+        k: Experts that voted; 1 for a single model.
+        saved: Share of the experts' answers that were not needed because the vote was decided.
+        n_tokens: Tokens generated, by all experts.
+        base: The base on the same questions, if it was asked for.
+        over_base: Accuracy minus that of the base.
+        mlflow_run_id: Where all of this is kept.
+        mlflow_address: How to look at it.
+    """
+
+    model_config = ConfigDict(frozen=True, protected_namespaces=())
+
+    model: str
+    data: str
+    sha256: str
+    k: int
+    accuracy: Accuracy
+    saved: float
+    n_tokens: int
+    base: Accuracy | None = None
+    over_base: Difference | None = None
+    mlflow_run_id: str = ""
+    mlflow_address: str = ""
+
+
+def reevaluate(
+    home: Home,
+    model: NamedModel,
+    data: Path,
+    columns: dict[str, str],
+    *,
+    k: int = 0,
+    with_base: bool = False,
+    device: str = "auto",
+) -> Reevaluation:
+    """Ask a model every question of a file, judge it as its run did, and log an MLflow run of it.
+
+    Args:
+        home: Where MLflow's store is, unless the model is in another.
+        model: Who answers.
+        data: .jsonl, .csv or .parquet; its columns as the run's problem calls them, unless `columns` says otherwise.
+        columns: ``question_column``, ``answer_column`` or ``id_column`` of the file.
+        k: How many experts vote; 0: all.
+        with_base: Ask the base as well.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<index>``.
+
+    Raises:
+        InputError: The file does not fit the problem, or the model cannot be used.
+    """
+    if with_base and model.manifest is None:
+        raise InputError(f"--base: the run that {model.title} comes from is not in {home.root}")
+    examples = read_examples(model, data, columns)
+    answerer = model.open(device)
+    try:
+        answers = answerer.answer(examples, k=k)
+    finally:
+        answerer.close()
+    problem = answerer.problem
+    correct = judge(problem, examples, answers)
+    found = Reevaluation(
+        model=model.title,
+        data=data.name,
+        sha256=content_sha256(examples),
+        k=answers.k,
+        accuracy=accuracy(sum(correct), len(correct)),
+        saved=answers.saved,
+        n_tokens=sum(row.n_tokens for row in answers.rows),
+    )
+    table = _table(examples, answers, correct)
+    if with_base:
+        assert model.manifest is not None
+        alone = [Voter(None)]
+        base = open_ensemble(model.manifest, device=device, trust_remote_code=model.trust_remote_code, voters=alone)
+        try:
+            of_base = judge(problem, examples, base_answers := base.answer(examples))
+        finally:
+            base.close()
+        gap = paired_difference(correct, of_base)
+        found = found.model_copy(update={"base": accuracy(sum(of_base), len(of_base)), "over_base": gap})
+        table = table.with_columns(
+            base_answer=pl.Series([row.answer for row in base_answers.rows], dtype=pl.String),
+            base_correct=pl.Series(of_base),
+        )
+    return _log(home, model, found, table)
+
+
+def read_examples(model: NamedModel, data: Path, columns: dict[str, str]) -> list[Example]:
+    """The rows of a file as examples of the model's problem, each with a gold answer that its verifier accepts.
+
+    Raises:
+        InputError: Names the row that is not one.
+    """
+    names = {"id_column": None, "question_column": "question", "answer_column": "answer"}
+    config = model.recipe.problem_config
+    is_file = config["name"] in ("file", "gsm8k")
+    names = {name: columns.get(name, config.get(name) if is_file else default) for name, default in names.items()}
+    if is_file:
+        problem = load_recipe_problem(model.recipe, **names)
+        assert isinstance(problem, FileProblem)
+        return problem.read("DATA", str(data))
+    problem = load_recipe_problem(model.recipe)
+    source = Source(
+        field="DATA",
+        location=str(data),
+        default_split="test",
+        id_column=names["id_column"],
+        question_column=names["question_column"] or "",
+        answer_column=names["answer_column"] or "",
+        keep_columns=True,
+    )
+    rows = read_rows(source)
+    for row in rows:
+        _check_entry(problem, source, row)
+        gold = problem.extract(f"<answer>{row.example.answer}</answer>", row.example)
+        if gold is None or not problem.verify(gold, row.example):
+            found = f"the gold answer {row.example.answer[-60:]!r}"
+            raise source.error(f"{found} is not one that {problem.name} would mark right", row.place)
+    return [row.example for row in rows]
+
+
+def _check_entry(problem: Problem, source: Source, row: Row) -> None:
+    if not problem.name.startswith(REASONING_GYM_PREFIX):
+        return
+    if not all(type(row.example.metadata.get(name)) is int for name in _ENTRY):
+        raise source.error(
+            f"{problem.name} judges answers with the entry that a question was made from; whole numbers in the columns "
+            f"{', '.join(_ENTRY)} must name it",
+            row.place,
+        )
+
+
+def judge(problem: Problem, examples: list[Example], answers: Answers) -> list[bool]:
+    """Whether each answer is right; none is wrong."""
+    return [
+        row.answer is not None and problem.verify(row.answer, example)
+        for row, example in zip(answers.rows, examples, strict=True)
+    ]
+
+
+def _table(examples: list[Example], answers: Answers, correct: list[bool]) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "example_id": [example.id for example in examples],
+            "question": [example.question for example in examples],
+            "gold": [example.answer for example in examples],
+            "answer": pl.Series([row.answer for row in answers.rows], dtype=pl.String),
+            "correct": correct,
+            "margin": [row.margin for row in answers.rows],
+            "n_votes": [row.n_votes for row in answers.rows],
+            "n_asked": [row.n_asked for row in answers.rows],
+        }
+    )
+
+
+def _log(home: Home, model: NamedModel, found: Reevaluation, table: pl.DataFrame) -> Reevaluation:
+    tags = {
+        # An id of its own: MLflow runs of the same id that are still RUNNING are taken for dead ones.
+        RUN_ID_TAG: f"evaluation-{secrets.token_hex(4)}",
+        STAGE_TAG: "reevaluation",
+        "thickets.model": model.title,
+    }
+    name = f"evaluate {model.title}"
+    with Tracker.start(home, model.experiment, name, tags, uri=model.tracking_uri) as tracker:
+        tracker.log_config({"model": model.title, "data": found.data, "k": found.k})
+        dataset = (f"{model.recipe.problem['name']}/{found.data}", found.sha256)
+        tracker.log_dataset(*dataset, table.select("example_id", "question", "gold"), "evaluation")
+        model_id = model.model_id
+        if model_id is None and model.run_id is not None:
+            logged = find_model(tracker.client, tracker.experiment_id, model.run_id, "ensemble")
+            model_id = logged.model_id if logged else None
+        if model_id is not None:
+            link_model(tracker, model_id)
+        figures: dict[str, Any] = {
+            "accuracy": found.accuracy.value,
+            "accuracy_low": found.accuracy.low,
+            "accuracy_high": found.accuracy.high,
+            "saved": found.saved,
+            "tokens": found.n_tokens,
+        }
+        tracker.log_metrics(figures, model_id=model_id, dataset=dataset)
+        if found.base and found.over_base:
+            gap = found.over_base
+            compared = {"base.accuracy": found.base.value, "over_base": gap.value}
+            compared |= {"over_base_low": gap.low, "over_base_high": gap.high}
+            tracker.log_metrics(compared, dataset=dataset)
+        tracker.log_table("answers", table)
+        found = found.model_copy(update={"mlflow_run_id": tracker.run_id, "mlflow_address": tracker.describe()})
+        tracker.log_json("evaluation.json", found.model_dump(mode="json"))
+    return found

@@ -1,0 +1,182 @@
+"""Promotion: a run's model becomes a registered version, and champion only if it is no worse than the champion was."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict
+
+from flows.history import load_summary
+from flows.logged_models import BASE_TAG, CONTENT_TAG, PROBLEM_TAG, TEST_ACCURACY_TAG, TEST_ANSWERS, TEST_SPLIT_TAG
+from storage.errors import InputError
+from storage.layout import RunFolder
+from storage.tracked_models import ModelKind, find_model
+from storage.tracking import RUN_ID_TAG, mlflow_client, tracking_errors
+from tasks.results import Difference
+from tasks.statistics import paired_difference
+
+CHAMPION = "champion"
+FORCED_TAG = "thickets.forced"
+DECISION_TAG = "thickets.decision"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]*")
+
+
+class Promotion(BaseModel):
+    """What became of a promotion.
+
+    Attributes:
+        name: Of the registered model.
+        version: Its version.
+        is_new: Whether the version was registered now; the same model is not registered twice.
+        is_champion: Whether the alias `champion` points to this version now.
+        forced: Whether it does although the comparison did not allow it.
+        reason: Why it does, or does not, in a sentence.
+        over_champion: Accuracy minus that of the champion before, where both were asked the same test questions.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    version: str
+    kind: ModelKind
+    model_id: str
+    run_id: str
+    is_new: bool
+    is_champion: bool
+    forced: bool
+    reason: str
+    over_champion: Difference | None = None
+
+    @property
+    def uri(self) -> str:
+        """The version, as MLflow and `thickets ask` name it."""
+        return f"models:/{self.name}/{self.version}"
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    allows: bool
+    reason: str
+    difference: Difference | None = None
+    is_champion: bool = False
+
+
+def promote(
+    folder: RunFolder, kind: ModelKind = "ensemble", name: str | None = None, *, force: bool = False
+) -> Promotion:
+    """Register a run's model, and move the alias `champion` to it if the champion is not better.
+
+    Args:
+        folder: A finished run.
+        kind: Which of its models.
+        name: Of the registered model; None: problem and base, for instance ``gsm8k-qwen2-5-1-5b``.
+        force: Move the alias whatever the comparison says; the version is marked as forced.
+
+    Raises:
+        InputError: The run has no such model, or the name cannot be one.
+        RunError: MLflow's store cannot be used.
+    """
+    summary = load_summary(folder)
+    uri = summary.tracking.mlflow_uri
+    with tracking_errors(uri):
+        client = mlflow_client(uri)
+        experiment_id = client.get_run(summary.tracking.mlflow_run_id).info.experiment_id
+        model = find_model(client, experiment_id, folder.run_id, kind)
+        if model is None:
+            how = f"run its config again (nothing is scored twice): {folder.config}"
+            how = how if kind == "ensemble" else f"distil it first: thickets distill {folder.run_id}"
+            raise InputError(f"RUN: {folder.run_id} has no {kind} in MLflow; {how}")
+        registered = name or default_name(model.tags[PROBLEM_TAG], model.tags[BASE_TAG])
+        if not _NAME.fullmatch(registered):
+            raise InputError(f"--name: {registered!r} cannot name a model; use letters, digits, spaces, '.', '_', '-'")
+        version, is_new = _register(client, registered, model)
+        verdict = _compare(client, uri, registered, version)
+        forced = force and not verdict.allows
+        if verdict.allows or force:
+            client.set_registered_model_alias(registered, CHAMPION, version.version)
+        reason = f"forced, although {verdict.reason}" if forced else verdict.reason
+        if verdict.is_champion:  # what was decided then stays written
+            forced = version.tags.get(FORCED_TAG) == "true"
+            reason = f"{verdict.reason} ({version.tags.get(DECISION_TAG, 'set by hand')})"
+        for tag, value in () if verdict.is_champion else ((DECISION_TAG, reason), (FORCED_TAG, str(forced).lower())):
+            client.set_model_version_tag(registered, version.version, tag, value)
+    return Promotion(
+        name=registered,
+        version=str(version.version),
+        kind=kind,
+        model_id=model.model_id,
+        run_id=folder.run_id,
+        is_new=is_new,
+        is_champion=verdict.allows or force,
+        forced=forced,
+        reason=reason,
+        over_champion=verdict.difference,
+    )
+
+
+def default_name(problem: str, base: str) -> str:
+    """Name of the registered model that the models of one problem and one base compete for.
+
+    ``gsm8k`` and ``Qwen/Qwen2.5-1.5B-Instruct`` give ``gsm8k-qwen2-5-1-5b-instruct``.
+    """
+    parts = (problem, Path(base).name.removesuffix(".gguf"))
+    return "-".join(re.sub(r"[^a-z0-9_]+", "-", part.lower()).strip("-") for part in parts)
+
+
+def _register(client: Any, name: str, model: Any) -> tuple[Any, bool]:
+    """The version of a logged model, registered now if its content is not registered yet."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    identity = (RUN_ID_TAG, CONTENT_TAG)
+    for version in client.search_model_versions(f"name = '{name}'"):
+        if all(version.tags.get(tag) == model.tags[tag] for tag in identity):
+            return version, False
+    tags = {tag: value for tag, value in model.tags.items() if tag.startswith("thickets.")}
+    source = f"models:/{model.model_id}"
+    version = client.create_model_version(
+        name, source, run_id=model.source_run_id, tags=tags, model_id=model.model_id, await_creation_for=0
+    )
+    return client.get_model_version(name, version.version), True
+
+
+def _compare(client: Any, uri: str, name: str, version: Any) -> _Verdict:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        champion = client.get_model_version_by_alias(name, CHAMPION)
+    except MlflowException:
+        return _Verdict(True, "there was no champion")
+    if champion.version == version.version:
+        return _Verdict(True, "it is the champion already", is_champion=True)
+    who = f"the champion, version {champion.version},"
+    if champion.tags.get(TEST_SPLIT_TAG) != version.tags[TEST_SPLIT_TAG]:
+        return _Verdict(False, f"{who} was asked other test questions, or they were judged by another rule")
+    ours, theirs = _correct(uri, version), _correct(uri, champion)
+    both = ours.join(theirs, on="example_id", suffix="_theirs", maintain_order="left")
+    if not both.height == ours.height == theirs.height:
+        return _Verdict(False, f"{who} has no kept answer to some of the test questions")
+    gap = paired_difference(both["correct"].to_list(), both["correct_theirs"].to_list())
+    points = f"{100 * gap.value:+.1f} points [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]"
+    scores = f"{float(version.tags[TEST_ACCURACY_TAG]):.1%} against {float(champion.tags[TEST_ACCURACY_TAG]):.1%}"
+    if gap.low >= 0:
+        return _Verdict(True, f"{who} is not better: {scores}, {points} on the same {both.height} questions", gap)
+    return _Verdict(
+        False, f"a loss against {who} is not excluded: {scores}, {points} on the same {both.height} questions", gap
+    )
+
+
+def _correct(uri: str, version: Any) -> pl.DataFrame:
+    """Which test questions a version has right, as it was kept with the model."""
+    from mlflow.artifacts import download_artifacts
+
+    path = download_artifacts(artifact_uri=f"{version.source}/{TEST_ANSWERS}", tracking_uri=uri)
+    return pl.read_parquet(path, columns=["example_id", "correct"])

@@ -1,0 +1,131 @@
+"""Models in MLflow: logged by a run, found again, and the base that others are neighbours of.
+
+Through the client alone: MLflow's fluent functions go by a tracking address and an active run that belong to the whole
+process, and a flow has neither.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from storage.models import BaseModelRef
+from storage.tracking import RUN_ID_TAG, Tracker, tracking_errors
+
+ModelKind = Literal["ensemble", "student"]
+KIND_TAG = "thickets.kind"
+BASE_SHA_TAG = "thickets.base_sha256"
+
+
+def log_model(
+    tracker: Tracker,
+    kind: ModelKind,
+    tags: Mapping[str, str],
+    params: Mapping[str, str],
+    save: Callable[[Path, Any], None],
+) -> str:
+    """Log a model as the output of a run, once: a second call finds the first one's model.
+
+    Args:
+        tracker: The run that made it.
+        kind: What it is, and its name.
+        tags: What identifies it; ``thickets.run_id`` included.
+        params: What it was made with.
+        save: Writes the model folder, given its path (absent so far) and the ``mlflow.models.Model`` to fill in.
+
+    Returns:
+        MLflow's id of the model, ``m-...``.
+
+    Raises:
+        RunError: The store cannot be used.
+    """
+    from mlflow.entities import LoggedModelOutput
+    from mlflow.models import Model
+
+    client = tracker.client
+    with tracking_errors(tracker.uri):
+        mine = f"name = '{kind}' AND source_run_id = '{tracker.run_id}' AND status = 'READY'"
+        if found := client.search_logged_models([tracker.experiment_id], mine):
+            return str(found[0].model_id)
+        model = client.create_logged_model(
+            tracker.experiment_id,
+            name=kind,
+            source_run_id=tracker.run_id,
+            tags={KIND_TAG: kind, **tags},
+            params=dict(params),
+            model_type=kind,
+        )
+        status = "FAILED"
+        try:
+            with tempfile.TemporaryDirectory() as scratch:
+                folder = Path(scratch) / "model"
+                about = {"model_uuid": model.model_id, "model_id": model.model_id, "run_id": tracker.run_id}
+                save(folder, Model(artifact_path=model.artifact_location, **about))
+                client.log_model_artifacts(model.model_id, str(folder))
+            client.log_outputs(tracker.run_id, [LoggedModelOutput(model.model_id, step=0)])
+            status = "READY"
+        finally:
+            client.finalize_logged_model(model.model_id, status)
+    return str(model.model_id)
+
+
+def find_model(client: Any, experiment_id: str, run_id: str, kind: ModelKind) -> Any | None:
+    """The latest model of a kind that a run of ours logged, as ``mlflow.entities.LoggedModel``.
+
+    Args:
+        client: MLflow's.
+        experiment_id: MLflow's id of the experiment.
+        run_id: Ours, the tag ``thickets.run_id``.
+        kind: Which.
+    """
+    mine = f"name = '{kind}' AND tags.`{RUN_ID_TAG}` = '{run_id}' AND status = 'READY'"
+    latest_first = [{"field_name": "creation_timestamp", "ascending": False}]
+    found = client.search_logged_models([experiment_id], mine, max_results=1, order_by=latest_first)
+    return found[0] if found else None
+
+
+def link_base(tracker: Tracker, base: BaseModelRef) -> str:
+    """Name the base model as an input of the run: an external model, one per experiment and content hash.
+
+    Returns:
+        MLflow's id of the base model.
+    """
+    from mlflow.entities import LoggedModelInput
+    from mlflow.models.utils import get_external_mlflow_model_spec
+    from mlflow.utils.mlflow_tags import MLFLOW_MODEL_IS_EXTERNAL
+
+    client = tracker.client
+    with tracking_errors(tracker.uri):
+        mine = f"name = 'base' AND tags.`{BASE_SHA_TAG}` = '{base.sha256}' AND status = 'READY'"
+        found = client.search_logged_models([tracker.experiment_id], mine)
+        if found:
+            model = found[0]
+        else:
+            model = client.create_logged_model(
+                tracker.experiment_id,
+                name="base",
+                tags={MLFLOW_MODEL_IS_EXTERNAL: "true", BASE_SHA_TAG: base.sha256},
+                params={
+                    "name": base.name,
+                    "revision": base.revision,
+                    "sha256": base.sha256,
+                    "n_parameters": str(base.n_parameters),
+                },
+                model_type="base",
+            )
+            with tempfile.TemporaryDirectory() as scratch:
+                get_external_mlflow_model_spec(model).save(str(Path(scratch) / "MLmodel"))
+                client.log_model_artifacts(model.model_id, scratch)
+            client.finalize_logged_model(model.model_id, "READY")
+        client.log_inputs(tracker.run_id, models=[LoggedModelInput(model.model_id)])
+    return str(model.model_id)
+
+
+def link_model(tracker: Tracker, model_id: str) -> None:
+    """Name a logged model as an input of the run, for instance of one that evaluates it."""
+    from mlflow.entities import LoggedModelInput
+
+    with tracking_errors(tracker.uri):
+        tracker.client.log_inputs(tracker.run_id, models=[LoggedModelInput(model_id)])
