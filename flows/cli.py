@@ -41,7 +41,7 @@ HomeFolder = Annotated[
 ]
 ModelName = Annotated[
     str,
-    typer.Argument(metavar="MODEL", help="A run, an address of MLflow's (models:/..., runs:/...), or a checkpoint."),
+    typer.Argument(metavar="MODEL", help="A run, an MLflow address (models:/..., runs:/...), or a checkpoint."),
 ]
 ExpertCount = Annotated[int, typer.Option("--k", min=0, help="How many experts vote, the best first; 0: all.")]
 LikeRun = Annotated[

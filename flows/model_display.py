@@ -35,15 +35,10 @@ def answer_table(found: Answers, *, votes: bool) -> Table:
     What a model wrote is shown as it is; nothing in it is taken for markup.
     """
     [row] = found.rows
-    more = (
-        ""
-        if row.n_asked == found.k
-        else f", which nobody else could have changed ({found.saved:.0%} of the calls saved)"
-    )
-    table = Table(
-        title=f"{row.n_asked} of {found.k} asked{more}; lead {'at least ' if more else ''}{row.margin:.0%} of all votes",
-        title_justify="left",
-    )
+    title = f"{row.n_asked} of {found.k} experts asked, lead {row.margin:.0%} of all votes"
+    if row.n_asked < found.k:
+        title += f" or more; the others could not have changed the answer ({found.saved:.0%} of the calls saved)"
+    table = Table(title=title, title_justify="left")
     if votes:
         table.add_column("expert", justify="right")
         table.add_column("answer")

@@ -16,6 +16,7 @@ from storage.errors import InputError
 from storage.layout import Home, RunFolder
 from storage.manifest import EnsembleManifest, Recipe
 from storage.models import resolve_model
+from storage.tracked_models import find_ready, model_folder
 from storage.tracking import RUN_ID_TAG, mlflow_client, tracking_errors
 from tasks.answering import Answerer, open_answerer, open_ensemble
 
@@ -100,9 +101,7 @@ def _of_mlflow(home: Home, name: str) -> NamedModel:
     with tracking_errors(uri):
         client = mlflow_client(uri)
         model = _logged_model(client, name)
-        from mlflow.artifacts import download_artifacts
-
-        folder = Path(download_artifacts(artifact_uri=model.artifact_location, tracking_uri=uri))
+        folder = model_folder(uri, model)
         experiment = client.get_experiment(model.experiment_id).name
     about = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
     where = {"tracking_uri": uri, "experiment": experiment, "model_id": model.model_id}
@@ -123,20 +122,28 @@ def _logged_model(client: Any, name: str) -> Any:
 
     scheme, _, rest = name.partition(":/")
     try:
-        if scheme == "runs":
-            run_id, _, model_name = rest.partition("/")
-            experiment = client.get_run(run_id).info.experiment_id
-            mine = f"name = '{model_name}' AND source_run_id = '{run_id}' AND status = 'READY'"
-            return next(iter(client.search_logged_models([experiment], mine)))
-        registered, at, alias = rest.partition("@")
-        if at:
-            rest = client.get_model_version_by_alias(registered, alias).source.removeprefix("models:/")
-        elif "/" in rest:
-            rest = client.get_model_version(*rest.split("/", 1)).source.removeprefix("models:/")
-        return client.get_logged_model(rest)
-    except (MlflowException, StopIteration) as error:
-        reason = f": {next(iter(str(error).splitlines()))}" if str(error) else ""
-        raise InputError(f"MODEL: there is no {name}{reason}; allowed are {FORMS}") from None
+        model = _of_a_run(client, rest) if scheme == "runs" else _of_the_registry(client, rest)
+    except MlflowException as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(f"MODEL: there is no {name}: {reason}; allowed are {FORMS}") from None
+    if model is None:
+        raise InputError(f"MODEL: there is no {name}; allowed are {FORMS}")
+    return model
+
+
+def _of_a_run(client: Any, rest: str) -> Any | None:
+    run_id, _, name = rest.partition("/")
+    experiment_id = client.get_run(run_id).info.experiment_id
+    return find_ready(client, experiment_id, f"name = '{name}' AND source_run_id = '{run_id}'")
+
+
+def _of_the_registry(client: Any, rest: str) -> Any:
+    name, at, alias = rest.partition("@")
+    if at:
+        rest = client.get_model_version_by_alias(name, alias).source.removeprefix("models:/")
+    elif "/" in rest:
+        rest = client.get_model_version(*rest.split("/", 1)).source.removeprefix("models:/")
+    return client.get_logged_model(rest)
 
 
 def _manifest(run: RunFolder) -> EnsembleManifest:

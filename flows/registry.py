@@ -14,7 +14,7 @@ from flows.history import load_summary
 from flows.logged_models import BASE_TAG, CONTENT_TAG, PROBLEM_TAG, TEST_ACCURACY_TAG, TEST_ANSWERS, TEST_SPLIT_TAG
 from storage.errors import InputError
 from storage.layout import RunFolder
-from storage.tracked_models import ModelKind, find_model
+from storage.tracked_models import ModelKind, find_model, model_folder, process_uri
 from storage.tracking import RUN_ID_TAG, mlflow_client, tracking_errors
 from tasks.results import Difference
 from tasks.statistics import paired_difference
@@ -93,7 +93,7 @@ def promote(
         registered = name or default_name(model.tags[PROBLEM_TAG], model.tags[BASE_TAG])
         if not _NAME.fullmatch(registered):
             raise InputError(f"--name: {registered!r} cannot name a model; use letters, digits, spaces, '.', '_', '-'")
-        version, is_new = _register(client, registered, model)
+        version, is_new = _register(client, uri, registered, model)
         verdict = _compare(client, uri, registered, version)
         forced = force and not verdict.allows
         if verdict.allows or force:
@@ -127,7 +127,7 @@ def default_name(problem: str, base: str) -> str:
     return "-".join(re.sub(r"[^a-z0-9_]+", "-", part.lower()).strip("-") for part in parts)
 
 
-def _register(client: Any, name: str, model: Any) -> tuple[Any, bool]:
+def _register(client: Any, uri: str, name: str, model: Any) -> tuple[Any, bool]:
     """The version of a logged model, registered now if its content is not registered yet."""
     from mlflow.exceptions import MlflowException
 
@@ -142,9 +142,10 @@ def _register(client: Any, name: str, model: Any) -> tuple[Any, bool]:
             return version, False
     tags = {tag: value for tag, value in model.tags.items() if tag.startswith("thickets.")}
     source = f"models:/{model.model_id}"
-    version = client.create_model_version(
-        name, source, run_id=model.source_run_id, tags=tags, model_id=model.model_id, await_creation_for=0
-    )
+    with process_uri(uri):
+        version = client.create_model_version(
+            name, source, run_id=model.source_run_id, tags=tags, model_id=model.model_id, await_creation_for=0
+        )
     return client.get_model_version(name, version.version), True
 
 
@@ -160,7 +161,7 @@ def _compare(client: Any, uri: str, name: str, version: Any) -> _Verdict:
     who = f"the champion, version {champion.version},"
     if champion.tags.get(TEST_SPLIT_TAG) != version.tags[TEST_SPLIT_TAG]:
         return _Verdict(False, f"{who} was asked other test questions, or they were judged by another rule")
-    ours, theirs = _correct(uri, version), _correct(uri, champion)
+    ours, theirs = _correct(client, uri, version), _correct(client, uri, champion)
     both = ours.join(theirs, on="example_id", suffix="_theirs", maintain_order="left")
     if not both.height == ours.height == theirs.height:
         return _Verdict(False, f"{who} has no kept answer to some of the test questions")
@@ -174,9 +175,7 @@ def _compare(client: Any, uri: str, name: str, version: Any) -> _Verdict:
     )
 
 
-def _correct(uri: str, version: Any) -> pl.DataFrame:
+def _correct(client: Any, uri: str, version: Any) -> pl.DataFrame:
     """Which test questions a version has right, as it was kept with the model."""
-    from mlflow.artifacts import download_artifacts
-
-    path = download_artifacts(artifact_uri=f"{version.source}/{TEST_ANSWERS}", tracking_uri=uri)
-    return pl.read_parquet(path, columns=["example_id", "correct"])
+    model = client.get_logged_model(version.source.removeprefix("models:/"))
+    return pl.read_parquet(model_folder(uri, model) / TEST_ANSWERS, columns=["example_id", "correct"])

@@ -6,8 +6,10 @@ process, and a flow has neither.
 
 from __future__ import annotations
 
+import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +17,7 @@ from storage.models import BaseModelRef
 from storage.tracking import RUN_ID_TAG, Tracker, tracking_errors
 
 ModelKind = Literal["ensemble", "student"]
+_URI_VARIABLE = "MLFLOW_TRACKING_URI"
 KIND_TAG = "thickets.kind"
 BASE_SHA_TAG = "thickets.base_sha256"
 
@@ -46,9 +49,9 @@ def log_model(
 
     client = tracker.client
     with tracking_errors(tracker.uri):
-        mine = f"name = '{kind}' AND source_run_id = '{tracker.run_id}' AND status = 'READY'"
-        if found := client.search_logged_models([tracker.experiment_id], mine):
-            return str(found[0].model_id)
+        mine = f"name = '{kind}' AND source_run_id = '{tracker.run_id}'"
+        if found := find_ready(client, tracker.experiment_id, mine):
+            return str(found.model_id)
         model = client.create_logged_model(
             tracker.experiment_id,
             name=kind,
@@ -80,10 +83,42 @@ def find_model(client: Any, experiment_id: str, run_id: str, kind: ModelKind) ->
         run_id: Ours, the tag ``thickets.run_id``.
         kind: Which.
     """
-    mine = f"name = '{kind}' AND tags.`{RUN_ID_TAG}` = '{run_id}' AND status = 'READY'"
+    return find_ready(client, experiment_id, f"name = '{kind}' AND tags.`{RUN_ID_TAG}` = '{run_id}'")
+
+
+def find_ready(client: Any, experiment_id: str, which: str) -> Any | None:
+    """The latest finished model of an experiment that fits a filter of MLflow's."""
     latest_first = [{"field_name": "creation_timestamp", "ascending": False}]
-    found = client.search_logged_models([experiment_id], mine, max_results=1, order_by=latest_first)
-    return found[0] if found else None
+    found = client.search_logged_models([experiment_id], which, order_by=latest_first)
+    # Not in the filter: stores disagree on how it writes a status.
+    return next((model for model in found if str(model.status) == "READY"), None)
+
+
+def model_folder(uri: str, model: Any) -> Path:
+    """A logged model's files on this machine: where they are, or a copy."""
+    from mlflow.artifacts import download_artifacts
+
+    return Path(download_artifacts(artifact_uri=model.artifact_location, tracking_uri=uri))
+
+
+@contextmanager
+def process_uri(uri: str) -> Iterator[None]:
+    """Make an address the whole process's meanwhile: MLflow's registry looks up a model's source by that alone."""
+    import mlflow
+
+    variable, before = (
+        os.environ.get(_URI_VARIABLE),
+        mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None,
+    )
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)  # which also sets the variable
+        if variable is None:
+            os.environ.pop(_URI_VARIABLE, None)
+        else:
+            os.environ[_URI_VARIABLE] = variable
 
 
 def link_base(tracker: Tracker, base: BaseModelRef) -> str:
@@ -98,11 +133,9 @@ def link_base(tracker: Tracker, base: BaseModelRef) -> str:
 
     client = tracker.client
     with tracking_errors(tracker.uri):
-        mine = f"name = 'base' AND tags.`{BASE_SHA_TAG}` = '{base.sha256}' AND status = 'READY'"
-        found = client.search_logged_models([tracker.experiment_id], mine)
-        if found:
-            model = found[0]
-        else:
+        mine = f"name = 'base' AND tags.`{BASE_SHA_TAG}` = '{base.sha256}'"
+        model = find_ready(client, tracker.experiment_id, mine)
+        if model is None:
             model = client.create_logged_model(
                 tracker.experiment_id,
                 name="base",
