@@ -8,7 +8,7 @@ import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from flows.logged_models import TestAnswers, log_ensemble
+from flows.logged_models import KeptAnswers, log_ensemble
 from flows.plan import RunPlan
 from flows.summary import RunSummary
 from storage.layout import RunFolder
@@ -43,7 +43,7 @@ def log_lineage(
     with book.open() as store:
         log_scoring(tracker, plan, store, summary, folder)
         log_selection(tracker, plan, store, summary, folder)
-        answers = TestAnswers(ensemble_answers(store, summary), plan.splits.test.sha256, dict(plan.identity["problem"]))
+        answers = KeptAnswers(ensemble_answers(store, summary), plan.splits.test.sha256, dict(plan.identity["problem"]))
     question = plan.splits.test.examples[0].question
     model_id = log_ensemble(tracker, folder.manifest, summary.run_id, answers, question)
     log_evaluation(tracker, plan, summary, answers, {"base": base_id, "ensemble": model_id})
@@ -111,7 +111,7 @@ def log_selection(
 
 
 def log_evaluation(
-    tracker: Tracker, plan: RunPlan, summary: RunSummary, answers: TestAnswers, model_ids: dict[str, str]
+    tracker: Tracker, plan: RunPlan, summary: RunSummary, answers: KeptAnswers, model_ids: dict[str, str]
 ) -> None:
     """The test split: what base and ensemble reached, as figures of these models on this data set."""
     found = summary.evaluation

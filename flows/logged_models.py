@@ -56,7 +56,7 @@ _TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "vocab*", "merges.t
 
 
 @dataclass(frozen=True)
-class TestAnswers:
+class KeptAnswers:
     """What a model answered on a test split, question by question, so that a later model can be compared with it.
 
     Attributes:
@@ -83,7 +83,7 @@ class TestAnswers:
         self.frame.select("example_id", "answer", "correct").write_parquet(folder / TEST_ANSWERS)
 
 
-def log_ensemble(tracker: Tracker, manifest_file: Path, run_id: str, answers: TestAnswers, question: str) -> str:
+def log_ensemble(tracker: Tracker, manifest_file: Path, run_id: str, answers: KeptAnswers, question: str) -> str:
     """Log the ensemble of a run: code, manifest and requirements, a few hundred kilobytes and no weights.
 
     Args:
@@ -140,7 +140,7 @@ def log_ensemble(tracker: Tracker, manifest_file: Path, run_id: str, answers: Te
 
 
 def log_student(
-    tracker: Tracker, checkpoint: Path, run_id: str, recipe: Recipe, base: str, answers: TestAnswers, question: str
+    tracker: Tracker, checkpoint: Path, run_id: str, recipe: Recipe, base: str, answers: KeptAnswers, question: str
 ) -> str:
     """Log a checkpoint of its own, for `mlflow.transformers`, plain `from_pretrained`, and vLLM.
 
@@ -197,7 +197,7 @@ def pinned(names: Sequence[str]) -> list[str]:
     return found
 
 
-def _tags(kind: ModelKind, run_id: str, problem: dict[str, Any], base: str, answers: TestAnswers) -> dict[str, str]:
+def _tags(kind: ModelKind, run_id: str, problem: dict[str, Any], base: str, answers: KeptAnswers) -> dict[str, str]:
     return {RUN_ID_TAG: run_id, PROBLEM_TAG: str(problem["name"]), BASE_TAG: base, **answers.tags}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -29,7 +30,7 @@ def answer_json(found: Answers) -> dict[str, Any]:
     }
 
 
-def answer_table(found: Answers, *, votes: bool) -> Table:
+def answer_table(found: Answers, *, votes: bool) -> Group:
     """The vote on the one question: answers with their supporters, or every expert's answer.
 
     What a model wrote is shown as it is; nothing in it is taken for markup.
@@ -37,19 +38,19 @@ def answer_table(found: Answers, *, votes: bool) -> Table:
     [row] = found.rows
     title = f"{row.n_asked} of {found.k} experts asked, lead {row.margin:.0%} of all votes"
     if row.n_asked < found.k:
-        title += f" or more; the others could not have changed the answer ({found.saved:.0%} of the calls saved)"
-    table = Table(title=title, title_justify="left")
+        title += f"; the others could not have changed the answer ({found.saved:.0%} of the calls saved)"
+    table = Table()
     if votes:
         table.add_column("expert", justify="right")
         table.add_column("answer")
         for rank, ballot in enumerate(row.ballots, start=1):
             table.add_row(str(rank), _answer(ballot))
-        return table
+        return Group(title, table)
     table.add_column("answer")
     table.add_column("experts", justify="right")
     for ballot, count in Counter(row.ballots).most_common():
         table.add_row(_answer(ballot), str(count), style="bold" if ballot is not None and ballot == row.answer else "")
-    return table
+    return Group(title, table)
 
 
 def reevaluation_table(found: Reevaluation) -> Table:

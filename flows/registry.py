@@ -156,7 +156,7 @@ def _compare(client: Any, uri: str, name: str, version: Any) -> _Verdict:
         champion = client.get_model_version_by_alias(name, CHAMPION)
     except MlflowException:
         return _Verdict(True, "there was no champion")
-    if champion.version == version.version:
+    if str(champion.version) == str(version.version):
         return _Verdict(True, "it is the champion already", is_champion=True)
     who = f"the champion, version {champion.version},"
     if champion.tags.get(TEST_SPLIT_TAG) != version.tags[TEST_SPLIT_TAG]:

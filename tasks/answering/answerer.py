@@ -34,7 +34,7 @@ class Answer:
 
     Attributes:
         answer: As the problem extracts it; None if all abstained.
-        margin: Lead over the next answer as a share of all votes; the least it can be where not everybody was asked.
+        margin: Lead over the next answer when asking stopped, as a share of all votes there are.
         n_votes: Experts that gave the answer.
         ballots: What each expert that was asked answered, by rank; None is an abstention.
         n_tokens: Tokens generated for it, all experts together.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,12 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
 from storage.errors import InputError
+from storage.layout import model_cache
 from storage.manifest import EnsembleManifest
+
+# Numba keeps what it compiled beside the code, in files that it unpickles: not in MLflow's store, where this code is.
+os.environ.setdefault("NUMBA_CACHE_DIR", str(model_cache() / "numba"))
+
 from tasks.answering import Answer, open_ensemble
 
 # Below MLflow's own logger, so that it is shown where MLflow's messages are.
@@ -42,8 +48,9 @@ class EnsembleModel(mlflow.pyfunc.PythonModel):
                 everybody and adds each expert's answer, by rank, as a JSON array.
 
         Returns:
-            Per question: answer (null if all abstained), margin (lead as a share of all votes, at least), n_votes
-            (experts that gave the answer), n_asked (experts that were asked), votes (null without ``return_votes``).
+            Per question: answer (null if all abstained), margin (lead over the next answer when asking stopped, as a
+            share of all votes), n_votes (experts that gave the answer), n_asked (experts that were asked), votes (null
+            without ``return_votes``).
         """
         given = params or {}
         every = bool(given.get("return_votes", False))

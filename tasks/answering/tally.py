@@ -53,9 +53,9 @@ class Tally:
 
     @property
     def margin(self) -> float:
-        """Lead over the next answer, as a share of all votes there are; at least this much is sure of a decided vote.
+        """Lead over the next answer so far, as a share of all votes there are; 0 where nobody has a vote.
 
-        0 where nobody has a vote.
+        The experts that are not asked once the vote is decided could have made it larger or smaller.
         """
         first, second = sorted([*self._votes.values(), 0, 0], reverse=True)[:2]
         total = sum(self._powers)

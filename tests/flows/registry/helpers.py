@@ -1,0 +1,50 @@
+"""What the tests of models and of the registry have in common."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from flows.config_file import parse_config
+from flows.history import open_scores
+from flows.randopt import randopt
+from flows.summary import RunSummary
+from storage.layout import Home, RunFolder
+from tasks.voting import ballots
+
+TEST_N = 24
+NAME = "largest_number-model"
+
+
+def make_run(folder: Path, **sections: Any) -> RunSummary:
+    values = {
+        "name": "tiny",
+        "model": str(folder / "model"),
+        "problem": {"name": "largest_number", "options": {"below": 10, "count": 2}},
+        "data": {"selection": 12, "validation": 6, "test": TEST_N},
+        "population": {"size": 7, "sigmas": [0.05, 0.2]},
+        "decoding": {"max_tokens": 8},
+        "engine": {"kind": "transformers", "device": "cpu"},
+        "selection": {"k_values": [5]},
+        "storage": {"home": str(folder / "home")},
+    }
+    return randopt(parse_config(values | sections))
+
+
+def refused(result: tuple[int, str, str]) -> str:
+    status, out, err = result
+    assert (status, out) == (2, "")
+    [line] = [line for line in err.splitlines() if line.startswith("error: ")]
+    return line.removeprefix("error: ")
+
+
+def stored(home: Home, run: RunSummary) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The experts' ballots on the test split and the questions, both as the run kept them."""
+    with open_scores(home, RunFolder(run.folder)) as reader:
+        cast = ballots(reader, "test", reader.leaderboard("selection", limit=run.evaluation.k))
+        questions = reader.query(
+            "select example_id, question, answer from examples where split = 'test' order by position"
+        )
+    return cast, questions

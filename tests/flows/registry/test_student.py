@@ -1,0 +1,60 @@
+"""A model of its own in MLflow: an ordinary checkpoint that is asked like the run it comes from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import polars as pl
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from flows.summary import RunSummary
+from storage.layout import Home
+from storage.tracked_models import process_uri
+from tests.flows.registry.helpers import refused, stored
+
+
+def test_a_student_is_an_ordinary_checkpoint(client: Any, checkpoint: Path, student: str) -> None:
+    folder = Path(client.get_logged_model(student).artifact_location.removeprefix("file://"))
+    ours, theirs = (AutoModelForCausalLM.from_pretrained(path) for path in (folder / "model", checkpoint))
+    assert ours.dtype == theirs.dtype
+    assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
+    same = AutoTokenizer.from_pretrained(folder / "model")
+    assert same.chat_template == AutoTokenizer.from_pretrained(checkpoint).chat_template
+    pipeline = mlflow.transformers.load_model(str(folder))
+    assert torch.equal(next(pipeline.model.parameters()), next(theirs.parameters()))
+    about = (folder / "MLmodel").read_text()
+    assert "signature" in about
+    assert str(checkpoint) not in about
+    chat = {"messages": [{"role": "user", "content": "Which is the largest number: 3 or 4?"}], "max_tokens": 4}
+    [reply] = mlflow.pyfunc.load_model(str(folder)).predict(chat)
+    assert reply["choices"][0]["message"]["role"] == "assistant"
+
+
+def test_a_student_and_a_checkpoint_are_asked_like_the_run(
+    thickets, home: Home, run: RunSummary, checkpoint: Path, student: str, new_data: Callable[..., str]
+) -> None:
+    cast, questions = stored(home, run)
+    expected = cast.filter(pl.col("rank") == 1)
+    data = new_data(questions.select("question", "answer").to_dicts())
+    for arguments in ([f"models:/{student}"], [str(checkpoint), "--like", run.run_id]):
+        model, *like = arguments
+        found = json.loads(thickets("evaluate", model, data, "--base", "--json", *like)[1])
+        assert found["k"] == 1
+        assert found["accuracy"]["n_correct"] == expected["correct"].sum()
+        assert found["base"]["n_correct"] == run.evaluation.base.n_correct
+        asked = json.loads(thickets("ask", model, questions["question"][0], "--json", *like)[1])
+        assert asked["answer"] == expected["answer"][0]
+    assert refused(thickets("ask", str(checkpoint), "?")).startswith("--like: missing")
+
+
+def test_a_student_is_promoted_beside_ensembles(thickets, run: RunSummary, student: str, client: Any) -> None:
+    found = json.loads(thickets("promote", run.run_id, "--student", "--name", "students", "--json")[1])
+    assert (found["kind"], found["model_id"], found["is_champion"]) == ("student", student, True)
+    with process_uri(run.tracking.mlflow_uri):
+        loaded = mlflow.pyfunc.load_model("models:/students@champion")
+    assert loaded.metadata.signature is not None
