@@ -33,7 +33,9 @@ def served(uri: str, store: str, log: Path) -> Iterator[str]:
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", uri, "--env-manager", "local"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": store}
+    # MLflow starts uvicorn by its name, so the environment must be an activated one.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": store, "PATH": path}
     with log.open("w") as output:
         server = subprocess.Popen(
             command, stdout=output, stderr=output, cwd=log.parent, start_new_session=True, env=environment
@@ -49,8 +51,9 @@ def served(uri: str, store: str, log: Path) -> Iterator[str]:
                 time.sleep(0.5)
         yield address
     finally:
-        os.killpg(server.pid, 15)
-        server.wait(30)
+        if server.poll() is None:
+            os.killpg(server.pid, 15)
+            server.wait(30)
 
 
 def post(address: str, body: dict[str, Any]) -> Any:
