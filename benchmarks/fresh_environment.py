@@ -52,7 +52,8 @@ def main(model: Path) -> None:
             sys.exit(done.stderr)
         answered = time.monotonic()
     found = json.loads(done.stdout.splitlines()[-1])
-    print(json.dumps({**found, "install_s": round(installed - started), "load_and_answer_s": round(answered - installed)}))
+    seconds = {"install_s": round(installed - started), "load_and_answer_s": round(answered - installed)}
+    print(json.dumps(found | seconds))
 
 
 def _run(*command: str) -> None:

@@ -8,6 +8,7 @@ import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from flows.experts import experts_of
 from flows.logged_models import KeptAnswers, log_ensemble
 from flows.plan import RunPlan
 from flows.summary import RunSummary
@@ -19,7 +20,6 @@ from tasks.aggregation import ScoreBook
 from tasks.results import Accuracy
 from tasks.scoring import is_worth_a_retry
 from tasks.splits import Split
-from tasks.types import Candidate
 from tasks.voting import ballots, vote
 
 # The head of a large table is enough to browse; all of it is in the run's DuckDB file.
@@ -51,13 +51,7 @@ def log_lineage(
 
 def ensemble_answers(scores: ScoreQueries, summary: RunSummary) -> pl.DataFrame:
     """The vote on every test question: example_id, answer, correct, votes, total, n_abstain."""
-    experts = pl.DataFrame(
-        {
-            "candidate_id": [Candidate(int(row.seed), row.sigma).id for row in summary.experts],
-            "rank": [row.rank for row in summary.experts],
-            "n_correct": [row.n_correct for row in summary.experts],
-        }
-    )
+    experts = experts_of(summary)
     found = summary.evaluation
     return vote(ballots(scores, "test", experts), found.k, found.rule)
 
@@ -103,7 +97,9 @@ def log_selection(
         _log_split(stage, plan, plan.splits.selection)
         name = _log_split(stage, plan, plan.splits.validation)
         stage.log_metrics({"k": summary.evaluation.k})
-        curve = [MetricPoint(f"{p.rule}.accuracy_by_k", p.accuracy.value, p.k) for p in summary.validation_curve]
+        curve = [
+            MetricPoint(f"{p.method}.{p.rule}.accuracy_by_k", p.accuracy.value, p.k) for p in summary.validation_curve
+        ]
         stage.log_metrics(curve, dataset=name)
         stage.log_table("leaderboard", scores.leaderboard("selection", limit=_ROWS))
         stage.log_table("experts", pl.DataFrame([row.model_dump() for row in summary.experts]))
@@ -116,7 +112,7 @@ def log_evaluation(
     """The test split: what base and ensemble reached, as figures of these models on this data set."""
     found = summary.evaluation
     with tracker.child("evaluation") as stage:
-        stage.log_config(_section(plan, "controls") | {"k": found.k, "rule": found.rule})
+        stage.log_config(_section(plan, "controls") | {"k": found.k, "method": found.method, "rule": found.rule})
         name = _log_split(stage, plan, plan.splits.test)
         for who, score in (("base", found.base), ("ensemble", found.ensemble)):
             stage.log_metrics(_interval(who, score), model_id=model_ids[who], dataset=name)
@@ -141,7 +137,7 @@ def _interval(who: str, score: Accuracy) -> dict[str, float]:
 
 def _log_split(stage: Tracker, plan: RunPlan, split: Split) -> tuple[str, str]:
     """Link a split as the stage's input; gives its name and hash."""
-    name = f"{plan.config.problem.name}/{split.name}"
+    name = f"{plan.config.single_problem.name}/{split.name}"
     rows = [(example.id, example.question, example.answer) for example in split.examples]
     frame = pl.DataFrame(rows, schema=["example_id", "question", "answer"], orient="row")
     stage.log_dataset(name, split.sha256, frame, split.name)

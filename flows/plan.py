@@ -254,7 +254,7 @@ def manifest(plan: RunPlan, experts: pl.DataFrame, choice: CurvePoint) -> Ensemb
             "vote": choice.rule,
             "fingerprint": plan.fingerprint,
             # Not where the data lies: that is this machine's business, and asking needs none.
-            "problem_config": plan.config.problem.model_dump(mode="json", exclude={"path", "test_path"}),
+            "problem_config": plan.config.single_problem.model_dump(mode="json", exclude={"path", "test_path"}),
             "engine": plan.identity["engine"],
         }
     )

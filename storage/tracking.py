@@ -159,7 +159,7 @@ class Tracker:
 
     def adopt(self, run_id: str) -> None:
         """Show another run of the same experiment below this one, which MLflow does by a tag of the other."""
-        with _errors(self.uri):
+        with tracking_errors(self.uri):
             self._client.set_tag(run_id, "mlflow.parentRunId", self.run_id)
 
     def log_dataset(self, name: str, sha256: str, frame: pl.DataFrame, context: str) -> None:

@@ -11,7 +11,7 @@ from storage.errors import InputError
 from tasks.answering.tally import Tally
 from tasks.engines.base import Engine
 from tasks.problems.base import Problem, question_id
-from tasks.prompts import PromptTemplate
+from tasks.prompts import Template
 from tasks.types import Candidate, Example, Sampling
 
 
@@ -79,7 +79,7 @@ class Answerer:
     """An engine, a form of prompt and those who vote. Threads may share it; one is answered at a time."""
 
     def __init__(
-        self, engine: Engine, template: PromptTemplate, problem: Problem, sampling: Sampling, voters: Sequence[Voter]
+        self, engine: Engine, template: Template, problem: Problem, sampling: Sampling, voters: Sequence[Voter]
     ) -> None:
         self._engine, self._template, self._problem = engine, template, problem
         self._sampling = sampling

@@ -17,12 +17,13 @@ from pydantic import ValidationError
 
 from storage.errors import InputError
 from storage.manifest import EnsembleManifest, Recipe
-from storage.models import BaseModelRef, hub_commit, resolve_model
+from storage.models import BaseModelRef, hub_commit
 from tasks.answering.answerer import Answerer, Voter
+from tasks.base_model import find_base_model
 from tasks.engines import EngineSpec, VllmOptions, build_engine, resolve_spec
 from tasks.noise import NOISE_VERSION, Perturbation
 from tasks.problems import Problem, ProblemConfig, load_problem
-from tasks.prompts import PromptTemplate
+from tasks.prompts import prompt_template
 from tasks.types import Candidate, Sampling
 
 BASE_VARIABLE = "THICKETS_BASE_MODEL"
@@ -69,7 +70,11 @@ def open_ensemble(
 def ensemble_voters(manifest: EnsembleManifest) -> list[Voter]:
     """The experts, by rank, with the votes that the vote rule gives each."""
     weighted = manifest.vote == "weighted"
-    return [Voter(Candidate(row.seed, row.sigma), row.n_correct if weighted else 1) for row in manifest.experts]
+    weights = [row.n_correct if row.weight is None else row.weight for row in manifest.experts]
+    return [
+        Voter(Candidate(row.seed, row.sigma), weight if weighted else 1)
+        for row, weight in zip(manifest.experts, weights, strict=True)
+    ]
 
 
 def find_base(manifest: EnsembleManifest, *, trust_remote_code: bool = False) -> BaseModelRef:
@@ -81,10 +86,10 @@ def find_base(manifest: EnsembleManifest, *, trust_remote_code: bool = False) ->
     told = os.environ.get(BASE_VARIABLE)
     try:
         if told:
-            base = resolve_model(told, trust_remote_code=trust_remote_code)
+            base = find_base_model(told, trust_remote_code=trust_remote_code)
         else:
             revision = hub_commit(manifest.base.revision)
-            base = resolve_model(manifest.base.name, revision, trust_remote_code=trust_remote_code)
+            base = find_base_model(manifest.base.name, revision, trust_remote_code=trust_remote_code)
     except InputError as error:
         where = f"{BASE_VARIABLE} is {told!r}" if told else f"set {BASE_VARIABLE} to the base model's folder"
         raise InputError(f"{error} ({where})") from None
@@ -119,7 +124,7 @@ def open_answerer(
         InputError: The checkpoint's form of prompt or the problem is not that of the recipe.
     """
     problem = load_recipe_problem(recipe)
-    template = PromptTemplate.from_folder(folder, trust_remote_code=trust_remote_code)
+    template = prompt_template(folder, trust_remote_code=trust_remote_code)
     _same("the chat template or tokenizer of the model", dict(template.identity()), recipe.prompt_template)
     engine = build_engine(_spec(recipe, folder, perturbation, device, trust_remote_code))
     decoding = recipe.decoding

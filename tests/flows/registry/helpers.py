@@ -33,13 +33,6 @@ def make_run(folder: Path, **sections: Any) -> RunSummary:
     return randopt(parse_config(values | sections))
 
 
-def refused(result: tuple[int, str, str]) -> str:
-    status, out, err = result
-    assert (status, out) == (2, "")
-    [line] = [line for line in err.splitlines() if line.startswith("error: ")]
-    return line.removeprefix("error: ")
-
-
 def stored(home: Home, run: RunSummary) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The experts' ballots on the test split and the questions, both as the run kept them."""
     with open_scores(home, RunFolder(run.folder)) as reader:

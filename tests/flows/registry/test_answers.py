@@ -58,7 +58,7 @@ def test_a_temperature_makes_experts_draw_the_same_at_every_call(run: RunSummary
 def test_weighted_votes_are_weighted_by_selection_scores(home: Home, run: RunSummary) -> None:
     manifest = EnsembleManifest.load(run.folder / "manifest.json")
     weights = [9, 1, 1, 1, 1]
-    experts = [row.model_copy(update={"n_correct": n}) for row, n in zip(manifest.experts, weights, strict=True)]
+    experts = [row.model_copy(update={"weight": n}) for row, n in zip(manifest.experts, weights, strict=True)]
     answerer = open_ensemble(manifest.model_copy(update={"vote": "weighted", "experts": experts}))
     cast, questions = stored(home, run)
     by_rank = pl.col("rank").cast(pl.Int64).replace_strict(dict(enumerate(weights, start=1)))

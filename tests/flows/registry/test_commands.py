@@ -17,7 +17,8 @@ from storage.manifest import EnsembleManifest
 from tasks.answering import open_ensemble
 from tasks.types import Example
 from tasks.voting import vote
-from tests.flows.registry.helpers import NAME, TEST_N, refused, stored
+from tests.flows.command_line import refused
+from tests.flows.registry.helpers import NAME, TEST_N, stored
 
 
 def test_ask_shows_the_vote(thickets, home: Home, run: RunSummary) -> None:

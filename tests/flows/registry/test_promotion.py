@@ -14,7 +14,8 @@ from flows.summary import RunSummary
 from storage.layout import Home, RunFolder
 from tasks.statistics import paired_difference
 from tasks.voting import vote
-from tests.flows.registry.helpers import NAME, TEST_N, make_run, refused, stored
+from tests.flows.command_line import refused
+from tests.flows.registry.helpers import NAME, TEST_N, make_run, stored
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from flows.summary import RunSummary
 from storage.layout import Home
 from storage.tracked_models import process_uri
-from tests.flows.registry.helpers import refused, stored
+from tests.flows.command_line import refused
+from tests.flows.registry.helpers import stored
 
 
 def test_a_student_is_an_ordinary_checkpoint(client: Any, checkpoint: Path, student: str) -> None:
