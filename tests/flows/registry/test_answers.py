@@ -83,6 +83,7 @@ def test_mlflow_loads_the_ensemble_and_it_answers(home: Home, run: RunSummary, m
         loaded.predict(pd.DataFrame({"question": ["?"]}), params={"k": 6})
 
 
+@pytest.mark.slow
 def test_a_fresh_process_runs_the_code_that_is_kept_with_the_model(model_folder: Path, tmp_path: Path) -> None:
     code = (
         "import sys, json, mlflow, pandas\n"
