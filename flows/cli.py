@@ -41,11 +41,11 @@ HomeFolder = Annotated[
 ]
 ModelName = Annotated[
     str,
-    typer.Argument(metavar="MODEL", help="A run, an MLflow address (models:/..., runs:/...), or a checkpoint."),
+    typer.Argument(metavar="MODEL", help="A run, an MLflow address (models:/..., runs:/...), a checkpoint, a hub id."),
 ]
 ExpertCount = Annotated[int, typer.Option("--k", min=0, help="How many experts vote, the best first; 0: all.")]
 LikeRun = Annotated[
-    str | None, typer.Option("--like", metavar="RUN", help="For a checkpoint folder: the run it is asked like.")
+    str | None, typer.Option("--like", metavar="RUN", help="For a checkpoint or a hub id: the run it is asked like.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, nothing else there.")]
 

@@ -22,7 +22,11 @@ from storage.models import BUILT_IN
 from storage.tracked_models import BASE_SHA_TAG, ModelKind, log_model
 from storage.tracking import RUN_ID_TAG, Tracker
 from storage.weights import identify_weights
+from tasks.answering import load_recipe_problem
+from tasks.problems.base import question_id
 from tasks.problems.config import REASONING_GYM_PREFIX, VERIFIERS
+from tasks.prompts import PromptTemplate
+from tasks.types import Example
 
 # In the model's folder, beside what MLflow puts there.
 TEST_ANSWERS = "test_answers.parquet"
@@ -151,7 +155,7 @@ def log_student(
         recipe: How it is asked; kept in the model's metadata.
         base: Name of the model it was made from.
         answers: What it answered on the test split.
-        question: For the input example.
+        question: For the input example, put as the run puts it.
 
     Returns:
         MLflow's id of the model. Its folder ``model`` is an ordinary checkpoint with its tokenizer.
@@ -165,7 +169,10 @@ def log_student(
         weights.name_or_path = f"{run_id}-student"  # else the model's page names a folder of this machine
         tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True)
         chat = tokenizer.chat_template is not None
-        ask: dict[str, Any] = {"messages": [{"role": "user", "content": question}]} if chat else {"prompt": question}
+        messages = load_recipe_problem(recipe).messages(Example(question_id(question), question, ""))
+        ask: dict[str, Any] = (
+            {"messages": list(messages)} if chat else {"prompt": PromptTemplate(tokenizer).render(messages)}
+        )
         mlflow.transformers.save_model(
             {"model": weights, "tokenizer": tokenizer},
             str(folder),

@@ -15,12 +15,15 @@ from flows.logged_models import RECIPE_KEY
 from storage.errors import InputError
 from storage.layout import Home, RunFolder
 from storage.manifest import EnsembleManifest, Recipe
-from storage.models import resolve_model
 from storage.tracked_models import find_ready, model_folder
 from storage.tracking import RUN_ID_TAG, mlflow_client, tracking_errors
 from tasks.answering import Answerer, open_answerer, open_ensemble
+from tasks.base_model import find_base_model
 
-FORMS = "a run, models:/NAME@ALIAS, models:/NAME/VERSION, models:/m-ID, runs:/ID/NAME, or a checkpoint folder"
+FORMS = (
+    "a run, models:/NAME@ALIAS, models:/NAME/VERSION, models:/m-ID, runs:/ID/NAME, or with --like RUN a checkpoint "
+    "folder, hub id or whatever else a config's model can be"
+)
 _MANIFEST = Path("artifacts") / "manifest.json"
 
 
@@ -33,6 +36,7 @@ class NamedModel:
         recipe: How it is asked.
         manifest: The ensemble, or that of the run a student or a checkpoint is asked like; None if that is not here.
         checkpoint: The weights of a single model; None for an ensemble.
+        own_template: Whether the checkpoint is asked in its own form of prompt if that is not the recipe's.
         trust_remote_code: Whether the run that it belongs to allows code that comes with the model.
         tracking_uri: The MLflow store it belongs to; None for the home's own.
         experiment: The MLflow experiment it belongs to.
@@ -44,6 +48,7 @@ class NamedModel:
     recipe: Recipe
     manifest: EnsembleManifest | None
     checkpoint: Path | None = None
+    own_template: bool = False
     trust_remote_code: bool = False
     tracking_uri: str | None = None
     experiment: str = "thickets"
@@ -57,7 +62,13 @@ class NamedModel:
             InputError: Its base is not here or not what it was, or it does not fit this version.
         """
         if self.checkpoint is not None:
-            return open_answerer(self.recipe, self.checkpoint, device=device, trust_remote_code=self.trust_remote_code)
+            return open_answerer(
+                self.recipe,
+                self.checkpoint,
+                device=device,
+                trust_remote_code=self.trust_remote_code,
+                own_template=self.own_template,
+            )
         assert self.manifest is not None  # one of the two there is
         return open_ensemble(self.manifest, device=device, trust_remote_code=self.trust_remote_code)
 
@@ -68,26 +79,28 @@ def find_model(home: Home, name: str, like: str | None = None) -> NamedModel:
     Args:
         home: Where runs are kept, and MLflow's store unless ``$MLFLOW_TRACKING_URI`` names another.
         name: See `FORMS`.
-        like: For a checkpoint folder: the run whose prompts, decoding and problem it is asked with.
+        like: For a model that does not say how it is asked: the run whose problem and decoding it is asked with.
 
     Raises:
         InputError: There is no such model, or it cannot be asked.
         RunError: MLflow's store cannot be used.
     """
-    folder = Path(name).expanduser()
-    if name.startswith(("models:/", "runs:/")):
-        return _of_mlflow(home, name)
-    if (folder / "config.json").is_file():
-        if like is None:
-            raise InputError(f"--like: missing; {name} is a checkpoint: name the run it is to be asked like")
-        run = find_run(home, like)
-        manifest = _manifest(run)
-        about = _about(run)
-        base = resolve_model(str(folder), trust_remote_code=about["trust_remote_code"])
-        return NamedModel(name, manifest.recipe, manifest, base.path, **about)
+    if name.startswith(("models:/", "runs:/")) or _is_run(home, name):
+        if like is not None:
+            raise InputError(f"--like: {like!r} is for a checkpoint or a hub id; {name} says itself how it is asked")
+        return _of_run(home, name) if _is_run(home, name) else _of_mlflow(home, name)
     if like is not None:
-        raise InputError(f"--like: {like!r} is for a checkpoint folder; {name} says itself how it is asked")
+        run = find_run(home, like)
+        manifest, about = _manifest(run), _about(run)
+        found = find_base_model(name, trust_remote_code=about["trust_remote_code"])
+        return NamedModel(name, manifest.recipe, manifest, found.path, own_template=True, **about)
+    if "/" in name or Path(name).expanduser().exists():  # neither is in a run's id
+        raise InputError(f"--like: missing; {name} is no run but a model: name the run it is to be asked like")
     return _of_run(home, name)
+
+
+def _is_run(home: Home, name: str) -> bool:
+    return name == "latest" or ("/" not in name and home.run(name).config.is_file())
 
 
 def _of_run(home: Home, name: str) -> NamedModel:

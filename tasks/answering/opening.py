@@ -109,6 +109,7 @@ def open_answerer(
     *,
     device: str = "auto",
     trust_remote_code: bool = False,
+    own_template: bool = False,
 ) -> Answerer:
     """Ask a checkpoint, or its neighbours, as a recipe says.
 
@@ -119,16 +120,20 @@ def open_answerer(
         perturbation: What makes neighbours of the checkpoint.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<index>``.
         trust_remote_code: Run Python code that comes with the model.
+        own_template: Ask a checkpoint whose form of prompt is another in that form, instead of refusing it.
 
     Raises:
         InputError: The checkpoint's form of prompt or the problem is not that of the recipe.
     """
     problem = load_recipe_problem(recipe)
     template = prompt_template(folder, trust_remote_code=trust_remote_code)
-    _same("the chat template or tokenizer of the model", dict(template.identity()), recipe.prompt_template)
+    if not own_template:
+        _same("the chat template or tokenizer of the model", dict(template.identity()), recipe.prompt_template)
     engine = build_engine(_spec(recipe, folder, perturbation, device, trust_remote_code))
     decoding = recipe.decoding
-    sampling = Sampling(max_tokens=decoding["max_tokens"], stop=tuple(decoding["stop"]))
+    # What another form of prompt needs is added; the run's own is among the recipe's.
+    stop = dict.fromkeys((*decoding["stop"], *template.stop))
+    sampling = Sampling(max_tokens=decoding["max_tokens"], stop=tuple(stop))
     return Answerer(engine, template, problem, sampling, voters)
 
 

@@ -21,6 +21,7 @@ from flows.randopt_many import randopt_many
 from flows.summary import RunSummary
 from storage.errors import InputError
 from storage.layout import Home
+from storage.tracked_models import find_model
 from tasks.worker import ScoringWorker
 from tests.flows.command_line import refused
 
@@ -60,6 +61,10 @@ def test_each_problem_is_the_run_it_would_be_alone_and_is_not_scored_again(
     client = mlflow.MlflowClient(f"sqlite:///{home.mlflow_db.resolve()}")
     parents = client.search_runs(["1"], f"tags.`thickets.run_id` = '{group.group_id}'")
     assert [run.info.status for run in parents] == ["FINISHED", "FINISHED"]
+    for run_id in group.run_ids:
+        model = find_model(client, "1", run_id, "ensemble")
+        assert model is not None
+        assert client.get_run(model.source_run_id).data.tags["thickets.run_id"] == run_id
     for parent in parents:
         children = client.search_runs(["1"], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
         assert {run.data.tags["thickets.run_id"] for run in children} == set(group.run_ids)

@@ -12,6 +12,7 @@ from flows.config import RunConfig
 from flows.config_file import load_config
 from flows.estimate import estimate
 from flows.history import find_run
+from flows.lineage import ensemble_answers
 from flows.materialize import materialize
 from flows.parity import compare_engines
 from flows.preflight import check_inputs
@@ -19,8 +20,10 @@ from flows.randopt import randopt
 from flows.summary import RunSummary
 from storage.errors import InputError
 from storage.layout import Home
+from storage.manifest import EnsembleManifest
 from storage.scores import ScoreStore
 from storage.shards import list_shards
+from tasks.answering import open_ensemble
 from tasks.problems import ProblemConfig, load_problem
 from tasks.problems.base import HasFigure, Replies
 from tasks.replies import replies_on_test
@@ -62,6 +65,11 @@ def test_a_run_goes_through_the_whole_flow_and_on_after_a_loss(tmp_path: Path) -
     assert found.ensemble.n == 25
     assert {control.name for control in found.controls} == {"self_consistency", "random_experts", "weight_average"}
     assert (summary.folder / "figures" / "predictions.png").stat().st_size > 20_000
+    with ScoreStore.open(summary.folder / "scores.duckdb", summary.run_id) as store:
+        voted = ensemble_answers(store, summary)["answer"].to_list()
+        asked_for = store.query("select question from examples where split = 'test' order by position")
+    served = open_ensemble(EnsembleManifest.load(summary.folder / "manifest.json"))
+    assert [row.answer for row in served.ask(asked_for["question"].to_list()).rows] == voted
     before = rows(tmp_path / "a")
     assert before["completion"].n_unique() > 100
 

@@ -14,13 +14,15 @@ import polars as pl
 import pytest
 from mlflow.exceptions import MlflowException
 
+from flows.history import open_scores
+from flows.lineage import ensemble_answers
 from flows.summary import RunSummary
 from storage.errors import InputError
-from storage.layout import Home
+from storage.layout import Home, RunFolder
 from storage.manifest import EnsembleManifest
 from tasks.answering import open_ensemble
 from tasks.voting import vote
-from tests.flows.registry.helpers import TEST_N, stored
+from tests.flows.registry.helpers import TEST_N, make_run, stored
 
 
 def test_every_expert_answers_as_it_did_in_the_run_and_so_does_the_vote(home: Home, run: RunSummary) -> None:
@@ -65,6 +67,17 @@ def test_weighted_votes_are_weighted_by_selection_scores(home: Home, run: RunSum
     expected = vote(cast.with_columns(weight=by_rank), 5, "weighted")["answer"].to_list()
     assert expected != vote(cast, 5)["answer"].to_list()
     assert [row.answer for row in answerer.ask(questions["question"].to_list()).rows] == expected
+
+
+def test_the_method_and_the_weights_that_a_run_has_chosen_are_those_that_answer(root: Path, home: Home) -> None:
+    chosen = make_run(root, selection={"k_values": [5], "methods": ["diverse"], "votes": ["weighted"]})
+    manifest = EnsembleManifest.load(chosen.folder / "manifest.json")
+    assert (manifest.method, manifest.vote) == ("diverse", "weighted")
+    assert len({row.weight for row in manifest.experts}) > 1
+    with open_scores(home, RunFolder(chosen.folder)) as reader:
+        voted = ensemble_answers(reader, chosen)["answer"].to_list()
+    questions = stored(home, chosen)[1]["question"].to_list()
+    assert [row.answer for row in open_ensemble(manifest).ask(questions).rows] == voted
 
 
 def test_mlflow_loads_the_ensemble_and_it_answers(home: Home, run: RunSummary, model_folder: Path) -> None:

@@ -47,7 +47,11 @@ def test_ask_shows_the_vote(thickets, home: Home, run: RunSummary) -> None:
         (["models:/m-0123", "?"], "MODEL: there is no models:/m-0123"),
         (["runs:/0123/ensemble", "?"], "MODEL: there is no runs:/0123/ensemble"),
         (["nothing", "?"], "RUN: 'nothing' fits no run"),
-        (["latest", "?", "--like", "latest"], "--like: 'latest' is for a checkpoint folder"),
+        (["latest", "?", "--like", "latest"], "--like: 'latest' is for a checkpoint or a hub id"),
+        (["models:/nothing/1", "?", "--like", "latest"], "--like: 'latest' is for a checkpoint or a hub id"),
+        (["somebody/some-model", "?"], "--like: missing; somebody/some-model is no run but a model"),
+        (["somebody/some-model", "?", "--like", "latest"], "model: "),
+        (["nothing", "?", "--like", "latest"], "model: there is no 'nothing'"),
     ],
 )
 def test_what_cannot_be_asked_is_one_line(thickets, run: RunSummary, arguments: list[str], start: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flows.config_file import load_config
 from flows.registry import promote
 from flows.summary import RunSummary
 from storage.layout import Home, RunFolder
@@ -24,6 +26,11 @@ def test_a_registered_version_leads_back_to_everything_it_was_made_from(
     parent = client.get_run(version.run_id)
     assert model.source_run_id == parent.info.run_id == run.tracking.mlflow_run_id
     assert parent.data.params["population.size"] == "7"
+    assert {"config.yaml", "manifest.json", "report.html", "summary.json"} <= {
+        item.path for item in client.list_artifacts(parent.info.run_id)
+    }
+    kept = Path(client.download_artifacts(parent.info.run_id, "config.yaml"))
+    assert load_config(str(kept)) == load_config(str(run.folder / "config.yaml"))
     [base_input] = parent.inputs.model_inputs
     base = client.get_logged_model(base_input.model_id)
     assert base.params["sha256"] == run.model_sha256
@@ -51,9 +58,8 @@ def test_a_registered_version_leads_back_to_everything_it_was_made_from(
     assert accuracy.run_id == stages["evaluation"].info.run_id
     assert accuracy.dataset_name == "largest_number/test"
     assert version.tags["thickets.test_sha256"].startswith(accuracy.dataset_digest)
-    assert [metric.value for metric in base.metrics if metric.key == "base.accuracy"] == [
-        pytest.approx(run.evaluation.base.value)
-    ]
+    of_base = [metric for metric in base.metrics if metric.run_id == accuracy.run_id and metric.key == "base.accuracy"]
+    assert [metric.value for metric in of_base] == [pytest.approx(run.evaluation.base.value)]
 
     flow_run_id = parent.data.tags["prefect.flow_run_id"]
     with get_client(sync_client=True) as prefect:

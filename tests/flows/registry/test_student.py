@@ -15,8 +15,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from flows.summary import RunSummary
 from storage.layout import Home
 from storage.tracked_models import process_uri
+from tasks.problems import ProblemConfig, load_problem
+from tasks.types import Example
 from tests.flows.command_line import refused
 from tests.flows.registry.helpers import stored
+from tests.tiny_model import make_tiny_model
 
 
 def test_a_student_is_an_ordinary_checkpoint(client: Any, checkpoint: Path, student: str) -> None:
@@ -31,8 +34,10 @@ def test_a_student_is_an_ordinary_checkpoint(client: Any, checkpoint: Path, stud
     about = (folder / "MLmodel").read_text()
     assert "signature" in about
     assert str(checkpoint) not in about
-    chat = {"messages": [{"role": "user", "content": "Which is the largest number: 3 or 4?"}], "max_tokens": 4}
-    [reply] = mlflow.pyfunc.load_model(str(folder)).predict(chat)
+    loaded = mlflow.pyfunc.load_model(str(folder))
+    [asked] = loaded.input_example["messages"]
+    assert asked["content"].endswith("Reply with just the number.")  # put as the run puts it
+    [reply] = loaded.predict(loaded.input_example)
     assert reply["choices"][0]["message"]["role"] == "assistant"
 
 
@@ -51,6 +56,20 @@ def test_a_student_and_a_checkpoint_are_asked_like_the_run(
         asked = json.loads(thickets("ask", model, questions["question"][0], "--json", *like)[1])
         assert asked["answer"] == expected["answer"][0]
     assert refused(thickets("ask", str(checkpoint), "?")).startswith("--like: missing")
+
+
+def test_another_model_is_asked_in_its_own_form_of_prompt(thickets, run: RunSummary, tmp_path: Path) -> None:
+    plain = make_tiny_model(tmp_path / "plain", seed=3, chat=False)
+    question = "Which is the largest number: 3 or 4?"
+    asked = json.loads(thickets("ask", str(plain), question, "--like", run.run_id, "--json")[1])
+    prompt = f"<s>Question: {question} Reply with just the number.\nAnswer:"
+    tokenizer = AutoTokenizer.from_pretrained(plain)
+    tokens = tokenizer(prompt, add_special_tokens=False, return_tensors="pt")
+    model = AutoModelForCausalLM.from_pretrained(plain)
+    written = model.generate(**tokens, max_new_tokens=8, do_sample=False)[0, tokens["input_ids"].shape[1] :]
+    text = tokenizer.decode(written, skip_special_tokens=True).split("\nQuestion:")[0]
+    example = Example("0", question, "4")
+    assert asked["answer"] == load_problem(ProblemConfig(name="largest_number")).extract(text, example)
 
 
 def test_a_student_is_promoted_beside_ensembles(thickets, run: RunSummary, student: str, client: Any) -> None:
