@@ -58,7 +58,7 @@ def ensemble_answers(scores: ScoreQueries, summary: RunSummary) -> pl.DataFrame:
 
 def log_population(tracker: Tracker, plan: RunPlan, population: pl.DataFrame) -> None:
     """The candidates: how they were drawn, and the first of them."""
-    with tracker.child("population") as stage:
+    with tracker.child("population", "The candidates: how they were drawn, and the first of them.") as stage:
         stage.log_config(_section(plan, "population") | _section(plan, "noise"))
         stage.log_metrics({"n_candidates": population.height})
         stage.log_table("population", population.head(_ROWS))
@@ -66,7 +66,7 @@ def log_population(tracker: Tracker, plan: RunPlan, population: pl.DataFrame) ->
 
 def log_scoring(tracker: Tracker, plan: RunPlan, scores: ScoreQueries, summary: RunSummary, folder: RunFolder) -> None:
     """What candidates scored on the selection split, and what it cost."""
-    with tracker.child("scoring") as stage:
+    with tracker.child("scoring", "What the candidates scored on the selection split, and what it cost.") as stage:
         stage.log_config(_section(plan, "engine") | _section(plan, "scoring") | _section(plan, "decoding"))
         name = _log_split(stage, plan, plan.splits.selection)
         points = {f"tokens.{split}": float(count) for split, count in summary.n_tokens.items()}
@@ -92,7 +92,7 @@ def log_selection(
     tracker: Tracker, plan: RunPlan, scores: ScoreQueries, summary: RunSummary, folder: RunFolder
 ) -> None:
     """Who was kept: the leaderboard of the selection split, and K chosen on the validation split."""
-    with tracker.child("selection") as stage:
+    with tracker.child("selection", "Who was kept: the leaderboard, and K chosen on the validation split.") as stage:
         stage.log_config(_section(plan, "selection"))
         _log_split(stage, plan, plan.splits.selection)
         name = _log_split(stage, plan, plan.splits.validation)
@@ -111,7 +111,9 @@ def log_evaluation(
 ) -> None:
     """The test split: what base and ensemble reached, as figures of these models on this data set."""
     found = summary.evaluation
-    with tracker.child("evaluation") as stage:
+    with tracker.child(
+        "evaluation", "The test split: base, ensemble, controls, and the vote on every question."
+    ) as stage:
         stage.log_config(_section(plan, "controls") | {"k": found.k, "method": found.method, "rule": found.rule})
         name = _log_split(stage, plan, plan.splits.test)
         for who, score in (("base", found.base), ("ensemble", found.ensemble)):

@@ -14,7 +14,7 @@ from flows.history import load_summary
 from flows.logged_models import BASE_TAG, CONTENT_TAG, PROBLEM_TAG, TEST_ACCURACY_TAG, TEST_ANSWERS, TEST_SPLIT_TAG
 from storage.errors import InputError
 from storage.layout import RunFolder
-from storage.tracked_models import ModelKind, find_model, model_folder, process_uri
+from storage.tracked_models import ModelKind, find_model, model_folder, name_on_page, process_uri
 from storage.tracking import RUN_ID_TAG, mlflow_client, tracking_errors
 from tasks.results import Difference
 from tasks.statistics import paired_difference
@@ -144,9 +144,26 @@ def _register(client: Any, uri: str, name: str, model: Any) -> tuple[Any, bool]:
     source = f"models:/{model.model_id}"
     with process_uri(uri):
         version = client.create_model_version(
-            name, source, run_id=model.source_run_id, tags=tags, model_id=model.model_id, await_creation_for=0
+            name,
+            source,
+            run_id=model.source_run_id,
+            tags=tags,
+            description=_description(model),
+            model_id=model.model_id,
+            await_creation_for=0,
         )
+    name_on_page(client, model, name, version.version)
     return client.get_model_version(name, version.version), True
+
+
+def _description(model: Any) -> str:
+    """What a person reads first on the version's page."""
+    tags = model.tags
+    return (
+        f"{model.name.capitalize()} of {tags[RUN_ID_TAG]}: {tags[PROBLEM_TAG]} on {tags[BASE_TAG]}, test accuracy "
+        f"{float(tags[TEST_ACCURACY_TAG]):.1%}. The source run has the configuration, the data sets and the report; "
+        "its child runs have the tables and plots of each stage."
+    )
 
 
 def _compare(client: Any, uri: str, name: str, version: Any) -> _Verdict:

@@ -6,6 +6,7 @@ process, and a flow has neither.
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -99,6 +100,16 @@ def model_folder(uri: str, model: Any) -> Path:
     from mlflow.artifacts import download_artifacts
 
     return Path(download_artifacts(artifact_uri=model.artifact_location, tracking_uri=uri))
+
+
+def name_on_page(client: Any, model: Any, name: str, version: int | str) -> None:
+    """Let a logged model's page show the version it is registered as; the client's own call leaves that out."""
+    from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
+
+    shown = json.loads(model.tags.get(MLFLOW_MODEL_VERSIONS, "[]"))
+    row = {"name": name, "version": str(version)}
+    if row not in shown:
+        client.set_logged_model_tags(model.model_id, {MLFLOW_MODEL_VERSIONS: json.dumps([*shown, row])})
 
 
 @contextmanager

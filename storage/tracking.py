@@ -116,13 +116,14 @@ class Tracker:
         """MLflow's own client, for what has no method here; its errors are MLflow's."""
         return self._client
 
-    def child(self, stage: str) -> Tracker:
+    def child(self, stage: str, note: str = "") -> Tracker:
         """Open the nested run of one stage of this run, or go on with the one that is there.
 
         Use it as a context manager, as this one.
 
         Args:
             stage: For instance "selection"; the nested run's name and its tag ``thickets.stage``.
+            note: The description on its page.
         """
         with tracking_errors(self.uri):
             mine = f"tags.`{_PARENT_TAG}` = '{self.run_id}' and tags.`{STAGE_TAG}` = '{stage}'"
@@ -133,6 +134,7 @@ class Tracker:
                 **{k: v for k, v in self._client.get_run(self.run_id).data.tags.items() if k in _INHERITED_TAGS},
                 _PARENT_TAG: self.run_id,
                 STAGE_TAG: stage,
+                "mlflow.note.content": note,
             }
             run = self._client.create_run(self.experiment_id, tags=tags, run_name=stage)
         return Tracker(self._client, self.uri, self.experiment_id, run.info.run_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ def test_a_registered_version_leads_back_to_everything_it_was_made_from(
     assert (str(version.version), version.tags["thickets.run_id"]) == (found.version, run.run_id)
     model = client.get_logged_model(version.source.removeprefix("models:/"))
     parent = client.get_run(version.run_id)
+    assert {"name": "walk", "version": found.version} in json.loads(model.tags["mlflow.modelVersions"])
+    assert run.run_id in version.description
     assert model.source_run_id == parent.info.run_id == run.tracking.mlflow_run_id
     assert parent.data.params["population.size"] == "7"
     assert {"config.yaml", "manifest.json", "report.html", "summary.json"} <= {
