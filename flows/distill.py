@@ -16,13 +16,14 @@ from flows.config_file import dump_config
 from flows.distill_plan import plan_distillation
 from flows.distill_steps import answer_training_split, choose_rows, too_little, train_and_judge
 from flows.distill_summary import DistillSummary
-from flows.distill_tracking import log_distillation, log_rows, start_distill_tracking
+from flows.distill_tracking import log_distillation, log_rows, log_student_model, start_distill_tracking
 from flows.distill_verdict import conclude, read_test_answers
 from flows.executor import open_cluster
 from flows.progress import log
 from flows.report import report_again
 from storage.files import write_text_atomically
 from storage.layout import Home
+from storage.manifest import EnsembleManifest
 from tasks.distillation.generic import generic_text
 from tasks.distillation.perplexity import measure_perplexity
 from tasks.distillation.results import Arm
@@ -66,6 +67,7 @@ def _distill(config: RunConfig, cluster: RayCluster | None) -> DistillSummary:
         if folder.summary.is_file():
             log.info(f"distillation {plan.id} of {plan.run.run_id} is finished; nothing left to do")
             return folder.load()
+        recipe = EnsembleManifest.load(run_folder.manifest).recipe
         folder.root.mkdir(parents=True, exist_ok=True)
         write_text_atomically(folder.config, dump_config(config))
         log.info(f"distillation {plan.id} of {plan.run.run_id} in {folder.root}")
@@ -85,6 +87,8 @@ def _distill(config: RunConfig, cluster: RayCluster | None) -> DistillSummary:
                 for name in rows["arm"].unique(maintain_order=True):
                     arm_rows = rows.filter(rows["arm"] == name)
                     arms.append(train_and_judge(plan, name, arm_rows, cluster, tracker, on_test, measure))
+                # Before the summary says that nothing is left to do: the same call logs what failed to be logged.
+                log_student_model(tracker, plan, recipe)
             else:
                 log.info(f"nothing is trained: {reason}")
             wall_s = time.monotonic() - started

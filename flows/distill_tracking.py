@@ -15,9 +15,13 @@ from flows.config_file import dump_config, flatten
 from flows.distill_display import distill_markdown
 from flows.distill_plan import DistillPlan
 from flows.distill_summary import DistillSummary
+from flows.logged_models import KeptAnswers, log_student
 from flows.progress import log
 from flows.tracking import links
-from storage.tracking import RUN_ID_TAG, MetricPoint, Tracker
+from storage.manifest import Recipe
+from storage.scores import BASE_ID, ScoreStore
+from storage.tracking import RUN_ID_TAG, STAGE_TAG, MetricPoint, Tracker
+from tasks.distillation.data import STUDENT
 from tasks.distillation.results import ValidationPoint
 from tasks.scoring import is_worth_a_retry
 
@@ -36,6 +40,7 @@ def start_distill_tracking(plan: DistillPlan) -> Tracker:
     name = f"{plan.run.run_id}/distillation/{plan.id}"
     tags = {
         RUN_ID_TAG: name,
+        STAGE_TAG: "distillation",
         "thickets.distils": plan.run.run_id,
         "mlflow.parentRunId": found.tracking.mlflow_run_id,  # MLflow's list shows it below the search
         "mlflow.user": getpass.getuser(),
@@ -58,6 +63,23 @@ def log_rows(tracker: Tracker, plan: DistillPlan, rows: pl.DataFrame) -> None:
         sha256 = hashlib.sha256(part.write_ndjson().encode()).hexdigest()
         tracker.log_dataset(f"{plan.run.config.single_problem.name}/distillation-{name}", sha256, part, "training")
     tracker.log_file(plan.folder.data)
+
+
+@task(
+    name="log-student",
+    retries=2,
+    retry_delay_seconds=[2, 10],
+    retry_condition_fn=is_worth_a_retry,
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+def log_student_model(tracker: Tracker, plan: DistillPlan, recipe: Recipe) -> None:
+    """Log the student as a model that `thickets promote --student` finds, with its answers to the test split."""
+    run, folder, test = plan.run, plan.folder, plan.run.splits.test
+    with ScoreStore.open(folder.work(STUDENT) / "scores.duckdb", f"{plan.id}-{STUDENT}") as store:
+        answers = KeptAnswers(store.answers("test", [BASE_ID]), test.sha256, dict(run.identity["problem"]))
+    question = test.examples[0].question
+    log_student(tracker, folder.model(STUDENT), run.run_id, recipe, run.base.name, answers, question)
 
 
 def watch_training(tracker: Tracker, arm: str) -> Callable[[ValidationPoint, float | None], None]:

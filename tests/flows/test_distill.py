@@ -408,3 +408,21 @@ def test_a_section_that_was_left_out_can_be_set_field_by_field(
     assert (section.examples, section.min_rows) == (7, 2)
     with pytest.raises(InputError, match=r"distillation.nonesuch: unknown field"):
         load_config(str(path), ["distillation.nonesuch=7"])
+
+
+def test_the_student_can_be_promoted_and_asked(thickets, distilled: tuple[RunConfig, DistillSummary]) -> None:
+    config, found = distilled
+    home = ("--home", str(config.storage.home))
+    promoted = json.loads(thickets("promote", found.run_id, "--student", "--json", *home)[1])
+    assert (promoted["kind"], promoted["run_id"], promoted["is_champion"]) == ("student", found.run_id, True)
+    client = mlflow.MlflowClient(found.tracking.mlflow_uri)
+    version = client.get_model_version_by_alias(promoted["name"], "champion")
+    assert version.run_id == found.tracking.mlflow_run_id
+    tags = client.get_run(version.run_id).data.tags
+    assert tags["thickets.stage"] == "distillation"
+    assert client.get_run(tags["mlflow.parentRunId"]).data.tags["thickets.run_id"] == found.run_id
+    assert found.student is not None
+    assert float(version.tags["thickets.test_accuracy"]) == pytest.approx(found.student.test.value, abs=1e-4)
+    question = "Which is the largest number: 3 or 4?"
+    asked = json.loads(thickets("ask", f"models:/{promoted['name']}@champion", question, "--json", *home)[1])
+    assert asked["k"] == 1
