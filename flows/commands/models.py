@@ -1,0 +1,123 @@
+"""Commands that make a model of what a run found, register it, ask it, and judge it again."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.commands.options import AsJson, ExpertCount, HomeFolder, LikeRun, ModelName, RunName, home_of, render, say
+from storage.errors import InputError
+
+
+def materialize(
+    name: RunName,
+    target: Annotated[Path, typer.Argument(metavar="DIR", help="Where to; a new or an empty folder.")],
+    rank: Annotated[
+        int | None, typer.Option(help="Place on the selection split; 1, the best, if nothing else is said.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Instead of a rank: any candidate, with --sigma.")] = None,
+    sigma: Annotated[float | None, typer.Option(help="Noise scale of the candidate with this --seed.")] = None,
+    average: Annotated[
+        bool, typer.Option("--average", help="Instead of one: the mean of the weights of all K experts.")
+    ] = False,
+    home: HomeFolder = None,
+) -> None:
+    """Write one expert of a run as an ordinary checkpoint, for vLLM, Transformers and whatever reads theirs."""
+    from flows.history import find_run
+    from flows.materialize import materialize as write_expert
+    from flows.materialize import pick_candidate
+
+    which = pick_candidate(rank, seed, sigma, average=average)
+    facts = write_expert(home_of(home), find_run(home_of(home), name), which, target)
+    say(f"{facts.title()} of {facts.run_id}, {facts.dtype}; see README.md there")
+    say(f"serve it: vllm serve {shlex.quote(str(target))}")
+    typer.echo(target)
+
+
+def promote(
+    run: RunName,
+    ensemble: Annotated[
+        bool, typer.Option("--ensemble", help="The run's ensemble; what is taken if none is said.")
+    ] = False,
+    student: Annotated[bool, typer.Option("--student", help="The run's distilled student.")] = False,
+    name: Annotated[str | None, typer.Option(help="Of the registered model (default: problem and base model).")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Make it champion whatever the comparison says; the version is marked.")
+    ] = False,
+    home: HomeFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Register a run's model in MLflow; it becomes `champion` if, on the same test questions, a loss is excluded."""
+    from flows.history import find_run
+    from flows.registry import promote as register
+
+    if ensemble and student:
+        raise InputError("--ensemble: and --student exclude each other; promote one at a time")
+    found = register(find_run(home_of(home), run), "student" if student else "ensemble", name, force=force)
+    if as_json:
+        typer.echo(found.model_dump_json(indent=2))
+        return
+    say(f"{'registered' if found.is_new else 'registered before'}: {found.kind} of {found.run_id} as {found.uri}")
+    say(f"champion: {'yes' if found.is_champion else 'no'}, {found.reason}")
+    typer.echo(f"models:/{found.name}@champion" if found.is_champion else found.uri)
+
+
+def ask(
+    model: ModelName,
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="As the problem's data puts it.")],
+    k: ExpertCount = 0,
+    temperature: Annotated[float, typer.Option(min=0, max=2, help="Of each expert's answer; 0: greedy.")] = 0.0,
+    votes: Annotated[bool, typer.Option("--votes", help="Ask every expert and show what each answered.")] = False,
+    like: LikeRun = None,
+    home: HomeFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask one question; experts are asked, the best first, until their vote cannot change any more."""
+    from flows.open_model import find_model
+
+    named = find_model(home_of(home), model, like)
+    say("loading the model")
+    answerer = named.open()
+    found = answerer.ask([question], k=k, temperature=temperature, every=votes)
+    answerer.close()
+    from flows.model_display import answer_json, answer_table
+
+    if as_json:
+        typer.echo(json.dumps(answer_json(found), indent=2))
+    else:
+        typer.echo("no expert gave an answer" if found.rows[0].answer is None else found.rows[0].answer)
+        render(answer_table(found, votes=votes))
+
+
+def evaluate(
+    model: ModelName,
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Questions and answers: .jsonl, .csv or .parquet.")],
+    question_column: Annotated[str | None, typer.Option(help="Column with the question.")] = None,
+    answer_column: Annotated[str | None, typer.Option(help="Column with the gold answer.")] = None,
+    id_column: Annotated[str | None, typer.Option(help="Column with a unique id.")] = None,
+    k: ExpertCount = 0,
+    base: Annotated[bool, typer.Option("--base", help="Ask the base as well, and compare.")] = False,
+    like: LikeRun = None,
+    home: HomeFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Accuracy of a model on a new file of questions, judged as its run did; kept as an MLflow run."""
+    from flows.open_model import find_model
+    from flows.reevaluation import reevaluate
+
+    columns = {"question_column": question_column, "answer_column": answer_column, "id_column": id_column}
+    named = find_model(home_of(home), model, like)
+    say("loading the model")
+    chosen = {name: value for name, value in columns.items() if value is not None}
+    found = reevaluate(home_of(home), named, data, chosen, k=k, with_base=base)
+    if as_json:
+        typer.echo(found.model_dump_json(indent=2))
+        return
+    from flows.model_display import reevaluation_table
+
+    render(reevaluation_table(found))
+    say(f"MLflow: {found.mlflow_address}")

@@ -1,0 +1,50 @@
+"""What several commands take, and how they speak."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from storage.layout import Home
+
+Source = Annotated[str, typer.Argument(metavar="CONFIG", help="A preset's name, or a path to a YAML file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Override a field, e.g. population.size=500. Repeatable."),
+]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run id, a unique prefix of one, or `latest`.")]
+HomeFolder = Annotated[
+    Path | None, typer.Option("--home", help="Folder of the runs (default: $THICKETS_HOME, else thickets-data).")
+]
+ModelName = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help="A run, an MLflow address (models:/..., runs:/...), a checkpoint, a hub id."),
+]
+ExpertCount = Annotated[int, typer.Option("--k", min=0, help="How many experts vote, the best first; 0: all.")]
+LikeRun = Annotated[
+    str | None, typer.Option("--like", metavar="RUN", help="For a checkpoint or a hub id: the run it is asked like.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, nothing else there.")]
+
+
+def say(text: str) -> None:
+    """A line on standard error: progress and messages."""
+    typer.echo(text, err=True)
+
+
+def render(renderable: object) -> None:
+    """A table or a panel on standard output."""
+    from flows.display import console
+
+    console().print(renderable)
+
+
+def home_of(folder: Path | None) -> Home:
+    """Where runs are: the option, or else what the configuration's default says."""
+    from flows.config import StorageConfig
+    from storage.layout import Home
+
+    return Home(folder or StorageConfig().home)

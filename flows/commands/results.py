@@ -1,0 +1,110 @@
+"""Commands that look at what has run, and at what can be asked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.commands.options import AsJson, HomeFolder, RunName, home_of, render, say
+from storage.errors import InputError
+
+
+def runs(home: HomeFolder = None, as_json: AsJson = False) -> None:
+    """What has run here, the latest first."""
+    from flows.display import runs_table
+    from flows.history import list_runs
+
+    rows = list_runs(home_of(home))
+    if as_json:
+        typer.echo(json.dumps([row.model_dump() for row in rows], indent=2))
+    elif rows:
+        render(runs_table(rows))
+    else:
+        say(f"no runs in {home_of(home).root}; start one with `thickets run quickstart`")
+
+
+def show(name: RunName, home: HomeFolder = None, as_json: AsJson = False) -> None:
+    """The result of a finished run, with three test questions and the experts' votes on them."""
+    from flows.history import find_run, load_summary
+
+    folder = find_run(home_of(home), name)
+    summary = load_summary(folder)
+    if as_json:
+        typer.echo(summary.model_dump_json(indent=2))
+        return
+    from flows.display import console, show_summary
+    from flows.history import example_votes, open_scores
+
+    with open_scores(home_of(home), folder) as reader:
+        votes = example_votes(reader, summary)
+    show_summary(summary, console(), votes)
+
+
+def compare(
+    names: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="Two runs or more: ids, unique prefixes, or `latest`.")
+    ],
+    home: HomeFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Finished runs side by side: results, paired differences, discordance of their problems, what differs."""
+    from flows.compare import compare as compare_runs
+
+    comparison = compare_runs(home_of(home), names)
+    if as_json:
+        typer.echo(comparison.model_dump_json(indent=2))
+        return
+    from flows.display import console
+    from flows.display_comparison import show_comparison
+
+    show_comparison(comparison, console())
+
+
+def report(
+    name: RunName,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Where to; report.html in the run's folder otherwise.")
+    ] = None,
+    home: HomeFolder = None,
+) -> None:
+    """Write a finished run's report again: one HTML file with verdict, figures, plots and examples; prints its path."""
+    from flows.history import find_run
+    from flows.report import report_again
+
+    typer.echo(report_again(home_of(home), find_run(home_of(home), name), out))
+
+
+def sql(
+    name: RunName,
+    statement: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT; see `show tables`.")],
+    home: HomeFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read-only SQL on a run's scores: tables, views and completions."""
+    from flows.display import frame_table
+    from flows.history import find_run, open_scores
+
+    folder = find_run(home_of(home), name)
+    with open_scores(home_of(home), folder) as reader:
+        frame = reader.query(statement)
+    if as_json:
+        typer.echo(json.dumps(frame.to_dicts(), indent=2, default=str))
+    else:
+        render(frame_table(frame))
+
+
+def problems(
+    contains: Annotated[str, typer.Argument(help="Only names that contain this.")] = "",
+) -> None:
+    """What can be scored, with one example prompt and answer each."""
+    from flows.display import problem_list
+
+    shown = False
+    for panel in problem_list(contains):
+        render(panel)
+        shown = True
+    if not shown:
+        raise InputError(f"CONTAINS: no problem's name contains {contains!r}; see `thickets problems`")

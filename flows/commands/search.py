@@ -1,0 +1,131 @@
+"""Commands that compute: a search, its price, a student, and engines side by side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.commands.options import AsJson, HomeFolder, Overrides, RunName, Source, home_of, render, say
+
+if TYPE_CHECKING:
+    from flows.config import RunConfig
+
+
+def run(
+    config: Source,
+    overrides: Overrides = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start over; what is there is moved aside.")] = False,
+) -> None:
+    """Run a search, or go on with an interrupted one: the same config continues where it stopped."""
+    from flows.config_file import load_config
+    from flows.interrupt import ends_soon
+    from flows.preflight import check_inputs
+
+    run_config = load_config(config, overrides or [])
+    check_inputs(run_config)
+    say("starting Prefect (about ten seconds unless a server is running)")
+    from flows.display import console, show_summary
+    from flows.randopt import randopt
+
+    if run_config.problems:
+        from flows.display_comparison import show_comparison
+        from flows.randopt_many import randopt_many
+
+        with ends_soon():
+            comparison = randopt_many(run_config, fresh=fresh)
+        show_comparison(comparison, console())
+        _show_students(run_config, [each.run_id for each in comparison.runs])
+        say("each problem is a run of its own: thickets show RUN")
+        return
+    with ends_soon():
+        summary = randopt(run_config, fresh=fresh)
+    show_summary(summary, console())
+    _show_students(run_config, [summary.run_id])
+    say("three test questions with the experts' votes: thickets show latest")
+
+
+def estimate(config: Source, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Candidates, completions, tokens, time and disk of a run, before anything is spent."""
+    from flows.config_file import load_config
+    from flows.preflight import check_inputs
+
+    run_config = load_config(config, overrides or [])
+    check_inputs(run_config)
+    say("loading the model for a short probe")
+    from flows.display import estimate_table, estimates_table
+    from flows.estimate import Estimate, estimate_many
+    from flows.estimate import estimate as estimate_run
+
+    result = estimate_many(run_config) if run_config.problems else estimate_run(run_config)
+    if as_json:
+        typer.echo(result.model_dump_json(indent=2))
+    else:
+        render(estimate_table(result) if isinstance(result, Estimate) else estimates_table(result))
+
+
+def distill(name: RunName, overrides: Overrides = None, home: HomeFolder = None, as_json: AsJson = False) -> None:
+    """Train one model on the answers of a finished run's experts, and compare it with them."""
+    from flows.distill_plan import distill_config
+    from flows.history import find_run
+    from flows.interrupt import ends_soon
+    from flows.preflight import check_inputs
+
+    run_config = distill_config(home_of(home), find_run(home_of(home), name), overrides or [])
+    check_inputs(run_config)
+    say("starting Prefect (about ten seconds unless a server is running)")
+    from flows.display import console
+    from flows.distill import distill as distill_run
+    from flows.distill_display import show_distillation
+
+    with ends_soon():
+        summary = distill_run(run_config)
+    if as_json:
+        typer.echo(summary.model_dump_json(indent=2))
+    else:
+        show_distillation(summary, console())
+
+
+def parity(
+    config: Source,
+    b: Annotated[str, typer.Option("--b", metavar="ENGINE", help="The other engine, written like --a.")],
+    a: Annotated[
+        str,
+        typer.Option(
+            "--a",
+            metavar="ENGINE",
+            help="One engine: the config's, with KIND[:FIELD=VALUE,...] in place of its own fields, "
+            "e.g. transformers:batch_size=16; empty: as the config has it.",
+        ),
+    ] = "",
+    overrides: Overrides = None,
+    candidates: Annotated[int, typer.Option(min=0, help="How many of the population, besides the base.")] = 8,
+    differences: Annotated[int, typer.Option(min=0, help="How many differing answers to show.")] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """Where two engines, or two settings of one, differ: texts, answers and scores on the selection split."""
+    from flows.config_file import load_config
+    from flows.parity import compare_engines, engine_config
+
+    run_config = load_config(config, overrides or [])
+    sides = [engine_config(config, overrides or [], option, text) for option, text in (("--a", a), ("--b", b))]
+    say("loading the model")
+    result = compare_engines(run_config, *sides, n_candidates=candidates, n_shown=differences, say=say)
+    if as_json:
+        typer.echo(result.model_dump_json(indent=2))
+    else:
+        from flows.parity import parity_report
+
+        render(parity_report(result))
+
+
+def _show_students(config: RunConfig, run_ids: list[str]) -> None:
+    """What became of a configuration's runs as one model each, if it asks for that."""
+    if config.distillation is None:
+        return
+    from flows.display import console
+    from flows.distill_display import show_distillation
+    from flows.distill_plan import load_distillation
+
+    for run_id in run_ids:
+        show_distillation(load_distillation(config, run_id), console())
