@@ -2,7 +2,7 @@
 
 The Prefect UI draws its form from these models, so titles and descriptions are written for a reader who sees nothing
 else. Defaults come from the paper's scripts (Gan & Isola 2026) where it has one. The sections are in
-`flows.config_sections` and `flows.distillation_config`.
+`flows.config_sections` and `flows.distillation.config`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from flows.config_sections import (
     TrackingConfig,
     VllmConfig,
 )
-from flows.distillation_config import DistillationConfig
+from flows.distillation.config import DistillationConfig
 from storage.errors import InputError
 from tasks.noise import Perturbation
 from tasks.problems.config import ProblemConfig

@@ -16,7 +16,7 @@ from prefect import flow
 from flows.config import RunConfig
 from flows.config_file import dump_config
 from flows.executor import open_cluster, open_executor
-from flows.lineage import log_lineage
+from flows.models.lineage import log_lineage
 from flows.plan import RunPlan, make_plan, manifest
 from flows.progress import ScoringProgress, log
 from flows.report import own_plots, write_report
@@ -53,7 +53,7 @@ def randopt(config: RunConfig, fresh: bool = False) -> RunSummary:
     """
     summary = search(config, fresh=fresh)
     if config.distillation is not None:
-        from flows.distill import distill
+        from flows.distillation.flow import distill
 
         distill(config)
     return summary

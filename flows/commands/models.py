@@ -53,7 +53,7 @@ def promote(
 ) -> None:
     """Register a run's model in MLflow; it becomes `champion` if, on the same test questions, a loss is excluded."""
     from flows.history import find_run
-    from flows.registry import promote as register
+    from flows.models.promotion import promote as register
 
     if ensemble and student:
         raise InputError("--ensemble: and --student exclude each other; promote one at a time")
@@ -77,14 +77,14 @@ def ask(
     as_json: AsJson = False,
 ) -> None:
     """Ask one question; experts are asked, the best first, until their vote cannot change any more."""
-    from flows.open_model import find_model
+    from flows.models.open_model import find_model
 
     named = find_model(home_of(home), model, like)
     say("loading the model")
     answerer = named.open()
     found = answerer.ask([question], k=k, temperature=temperature, every=votes)
     answerer.close()
-    from flows.model_display import answer_json, answer_table
+    from flows.models.display import answer_json, answer_table
 
     if as_json:
         typer.echo(json.dumps(answer_json(found), indent=2))
@@ -106,8 +106,8 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Accuracy of a model on a new file of questions, judged as its run did; kept as an MLflow run."""
-    from flows.open_model import find_model
-    from flows.reevaluation import reevaluate
+    from flows.models.open_model import find_model
+    from flows.models.reevaluation import reevaluate
 
     columns = {"question_column": question_column, "answer_column": answer_column, "id_column": id_column}
     named = find_model(home_of(home), model, like)
@@ -117,7 +117,7 @@ def evaluate(
     if as_json:
         typer.echo(found.model_dump_json(indent=2))
         return
-    from flows.model_display import reevaluation_table
+    from flows.models.display import reevaluation_table
 
     render(reevaluation_table(found))
     say(f"MLflow: {found.mlflow_address}")

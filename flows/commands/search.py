@@ -66,7 +66,7 @@ def estimate(config: Source, overrides: Overrides = None, as_json: AsJson = Fals
 
 def distill(name: RunName, overrides: Overrides = None, home: HomeFolder = None, as_json: AsJson = False) -> None:
     """Train one model on the answers of a finished run's experts, and compare it with them."""
-    from flows.distill_plan import distill_config
+    from flows.distillation.plan import distill_config
     from flows.history import find_run
     from flows.interrupt import ends_soon
     from flows.preflight import check_inputs
@@ -75,8 +75,8 @@ def distill(name: RunName, overrides: Overrides = None, home: HomeFolder = None,
     check_inputs(run_config)
     say("starting Prefect (about ten seconds unless a server is running)")
     from flows.display import console
-    from flows.distill import distill as distill_run
-    from flows.distill_display import show_distillation
+    from flows.distillation.display import show_distillation
+    from flows.distillation.flow import distill as distill_run
 
     with ends_soon():
         summary = distill_run(run_config)
@@ -124,8 +124,8 @@ def _show_students(config: RunConfig, run_ids: list[str]) -> None:
     if config.distillation is None:
         return
     from flows.display import console
-    from flows.distill_display import show_distillation
-    from flows.distill_plan import load_distillation
+    from flows.distillation.display import show_distillation
+    from flows.distillation.plan import load_distillation
 
     for run_id in run_ids:
         show_distillation(load_distillation(config, run_id), console())

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from flows.distill_findings import distill_findings
-from flows.distill_folder import finished_distillations
-from flows.distill_rows import DistillRow, distill_rows
-from flows.distill_summary import DistillSummary
+from flows.distillation.findings import distill_findings
+from flows.distillation.folder import finished_distillations
+from flows.distillation.rows import DistillRow, distill_rows
+from flows.distillation.summary import DistillSummary
 from flows.findings import RIVALS, findings, verdicts
 from flows.report.examples import TestExample, changed_examples
 from flows.report.plots import Plot, plots

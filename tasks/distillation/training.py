@@ -36,7 +36,7 @@ _STATE = "trainer_state.json"
 
 @dataclass(frozen=True, slots=True)
 class TrainingSettings:
-    """How a student is trained; see `flows.distillation_config.DistillationConfig` for what each field means."""
+    """How a student is trained; see `flows.distillation.config.DistillationConfig` for what each field means."""
 
     method: Literal["lora", "full"]
     rank: int

@@ -12,8 +12,8 @@ from flows.config import RunConfig
 from flows.config_file import load_config
 from flows.estimate import estimate
 from flows.history import find_run
-from flows.lineage import ensemble_answers
 from flows.materialize import materialize
+from flows.models.lineage import ensemble_answers
 from flows.parity import compare_engines
 from flows.preflight import check_inputs
 from flows.randopt import randopt

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.findings import percent
-from flows.reevaluation import Reevaluation
+from flows.models.reevaluation import Reevaluation
 from tasks.answering import Answers
 from tasks.verdicts import points
 

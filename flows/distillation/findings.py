@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flows.display import duration
-from flows.distill_summary import DistillSummary
+from flows.distillation.summary import DistillSummary
 from flows.findings import percent
 from tasks.distillation.results import Arm
 from tasks.verdicts import verdict

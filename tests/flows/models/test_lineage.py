@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from flows.config_file import load_config
-from flows.registry import promote
+from flows.models.promotion import promote
 from flows.summary import RunSummary
 from storage.layout import Home, RunFolder
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from flows.distill_plan import DistillPlan
-from flows.distill_summary import DistillSummary
+from flows.distillation.plan import DistillPlan
+from flows.distillation.summary import DistillSummary
 from flows.history import open_scores
 from flows.tracking import links
 from storage.scores import BASE_ID
@@ -73,7 +73,7 @@ def conclude(
     tracker: Tracker,
     wall_s: float,
 ) -> DistillSummary:
-    """Put the figures together; see `flows.distill_summary.DistillSummary`.
+    """Put the figures together; see `flows.distillation.summary.DistillSummary`.
 
     Args:
         plan: The distillation.

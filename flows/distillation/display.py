@@ -7,9 +7,9 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.display import duration
-from flows.distill_findings import distill_findings
-from flows.distill_rows import distill_rows
-from flows.distill_summary import DistillSummary
+from flows.distillation.findings import distill_findings
+from flows.distillation.rows import distill_rows
+from flows.distillation.summary import DistillSummary
 from flows.findings import percent
 from tasks.verdicts import points
 

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from flows.open_model import NamedModel
+from flows.models.open_model import NamedModel
 from storage.errors import InputError
 from storage.layout import Home
 from storage.tracked_models import find_model, link_model

@@ -14,15 +14,15 @@ import torch
 from markupsafe import escape
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-import flows.distill as flow_module
+import flows.distillation.flow as flow_module
 from flows.config import RunConfig
 from flows.config_file import dump_config, parse_config
-from flows.distill import distill
-from flows.distill_findings import distill_findings
-from flows.distill_folder import DistillFolder
-from flows.distill_plan import distill_config, plan_distillation
-from flows.distill_summary import DistillSummary
-from flows.distill_verdict import read_test_answers
+from flows.distillation.findings import distill_findings
+from flows.distillation.flow import distill
+from flows.distillation.folder import DistillFolder
+from flows.distillation.plan import distill_config, plan_distillation
+from flows.distillation.summary import DistillSummary
+from flows.distillation.verdict import read_test_answers
 from flows.history import find_run
 from flows.randopt import randopt
 from flows.summary import RunSummary

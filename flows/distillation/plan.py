@@ -9,9 +9,9 @@ import polars as pl
 
 from flows.config import RunConfig
 from flows.config_file import load_config
-from flows.distill_folder import DistillFolder, distill_folder
-from flows.distill_summary import DistillSummary
-from flows.distillation_config import DistillationConfig
+from flows.distillation.config import DistillationConfig
+from flows.distillation.folder import DistillFolder, distill_folder
+from flows.distillation.summary import DistillSummary
 from flows.experts import experts_of
 from flows.history import load_summary
 from flows.plan import RunPlan, make_plan

@@ -11,7 +11,7 @@ import yaml
 
 from flows.config_file import load_config
 from flows.history import find_run
-from flows.logged_models import RECIPE_KEY
+from flows.models.logged_models import RECIPE_KEY
 from storage.errors import InputError
 from storage.layout import Home, RunFolder
 from storage.manifest import EnsembleManifest, Recipe

@@ -13,11 +13,11 @@ from prefect import flow
 
 from flows.config import RunConfig
 from flows.config_file import dump_config
-from flows.distill_plan import plan_distillation
-from flows.distill_steps import answer_training_split, choose_rows, too_little, train_and_judge
-from flows.distill_summary import DistillSummary
-from flows.distill_tracking import log_distillation, log_rows, log_student_model, start_distill_tracking
-from flows.distill_verdict import conclude, read_test_answers
+from flows.distillation.plan import plan_distillation
+from flows.distillation.steps import answer_training_split, choose_rows, too_little, train_and_judge
+from flows.distillation.summary import DistillSummary
+from flows.distillation.tracking import log_distillation, log_rows, log_student_model, start_distill_tracking
+from flows.distillation.verdict import conclude, read_test_answers
 from flows.executor import open_cluster
 from flows.progress import log
 from flows.report import report_again

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flows.distill_summary import DistillSummary
+from flows.distillation.summary import DistillSummary
 from flows.result_rows import result_rows
 from tasks.distillation.results import Arm
 from tasks.results import Accuracy, Difference

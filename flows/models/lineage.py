@@ -9,7 +9,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from flows.experts import experts_of
-from flows.logged_models import KeptAnswers, log_ensemble
+from flows.models.logged_models import KeptAnswers, log_ensemble
 from flows.plan import RunPlan
 from flows.summary import RunSummary
 from storage.layout import RunFolder

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import polars as pl
 
-from flows.distill_plan import DistillPlan
-from flows.distill_tracking import watch_training
-from flows.distill_verdict import TestAnswers
+from flows.distillation.plan import DistillPlan
+from flows.distillation.tracking import watch_training
+from flows.distillation.verdict import TestAnswers
 from flows.executor import open_executor
 from flows.plan import RunPlan
 from flows.progress import ScoringProgress, log

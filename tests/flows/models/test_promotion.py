@@ -8,14 +8,14 @@ from typing import Any
 
 import polars as pl
 import pytest
+from tests.flows.models.promotion.helpers import NAME, TEST_N, make_run, stored
 
-from flows.registry import default_name, promote
+from flows.models.promotion import default_name, promote
 from flows.summary import RunSummary
 from storage.layout import Home, RunFolder
 from tasks.statistics import paired_difference
 from tasks.voting import vote
 from tests.flows.command_line import refused
-from tests.flows.registry.helpers import NAME, TEST_N, make_run, stored
 
 
 @pytest.fixture

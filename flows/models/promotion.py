@@ -11,7 +11,14 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from flows.history import load_summary
-from flows.logged_models import BASE_TAG, CONTENT_TAG, PROBLEM_TAG, TEST_ACCURACY_TAG, TEST_ANSWERS, TEST_SPLIT_TAG
+from flows.models.logged_models import (
+    BASE_TAG,
+    CONTENT_TAG,
+    PROBLEM_TAG,
+    TEST_ACCURACY_TAG,
+    TEST_ANSWERS,
+    TEST_SPLIT_TAG,
+)
 from storage.errors import InputError
 from storage.layout import RunFolder
 from storage.tracked_models import ModelKind, find_model, model_folder, name_on_page, process_uri

@@ -12,10 +12,10 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from flows.config_file import dump_config, flatten
-from flows.distill_display import distill_markdown
-from flows.distill_plan import DistillPlan
-from flows.distill_summary import DistillSummary
-from flows.logged_models import KeptAnswers, log_student
+from flows.distillation.display import distill_markdown
+from flows.distillation.plan import DistillPlan
+from flows.distillation.summary import DistillSummary
+from flows.models.logged_models import KeptAnswers, log_student
 from flows.progress import log
 from flows.tracking import links
 from storage.manifest import Recipe

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from flows.distill_summary import DistillSummary
+from flows.distillation.summary import DistillSummary
 from storage.errors import InputError
 from storage.layout import RunFolder
 

@@ -1,0 +1,1 @@
+"""A run's models in MLflow: logged with their lineage, registered, opened again, asked and judged."""
