@@ -10,7 +10,6 @@ from typing import Any
 import mlflow
 import polars as pl
 import pytest
-from tests.flows.models.promotion.helpers import make_run, stored
 
 from flows import cli
 from flows.config_file import load_config
@@ -20,6 +19,7 @@ from flows.summary import RunSummary
 from storage.layout import Home, RunFolder
 from storage.manifest import EnsembleManifest
 from storage.tracking import Tracker
+from tests.flows.models.helpers import make_run, stored
 from tests.tiny_model import make_tiny_model
 
 

@@ -13,7 +13,6 @@ import pandas as pd
 import polars as pl
 import pytest
 from mlflow.exceptions import MlflowException
-from tests.flows.models.promotion.helpers import TEST_N, make_run, stored
 
 from flows.history import open_scores
 from flows.models.lineage import ensemble_answers
@@ -23,6 +22,7 @@ from storage.layout import Home, RunFolder
 from storage.manifest import EnsembleManifest
 from tasks.answering import open_ensemble
 from tasks.voting import vote
+from tests.flows.models.helpers import TEST_N, make_run, stored
 
 
 def test_every_expert_answers_as_it_did_in_the_run_and_so_does_the_vote(home: Home, run: RunSummary) -> None:

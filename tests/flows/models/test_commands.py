@@ -8,7 +8,6 @@ from typing import Any
 
 import polars as pl
 import pytest
-from tests.flows.models.promotion.helpers import NAME, TEST_N, stored
 
 from flows import cli
 from flows.models.promotion import promote
@@ -19,6 +18,7 @@ from tasks.answering import open_ensemble
 from tasks.types import Example
 from tasks.voting import vote
 from tests.flows.command_line import refused
+from tests.flows.models.helpers import NAME, TEST_N, stored
 
 
 def test_ask_shows_the_vote(thickets, home: Home, run: RunSummary) -> None:

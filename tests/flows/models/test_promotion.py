@@ -8,7 +8,6 @@ from typing import Any
 
 import polars as pl
 import pytest
-from tests.flows.models.promotion.helpers import NAME, TEST_N, make_run, stored
 
 from flows.models.promotion import default_name, promote
 from flows.summary import RunSummary
@@ -16,6 +15,7 @@ from storage.layout import Home, RunFolder
 from tasks.statistics import paired_difference
 from tasks.voting import vote
 from tests.flows.command_line import refused
+from tests.flows.models.helpers import NAME, TEST_N, make_run, stored
 
 
 @pytest.fixture

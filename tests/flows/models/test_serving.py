@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.flows.models.promotion.helpers import stored
 
 from flows.summary import RunSummary
 from storage.layout import Home
 from tasks.voting import vote
+from tests.flows.models.helpers import stored
 
 pytestmark = pytest.mark.slow  # a server each
 

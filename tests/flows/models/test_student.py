@@ -10,7 +10,6 @@ from typing import Any
 import mlflow
 import polars as pl
 import torch
-from tests.flows.models.promotion.helpers import stored
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from flows.summary import RunSummary
@@ -19,6 +18,7 @@ from storage.tracked_models import process_uri
 from tasks.problems import ProblemConfig, load_problem
 from tasks.types import Example
 from tests.flows.command_line import refused
+from tests.flows.models.helpers import stored
 from tests.tiny_model import make_tiny_model
 
 
