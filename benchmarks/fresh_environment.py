@@ -36,7 +36,10 @@ def main(model: Path) -> None:
         uv = Path(sys.executable).with_name("uv")
         started = time.monotonic()
         _run(str(uv), "venv", "--quiet", "--python", sys.executable, str(python.parents[1]))
-        _run(str(uv), "pip", "install", "--quiet", "--python", str(python), "-r", str(model / "requirements.txt"))
+        install = ("pip", "install", "--quiet", "--python", str(python), "-r", str(model / "requirements.txt"))
+        # PyPI's PyTorch brings gigabytes of CUDA, and what is asked here is asked on the CPU.
+        backend = {} if os.environ.get("UV_FIND_LINKS") else {"UV_TORCH_BACKEND": "cpu"}
+        _run(str(uv), *install, **backend)
         installed = time.monotonic()
         # Neither our own packages nor the current folder may help.
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -56,8 +59,8 @@ def main(model: Path) -> None:
     print(json.dumps(found | seconds))
 
 
-def _run(*command: str) -> None:
-    subprocess.run(command, check=True)
+def _run(*command: str, **variables: str) -> None:
+    subprocess.run(command, check=True, env=os.environ | variables)
 
 
 if __name__ == "__main__":
