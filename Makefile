@@ -6,10 +6,21 @@ INSTALL = $(BIN)/uv pip install --python $(BIN)/python --constraint constraints.
 # uv reads its own variable for local wheel folders (a CPU build of PyTorch, say), not pip's.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
-.PHONY: run test check setup setup-test clean
+.PHONY: run chain test check setup setup-test clean
 
 run: setup  ## the quickstart: a real search on the CPU, offline
 	$(BIN)/thickets run quickstart
+
+# What `thickets promote` names the models of the quickstart's problem and base.
+CHAMPION := models:/largest_number-smollm2-135m-instruct@champion
+
+chain: setup  ## all of it on the real model: search, distil, register both, ask the champion, evaluate it on new questions
+	$(BIN)/thickets run quickstart-distill
+	$(BIN)/thickets promote latest
+	$(BIN)/thickets promote latest --student
+	$(BIN)/thickets ask $(CHAMPION) "Which is the largest number: 790, 311 or 392?"
+	$(BIN)/python -m examples.new_questions largest_number thickets-data/new-questions.jsonl
+	$(BIN)/thickets evaluate $(CHAMPION) thickets-data/new-questions.jsonl --base
 
 test: setup-test  ## all tests; vLLM's CPU build and Ray included
 	$(BIN)/python -m pytest
