@@ -19,7 +19,7 @@ from flows.config import RunConfig
 from flows.config_file import dump_config, parse_config
 from flows.distillation.findings import distill_findings
 from flows.distillation.flow import distill
-from flows.distillation.folder import DistillFolder
+from flows.distillation.folder import DistillFolder, finished_distillations
 from flows.distillation.plan import distill_config, plan_distillation
 from flows.distillation.summary import DistillSummary
 from flows.distillation.verdict import read_test_answers
@@ -411,13 +411,16 @@ def test_a_section_that_was_left_out_can_be_set_field_by_field(
 
 
 def test_the_student_can_be_promoted_and_asked(thickets, distilled: tuple[RunConfig, DistillSummary]) -> None:
-    config, found = distilled
+    config = distilled[0]
     home = ("--home", str(config.storage.home))
-    promoted = json.loads(thickets("promote", found.run_id, "--student", "--json", *home)[1])
-    assert (promoted["kind"], promoted["run_id"], promoted["is_champion"]) == ("student", found.run_id, True)
-    client = mlflow.MlflowClient(found.tracking.mlflow_uri)
+    run_id = distilled[1].run_id
+    promoted = json.loads(thickets("promote", run_id, "--student", "--json", *home)[1])
+    assert (promoted["kind"], promoted["run_id"], promoted["is_champion"]) == ("student", run_id, True)
+    client = mlflow.MlflowClient(distilled[1].tracking.mlflow_uri)
     version = client.get_model_version_by_alias(promoted["name"], "champion")
-    assert version.run_id == found.tracking.mlflow_run_id
+    # The latest of the run's students, which is that of another test's distillation.
+    with_student = [each for each in finished_distillations(Home(config.storage.home).run(run_id)) if each.student]
+    [found] = [each for each in with_student if each.tracking.mlflow_run_id == version.run_id]
     tags = client.get_run(version.run_id).data.tags
     assert tags["thickets.stage"] == "distillation"
     assert client.get_run(tags["mlflow.parentRunId"]).data.tags["thickets.run_id"] == found.run_id
