@@ -43,7 +43,9 @@ def promote(
     ensemble: Annotated[
         bool, typer.Option("--ensemble", help="The run's ensemble; what is taken if none is said.")
     ] = False,
-    student: Annotated[bool, typer.Option("--student", help="The run's distilled student, the latest if there are several.")] = False,
+    student: Annotated[
+        bool, typer.Option("--student", help="The run's distilled student, the latest if there are several.")
+    ] = False,
     name: Annotated[str | None, typer.Option(help="Of the registered model (default: problem and base model).")] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Make it champion whatever the comparison says; the version is marked.")
