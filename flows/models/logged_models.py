@@ -150,7 +150,7 @@ def log_student(
 
     Args:
         tracker: The MLflow run that made it.
-        checkpoint: Config, safetensors and tokenizer.
+        checkpoint: Config, safetensors, tokenizer and README.md.
         run_id: Ours.
         recipe: How it is asked; kept in the model's metadata.
         base: Name of the model it was made from.
@@ -163,10 +163,13 @@ def log_student(
 
     def save(folder: Path, model: Any) -> None:
         import mlflow
+        from huggingface_hub import ModelCard
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         weights = AutoModelForCausalLM.from_pretrained(checkpoint, dtype="auto", local_files_only=True)
-        weights.name_or_path = f"{run_id}-student"  # else the model's page names a folder of this machine
+        # Else the model's page names a folder of this machine. With spaces: MLflow asks the hub for the licence of
+        # whatever could be an id there.
+        weights.name_or_path = f"student of {run_id}"
         tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True)
         chat = tokenizer.chat_template is not None
         messages = load_recipe_problem(recipe).messages(Example(question_id(question), question, ""))
@@ -181,8 +184,11 @@ def log_student(
             input_example={**ask, "max_tokens": recipe.decoding["max_tokens"]},
             pip_requirements=pinned(_STUDENT),
             metadata={RECIPE_KEY: recipe.model_dump_json()},
+            model_card=ModelCard((checkpoint / "README.md").read_text(encoding="utf-8")),
             mlflow_model=model,
         )
+        licence = f"Made from {base}, whose licence applies.\n"
+        (folder / "LICENSE.txt").write_text(licence, encoding="utf-8")  # MLflow's names a page that there is not
         for pattern in _TOKENIZER_FILES:  # MLflow keeps the tokenizer elsewhere, and vLLM looks for it here
             for path in checkpoint.glob(pattern):
                 shutil.copyfile(path, folder / "model" / path.name)

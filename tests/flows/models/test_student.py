@@ -9,7 +9,11 @@ from typing import Any
 
 import mlflow
 import polars as pl
+import pytest
 import torch
+import yaml
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from flows.summary import RunSummary
@@ -34,6 +38,11 @@ def test_a_student_is_an_ordinary_checkpoint(client: Any, checkpoint: Path, stud
     about = (folder / "MLmodel").read_text()
     assert "signature" in about
     assert str(checkpoint) not in about
+    # The hub is asked neither for a card nor for a licence of something that is not there.
+    assert (folder / "model_card.md").read_text().strip() in (checkpoint / "README.md").read_text()
+    assert (folder / "LICENSE.txt").read_text().startswith("Made from ")
+    with pytest.raises(HFValidationError):
+        validate_repo_id(yaml.safe_load(about)["flavors"]["transformers"]["source_model_name"])
     loaded = mlflow.pyfunc.load_model(str(folder))
     [asked] = loaded.input_example["messages"]
     assert asked["content"].endswith("Reply with just the number.")  # put as the run puts it
