@@ -76,8 +76,7 @@ def complete_scores(config: RunConfig) -> CompleteScores:
         plan = make_plan(config, base, problem, splits, cluster.resolve if cluster else resolve_spec)
         with home.run_lock(plan.run_id) as folder:
             book = ScoreBook(folder.scores, plan.shards, plan.run_id, drawn, plan.blocks, plan.shard_folder.mirror)
-            executor = open_executor(plan, progress.on_unit, build_engine, cluster)
-            try:
+            with open_executor(plan, progress.on_unit, build_engine, cluster) as executor:
                 for split in SPLITS:
                     n_blocks = plan.n_blocks(split)
                     done = aggregate_scores(book)
@@ -87,8 +86,6 @@ def complete_scores(config: RunConfig) -> CompleteScores:
                     with progress.split(split, left, len(candidates) * n_blocks - left, executor.n_engines):
                         score_shards(executor, shards, retries=config.scoring.retries)
                     check_complete(aggregate_scores(book), [BASE_ID, *drawn["candidate_id"]], split, n_blocks)
-            finally:
-                executor.close()
             with book.open() as store:
                 parts = [store.answers(split, [BASE_ID, *drawn["candidate_id"]]) for split in SPLITS]
     order = pl.DataFrame({"candidate_id": [BASE_ID, *drawn["candidate_id"]]})

@@ -127,12 +127,13 @@ def measure(model: str, system: str, engine: dict[str, Any], n_candidates: int, 
             base = prepare_base_model(config.model, None, trust_remote_code=False)
             with open_cluster(config.engine) as cluster:
                 plan = make_plan(config, base, problem, splits, cluster.resolve if cluster else resolve_spec)
-                executor = open_executor(plan, count, build_engine, cluster)
                 candidates = list(candidates_of(population(n_candidates, config.population.sigmas, 0)))
                 shards = plan_shards("selection", plan.n_blocks("selection"), candidates, [], 4)
-                with progress.split("selection", n_candidates, 0, executor.n_engines):
+                with (
+                    open_executor(plan, count, build_engine, cluster) as executor,
+                    progress.split("selection", n_candidates, 0, executor.n_engines),
+                ):
                     score_shards(executor, shards, retries=0)
-                executor.close()
             bound = tokens_per_s_of_the_base(plan) if executor.n_engines == 1 else None
             used = progress.engine
             busy_s = used.scoring_s - used.start_s / executor.n_engines

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.config import EngineConfig
+from flows.interrupt import ends_when_terminated
 from flows.plan import RunPlan
 from storage.models import BaseModelRef, hub_commit
 from tasks.engines import Engine, EngineSpec
@@ -40,13 +41,14 @@ def open_cluster(engine: EngineConfig) -> Iterator[RayCluster | None]:
         cluster.close()
 
 
+@contextmanager
 def open_executor(
     plan: RunPlan,
     on_unit: Callable[[UnitReport], None],
     build: Callable[[EngineSpec], Engine],
     cluster: RayCluster | None = None,
-) -> Executor:
-    """Make the executor that the plan asks for; engines start with their first shard.
+) -> Iterator[Executor]:
+    """Hold the executor that the plan asks for; engines start with their first shard, and are gone afterwards.
 
     Args:
         plan: The run.
@@ -54,6 +56,20 @@ def open_executor(
         build: Builds an engine of this process; a benchmark passes its own.
         cluster: The Ray cluster that takes the engines instead.
     """
+    executor = _make_executor(plan, on_unit, build, cluster)
+    try:
+        with ends_when_terminated():  # before engines are waited for
+            yield executor
+    finally:
+        executor.close()
+
+
+def _make_executor(
+    plan: RunPlan,
+    on_unit: Callable[[UnitReport], None],
+    build: Callable[[EngineSpec], Engine],
+    cluster: RayCluster | None,
+) -> Executor:
     if cluster is not None:
         from tasks.executors.ray_pool import RayExecutor
 

@@ -1,8 +1,12 @@
-"""Ctrl-C ends a run within seconds, whatever the libraries below still want to report.
+"""Ctrl-C, `kill` and a cancellation end a run within seconds, whatever the libraries below still want to do.
 
-A terminal sends the signal to every process it has started, so that the temporary Prefect server and a local Ray end at
-once, and Prefect then tries for minutes to reach that server. Nothing is lost by not waiting: every finished shard is
-a file.
+A unit of generation may take minutes on a CPU and cannot be stopped from outside; it goes down with the process.
+Nothing is lost by not waiting: every finished shard is a file.
+
+- Ctrl-C: a terminal sends the signal to every process it has started, so that the temporary Prefect server and a local
+  Ray end at once, and Prefect then tries for minutes to reach that server.
+- SIGTERM is how a worker cancels a flow run. Prefect's own handler raises `TerminationSignal` in the flow, and must
+  stay in place: by it the worker tells a cancellation from a crash.
 """
 
 from __future__ import annotations
@@ -15,36 +19,65 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-MESSAGE = "error: interrupted; run the same command again to go on"
-_GRACE_S = 6.0
+INTERRUPTED = "error: interrupted; run the same command again to go on"
+TERMINATED = "error: terminated; run the same command again to go on"
+# Time to tell Prefect and MLflow about it; a cancelled run has to be gone 10 s after the click.
+_GRACE_S = 5.0
+
+
+@contextmanager
+def ends_when_terminated(grace_s: float = _GRACE_S) -> Iterator[None]:
+    """Within the block, a flow that gets SIGTERM has `grace_s` to clean up; then its process and all it started end."""
+    from prefect.exceptions import TerminationSignal
+
+    try:
+        yield
+    except TerminationSignal:
+        _end_later(grace_s, signal.SIGTERM)
+        raise
 
 
 @contextmanager
 def ends_soon(grace_s: float = _GRACE_S) -> Iterator[None]:
-    """Within the block, an interrupt says how to go on, and ends the process if that has not happened `grace_s` later.
+    """Within the block, Ctrl-C and SIGTERM say how to go on; neither leaves anything running for longer than `grace_s`.
 
-    Only the main thread may use this; its own way out is a `KeyboardInterrupt`, as without it.
+    For the command line's main thread; its own way out of Ctrl-C is a `KeyboardInterrupt`, as without it.
     """
 
     def on_interrupt(signum: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, before)
-        print(f"\n{MESSAGE}", file=sys.stderr, flush=True)
-        # What comes now is noise: retries, lost connections, tracebacks of threads that were cut off.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
-        timer = threading.Timer(grace_s, _end)
-        timer.daemon = True
-        timer.start()
+        signal.signal(signal.SIGINT, before[signal.SIGINT])
+        _say_and_silence(INTERRUPTED)
+        _end_later(grace_s, signal.SIGINT)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGINT, on_interrupt)
+    def on_terminate(signum: int, frame: FrameType | None) -> None:
+        # Prefect has the signal while a flow runs, and passes it on when the flow has ended.
+        _say_and_silence(TERMINATED)
+        _end(signal.SIGTERM)
+
+    handlers = {signal.SIGINT: on_interrupt, signal.SIGTERM: on_terminate}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
     finally:
-        if signal.getsignal(signal.SIGINT) is on_interrupt:
-            signal.signal(signal.SIGINT, before)
+        for number, handler in handlers.items():
+            if signal.getsignal(number) is handler:
+                signal.signal(number, before[number])
 
 
-def _end() -> None:
+def _say_and_silence(message: str) -> None:
+    print(f"\n{message}", file=sys.stderr, flush=True)
+    # What comes now is noise: retries, lost connections, tracebacks of threads that were cut off.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
+def _end_later(grace_s: float, number: signal.Signals) -> None:
+    timer = threading.Timer(grace_s, _end, [number])
+    timer.daemon = True
+    timer.start()
+
+
+def _end(number: signal.Signals) -> None:
     """End this process and all it has started, without further ado."""
     import psutil
 
@@ -53,4 +86,4 @@ def _end() -> None:
             child.kill()
         except psutil.NoSuchProcess:
             continue
-    os._exit(128 + signal.SIGINT)  # as shells count
+    os._exit(128 + number)  # as shells count

@@ -95,12 +95,9 @@ def _search(
         shard_folder.clean_temporaries()  # what a killed writer left
         log.info(f"run {plan.run_id} in {folder.root}")
         book = ScoreBook(folder.scores, plan.shards, plan.run_id, population, plan.blocks, shard_folder.mirror)
-        executor = open_executor(plan, progress.on_unit, build, cluster)
         with start_tracking(plan, book) as tracker:
-            try:
+            with open_executor(plan, progress.on_unit, build, cluster) as executor:
                 scored = score_everything(plan, book, population, partial(score_split, plan, book, executor, progress))
-            finally:
-                executor.close()
             evaluation = evaluate_ensemble(book, scored.experts, scored.choice, scored.best_id, scored.controls)
             manifest(plan, scored.experts, scored.choice).save(folder.manifest)
             summary = summarise(

@@ -6,6 +6,7 @@ come, on the caller's thread, and writes the file; with two callers at a time th
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
@@ -34,6 +35,10 @@ from tasks.units import (
 
 # Shards to hand to one worker at a time: one generates, the other is judged and written, or waits its turn.
 SHARDS_PER_ENGINE = 2
+
+_CANCEL_POLL_S = 0.5
+# How long `close` waits for the unit that a cancelled engine is at; on a CPU one may take minutes.
+_CLOSE_WITHIN_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +106,7 @@ class ScoringWorker:
         frames, reports = [], []
         try:
             for candidate, future in zip(shard.candidates, asked, strict=True):
-                answers = future.result()
+                answers = self._wait(future)
                 frame = judge(candidate_id(candidate), block, answers.completions, self._problem)
                 frames.append(frame)
                 reports.append(_report(candidate, block, frame, answers))
@@ -117,10 +122,13 @@ class ScoringWorker:
         self._cancelled = True
 
     def close(self) -> None:
-        """Let go of the engine, after the unit it is at."""
+        """Let go of the engine; that of a cancelled worker goes after the unit it is at, which is not waited for."""
+        patience_s = _CLOSE_WITHIN_S if self._cancelled else None
         self._cancelled = True
-        self._thread.submit(self._drop_engine).result()
-        self._thread.shutdown()
+        dropped = self._thread.submit(self._drop_engine)
+        self._thread.shutdown(wait=False)
+        with contextlib.suppress(TimeoutError):
+            dropped.result(patience_s)
 
     def _ask(self, candidates: tuple[Respondent, ...], block: Block) -> list[Future[_Answers]]:
         job = _Job(block, candidates)
@@ -131,6 +139,17 @@ class ScoringWorker:
                 self._queue.append((future, candidate))
                 asked.append(future)
         return asked
+
+    def _wait(self, future: Future[_Answers]) -> _Answers:
+        """The answers of one unit; a cancelled worker's callers need not wait for them."""
+        while True:
+            try:
+                return future.result(_CANCEL_POLL_S)
+            except TimeoutError:
+                if future.done():  # the engine's own time-out
+                    raise
+                if self._cancelled:
+                    raise RunError("scoring was cancelled") from None
 
     def _answer(self, job: _Job, place: int) -> _Answers:
         """Load and generate; on the engine's thread."""

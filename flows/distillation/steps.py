@@ -173,12 +173,9 @@ def _score(
     """Score some respondents on some splits, and let go of the engine."""
     progress = ScoringProgress()
     plan.shard_folder.clean_temporaries()
-    executor = open_executor(plan, progress.on_unit, build_engine, cluster)
-    try:
+    with open_executor(plan, progress.on_unit, build_engine, cluster) as executor:
         for split, respondents in asked.items():
             score_split(plan, book, executor, progress, split, respondents, f"{label}-{split}" if label else "")
-    finally:
-        executor.close()
 
 
 def _texts(plan: DistillPlan, rows: pl.DataFrame) -> list[TrainingText]:

@@ -19,7 +19,7 @@ from prefect.settings import PREFECT_API_URL
 from flows.config import RunConfig
 from flows.config_file import dump_config
 from flows.history import find_run, list_runs, load_summary, open_scores
-from flows.interrupt import MESSAGE
+from flows.interrupt import INTERRUPTED
 from storage.layout import Home
 
 ROOT = Path(__file__).parents[2]
@@ -179,7 +179,7 @@ def test_an_interrupt_ends_the_run_and_all_it_started(config: Callable[..., RunC
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(30) == 130
-    assert (tmp_path / "stderr").read_text().splitlines()[-1] == MESSAGE
+    assert (tmp_path / "stderr").read_text().splitlines()[-1] == INTERRUPTED
     assert list_runs(Home(home))[0].state == "interrupted"
     left = [
         other

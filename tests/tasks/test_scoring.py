@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -191,4 +193,31 @@ def test_a_cancelled_worker_generates_nothing_more(tmp_path: Path) -> None:
     scorer.cancel()
     with pytest.raises(RunError, match="cancelled"):
         scorer.score(Shard("selection", 0, (None,)))
+    assert list_shards(tmp_path) == []
+
+
+def test_cancelling_does_not_wait_for_the_unit_that_the_engine_is_at(tmp_path: Path) -> None:
+    begun, over = threading.Event(), threading.Event()
+
+    class Slow(Parrot):
+        def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
+            begun.set()
+            assert over.wait(60)
+            return super().generate(prompts, sampling)
+
+    built: list[Slow] = []
+    scorer = worker(tmp_path, build=lambda: built.append(Slow()) or built[-1])
+    with ThreadPoolExecutor(1) as caller:
+        scoring = caller.submit(scorer.score, Shard("selection", 0, (None,)))
+        assert begun.wait(10)
+        scorer.cancel()
+        with pytest.raises(RunError, match="cancelled"):
+            scoring.result(10)
+    scorer.close()
+    assert not built[0].closed
+    over.set()  # only now is the engine let go of
+    deadline = time.monotonic() + 10
+    while not built[0].closed:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     assert list_shards(tmp_path) == []
