@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flows.accelerator import accelerator
 from flows.config import EngineConfig
 from flows.interrupt import ends_when_terminated
 from flows.plan import RunPlan
@@ -56,12 +57,13 @@ def open_executor(
         build: Builds an engine of this process; a benchmark passes its own.
         cluster: The Ray cluster that takes the engines instead.
     """
-    executor = _make_executor(plan, on_unit, build, cluster)
-    try:
-        with ends_when_terminated():  # before engines are waited for
-            yield executor
-    finally:
-        executor.close()
+    with accelerator(plan.config.engine, plan.engine):
+        executor = _make_executor(plan, on_unit, build, cluster)
+        try:
+            with ends_when_terminated():  # before engines are waited for
+                yield executor
+        finally:
+            executor.close()
 
 
 def _make_executor(

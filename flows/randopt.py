@@ -16,10 +16,12 @@ from prefect import flow
 from flows.config import RunConfig
 from flows.config_file import dump_config
 from flows.executor import open_cluster, open_executor
+from flows.hooks import end_mlflow_runs
 from flows.models.lineage import log_lineage
 from flows.plan import RunPlan, make_plan, manifest
 from flows.progress import ScoringProgress, log
 from flows.report import own_plots, write_report
+from flows.session import session
 from flows.stages import score_everything, score_split
 from flows.summarise import summarise
 from flows.summary import RunSummary
@@ -36,7 +38,13 @@ from tasks.problems import load_problem
 from tasks.seeds import generate_seeds
 
 
-@flow(name="randopt", flow_run_name="{config.name}-n{config.population.size}", persist_result=False)
+@flow(
+    name="randopt",
+    flow_run_name="{config.name}-n{config.population.size}",
+    persist_result=False,
+    on_crashed=[end_mlflow_runs],
+    on_cancellation=[end_mlflow_runs],
+)
 def randopt(config: RunConfig, fresh: bool = False) -> RunSummary:
     """Search the neighbourhood of a model for experts of a task and report how well they vote.
 
@@ -51,11 +59,12 @@ def randopt(config: RunConfig, fresh: bool = False) -> RunSummary:
         InputError: Something in the configuration cannot be used.
         RunError: The run is already in progress, or could not be completed.
     """
-    summary = search(config, fresh=fresh)
-    if config.distillation is not None:
-        from flows.distillation.flow import distill
+    with session(config.storage.home):
+        summary = search(config, fresh=fresh)
+        if config.distillation is not None:
+            from flows.distillation.flow import distill
 
-        distill(config)
+            distill(config)
     return summary
 
 

@@ -14,9 +14,11 @@ from flows.comparison import Comparison, Group
 from flows.comparison_text import comparison_markdown
 from flows.config import RunConfig
 from flows.config_file import dump_config, flatten
+from flows.hooks import end_mlflow_runs
 from flows.preflight import check_inputs
 from flows.progress import log
 from flows.randopt import randopt
+from flows.session import session
 from flows.summary import RunSummary
 from storage.errors import InputError
 from storage.files import write_text_atomically
@@ -26,7 +28,13 @@ from storage.tracking import RUN_ID_TAG, MetricPoint, Tracker
 from tasks.scoring import is_worth_a_retry
 
 
-@flow(name="randopt-many", flow_run_name="{config.name}-n{config.population.size}", persist_result=False)
+@flow(
+    name="randopt-many",
+    flow_run_name="{config.name}-n{config.population.size}",
+    persist_result=False,
+    on_crashed=[end_mlflow_runs],
+    on_cancellation=[end_mlflow_runs],
+)
 def randopt_many(config: RunConfig, fresh: bool = False) -> Comparison:
     """Search the neighbourhood of a model for experts of several problems, and compare what was found.
 
@@ -51,9 +59,10 @@ def randopt_many(config: RunConfig, fresh: bool = False) -> Comparison:
     check_inputs(config)
     started = time.monotonic()
     child = randopt.with_options(flow_run_name="{config.name}-n{config.population.size}-{config.problem.name}")
-    summaries = [child(each, fresh=fresh) for each in config.per_problem]
-    group = compare_group(config, summaries)
-    log_group(config, group, summaries, wall_s=time.monotonic() - started)
+    with session(config.storage.home):
+        summaries = [child(each, fresh=fresh) for each in config.per_problem]
+        group = compare_group(config, summaries)
+        log_group(config, group, summaries, wall_s=time.monotonic() - started)
     return group.comparison
 
 

@@ -9,18 +9,18 @@ import polars as pl
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.context import FlowRunContext
 from prefect.settings import PREFECT_API_URL
 from prefect.utilities.urls import url_for
 
 from flows.config_file import dump_config, flatten
 from flows.findings import findings, percent
+from flows.liveness import current_flow_run_id
 from flows.plan import RunPlan
 from flows.report import Plot, plots
 from flows.result_rows import result_rows
 from flows.summary import RunSummary, TrackingLinks
 from storage.layout import RunFolder
-from storage.tracking import RUN_ID_TAG, MetricPoint, Tracker
+from storage.tracking import FLOW_RUN_TAG, RUN_ID_TAG, MetricPoint, Tracker
 from tasks.aggregation import ScoreBook
 from tasks.figures import PRINT
 from tasks.results import Thicket
@@ -41,14 +41,14 @@ _LEADERBOARD_ROWS = 1000
 )
 def start_tracking(plan: RunPlan, book: ScoreBook) -> Tracker:
     """Open the MLflow run and log what is known before anything is scored: configuration, identity, data sets."""
-    flow_run_id = _flow_run_id()
+    flow_run_id = current_flow_run_id()
     tags = {
         RUN_ID_TAG: plan.run_id,
         "thickets.fingerprint": plan.fingerprint,
         "thickets.base_sha256": plan.base.sha256,
         "mlflow.user": getpass.getuser(),
         "mlflow.source.name": "thickets",
-        "prefect.flow_run_id": flow_run_id or "",
+        FLOW_RUN_TAG: flow_run_id or "",
         "prefect.flow_run_url": _flow_run_url(flow_run_id) or "",
     }
     tracking = plan.config.tracking
@@ -100,13 +100,13 @@ def log_results(
     found = summary.evaluation
     tracker.log_tags({"thickets.method": found.method, "thickets.vote": found.rule})
     tracker.log_tags({"mlflow.note.content": _markdown(summary)})  # the description on the run's page
-    if _flow_run_id():
+    if current_flow_run_id():
         create_markdown_artifact(_markdown(summary), key="result", description="Result on the test split")
 
 
 def links(tracker: Tracker) -> TrackingLinks:
     """Where the run is found."""
-    flow_run_id = _flow_run_id()
+    flow_run_id = current_flow_run_id()
     return TrackingLinks(
         mlflow_uri=tracker.uri,
         mlflow_run_id=tracker.run_id,
@@ -114,11 +114,6 @@ def links(tracker: Tracker) -> TrackingLinks:
         prefect_flow_run_id=flow_run_id,
         prefect_address=_flow_run_url(flow_run_id),
     )
-
-
-def _flow_run_id() -> str | None:
-    context = FlowRunContext.get()
-    return str(context.flow_run.id) if context and context.flow_run else None
 
 
 def _flow_run_url(flow_run_id: str | None) -> str | None:

@@ -125,6 +125,10 @@ class Home:
         """Artifact root of the default MLflow tracking store."""
         return self.root / "mlartifacts"
 
+    def flow_run_lock(self, flow_run_id: str) -> Path:
+        """Return the file that a process locks for as long as it carries out this Prefect flow run."""
+        return self.root / "flow-runs" / f"{_checked_id(flow_run_id)}.lock"
+
     def run(self, run_id: str) -> RunFolder:
         """Return the paths of one run, which need not exist.
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 RUN_ID_TAG = "thickets.run_id"
 STAGE_TAG = "thickets.stage"
+FLOW_RUN_TAG = "prefect.flow_run_id"
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 # The most that one request may hold (mlflow.utils.validation).
@@ -35,7 +36,7 @@ _PARAMS_PER_BATCH = 100
 _PARAM_LENGTH = 6000
 _CONNECT_TIMEOUT_S = 5.0
 _PARENT_TAG = "mlflow.parentRunId"
-_INHERITED_TAGS = (RUN_ID_TAG, "mlflow.user", "mlflow.source.name", "prefect.flow_run_id", "prefect.flow_run_url")
+_INHERITED_TAGS = (RUN_ID_TAG, "mlflow.user", "mlflow.source.name", FLOW_RUN_TAG, "prefect.flow_run_url")
 _SERVERS = ("http", "https", "databricks")
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
@@ -96,11 +97,10 @@ class Tracker:
             InputError: If ``uri`` is of no kind that MLflow can write to.
             RunError: If the store cannot be reached or used.
         """
-        local = Home(home.root.resolve()).writable()
-        uri = uri or f"sqlite:///{local.mlflow_db}"
+        uri = uri or _default_uri(home)
         _probe(uri)
         # Beside a bare database MLflow would put artifacts into the folder that the process happens to run in.
-        artifacts = None if _is_server(uri) else local.mlflow_artifacts.as_uri()
+        artifacts = None if _is_server(uri) else home.mlflow_artifacts.resolve().as_uri()
         with tracking_errors(uri):
             client = mlflow_client(uri)
             found = client.get_experiment_by_name(experiment)
@@ -269,6 +269,37 @@ class Tracker:
             path = Path(scratch) / Path(artifact).name
             write(path)
             self.log_file(path, str(Path(artifact).parent))
+
+
+def end_runs_of(home: Home, flow_run_id: str, *, uri: str | None = None) -> int:
+    """Mark the MLflow runs that a dead flow run has left RUNNING as KILLED, in every experiment.
+
+    Args:
+        home: Where the default store is.
+        flow_run_id: Prefect's id, their tag ``prefect.flow_run_id``.
+        uri: As for `Tracker.start`.
+
+    Returns:
+        How many there were.
+
+    Raises:
+        RunError: If the store cannot be reached or used.
+    """
+    uri = uri or _default_uri(home)
+    _probe(uri)
+    with tracking_errors(uri):
+        client = mlflow_client(uri)
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        left = client.search_runs(
+            experiments, f"tags.`{FLOW_RUN_TAG}` = '{flow_run_id}' and attributes.status = 'RUNNING'"
+        )
+        for run in left:
+            client.set_terminated(run.info.run_id, "KILLED")
+    return len(left)
+
+
+def _default_uri(home: Home) -> str:
+    return f"sqlite:///{Home(home.root.resolve()).writable().mlflow_db}"
 
 
 def mlflow_client(uri: str) -> Any:

@@ -19,8 +19,10 @@ from flows.distillation.summary import DistillSummary
 from flows.distillation.tracking import log_distillation, log_rows, log_student_model, start_distill_tracking
 from flows.distillation.verdict import conclude, read_test_answers
 from flows.executor import open_cluster
+from flows.hooks import end_mlflow_runs
 from flows.progress import log
 from flows.report import report_again
+from flows.session import session
 from storage.files import write_text_atomically
 from storage.layout import Home
 from storage.manifest import EnsembleManifest
@@ -34,7 +36,13 @@ from tasks.preparation import prepare_base_model, prepare_splits
 from tasks.problems import load_problem
 
 
-@flow(name="distill", flow_run_name="{config.name}", persist_result=False)
+@flow(
+    name="distill",
+    flow_run_name="{config.name}",
+    persist_result=False,
+    on_crashed=[end_mlflow_runs],
+    on_cancellation=[end_mlflow_runs],
+)
 def distill(config: RunConfig) -> DistillSummary:
     """Train one model on the answers of a finished run's experts, and compare it with them.
 
@@ -48,7 +56,7 @@ def distill(config: RunConfig) -> DistillSummary:
         InputError: The run is not finished, data is short, or something in the configuration cannot be used.
         RunError: The run is in use, or the distillation could not be completed.
     """
-    with open_cluster(config.engine) as cluster:
+    with session(config.storage.home), open_cluster(config.engine) as cluster:
         return _distill(config, cluster)
 
 

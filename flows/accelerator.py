@@ -1,0 +1,96 @@
+"""One run per accelerator: a run holds a Prefect global concurrency limit for the device that its engine is on.
+
+The limits are Prefect's, so that they are seen and changed in its UI and hold for runs of every worker and of the
+command line. A device without a limit is not limited.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+from prefect.concurrency.sync import concurrency
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+
+from flows.config import EngineConfig
+from flows.progress import log
+from tasks.engines import EngineSpec
+
+# Slots of a process that was killed come back when their lease ends.
+_LEASE_S = 120.0
+_PATIENCE_S = 1.0  # until a run says that it waits
+_held: ContextVar[frozenset[str]] = ContextVar("held", default=frozenset())
+
+
+def create_limits() -> list[str]:
+    """Create this machine's limits, one run each, on the Prefect server; one that exists keeps its value.
+
+    Returns:
+        Their names.
+    """
+    names = limits_of_this_machine()
+    with get_client(sync_client=True) as client:
+        for name in names:
+            try:
+                client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=1, active=True))
+            except ObjectAlreadyExists:
+                continue
+    return names
+
+
+def limits_of_this_machine() -> list[str]:
+    """Names of the limits of every device here, the CPU included."""
+    import torch
+
+    return [_name("cpu"), *(_name(f"cuda:{index}") for index in range(torch.cuda.device_count()))]
+
+
+@contextmanager
+def accelerator(engine: EngineConfig, spec: EngineSpec) -> Iterator[None]:
+    """Hold the devices of a run's engines; waits, as long as it takes, for another run to let go of them.
+
+    Args:
+        engine: What the configuration says; engines of a Ray cluster hold the cluster.
+        spec: The engine with its device resolved.
+    """
+    wanted = [name for name in _names(engine, spec) if name not in _held.get() and _exists(name)]
+    if not wanted:  # held by this run already (a student's engine, say), or not limited
+        yield
+        return
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(concurrency(wanted, timeout_seconds=_PATIENCE_S, lease_duration=_LEASE_S))
+        except TimeoutError:
+            log.info(f"waiting for {', '.join(wanted)}: another run is on it")
+            stack.enter_context(concurrency(wanted, lease_duration=_LEASE_S))
+        token = _held.set(_held.get() | set(wanted))
+        stack.callback(_held.reset, token)
+        yield
+
+
+def _names(engine: EngineConfig, spec: EngineSpec) -> list[str]:
+    if engine.executor == "ray" and engine.address is not None:
+        return [f"accelerator:ray:{engine.address}"]
+    if engine.executor == "ray":
+        return limits_of_this_machine()
+    device = "cuda:0" if spec.device == "cuda" else spec.device
+    if spec.kind == "vllm" and device == "cuda:0":
+        return [_name(f"cuda:{index}") for index in range(spec.vllm.tensor_parallel)]
+    return [_name(device)]
+
+
+def _name(device: str) -> str:
+    return f"accelerator:{socket.gethostname()}:{device}"
+
+
+def _exists(name: str) -> bool:
+    with get_client(sync_client=True) as client:
+        try:
+            client.read_global_concurrency_limit_by_name(name)
+        except ObjectNotFound:
+            return False
+    return True

@@ -1,0 +1,30 @@
+"""What happens when a flow run ends otherwise than by completing: its MLflow runs must not go on as RUNNING.
+
+An exception ends them on its way out (`storage.tracking.Tracker`). After a SIGKILL nobody is left to do it; the worker
+notices, and calls these hooks in a process of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect.client.schemas.objects import FlowRun
+from prefect.states import State
+
+from flows.config import RunConfig
+from flows.progress import log
+from storage.errors import ThicketsError
+from storage.layout import Home
+from storage.tracking import end_runs_of
+
+
+def end_mlflow_runs(flow: Any, flow_run: FlowRun, state: State) -> None:
+    """Prefect hook: mark what a crashed or cancelled flow run has left RUNNING in MLflow as KILLED."""
+    try:
+        config = RunConfig.model_validate(flow_run.parameters["config"])
+        n_ended = end_runs_of(Home(config.storage.home), str(flow_run.id), uri=config.tracking.uri)
+    except (ThicketsError, ValueError, KeyError) as error:  # a hook that fails must not hide why the run ended
+        log.warning(f"MLflow runs of flow run {flow_run.name} may still be marked as running: {error}")
+        return
+    if n_ended:
+        log.info(f"marked {n_ended} MLflow runs of flow run {flow_run.name} as killed")

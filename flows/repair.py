@@ -1,0 +1,105 @@
+"""Runs that a kill has left RUNNING: found by their locks, and marked crashed in Prefect and killed in MLflow.
+
+Nothing but the mark is lost: `prefect flow-run retry`, or the same command again, goes on from the finished shards.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import psutil
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    TaskRunFilter,
+    TaskRunFilterState,
+    TaskRunFilterStateType,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.states import Cancelled, Crashed, State
+from pydantic import BaseModel
+
+from flows.liveness import is_carried_out
+from storage.layout import Home
+from storage.tracking import end_runs_of
+
+_MESSAGE = "Its process ended without a word, as after SIGKILL or a power cut."
+_UNFINISHED = [StateType.RUNNING, StateType.CANCELLING, StateType.PENDING]
+_PAGE = 200
+
+
+class Repaired(BaseModel):
+    """A flow run that nobody carried out any more.
+
+    Attributes:
+        flow_run_id: Prefect's id.
+        name: Its name.
+        was: The state it was in.
+        now: The state it is in.
+        n_mlflow_runs: MLflow runs that it had left RUNNING.
+    """
+
+    flow_run_id: str
+    name: str
+    was: str
+    now: str
+    n_mlflow_runs: int
+
+
+def find_dead(home: Home) -> list[FlowRun]:
+    """Flow runs of this home that are unfinished on the Prefect server, while the process behind them is gone."""
+    with get_client(sync_client=True) as client:
+        return [run for run in _unfinished(client) if _is_dead(home, run)]
+
+
+def repair(home: Home) -> list[Repaired]:
+    """Mark them, and what they have left in MLflow.
+
+    Raises:
+        RunError: MLflow cannot be reached; what Prefect was told stays.
+    """
+    repaired = []
+    with get_client(sync_client=True) as client:
+        for run in [run for run in _unfinished(client) if _is_dead(home, run)]:
+            was = run.state_name or "unknown"
+            state: State = Cancelled(message=_MESSAGE) if _is(run, StateType.CANCELLING) else Crashed(message=_MESSAGE)
+            _end_tasks(client, run)
+            client.set_flow_run_state(run.id, state, force=True)
+            n_ended = end_runs_of(home, str(run.id)) if home.mlflow_db.exists() else 0
+            home.flow_run_lock(str(run.id)).unlink(missing_ok=True)
+            found = Repaired(
+                flow_run_id=str(run.id), name=run.name, was=was, now=state.name or "", n_mlflow_runs=n_ended
+            )
+            repaired.append(found)
+    return repaired
+
+
+def _unfinished(client: SyncPrefectClient) -> Iterator[FlowRun]:
+    state = FlowRunFilterState(type=FlowRunFilterStateType(any_=_UNFINISHED))
+    start = 0
+    while page := client.read_flow_runs(flow_run_filter=FlowRunFilter(state=state), limit=_PAGE, offset=start):
+        yield from page
+        start += len(page)
+
+
+def _is_dead(home: Home, run: FlowRun) -> bool:
+    carried_out = is_carried_out(home, str(run.id))
+    if carried_out is not None:
+        return not carried_out
+    # Killed before it took its lock, or none of this home's: only the process that a worker here has started is known.
+    host, _, pid = (run.infrastructure_pid or "").rpartition(":")
+    return host == socket.gethostname() and pid.isdigit() and not psutil.pid_exists(int(pid))
+
+
+def _end_tasks(client: SyncPrefectClient, run: FlowRun) -> None:
+    unfinished = TaskRunFilter(state=TaskRunFilterState(type=TaskRunFilterStateType(any_=_UNFINISHED)))
+    flow_run = FlowRunFilter.model_validate({"id": {"any_": [run.id]}})
+    for task_run in client.read_task_runs(flow_run_filter=flow_run, task_run_filter=unfinished):
+        client.set_task_run_state(task_run.id, Crashed(message=_MESSAGE), force=True)
+
+
+def _is(run: FlowRun, kind: StateType) -> bool:
+    return run.state_type == kind
