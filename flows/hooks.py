@@ -1,7 +1,7 @@
 """What happens when a flow run ends otherwise than by completing: its MLflow runs must not go on as RUNNING.
 
-An exception ends them on its way out (`storage.tracking.Tracker`). After a SIGKILL nobody is left to do it; the worker
-notices, and calls these hooks in a process of its own.
+An exception ends them on its way out (`storage.tracking.Tracker`), and so does a cancellation. After a SIGKILL nobody
+is left to do it; the worker notices, and calls these hooks itself.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from storage.tracking import end_runs_of
 
 
 def end_mlflow_runs(flow: Any, flow_run: FlowRun, state: State) -> None:
-    """Prefect hook: mark what a crashed or cancelled flow run has left RUNNING in MLflow as KILLED."""
+    """Prefect hook: mark what a crashed flow run has left RUNNING in MLflow as KILLED."""
     try:
         config = RunConfig.model_validate(flow_run.parameters["config"])
         n_ended = end_runs_of(Home(config.storage.home), str(flow_run.id), uri=config.tracking.uri)

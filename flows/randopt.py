@@ -43,7 +43,6 @@ from tasks.seeds import generate_seeds
     flow_run_name="{config.name}-n{config.population.size}",
     persist_result=False,
     on_crashed=[end_mlflow_runs],
-    on_cancellation=[end_mlflow_runs],
 )
 def randopt(config: RunConfig, fresh: bool = False) -> RunSummary:
     """Search the neighbourhood of a model for experts of a task and report how well they vote.

@@ -33,7 +33,6 @@ from tasks.scoring import is_worth_a_retry
     flow_run_name="{config.name}-n{config.population.size}",
     persist_result=False,
     on_crashed=[end_mlflow_runs],
-    on_cancellation=[end_mlflow_runs],
 )
 def randopt_many(config: RunConfig, fresh: bool = False) -> Comparison:
     """Search the neighbourhood of a model for experts of several problems, and compare what was found.

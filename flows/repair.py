@@ -95,7 +95,8 @@ def _is_dead(home: Home, run: FlowRun) -> bool:
 
 
 def _end_tasks(client: SyncPrefectClient, run: FlowRun) -> None:
-    unfinished = TaskRunFilter(state=TaskRunFilterState(type=TaskRunFilterStateType(any_=_UNFINISHED)))
+    state = TaskRunFilterState(type=TaskRunFilterStateType(any_=_UNFINISHED), name=None)
+    unfinished = TaskRunFilter(state=state)
     flow_run = FlowRunFilter.model_validate({"id": {"any_": [run.id]}})
     for task_run in client.read_task_runs(flow_run_filter=flow_run, task_run_filter=unfinished):
         client.set_task_run_state(task_run.id, Crashed(message=_MESSAGE), force=True)

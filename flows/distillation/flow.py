@@ -41,7 +41,6 @@ from tasks.problems import load_problem
     flow_run_name="{config.name}",
     persist_result=False,
     on_crashed=[end_mlflow_runs],
-    on_cancellation=[end_mlflow_runs],
 )
 def distill(config: RunConfig) -> DistillSummary:
     """Train one model on the answers of a finished run's experts, and compare it with them.
