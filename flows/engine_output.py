@@ -6,6 +6,7 @@ that a Prefect worker has started, both go through a pipe: every line goes on to
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
@@ -66,7 +67,8 @@ def logged_output() -> Iterator[None]:
 def _pass_on(source: int, onward: int) -> None:
     with os.fdopen(source, "rb") as lines, os.fdopen(onward, "wb", buffering=0) as kept:
         for line in lines:
-            kept.write(line)
+            with contextlib.suppress(BrokenPipeError):  # a worker that was killed; its run goes on without it
+                kept.write(line)
             text = line.decode(errors="replace").strip().rsplit("\r", 1)[-1]  # a progress bar as it was at last
             if text and not _FROM_THE_LOG.match(text):
                 log.info(text)
