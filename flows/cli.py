@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import typer
 
-from flows.commands import models, results, search
+from flows.commands import models, results, search, services
 from flows.commands.options import say
 from flows.environment import set_command_line_defaults
 from storage.errors import InputError, ThicketsError
@@ -37,6 +37,9 @@ app.command(epilog='Example: `thickets ask latest "Which is the largest number: 
 app.command(epilog="Example: `thickets evaluate models:/gsm8k-champion@champion new.jsonl --base`")(models.evaluate)
 app.command(epilog="Example: `thickets parity my.yaml --a transformers --b vllm`")(search.parity)
 app.command(epilog="Example: `thickets problems reasoning_gym`")(results.problems)
+app.command(epilog="Example: `thickets up --detach`")(services.up)
+app.command(epilog="Example: `thickets status --repair`")(services.status)
+app.command(epilog="Example: `thickets down`")(services.down)
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -231,8 +232,15 @@ class ControlsConfig(Section):
 class TrackingConfig(Section):
     """Where MLflow keeps the run."""
 
-    uri: str | None = Field(None, description="MLflow tracking URI; empty: an SQLite file in storage.home.")
+    uri: str | None = Field(
+        None, description="MLflow tracking URI; empty: $MLFLOW_TRACKING_URI, else an SQLite file in storage.home."
+    )
     experiment: str = Field("thickets", min_length=1, description="MLflow experiment.")
+
+    @field_validator("uri")
+    @classmethod
+    def _holds_no_password(cls, uri: str | None) -> str | None:
+        return _without_password(uri, "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (a database: PGPASSWORD)")
 
 
 class StorageConfig(Section):
@@ -248,3 +256,15 @@ class StorageConfig(Section):
         description="Where shards of scores go: a folder that every machine of the run sees, or a URL such as "
         "s3://bucket/prefix; empty: inside storage.home.",
     )
+
+    @field_validator("shards")
+    @classmethod
+    def _holds_no_password(cls, shards: str | None) -> str | None:
+        return _without_password(shards, "the variables of the store, such as AWS_SECRET_ACCESS_KEY")
+
+
+def _without_password(address: str | None, instead: str) -> str | None:
+    """Refuse ``scheme://user:password@host``: a configuration is kept in files, in Prefect and in MLflow."""
+    if address is not None and "://" in address and urlsplit(address).password is not None:
+        raise ValueError(f"holds a password, which would be kept with the run; take it out and set {instead}")
+    return address

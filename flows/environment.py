@@ -23,6 +23,13 @@ _RUNTIME = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
+WORKER = {
+    # Progress bars that redraw themselves fill the log of a run.
+    "TQDM_DISABLE": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+}
+"""For a worker and the flow runs that it starts."""
 _COMMAND_LINE = {
     # Failures come back as exceptions and are told in one line; their tracebacks still reach the Prefect UI.
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",

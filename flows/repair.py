@@ -68,7 +68,7 @@ def repair(home: Home) -> list[Repaired]:
             state: State = Cancelled(message=_MESSAGE) if _is(run, StateType.CANCELLING) else Crashed(message=_MESSAGE)
             _end_tasks(client, run)
             client.set_flow_run_state(run.id, state, force=True)
-            n_ended = end_runs_of(home, str(run.id)) if home.mlflow_db.exists() else 0
+            n_ended = end_runs_of(home, str(run.id))
             home.flow_run_lock(str(run.id)).unlink(missing_ok=True)
             found = Repaired(
                 flow_run_id=str(run.id), name=run.name, was=was, now=state.name or "", n_mlflow_runs=n_ended

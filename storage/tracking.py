@@ -90,8 +90,8 @@ class Tracker:
             experiment: Created if absent.
             run_name: Shown in MLflow's list of runs.
             tags: Must include ``thickets.run_id``.
-            uri: ``tracking.uri``: a server (``http://...``) or a database; None is ``sqlite:///<home>/mlflow.db`` with
-                the artifacts in ``<home>/mlartifacts``.
+            uri: ``tracking.uri``: a server (``http://...``) or a database; None is ``$MLFLOW_TRACKING_URI``, or else
+                ``sqlite:///<home>/mlflow.db`` with the artifacts in ``<home>/mlartifacts``.
 
         Raises:
             InputError: If ``uri`` is of no kind that MLflow can write to.
@@ -299,6 +299,9 @@ def end_runs_of(home: Home, flow_run_id: str, *, uri: str | None = None) -> int:
 
 
 def _default_uri(home: Home) -> str:
+    """MLflow's own variable first: a configuration must not name a server that is there today only."""
+    if named := os.environ.get("MLFLOW_TRACKING_URI"):
+        return named
     return f"sqlite:///{Home(home.root.resolve()).writable().mlflow_db}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -48,3 +49,11 @@ def home_of(folder: Path | None) -> Home:
     from storage.layout import Home
 
     return Home(folder or StorageConfig().home)
+
+
+def start_prefect(home: Path) -> None:
+    """Choose the Prefect server of a flow: that of `thickets up` in this home, the user's own, or a temporary one."""
+    from flows.services.connect import connect_services
+
+    if not connect_services(home, say) and "PREFECT_API_URL" not in os.environ:
+        say("starting Prefect (about ten seconds)")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.commands.options import AsJson, HomeFolder, Overrides, RunName, Source, home_of, render, say
+from flows.commands.options import AsJson, HomeFolder, Overrides, RunName, Source, home_of, render, say, start_prefect
 
 if TYPE_CHECKING:
     from flows.config import RunConfig
@@ -24,7 +24,7 @@ def run(
 
     run_config = load_config(config, overrides or [])
     check_inputs(run_config)
-    say("starting Prefect (about ten seconds unless a server is running)")
+    start_prefect(run_config.storage.home)
     from flows.display import console, show_summary
     from flows.randopt import randopt
 
@@ -73,7 +73,7 @@ def distill(name: RunName, overrides: Overrides = None, home: HomeFolder = None,
 
     run_config = distill_config(home_of(home), find_run(home_of(home), name), overrides or [])
     check_inputs(run_config)
-    say("starting Prefect (about ten seconds unless a server is running)")
+    start_prefect(run_config.storage.home)
     from flows.display import console
     from flows.distillation.display import show_distillation
     from flows.distillation.flow import distill as distill_run

@@ -1,1 +1,4 @@
-"""The flows as Prefect deployments: what they are called, how they get to a server, and how a program starts one."""
+"""What a Prefect server is told of our flows: deployments, the work pool they wait in, and a client for them."""
+
+POOL = "thickets"
+"""The work pool of every deployment."""

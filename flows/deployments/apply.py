@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from prefect import Flow
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.types.entrypoint import EntrypointType
 from prefect.workers.process import ProcessWorker
 
-from flows.randopt import randopt
-
-POOL = "thickets"
+from flows.deployments import POOL
+from flows.deployments.definitions import Definition, definitions
 
 
 def apply_deployments(pool: str = POOL) -> list[str]:
@@ -26,7 +26,9 @@ def apply_deployments(pool: str = POOL) -> list[str]:
         The names, such as ``randopt/search``.
     """
     create_process_pool(pool)
-    return [_apply(randopt, "search", pool)]
+    for definition in definitions():
+        _apply(definition, pool)
+    return [definition.full_name for definition in definitions()]
 
 
 def create_process_pool(pool: str) -> None:
@@ -39,8 +41,22 @@ def create_process_pool(pool: str) -> None:
             return
 
 
-def _apply(flow: Flow, name: str, pool: str) -> str:  # type: ignore[type-arg]
-    # By module path: the worker imports the installed package, so no folder of this machine is part of a deployment.
-    deployment = flow.to_deployment(name, work_pool_name=pool, entrypoint_type=EntrypointType.MODULE_PATH)
+def _apply(definition: Definition, pool: str) -> None:
+    deployment = definition.flow.to_deployment(
+        definition.name,
+        description=definition.description,
+        tags=list(definition.tags),
+        parameters=definition.parameters,
+        schedules=_schedules(definition),
+        work_pool_name=pool,
+        entrypoint_type=EntrypointType.MODULE_PATH,
+        enforce_parameter_schema=True,
+    )
+    assert isinstance(deployment, RunnerDeployment)  # a coroutine only where an event loop runs
     deployment.apply()
-    return f"{flow.name}/{name}"
+
+
+def _schedules(definition: Definition) -> list[DeploymentScheduleCreate]:
+    if definition.cron is None:
+        return []
+    return [DeploymentScheduleCreate(schedule=CronSchedule(cron=definition.cron, timezone="UTC"), active=False)]

@@ -1,0 +1,90 @@
+"""Commands that start, look at and stop the services of this machine: Prefect server, MLflow server, worker."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from flows.commands.options import AsJson, HomeFolder, home_of, render, say
+
+
+def up(
+    home: HomeFolder = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; other than loopback only with a password in $THICKETS_AUTH.")
+    ] = "127.0.0.1",
+    prefect_port: Annotated[int, typer.Option(min=0, max=65535, help="Of the Prefect server; 0: any.")] = 4200,
+    mlflow_port: Annotated[int, typer.Option(min=0, max=65535, help="Of the MLflow server; 0: any.")] = 5000,
+    detach: Annotated[bool, typer.Option("--detach", help="In the background; stop with `thickets down`.")] = False,
+) -> None:
+    """Start Prefect, MLflow and a worker with our deployments on this machine; Ctrl-C stops them all."""
+    from flows.services.settings import make_settings
+    from flows.services.state import read_state
+    from storage.errors import RunError
+
+    folder = home_of(home).writable().root
+    state = read_state(folder)
+    if state is not None and state.supervisor.is_alive:  # before its ports are found to be taken
+        raise RunError(
+            f"the services of {folder} are up already: Prefect {state.prefect_api.removesuffix('/api')}, "
+            f"MLflow {state.mlflow}; stop them with `thickets down`"
+        )
+    settings = make_settings(folder, host, prefect_port, mlflow_port)
+    if detach:
+        from flows.services.detached import start
+
+        say("starting Prefect, MLflow and the worker (about a minute)")
+        started = start(settings)
+        for row in started.services:
+            typer.echo(f"{row.name + ':':9}{row.address}")
+        return
+    from flows.services.supervisor import run
+
+    run(settings, say)
+
+
+def down(home: HomeFolder = None) -> None:
+    """Stop the services of a home; a run under way is marked crashed and keeps its finished shards."""
+    from flows.services.detached import stop
+
+    folder = home_of(home).root
+    say(f"stopped the services of {folder}" if stop(folder) else f"no services of {folder} are up")
+
+
+def status(
+    home: HomeFolder = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Mark runs that nobody carries out any more, as a kill leaves them.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """What is up here, what runs and what waits."""
+    from flows.services.connect import connect_services
+    from flows.services.state import read_state
+    from storage.layout import Home
+
+    folder = home_of(home).root
+    connected = connect_services(folder)
+    state = read_state(folder)
+    from flows.services.display import status_lines
+    from flows.services.status import read_status
+
+    repaired = []
+    if repair:
+        from flows.repair import repair as mark_dead
+
+        if not connected:
+            say("the services are not up; repairing on the Prefect server that this shell is set to")
+        repaired = mark_dead(Home(folder))
+    found = read_status(folder, state)
+    if as_json:
+        typer.echo(json.dumps(found.model_dump() | {"repaired": [each.model_dump() for each in repaired]}, indent=2))
+        return
+    for line in status_lines(found, state):
+        render(line)
+    for each in repaired:
+        typer.echo(f"repaired: {each.name} was {each.was}, is {each.now}; prefect flow-run retry {each.flow_run_id}")
+    if repair and not repaired:
+        typer.echo("nothing to repair")

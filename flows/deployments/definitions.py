@@ -1,0 +1,92 @@
+"""The deployments; `deployments/prefect.yaml` says the same for `prefect deploy`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from prefect import Flow
+
+from flows.config_file import load_config
+from flows.followups import distill_run, evaluate, report
+from flows.randopt import randopt
+from flows.randopt_many import randopt_many
+
+_PROBLEMS = ("largest_number", "reasoning_gym:chain_sum")
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One deployment.
+
+    Attributes:
+        flow: What it runs.
+        name: After the flow's own name and a slash.
+        description: On its page.
+        tags: To filter by.
+        parameters: What its form is filled with.
+        cron: When it runs by itself, UTC; None: never. Created paused.
+    """
+
+    flow: Flow[..., Any]
+    name: str
+    description: str
+    tags: tuple[str, ...]
+    parameters: dict[str, Any] = field(default_factory=dict)
+    cron: str | None = None
+
+    @property
+    def full_name(self) -> str:
+        """As `run_deployment` takes it."""
+        return f"{self.flow.name}/{self.name}"
+
+    @property
+    def entrypoint(self) -> str:
+        """Where the worker imports the flow from: the installed package, whatever folder it runs in."""
+        return f"{self.flow.fn.__module__}.{self.flow.fn.__name__}"
+
+
+def definitions() -> tuple[Definition, ...]:
+    """Every deployment."""
+    # As a form sends it: what the preset sets, in full where a file may have a short form.
+    quickstart = load_config("quickstart").model_dump(mode="json", exclude_unset=True)
+    several = {key: value for key, value in quickstart.items() if key != "problem"}
+    several |= {"problems": [{"name": name} for name in _PROBLEMS]}
+    return (
+        Definition(
+            randopt,
+            "search",
+            "Search the neighbourhood of a model for experts of a task. Filled in with the quickstart: about a minute.",
+            ("thickets", "search"),
+            {"config": quickstart},
+        ),
+        Definition(
+            randopt,
+            "nightly",
+            "The quickstart every night at 2:00 UTC, as an example of a schedule; paused until you switch it on. The "
+            "same configuration again finds its scores, so that it checks the installation for next to nothing.",
+            ("thickets", "search", "nightly"),
+            {"config": quickstart | {"name": "nightly"}},
+            cron="0 2 * * *",
+        ),
+        Definition(
+            randopt_many,
+            "search",
+            "One search per problem with the same population, and the comparison of what they found.",
+            ("thickets", "search"),
+            {"config": several},
+        ),
+        Definition(
+            distill_run,
+            "distillation",
+            "Train one model on the answers of a finished run's experts.",
+            ("thickets", "distillation"),
+        ),
+        Definition(
+            evaluate,
+            "evaluation",
+            "Measure a run's model on a new file of questions.",
+            ("thickets", "evaluation"),
+        ),
+        Definition(report, "report", "Write a finished run's report again.", ("thickets", "report")),
+    )

@@ -1,0 +1,117 @@
+"""Flows about a run that is finished: distil it, measure it on new questions, write its report again.
+
+What `thickets distill`, `thickets evaluate` and `thickets report` do, for a form, a schedule or an automation.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from pydantic import Field
+
+from flows.config import DistillationConfig, StorageConfig
+from flows.distillation.flow import distill
+from flows.distillation.plan import distill_config
+from flows.distillation.summary import DistillSummary
+from flows.findings import percent
+from flows.history import find_run
+from flows.models.open_model import find_model
+from flows.models.reevaluation import Reevaluation, reevaluate
+from flows.report import report_again
+from flows.session import session
+from storage.layout import Home
+from tasks.scoring import is_worth_a_retry
+from tasks.verdicts import points
+
+Run = Annotated[str, Field(title="Run", description="A run id, a unique prefix of one, or latest.")]
+
+
+@flow(name="distill-run", flow_run_name="distill-{run}", persist_result=False)
+def distill_run(run: Run = "latest", distillation: DistillationConfig | None = None) -> DistillSummary:
+    """Train one model on the answers of a finished run's experts, and compare it with them.
+
+    Args:
+        run: The run; its own settings are taken for everything but the distillation.
+        distillation: How; empty: as the run's configuration says, or by default.
+
+    Raises:
+        InputError: There is no such run, or it is not finished.
+    """
+    home = Home(StorageConfig().home)
+    config = distill_config(home, find_run(home, run), [])
+    if distillation is not None:
+        config = config.model_copy(update={"distillation": distillation})
+    return distill(config)
+
+
+@flow(name="evaluate", flow_run_name="evaluate-{model}", persist_result=False)
+def evaluate(
+    model: Annotated[
+        str, Field(title="Model", description="A run, an MLflow address (models:/..., runs:/...) or a checkpoint.")
+    ],
+    data: Annotated[str, Field(title="Data", description="File of questions and answers, as the worker finds it.")],
+    k: Annotated[int, Field(title="Experts", ge=0, description="How many vote, the best first; 0: all.")] = 0,
+    base: Annotated[bool, Field(title="Base as well", description="Ask the base too, and compare.")] = False,
+    like: Annotated[
+        str | None, Field(title="Like", description="For a checkpoint or a hub id: the run it is asked like.")
+    ] = None,
+) -> Reevaluation:
+    """Accuracy of a model on a new file of questions, judged as its run did; kept as an MLflow run.
+
+    Raises:
+        InputError: The file does not fit the problem, or the model cannot be used.
+    """
+    home = Home(StorageConfig().home)
+    with session(home.root):
+        found = measure(home, model, Path(data), k, base, like)
+        create_markdown_artifact(_markdown(found), key="evaluation", description="Accuracy on the new questions")
+    return found
+
+
+@flow(name="report", flow_run_name="report-{run}", persist_result=False)
+def report(run: Run = "latest") -> str:
+    """Write a finished run's report again, from what is stored.
+
+    Returns:
+        The path of the file, on the machine of the worker.
+
+    Raises:
+        InputError: There is no such run, or it is not finished.
+    """
+    home = Home(StorageConfig().home)
+    with session(home.root):
+        path = write_again(home, run)
+        create_markdown_artifact(f"`{path}`", key="report", description="The report, on the machine of the worker")
+    return str(path)
+
+
+@task(
+    name="measure",
+    retries=1,  # an engine may be lost; a second loss is no accident
+    retry_delay_seconds=10,
+    retry_condition_fn=is_worth_a_retry,
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+def measure(home: Home, model: str, data: Path, k: int, base: bool, like: str | None) -> Reevaluation:
+    """Prefect task over `flows.models.reevaluation.reevaluate`."""
+    return reevaluate(home, find_model(home, model, like), data, {}, k=k, with_base=base)
+
+
+@task(name="write-report", cache_policy=NO_CACHE, persist_result=False, timeout_seconds=600)
+def write_again(home: Home, run: str) -> Path:
+    """Prefect task over `flows.report.report_again`: a function of files, which a second attempt would not change."""
+    return report_again(home, find_run(home, run))
+
+
+def _markdown(found: Reevaluation) -> str:
+    rows = [f"| {found.model}, K = {found.k} | {percent(found.accuracy)} |"]
+    if found.base is not None and found.over_base is not None:
+        rows.append(f"| base | {percent(found.base)} |")
+        rows.append(f"| difference, points | {points(found.over_base)} |")
+    table = "\n".join(rows)
+    return f"| `{found.data}` | accuracy [95 % Wilson] |\n|---|---|\n{table}\n\n```\n{found.mlflow_address}\n```\n"

@@ -1,0 +1,40 @@
+"""Points a command at the services of its home, where they are up and the user has not said otherwise."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from flows.services.settings import AUTH_VARIABLE, credentials_of
+from flows.services.state import read_state
+from storage.errors import InputError
+
+
+def connect_services(home: Path, say: Callable[[str], None] = lambda line: None) -> bool:
+    """Set PREFECT_API_URL and MLFLOW_TRACKING_URI for this process; call it before Prefect is imported.
+
+    Args:
+        home: `storage.home`.
+        say: Told where the run will be seen.
+
+    Returns:
+        Whether the services of this home are used.
+
+    Raises:
+        InputError: They ask for a password that is not in the environment.
+    """
+    state = read_state(home)
+    if state is None or not state.is_up or "PREFECT_API_URL" in os.environ:
+        return False
+    os.environ["PREFECT_API_URL"] = state.prefect_api
+    os.environ.setdefault("MLFLOW_TRACKING_URI", state.mlflow)
+    if state.needs_credentials and "PREFECT_API_AUTH_STRING" not in os.environ:
+        credentials = credentials_of(os.environ.get(AUTH_VARIABLE))
+        if credentials is None:
+            raise InputError(f"{AUTH_VARIABLE}: missing; the services of {home} ask for user:password")
+        os.environ["PREFECT_API_AUTH_STRING"] = credentials.pair
+        os.environ.setdefault("MLFLOW_TRACKING_USERNAME", credentials.user)
+        os.environ.setdefault("MLFLOW_TRACKING_PASSWORD", credentials.password)
+    say(f"using the services of {home}: {state.prefect_api.removesuffix('/api')}")
+    return True

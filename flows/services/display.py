@@ -1,0 +1,36 @@
+"""The status of the services as a person reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.table import Table
+
+from flows.display import duration
+from flows.services.state import ServicesState, seconds_up
+from flows.services.status import Status
+
+_GIB = 2**30
+
+
+def status_lines(status: Status, state: ServicesState | None) -> Iterator[object]:
+    """A line of what is up, and a table each of services and flow runs."""
+    room = f"{status.free_bytes / _GIB:.0f} GiB free in {status.home}"
+    if not status.is_up or state is None:
+        yield f"no services are up; start them with `thickets up`. {room}"
+    else:
+        yield f"up for {duration(seconds_up(state))}, {room}"
+    if status.services:
+        services = Table("service", "address", "state")
+        for service in status.services:
+            services.add_row(service.name, service.address, "running" if service.is_running else "ended")
+        yield services
+    if status.flow_runs:
+        runs = Table("flow run", "state", "id")
+        for run in status.flow_runs:
+            runs.add_row(
+                run.name, f"{run.state}, but its process is gone" if run.is_dead else run.state, run.flow_run_id
+            )
+        yield runs
+    if any(run.is_dead for run in status.flow_runs):
+        yield "mark what is gone with `thickets status --repair`, then `prefect flow-run retry ID`"

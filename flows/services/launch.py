@@ -1,0 +1,171 @@
+"""The command, the environment and the health check of each service.
+
+A password is passed on in the environment, never as an argument: everyone on the machine sees those.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+import socket
+import sys
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flows.deployments import POOL
+from flows.environment import WORKER
+from flows.services.settings import Credentials, ServiceSettings
+from storage.layout import Home
+
+_ADMIN_FILE = """[mlflow]
+default_permission = READ
+database_uri = sqlite:///{database}
+admin_username = {user}
+authorization_function = mlflow.server.auth:authenticate_request_basic_auth
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How one service is started.
+
+    Attributes:
+        name: Of the service, and of its log file.
+        command: Its arguments.
+        environment: All of its variables.
+        address: What a person opens or names.
+        is_healthy: Asks it.
+    """
+
+    name: str
+    command: list[str]
+    environment: dict[str, str]
+    address: str
+    is_healthy: Callable[[], bool]
+
+
+def launches(settings: ServiceSettings) -> list[Launch]:
+    """Prefect, MLflow and the worker, in the order of their start."""
+    return [_prefect(settings), _mlflow(settings), _worker(settings)]
+
+
+def client_environment(settings: ServiceSettings) -> dict[str, str]:
+    """Variables that point Prefect's and MLflow's clients at the servers."""
+    variables = {"PREFECT_API_URL": settings.prefect_api, "MLFLOW_TRACKING_URI": settings.mlflow}
+    return variables | credential_variables(settings.credentials)
+
+
+def credential_variables(credentials: Credentials | None) -> dict[str, str]:
+    """Variables that Prefect's and MLflow's clients read credentials from."""
+    if credentials is None:
+        return {}
+    return {
+        "PREFECT_API_AUTH_STRING": credentials.pair,
+        "MLFLOW_TRACKING_USERNAME": credentials.user,
+        "MLFLOW_TRACKING_PASSWORD": credentials.password,
+    }
+
+
+def answers(url: str, credentials: Credentials | None) -> bool:
+    """Whether a GET is answered with 200."""
+    return _open(url, credentials, None) is not None
+
+
+def ask(url: str, credentials: Credentials | None, body: dict[str, Any]) -> Any:
+    """The JSON that a POST is answered with; None if there is none."""
+    answer = _open(url, credentials, json.dumps(body).encode())
+    return None if answer is None else json.loads(answer)
+
+
+def _open(url: str, credentials: Credentials | None, body: bytes | None) -> bytes | None:
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    if credentials is not None:
+        token = base64.b64encode(credentials.pair.encode()).decode()
+        request.add_header("Authorization", f"Basic {token}")
+    try:
+        with urllib.request.urlopen(request, timeout=5) as response:
+            return bytes(response.read())
+    except OSError:  # nobody there yet, or not yet able to answer
+        return None
+
+
+def _prefect(settings: ServiceSettings) -> Launch:
+    environment = _common(settings) | {
+        # Leases of the accelerator limits outlive a restart; in memory a slot that is held then would stay taken.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        "PREFECT_SERVER_UI_API_URL": "/api",  # as the browser reaches it, whatever the host is called there
+    }
+    environment.setdefault("PREFECT_API_DATABASE_CONNECTION_URL", f"sqlite+aiosqlite:///{settings.home / 'prefect.db'}")
+    if settings.credentials is not None:
+        environment["PREFECT_SERVER_API_AUTH_STRING"] = settings.credentials.pair
+    where = ["--host", settings.host, "--port", str(settings.prefect_port)]
+    return Launch(
+        "prefect",
+        [sys.executable, "-m", "prefect", "server", "start", *where],
+        environment,
+        settings.prefect_api.removesuffix("/api"),
+        lambda: answers(f"{settings.prefect_api}/health", settings.credentials),
+    )
+
+
+def _mlflow(settings: ServiceSettings) -> Launch:
+    home = Home(settings.home)
+    environment = _common(settings)
+    environment.pop("MLFLOW_TRACKING_URI", None)  # that is for its clients
+    environment.setdefault("MLFLOW_BACKEND_STORE_URI", f"sqlite:///{home.mlflow_db}")
+    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
+    command += ["--host", settings.host, "--port", str(settings.mlflow_port)]
+    if settings.is_loopback:
+        # Clients on this machine write artifacts themselves: the same files with and without the server.
+        command += ["--no-serve-artifacts"]
+        environment.setdefault("MLFLOW_DEFAULT_ARTIFACT_ROOT", home.mlflow_artifacts.as_uri())
+    else:
+        command += ["--serve-artifacts"]
+        environment.setdefault("MLFLOW_ARTIFACTS_DESTINATION", home.mlflow_artifacts.as_uri())
+    if settings.credentials is not None:
+        command += ["--app-name", "basic-auth"]
+        environment |= {
+            "MLFLOW_AUTH_CONFIG_PATH": str(_write_admin_file(settings.home, settings.credentials.user)),
+            "MLFLOW_AUTH_ADMIN_PASSWORD": settings.credentials.password,
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(),
+        }
+    return Launch(
+        "mlflow",
+        command,
+        environment,
+        settings.mlflow,
+        lambda: answers(f"{settings.mlflow}/health", settings.credentials),
+    )
+
+
+def _worker(settings: ServiceSettings) -> Launch:
+    name = socket.gethostname()
+    environment = {**WORKER, **_common(settings), **client_environment(settings)}
+
+    def is_online() -> bool:
+        found = ask(f"{settings.prefect_api}/work_pools/{POOL}/workers/filter", settings.credentials, {})
+        return any(worker["name"] == name and worker["status"] == "ONLINE" for worker in found or [])
+
+    command = [sys.executable, "-m", "flows.services.worker"]
+    return Launch("worker", command, environment, f"{name}, of work pool {POOL}", is_online)
+
+
+def _common(settings: ServiceSettings) -> dict[str, str]:
+    environment = dict(os.environ)
+    environment.pop("THICKETS_AUTH", None)
+    environment["THICKETS_HOME"] = str(settings.home)
+    environment.setdefault("PREFECT_HOME", str(settings.home / "services" / "prefect"))
+    return environment
+
+
+def _write_admin_file(home: Path, user: str) -> Path:
+    """MLflow's settings of its authentication; the password is not among them."""
+    path = home / "services" / "mlflow-auth.ini"
+    path.write_text(_ADMIN_FILE.format(database=home / "mlflow-auth.db", user=user), encoding="utf-8")
+    path.chmod(0o600)
+    return path

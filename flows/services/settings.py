@@ -1,0 +1,131 @@
+"""What `thickets up` is asked for, and what it refuses."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from storage.errors import InputError
+
+AUTH_VARIABLE = "THICKETS_AUTH"
+_SHORTEST_PASSWORD = 12  # what MLflow demands
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A user name and a password, for both servers; they live in the environment only."""
+
+    user: str
+    password: str
+
+    @property
+    def pair(self) -> str:
+        """As basic authentication writes them."""
+        return f"{self.user}:{self.password}"
+
+    def __repr__(self) -> str:
+        return f"Credentials(user={self.user!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSettings:
+    """Where the servers listen and what they keep.
+
+    Attributes:
+        home: Absolute; databases, logs and artifacts are in it.
+        host: Address to bind to.
+        prefect_port: Of the Prefect server.
+        mlflow_port: Of the MLflow server.
+        credentials: What both servers ask for; None on loopback without.
+    """
+
+    home: Path
+    host: str
+    prefect_port: int
+    mlflow_port: int
+    credentials: Credentials | None = None
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the servers."""
+        return is_loopback(self.host)
+
+    @property
+    def reachable_host(self) -> str:
+        """The host as this machine reaches it."""
+        return "127.0.0.1" if self.host in ("0.0.0.0", "localhost") else self.host
+
+    @property
+    def prefect_api(self) -> str:
+        """PREFECT_API_URL of this machine."""
+        return f"http://{self.reachable_host}:{self.prefect_port}/api"
+
+    @property
+    def mlflow(self) -> str:
+        """MLFLOW_TRACKING_URI of this machine."""
+        return f"http://{self.reachable_host}:{self.mlflow_port}"
+
+
+def make_settings(home: Path, host: str, prefect_port: int, mlflow_port: int) -> ServiceSettings:
+    """Check what was asked for; port 0 becomes a free one.
+
+    Raises:
+        InputError: A port is taken, the host cannot be bound, or it is a wider one without credentials.
+    """
+    credentials = credentials_of(os.environ.get(AUTH_VARIABLE))
+    if not is_loopback(host) and credentials is None:
+        raise InputError(
+            f"--host: {host} can be reached from other machines, and whoever reaches these servers can run code here; "
+            f"set {AUTH_VARIABLE}=user:password (at least {_SHORTEST_PASSWORD} characters), or stay with 127.0.0.1"
+        )
+    ports = {"--prefect-port": prefect_port, "--mlflow-port": mlflow_port}
+    if prefect_port and prefect_port == mlflow_port:
+        raise InputError(f"--mlflow-port: {mlflow_port} is --prefect-port too; give them different ones")
+    chosen = {option: _usable_port(option, host, port) for option, port in ports.items()}
+    return ServiceSettings(
+        home.absolute(), host, chosen["--prefect-port"], chosen["--mlflow-port"], credentials=credentials
+    )
+
+
+def credentials_of(text: str | None) -> Credentials | None:
+    """Take ``user:password`` apart.
+
+    Raises:
+        InputError: It is none that both servers take; the message does not repeat it.
+    """
+    if not text:
+        return None
+    user, colon, password = text.partition(":")
+    if not colon or not user or len(password) < _SHORTEST_PASSWORD or any(c.isspace() for c in text):
+        raise InputError(
+            f"{AUTH_VARIABLE}: found {len(user)} characters of user name and {len(password)} of password; it must read "
+            f"user:password, without spaces, with at least {_SHORTEST_PASSWORD} characters of password"
+        )
+    return Credentials(user, password)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address can be reached from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _usable_port(option: str, host: str, port: int) -> int:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(
+                f"{option}: cannot listen at {host}:{port}: {reason}; name another, or 0 for any"
+            ) from None
+        return int(probe.getsockname()[1])

@@ -1,0 +1,29 @@
+"""A worker of this machine, `python -m flows.services.worker`: says what it can run and has, then waits for work.
+
+Reads PREFECT_API_URL and the other variables of `flows.services.launch`; on further machines they are set by hand.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+
+from flows.accelerator import create_limits
+from flows.deployments import POOL
+from flows.deployments.apply import apply_deployments
+from flows.environment import WORKER
+
+
+def main() -> None:
+    """Create deployments and limits, and become Prefect's worker."""
+    for name, value in WORKER.items():
+        os.environ.setdefault(name, value)
+    print(f"deployments: {', '.join(apply_deployments())}", flush=True)
+    print(f"one run at a time on each of: {', '.join(create_limits())}", flush=True)
+    command = ["-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process", "--name", socket.gethostname()]
+    os.execv(sys.executable, [sys.executable, *command])
+
+
+if __name__ == "__main__":
+    main()
