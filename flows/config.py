@@ -8,6 +8,7 @@ else. Defaults come from the paper's scripts (Gan & Isola 2026) where it has one
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Self
 
 from pydantic import Field, field_validator, model_validator
@@ -110,6 +111,15 @@ class RunConfig(Section):
             if (first := several.index(problem)) != index:
                 raise ValueError(f"problems[{index}] repeats problems[{first}]; each may stand once")
         return self
+
+    @property
+    def label(self) -> str:
+        """What flow runs are called: the name, if one was chosen, or problem and model, e.g. ``gsm8k-smollm2-135m``."""
+        if self.name != type(self).model_fields["name"].default:
+            return self.name
+        asked = self.problem.name if self.problem else f"{len(self.problems or ())}-problems"
+        model = Path(self.model).name.lower().removesuffix(".gguf").removesuffix("-instruct")
+        return f"{asked.replace(':', '-').replace('_', '-')}-{model}"
 
     @property
     def single_problem(self) -> ProblemConfig:

@@ -13,6 +13,7 @@ from functools import partial
 
 from prefect import flow
 
+from flows.announce import announce, emit_search_assets
 from flows.config import RunConfig
 from flows.config_file import dump_config
 from flows.executor import open_cluster, open_executor
@@ -40,7 +41,7 @@ from tasks.seeds import generate_seeds
 
 @flow(
     name="randopt",
-    flow_run_name="{config.name}-n{config.population.size}",
+    flow_run_name="{config.label}-n{config.population.size}",
     persist_result=False,
     on_crashed=[end_mlflow_runs],
 )
@@ -125,6 +126,8 @@ def _search(
                 write_report(folder, summary, scores, extra=own)
             log_results(tracker, book, summary, folder, own)
             log_lineage(tracker, plan, book, population, summary, folder)
+            announce(plan, summary, tracker)
+            emit_search_assets(plan, summary)
     return summary
 
 

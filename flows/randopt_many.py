@@ -30,7 +30,7 @@ from tasks.scoring import is_worth_a_retry
 
 @flow(
     name="randopt-many",
-    flow_run_name="{config.name}-n{config.population.size}",
+    flow_run_name="{config.label}-n{config.population.size}",
     persist_result=False,
     on_crashed=[end_mlflow_runs],
 )
@@ -57,7 +57,7 @@ def randopt_many(config: RunConfig, fresh: bool = False) -> Comparison:
         raise InputError("problems: missing; for a single problem use flows.randopt.randopt, or name at least two")
     check_inputs(config)
     started = time.monotonic()
-    child = randopt.with_options(flow_run_name="{config.name}-n{config.population.size}-{config.problem.name}")
+    child = randopt.with_options(flow_run_name="{config.label}-n{config.population.size}-{config.problem.name}")
     with session(config.storage.home):
         summaries = [child(each, fresh=fresh) for each in config.per_problem]
         group = compare_group(config, summaries)

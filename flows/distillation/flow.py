@@ -11,6 +11,7 @@ from functools import partial
 
 from prefect import flow
 
+from flows.announce import emit_student_asset
 from flows.config import RunConfig
 from flows.config_file import dump_config
 from flows.distillation.plan import plan_distillation
@@ -38,7 +39,7 @@ from tasks.problems import load_problem
 
 @flow(
     name="distill",
-    flow_run_name="{config.name}",
+    flow_run_name="{config.label}",
     persist_result=False,
     on_crashed=[end_mlflow_runs],
 )
@@ -104,4 +105,5 @@ def _distill(config: RunConfig, cluster: RayCluster | None) -> DistillSummary:
             write_text_atomically(folder.summary, summary.model_dump_json(indent=2))
             report_again(home, run_folder)  # with the student in it
             log_distillation(tracker, plan, summary)
+            emit_student_asset(plan.run.run_id, plan.id, reason or f"{len(arms)} arms were trained")
     return summary

@@ -1,0 +1,118 @@
+"""Start a search on a server from Python, watch it, and get its result: from any machine that reaches the server."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect.client.schemas.objects import Artifact, FlowRun
+from prefect.deployments import run_deployment
+from prefect.utilities.urls import url_for
+
+from flows.announce import SUMMARY_KEY
+from flows.config import RunConfig
+from flows.summary import RunSummary
+from storage.errors import InputError, RunError
+
+SEARCH = "randopt/search"
+
+
+def submit(
+    config: RunConfig,
+    *,
+    deployment: str = SEARCH,
+    on_progress: Callable[[str], None] = print,
+    poll_s: float = 2.0,
+) -> RunSummary:
+    """Run a search on a worker, and wait for it.
+
+    Ctrl-C ends the waiting, not the run.
+
+    Args:
+        config: The run. Only what was set is sent: folders and defaults are the worker's.
+        deployment: Flow and deployment, e.g. ``randopt/search``.
+        on_progress: Told of every change: the run's state, and how far its scoring is.
+        poll_s: Seconds between two looks.
+
+    Returns:
+        The result.
+
+    Raises:
+        InputError: There is no such deployment, or the configuration names a folder of this machine.
+        RunError: The run failed, crashed, or was cancelled; the message has its page.
+    """
+    run = start(config, deployment=deployment)
+    on_progress(f"{run.name}: {url_for('flow-run', obj_id=run.id)}")
+    told: set[str] = set()
+    try:
+        with get_client(sync_client=True) as client:
+            while True:
+                run = client.read_flow_run(run.id)
+                for line in [run.state_name or "", *_scoring(client, run)]:
+                    if line not in told:
+                        told.add(line)
+                        on_progress(f"{run.name}: {line}")
+                if run.state is not None and run.state.is_final():
+                    return result(client, run)
+                time.sleep(poll_s)
+    except KeyboardInterrupt:
+        on_progress(f"{run.name} goes on without this program: {url_for('flow-run', obj_id=run.id)}")
+        raise
+
+
+def start(config: RunConfig, *, deployment: str = SEARCH, **options: Any) -> FlowRun:
+    """Have a search run by a worker, and do not wait.
+
+    Args:
+        config: The run; see `submit`.
+        deployment: Flow and deployment.
+        options: Passed to Prefect's `run_deployment`, e.g. `tags`.
+
+    Raises:
+        InputError: There is no such deployment, or the configuration names a folder of this machine.
+    """
+    from prefect.exceptions import ObjectNotFound
+
+    if "home" in config.storage.model_fields_set:
+        raise InputError("storage.home: is set, but it is the worker's THICKETS_HOME that counts; leave it out")
+    parameters = {"config": config.model_dump(mode="json", exclude_unset=True)}
+    name = f"{config.label}-n{config.population.size}"
+    try:
+        started = run_deployment(deployment, parameters=parameters, timeout=0, flow_run_name=name, **options)
+    except ObjectNotFound:
+        raise InputError(
+            f"deployment: there is no {deployment!r} on this Prefect server; start a worker with `thickets up`"
+        ) from None
+    assert isinstance(started, FlowRun)  # a coroutine only where an event loop runs
+    return started
+
+
+def result(client: SyncPrefectClient, run: FlowRun) -> RunSummary:
+    """The result of a run that has ended.
+
+    Raises:
+        RunError: It has none.
+    """
+    if run.state is None or not run.state.is_completed():
+        state = run.state_name or "no state"
+        message = run.state.message if run.state else ""
+        raise RunError(f"{run.name} ended as {state}: {message} ({url_for('flow-run', obj_id=run.id)})")
+    for artifact in _artifacts(client, run):
+        if artifact.key == SUMMARY_KEY:
+            data = json.loads(artifact.data) if isinstance(artifact.data, str) else artifact.data
+            return RunSummary.model_validate(data)
+    raise RunError(f"{run.name} is completed, but has left no artifact {SUMMARY_KEY!r}; was it a search?")
+
+
+def _scoring(client: SyncPrefectClient, run: FlowRun) -> list[str]:
+    """What its progress artifacts say."""
+    return [str(each.description) for each in _artifacts(client, run) if each.type == "progress"]
+
+
+def _artifacts(client: SyncPrefectClient, run: FlowRun) -> list[Artifact]:
+    of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
+    return list(client.read_artifacts(artifact_filter=of_run, limit=200))

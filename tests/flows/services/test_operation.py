@@ -1,0 +1,288 @@
+"""The services for real: up on free ports, runs by API, a cancellation, kills, repair, a restart, and no secret anywhere."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from flows.config import RunConfig
+from flows.config_file import dump_config, parse_config
+from flows.deployments.client import start, submit
+from flows.history import find_run, list_runs, load_summary
+from flows.randopt import search
+from flows.services.settings import Credentials
+from flows.services.state import ServicesState, read_state
+from storage.layout import Home
+from storage.tracking import mlflow_client
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[3]
+CREDENTIALS = Credentials("operator", "planted-secret-2718")
+OTHER_SECRET = "planted-key-31415"
+
+
+@dataclass(frozen=True)
+class Services:
+    """What is up: its home and the environment of whoever uses it."""
+
+    home: Home
+    environment: dict[str, str]
+
+    @property
+    def state(self) -> ServicesState:
+        state = read_state(self.home.root)
+        assert state is not None
+        return state
+
+    def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "flows.cli", *arguments]
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=240, check=False)
+
+
+@pytest.fixture(scope="module")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """Up for all tests of this file, with a password although on loopback; this process is their client."""
+    home = Home(tmp_path_factory.mktemp("operated") / "home")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_API", "MLFLOW_"))}
+    environment |= {
+        "PYTHONPATH": str(ROOT),
+        "THICKETS_HOME": str(home.root),
+        "THICKETS_AUTH": CREDENTIALS.pair,
+        "AWS_SECRET_ACCESS_KEY": OTHER_SECRET,
+        "OMP_NUM_THREADS": "1",
+    }
+    up = Services(home, environment)
+    try:
+        started = up.call("up", "--detach", "--prefect-port", "0", "--mlflow-port", "0")
+        assert started.returncode == 0, started.stderr
+        assert len(started.stdout.splitlines()) == 3
+        yield up
+    finally:
+        pids = [row.process.pid for row in up.state.services] if read_state(home.root) else []
+        assert up.call("down").returncode == 0
+        assert [pid for pid in pids if psutil.pid_exists(pid)] == []
+
+
+@pytest.fixture
+def client(services: Services, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Prefect's client, with this process pointed at the services."""
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", services.state.mlflow)
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", CREDENTIALS.user)
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", CREDENTIALS.password)
+    wanted = {PREFECT_API_URL: services.state.prefect_api, PREFECT_API_AUTH_STRING: CREDENTIALS.pair}
+    with temporary_settings(wanted), get_client(sync_client=True) as found:
+        yield found
+
+
+@pytest.fixture
+def request_of(tiny_model: Path) -> Callable[..., RunConfig]:
+    """A configuration as a client sends it: without a home."""
+
+    def make(**sections: Any) -> RunConfig:
+        values = {
+            "model": str(tiny_model),
+            "problem": {"name": "largest_number", "options": {"below": 30, "count": 2}},
+            "data": {"selection": 12, "validation": 10, "test": 14},
+            "population": {"size": 9, "sigmas": [0.05, 0.1, 0.2]},
+            "decoding": {"max_tokens": 8},
+            "engine": {"kind": "transformers", "device": "cpu", "batch_size": 5},
+            "scoring": {"examples_per_block": 5, "candidates_per_shard": 2},
+            "selection": {"k_values": [1, 3, 5]},
+        }
+        return parse_config(values | sections)
+
+    return make
+
+
+def wait_for(what: Callable[[], Any], patience_s: float = 120) -> Any:
+    deadline = time.monotonic() + patience_s
+    while not (found := what()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.1)
+    return found
+
+
+def n_shards(home: Home) -> int:
+    return len(list((home.root / "shards").rglob("*.parquet")))
+
+
+def engine_of(client: Any, flow_run_id: Any) -> psutil.Process:
+    """The process of a flow run, as soon as it has scored something."""
+    return psutil.Process(wait_for(lambda: client.read_flow_run(flow_run_id).infrastructure_pid and _pid(flow_run_id)))
+
+
+def _pid(flow_run_id: Any) -> int | None:
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get("PREFECT__FLOW_RUN_ID") == str(flow_run_id):
+                return process.pid
+    return None
+
+
+def mlflow_status(services: Services, flow_run_id: Any) -> list[str]:
+    found = mlflow_client(services.state.mlflow).search_runs(
+        [each.experiment_id for each in mlflow_client(services.state.mlflow).search_experiments()],
+        f"tags.`prefect.flow_run_id` = '{flow_run_id}'",
+    )
+    return [run.info.status for run in found]
+
+
+def get(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=20) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_nobody_gets_in_without_the_password(services: Services) -> None:
+    assert get(f"{services.state.prefect_api}/admin/version") == 401
+    assert get(f"{services.state.mlflow}/api/2.0/mlflow/experiments/search?max_results=1") == 401
+    for row in services.state.services:
+        command = " ".join(psutil.Process(row.process.pid).cmdline())
+        assert CREDENTIALS.password not in command
+    second = services.call("up", "--prefect-port", "0", "--mlflow-port", "0")
+    assert second.returncode == 1
+    assert "are up already" in second.stderr
+
+
+def test_a_submitted_search_comes_back_with_its_result(services: Services, client: Any, request_of) -> None:
+    told: list[str] = []
+    summary = submit(request_of(), on_progress=told.append)
+    assert told[0].startswith("largest_number-tiny-n9") or told[0].startswith("largest-number-")
+    assert any("test: 6/6" in line for line in told)
+    assert summary == load_summary(find_run(services.home, summary.run_id))
+    assert summary.tracking is not None
+    assert summary.tracking.mlflow_uri == services.state.mlflow
+
+    flow_run_id = summary.tracking.prefect_flow_run_id
+    from flows.deployments.client import _artifacts
+
+    kept = {each.key: each for each in _artifacts(client, client.read_flow_run(flow_run_id))}
+    assert {"summary", "result-table", "result", "mlflow", "report", "scoring-selection"} <= kept.keys()
+    assert f"{services.state.mlflow}/#/experiments/" in kept["mlflow"].data
+    assert set(mlflow_status(services, flow_run_id)) == {"FINISHED"}
+
+    def events() -> set[str]:
+        body = {"filter": {"occurred": {"since": "2020-01-01T00:00:00Z"}}, "limit": 50}
+        body["filter"]["event"] = {"prefix": ["thickets.", "prefect.asset."]}
+        response = client._client.post("/events/filter", json=body)
+        return {event["event"] for event in response.json()["events"]}
+
+    wanted = {"thickets.search.finished", "prefect.asset.materialization.succeeded"}
+    assert wait_for(lambda: wanted <= events(), 30)
+
+
+def test_a_cancelled_run_is_gone_in_ten_seconds_and_keeps_its_shards(services, client, request_of) -> None:
+    from prefect.states import Cancelling
+
+    before = n_shards(services.home)
+    run = start(request_of(population={"size": 2000, "sigmas": [0.1]}))
+    wait_for(lambda: n_shards(services.home) >= before + 3)
+    process = engine_of(client, run.id)
+    clicked = time.monotonic()
+    client.set_flow_run_state(run.id, Cancelling())
+    wait_for(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, 30)
+    took_s = time.monotonic() - clicked
+    wait_for(lambda: client.read_flow_run(run.id).state_name == "Cancelled", 30)
+    assert took_s < 10, f"the engine ran for {took_s:.1f} s"
+    assert n_shards(services.home) >= before + 3
+    assert set(mlflow_status(services, run.id)) == {"KILLED"}
+    held = client.read_global_concurrency_limit_by_name(f"accelerator:{os.uname().nodename}:cpu").active_slots
+    assert held == 0
+
+
+def test_a_killed_run_is_completed_by_a_retry_with_the_same_result(
+    services, client, request_of, tmp_path: Path
+) -> None:
+    before = n_shards(services.home)
+    config = request_of(name="killed", population={"size": 90, "sigmas": [0.1]})
+    run = start(config)
+    wait_for(lambda: n_shards(services.home) >= before + 5)
+    os.kill(engine_of(client, run.id).pid, signal.SIGKILL)
+    wait_for(lambda: client.read_flow_run(run.id).state_name == "Crashed", 30)
+    wait_for(lambda: set(mlflow_status(services, run.id)) == {"KILLED"}, 30)
+    environment = services.environment | {
+        "PREFECT_API_URL": services.state.prefect_api,
+        "PREFECT_API_AUTH_STRING": CREDENTIALS.pair,
+    }
+    retry = [sys.executable, "-m", "prefect", "flow-run", "retry", str(run.id)]
+    assert subprocess.run(retry, env=environment, check=False, capture_output=True).returncode == 0
+    wait_for(lambda: client.read_flow_run(run.id).state_name == "Completed", 200)
+    mine = load_summary(find_run(services.home, "killed"))
+    storage = {"home": str(tmp_path / "undisturbed")}
+    undisturbed = search(parse_config(config.model_dump(mode="json", exclude_unset=True) | {"storage": storage}))
+    assert mine.evaluation == undisturbed.evaluation
+    assert mine.run_id == undisturbed.run_id
+
+
+def test_what_nobody_carries_out_any_more_is_repaired(services, client, request_of, tmp_path: Path) -> None:
+    path = tmp_path / "lost.yaml"
+    config = request_of(name="lost", population={"size": 2000, "sigmas": [0.2]})
+    path.write_text(
+        dump_config(
+            config.model_copy(update={"storage": config.storage.model_copy(update={"home": services.home.root})})
+        )
+    )
+    before = n_shards(services.home)
+    command = [sys.executable, "-m", "flows.cli", "run", str(path)]
+    process = subprocess.Popen(command, env=services.environment, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: n_shards(services.home) >= before + 2)
+    process.kill()
+    _, told = process.communicate()
+    assert "using the services of" in told
+    found = json.loads(services.call("status", "--json").stdout)
+    [lost] = [run for run in found["flow_runs"] if run["is_dead"]]
+    assert lost["state"] == "Running"
+    repaired = json.loads(services.call("status", "--repair", "--json").stdout)["repaired"]
+    assert [each["flow_run_id"] for each in repaired] == [lost["flow_run_id"]]
+    assert client.read_flow_run(lost["flow_run_id"]).state_name == "Crashed"
+    assert set(mlflow_status(services, lost["flow_run_id"])) == {"KILLED"}
+    assert json.loads(services.call("status", "--repair", "--json").stdout)["repaired"] == []
+
+
+def test_a_service_that_dies_is_started_again_and_all_is_still_there(services: Services, client: Any) -> None:
+    def process_of(name: str) -> Any:
+        return next((row.process for row in services.state.services if row.name == name), None)
+
+    n_runs = len(list_runs(services.home))
+    before = process_of("prefect")
+    os.kill(before.pid, signal.SIGKILL)
+    wait_for(lambda: (now := process_of("prefect")) is not None and now != before)
+    health = urllib.request.Request(f"{services.state.prefect_api}/health")
+    health.add_header("Authorization", "Basic " + __import__("base64").b64encode(CREDENTIALS.pair.encode()).decode())
+
+    def is_healthy() -> bool:
+        with contextlib.suppress(OSError):
+            return bool(urllib.request.urlopen(health, timeout=5).status == 200)
+        return False
+
+    wait_for(is_healthy)
+    assert len(list_runs(services.home)) == n_runs > 0
+    assert client.read_flow_runs(), "the flow runs are in the database"
+
+
+def test_no_secret_is_written_anywhere(services: Services) -> None:
+    files = [path for path in services.home.root.rglob("*") if path.is_file()]
+    assert len(files) > 50
+    for path in files:
+        content = path.read_bytes()
+        assert CREDENTIALS.password.encode() not in content, path
+        assert OTHER_SECRET.encode() not in content, path
