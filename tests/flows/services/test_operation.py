@@ -1,4 +1,4 @@
-"""The services for real: up on free ports, runs by API, a cancellation, kills, repair, a restart, and no secret anywhere."""
+"""The services for real, on free ports: runs by API, a cancellation, kills, repair, and no secret anywhere."""
 
 from __future__ import annotations
 
