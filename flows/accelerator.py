@@ -20,8 +20,8 @@ from flows.config import EngineConfig
 from flows.progress import log
 from tasks.engines import EngineSpec
 
-# Slots of a process that was killed come back when their lease ends.
-_LEASE_S = 120.0
+# The slot of a process that was killed comes back when its lease ends, and its retry waits for that.
+_LEASE_S = 45.0
 _PATIENCE_S = 1.0  # until a run says that it waits
 _held: ContextVar[frozenset[str]] = ContextVar("held", default=frozenset())
 

@@ -78,7 +78,7 @@ def status(
         if not connected:
             say("the services are not up; repairing on the Prefect server that this shell is set to")
         repaired = mark_dead(Home(folder))
-    found = read_status(folder, state)
+    found = read_status(folder, state, connected=connected)
     if as_json:
         typer.echo(json.dumps(found.model_dump() | {"repaired": [each.model_dump() for each in repaired]}, indent=2))
         return

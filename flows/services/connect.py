@@ -19,13 +19,13 @@ def connect_services(home: Path, say: Callable[[str], None] = lambda line: None)
         say: Told where the run will be seen.
 
     Returns:
-        Whether the services of this home are used.
+        Whether the services of this home are used; not where the user's own PREFECT_API_URL names another server.
 
     Raises:
         InputError: They ask for a password that is not in the environment.
     """
     state = read_state(home)
-    if state is None or not state.is_up or "PREFECT_API_URL" in os.environ:
+    if state is None or not state.is_up or os.environ.get("PREFECT_API_URL", state.prefect_api) != state.prefect_api:
         return False
     os.environ["PREFECT_API_URL"] = state.prefect_api
     os.environ.setdefault("MLFLOW_TRACKING_URI", state.mlflow)

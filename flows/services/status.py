@@ -11,7 +11,6 @@ from prefect.client.schemas.objects import StateType
 from pydantic import BaseModel
 
 from flows.repair import find_dead
-from flows.services.connect import connect_services
 from flows.services.state import ServicesState
 from storage.layout import Home
 
@@ -61,12 +60,12 @@ class Status(BaseModel):
     free_bytes: int
 
 
-def read_status(home: Path, state: ServicesState | None) -> Status:
-    """Ask services and server; without services, of whatever server PREFECT_API_URL names nothing is asked."""
+def read_status(home: Path, state: ServicesState | None, *, connected: bool) -> Status:
+    """Look at the processes, and ask the Prefect server for its flow runs if this process is `connected` to it."""
     is_up = state is not None and state.is_up
     rows = [] if state is None else state.services
     services = [ServiceStatus(name=row.name, address=row.address, is_running=row.process.is_alive) for row in rows]
-    flow_runs = _flow_runs(home) if is_up and connect_services(home) else []
+    flow_runs = _flow_runs(home) if connected else []
     existing = next(folder for folder in (home, *home.absolute().parents) if folder.exists())
     return Status(
         home=str(home.absolute()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -267,7 +268,7 @@ def test_a_service_that_dies_is_started_again_and_all_is_still_there(services: S
     os.kill(before.pid, signal.SIGKILL)
     wait_for(lambda: (now := process_of("prefect")) is not None and now != before)
     health = urllib.request.Request(f"{services.state.prefect_api}/health")
-    health.add_header("Authorization", "Basic " + __import__("base64").b64encode(CREDENTIALS.pair.encode()).decode())
+    health.add_header("Authorization", "Basic " + base64.b64encode(CREDENTIALS.pair.encode()).decode())
 
     def is_healthy() -> bool:
         with contextlib.suppress(OSError):
