@@ -20,8 +20,9 @@ from flows.config import EngineConfig
 from flows.progress import log
 from tasks.engines import EngineSpec
 
-# The slot of a process that was killed comes back when its lease ends, and its retry waits for that.
-_LEASE_S = 45.0
+# The slot of a process that was killed comes back when its lease ends, and its retry waits for that; 60 is the least
+# that Prefect takes.
+_LEASE_S = 60.0
 _PATIENCE_S = 1.0  # until a run says that it waits
 _held: ContextVar[frozenset[str]] = ContextVar("held", default=frozenset())
 

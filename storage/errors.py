@@ -11,3 +11,7 @@ class InputError(ThicketsError):
 
 class RunError(ThicketsError):
     """A well-formed run could not be carried out or continued; the command line exits with 1."""
+
+
+class TransientError(RunError):
+    """A server or a disk did not do its part this time; the same attempt may succeed later."""

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import polars as pl
 
-from storage.errors import InputError, RunError
+from storage.errors import InputError, RunError, TransientError
 from storage.layout import Home
 from storage.tracking_entities import dataset_digest, dataset_input
 
@@ -345,16 +345,20 @@ def tracking_errors(uri: str) -> Iterator[None]:
     """Tell what MLflow and its database raise as one line.
 
     Raises:
-        RunError: Instead of any of them.
+        TransientError: Instead of those about the network, a lock or the disk.
+        RunError: Instead of any other.
     """
     from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
         line = next(iter(str(error).splitlines()), type(error).__name__)
-        raise RunError(f"tracking.uri: {uri}: {line}") from None
+        # MLflow's client wraps what the network raises; the database's lock and a full disk are operational errors.
+        passing = (OSError, OperationalError)
+        kind = TransientError if isinstance(error, passing) or isinstance(error.__context__, passing) else RunError
+        raise kind(f"tracking.uri: {uri}: {line}") from None
 
 
 def _shortened(value: str) -> str:

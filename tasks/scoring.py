@@ -10,7 +10,7 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from storage.errors import ThicketsError
+from storage.errors import ThicketsError, TransientError
 from tasks.executors import Executor
 from tasks.units import Shard, ShardReport
 
@@ -54,8 +54,13 @@ def score_shards(
 
 
 def is_worth_a_retry(task: Any, task_run: Any, state: Any) -> bool:
-    """Prefect's retry condition: our own errors are about input or data and come again; engine faults may not."""
-    return not isinstance(state.result(raise_on_failure=False), ThicketsError)
+    """Prefect's retry condition.
+
+    Worth one: a lost engine, memory that another process had, the network, a server that restarts. Not worth one: our own
+    errors, which are about input, configuration or data and come again, unless they say otherwise.
+    """
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, TransientError) or not isinstance(error, ThicketsError)
 
 
 @task(

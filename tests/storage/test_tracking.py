@@ -15,9 +15,9 @@ import urllib.request
 import polars as pl
 import pytest
 
-from storage.errors import InputError, RunError
+from storage.errors import InputError, RunError, TransientError
 from storage.layout import Home
-from storage.tracking import RUN_ID_TAG, MetricPoint, Tracker
+from storage.tracking import RUN_ID_TAG, MetricPoint, Tracker, tracking_errors
 
 SHA = "0123456789abcdef" * 4
 
@@ -201,3 +201,16 @@ def test_real_server(tmp_path, home):
         server.wait(30)
     with pytest.raises(RunError, match=r"tracking\.uri: cannot reach"):
         Tracker.start(home, "served", "x", {RUN_ID_TAG: "x"}, uri=uri)
+
+
+@pytest.mark.parametrize("passing", [True, False])
+def test_what_passes_is_told_from_what_does_not(passing: bool) -> None:
+    """As MLflow's client does it: what the network raises comes wrapped."""
+    from mlflow.exceptions import MlflowException
+
+    with pytest.raises(RunError) as told, tracking_errors("http://there"):
+        try:
+            raise ConnectionResetError("reset by peer") if passing else ValueError("no such field")
+        except (OSError, ValueError) as error:
+            raise MlflowException(f"API request failed: {error}") from error
+    assert isinstance(told.value, TransientError) == passing

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prefect import flow
 
-from storage.errors import InputError, RunError
+from storage.errors import InputError, RunError, TransientError
 from storage.shard_folder import LocalShardFolder
 from storage.shards import SHARD_SCHEMA, list_shards
 from tasks.executors import LocalExecutor
@@ -221,3 +221,14 @@ def test_cancelling_does_not_wait_for_the_unit_that_the_engine_is_at(tmp_path: P
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert list_shards(tmp_path) == []
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_passing_fault_is_tried_again(tmp_path: Path) -> None:
+    engines = [Parrot([TransientError("the server restarts")]), Parrot()]
+    run(
+        LocalExecutor(worker(tmp_path, build=lambda: engines[0] if len(engines) == 1 else engines.pop(0))),
+        one_shard_each([None]),
+        retries=1,
+    )
+    assert pl.read_parquet(list_shards(tmp_path)[0]).height == 4
