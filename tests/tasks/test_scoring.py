@@ -225,10 +225,6 @@ def test_cancelling_does_not_wait_for_the_unit_that_the_engine_is_at(tmp_path: P
 
 @pytest.mark.usefixtures("prefect_server")
 def test_a_passing_fault_is_tried_again(tmp_path: Path) -> None:
-    engines = [Parrot([TransientError("the server restarts")]), Parrot()]
-    run(
-        LocalExecutor(worker(tmp_path, build=lambda: engines[0] if len(engines) == 1 else engines.pop(0))),
-        one_shard_each([None]),
-        retries=1,
-    )
+    scorer = worker(tmp_path, build=lambda: Parrot([TransientError("the server restarts")]))
+    run(LocalExecutor(scorer), one_shard_each([None]), retries=1)
     assert pl.read_parquet(list_shards(tmp_path)[0]).height == 4
