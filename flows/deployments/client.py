@@ -101,7 +101,7 @@ def result(client: SyncPrefectClient, run: FlowRun) -> RunSummary:
         state = run.state_name or "no state"
         message = run.state.message if run.state else ""
         raise RunError(f"{run.name} ended as {state}: {message} ({url_for('flow-run', obj_id=run.id)})")
-    for artifact in _artifacts(client, run):
+    for artifact in artifacts_of(client, run):
         if artifact.key == SUMMARY_KEY:
             data = json.loads(artifact.data) if isinstance(artifact.data, str) else artifact.data
             return RunSummary.model_validate(data)
@@ -110,9 +110,10 @@ def result(client: SyncPrefectClient, run: FlowRun) -> RunSummary:
 
 def _scoring(client: SyncPrefectClient, run: FlowRun) -> list[str]:
     """What its progress artifacts say."""
-    return [str(each.description) for each in _artifacts(client, run) if each.type == "progress"]
+    return [str(each.description) for each in artifacts_of(client, run) if each.type == "progress"]
 
 
-def _artifacts(client: SyncPrefectClient, run: FlowRun) -> list[Artifact]:
+def artifacts_of(client: SyncPrefectClient, run: FlowRun) -> list[Artifact]:
+    """Everything that a run shows on its page."""
     of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
     return list(client.read_artifacts(artifact_filter=of_run, limit=200))

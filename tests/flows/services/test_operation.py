@@ -174,9 +174,9 @@ def test_a_submitted_search_comes_back_with_its_result(services: Services, clien
     assert summary.tracking.mlflow_uri == services.state.mlflow
 
     flow_run_id = summary.tracking.prefect_flow_run_id
-    from flows.deployments.client import _artifacts
+    from flows.deployments.client import artifacts_of
 
-    kept = {each.key: each for each in _artifacts(client, client.read_flow_run(flow_run_id))}
+    kept = {each.key: each for each in artifacts_of(client, client.read_flow_run(flow_run_id))}
     assert {"summary", "result-table", "result", "mlflow", "report", "scoring-selection"} <= kept.keys()
     assert f"{services.state.mlflow}/#/experiments/" in kept["mlflow"].data
     assert set(mlflow_status(services, flow_run_id)) == {"FINISHED"}
