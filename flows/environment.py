@@ -45,6 +45,9 @@ _NO_TERMINAL = {
 def set_runtime_defaults() -> None:
     """For every use of the flows; called when the package is imported, before PyTorch and Prefect are."""
     _set(_RUNTIME)
+    log = logging.getLogger("thickets")
+    if log.level == logging.NOTSET:  # else the root's, by which Prefect would only get warnings
+        log.setLevel(logging.INFO)
 
 
 def set_command_line_defaults() -> None:
@@ -53,7 +56,6 @@ def set_command_line_defaults() -> None:
     log = logging.getLogger("thickets")
     if not any(isinstance(handler, _PlainLines) for handler in log.handlers):
         log.addHandler(_PlainLines())
-        log.setLevel(logging.INFO)
     if not sys.stderr.isatty():
         _set(_NO_TERMINAL)
 

@@ -21,7 +21,7 @@ class ProblemConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(
-        description="Which problem: largest_number, signals, gsm8k, reasoning_gym:<task> or file (your own questions "
+        description="Which problem: largest_number, signals, gsm8k, reasoning_gym:TASK or file (your own questions "
         "and answers). `thickets problems` lists them.",
     )
     path: str | None = Field(

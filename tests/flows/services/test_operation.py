@@ -19,6 +19,7 @@ from typing import Any
 
 import psutil
 import pytest
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 
 from flows.config import RunConfig
 from flows.config_file import dump_config, parse_config
@@ -180,6 +181,8 @@ def test_a_submitted_search_comes_back_with_its_result(services: Services, clien
     assert {"summary", "result-table", "result", "mlflow", "report", "scoring-selection"} <= kept.keys()
     assert f"{services.state.mlflow}/#/experiments/" in kept["mlflow"].data
     assert set(mlflow_status(services, flow_run_id)) == {"FINISHED"}
+    logged = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[flow_run_id]))
+    wait_for(lambda: any("units to score" in line.message for line in client.read_logs(log_filter=logged)), 30)
 
     def events() -> set[str]:
         body = {"filter": {"occurred": {"since": "2020-01-01T00:00:00Z"}}, "limit": 50}

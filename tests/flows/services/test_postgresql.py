@@ -21,7 +21,7 @@ BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not BINARIES, reason="no PostgreSQL server is installed here (Debian: postgresql)"),
-    pytest.mark.skipif(importlib.util.find_spec("psycopg2") is None, reason="thickets[postgres] is not installed"),
+    pytest.mark.skipif(importlib.util.find_spec("psycopg") is None, reason="thickets[postgres] is not installed"),
 ]
 
 
@@ -85,12 +85,12 @@ def test_a_run_lands_in_both_databases(postgresql: str, my_yaml, tmp_path: Path)
         call("down")
     assert not (home / "prefect.db").exists()
     assert not (home / "mlflow.db").exists()
-    import psycopg2
+    import psycopg
 
     for database, query in {
         "prefect": "select count(*) from flow_run where state_name = 'Completed'",
         "mlflow": "select count(*) from runs where status = 'FINISHED'",
     }.items():
-        with psycopg2.connect(f"postgresql://{postgresql}/{database}") as connection, connection.cursor() as cursor:
+        with psycopg.connect(f"postgresql://{postgresql}/{database}") as connection, connection.cursor() as cursor:
             cursor.execute(query)
             assert cursor.fetchone()[0] >= 1, database
