@@ -2,7 +2,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
-INSTALL = $(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt
+# Compiled once: where Python may not write its caches, each of the many processes would compile what it imports.
+INSTALL = $(BIN)/uv pip install --compile-bytecode --python $(BIN)/python --constraint constraints.txt
 # uv reads its own variable for local wheel folders (a CPU build of PyTorch, say), not pip's.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
@@ -23,7 +24,7 @@ chain: setup  ## all of it on the real model: search, distil, register both, ask
 	$(BIN)/thickets evaluate $(CHAMPION) thickets-data/new-questions.jsonl --base
 
 test: setup-test  ## all tests; vLLM's CPU build and Ray included
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile
 
 check: setup  ## style, types, import directions
 	$(BIN)/ruff check .

@@ -7,7 +7,7 @@ command line. A device without a limit is not limited.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 
@@ -58,7 +58,25 @@ def accelerator(engine: EngineConfig, spec: EngineSpec) -> Iterator[None]:
         engine: What the configuration says; engines of a Ray cluster hold the cluster.
         spec: The engine with its device resolved.
     """
-    wanted = [name for name in _names(engine, spec) if name not in _held.get() and _exists(name)]
+    with hold(_names(engine, spec)):
+        yield
+
+
+@contextmanager
+def hold_device(device: str) -> Iterator[None]:
+    """The same for work on one device of this machine without a run's engine.
+
+    Args:
+        device: cpu, cuda, cuda:1, ...
+    """
+    with hold([_name("cuda:0" if device == "cuda" else device)]):
+        yield
+
+
+@contextmanager
+def hold(names: Iterable[str]) -> Iterator[None]:
+    """Hold limits by name."""
+    wanted = [name for name in names if name not in _held.get() and _exists(name)]
     if not wanted:  # held by this run already (a student's engine, say), or not limited
         yield
         return

@@ -53,6 +53,7 @@ def set_runtime_defaults() -> None:
 def set_command_line_defaults() -> None:
     """For the command line: our own log as plain lines on standard error, and nobody else's."""
     _set(_COMMAND_LINE)
+    logging.getLogger("mlflow.store.db").setLevel(logging.CRITICAL)  # tracebacks of what it raises besides
     log = logging.getLogger("thickets")
     if not any(isinstance(handler, _PlainLines) for handler in log.handlers):
         log.addHandler(_PlainLines())

@@ -13,12 +13,14 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from pydantic import Field
 
+from flows.accelerator import hold_device
 from flows.config import DistillationConfig, StorageConfig
 from flows.distillation.flow import distill
 from flows.distillation.plan import distill_config
 from flows.distillation.summary import DistillSummary
 from flows.findings import percent
 from flows.history import find_run
+from flows.hooks import end_mlflow_runs
 from flows.models.open_model import find_model
 from flows.models.reevaluation import Reevaluation, reevaluate
 from flows.report import report_again
@@ -30,7 +32,7 @@ from tasks.verdicts import points
 Run = Annotated[str, Field(title="Run", description="A run id, a unique prefix of one, or latest.")]
 
 
-@flow(name="distill-run", flow_run_name="distill-{run}", persist_result=False)
+@flow(name="distill-run", flow_run_name="distill-{run}", persist_result=False, on_crashed=[end_mlflow_runs])
 def distill_run(run: Run = "latest", distillation: DistillationConfig | None = None) -> DistillSummary:
     """Train one model on the answers of a finished run's experts, and compare it with them.
 
@@ -48,7 +50,7 @@ def distill_run(run: Run = "latest", distillation: DistillationConfig | None = N
     return distill(config)
 
 
-@flow(name="evaluate", flow_run_name="evaluate-{model}", persist_result=False)
+@flow(name="evaluate", flow_run_name="evaluate-{model}", persist_result=False, on_crashed=[end_mlflow_runs])
 def evaluate(
     model: Annotated[
         str, Field(title="Model", description="A run, an MLflow address (models:/..., runs:/...) or a checkpoint.")
@@ -99,7 +101,11 @@ def report(run: Run = "latest") -> str:
 )
 def measure(home: Home, model: str, data: Path, k: int, base: bool, like: str | None) -> Reevaluation:
     """Prefect task over `flows.models.reevaluation.reevaluate`."""
-    return reevaluate(home, find_model(home, model, like), data, {}, k=k, with_base=base)
+    from tasks.engines.transformers import pick_device  # imports PyTorch: seconds
+
+    device = pick_device("auto").type
+    with hold_device(device):
+        return reevaluate(home, find_model(home, model, like), data, {}, k=k, with_base=base, device=device)
 
 
 @task(name="write-report", cache_policy=NO_CACHE, persist_result=False, timeout_seconds=600)

@@ -11,7 +11,7 @@ from typing import Any
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import State
 
-from flows.config import RunConfig
+from flows.config import RunConfig, StorageConfig, TrackingConfig
 from flows.progress import log
 from storage.errors import ThicketsError
 from storage.layout import Home
@@ -21,9 +21,11 @@ from storage.tracking import end_runs_of
 def end_mlflow_runs(flow: Any, flow_run: FlowRun, state: State) -> None:
     """Prefect hook: mark what a crashed flow run has left RUNNING in MLflow as KILLED."""
     try:
-        config = RunConfig.model_validate(flow_run.parameters["config"])
-        n_ended = end_runs_of(Home(config.storage.home), str(flow_run.id), uri=config.tracking.uri)
-    except (ThicketsError, ValueError, KeyError) as error:  # a hook that fails must not hide why the run ended
+        given = flow_run.parameters.get("config")
+        config = RunConfig.model_validate(given) if given else None  # a flow about a finished run has none
+        storage, tracking = (config.storage, config.tracking) if config else (StorageConfig(), TrackingConfig())
+        n_ended = end_runs_of(Home(storage.home), str(flow_run.id), uri=tracking.uri)
+    except (ThicketsError, ValueError) as error:  # a hook that fails must not hide why the run ended
         log.warning(f"MLflow runs of flow run {flow_run.name} may still be marked as running: {error}")
         return
     if n_ended:

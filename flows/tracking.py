@@ -80,7 +80,7 @@ def log_results(
     """Log metrics, the score database's summary tables, figures (the problem's own too) and the ensemble manifest."""
     tracker.log_metrics([*_metrics(summary), *_curve_metrics(summary)])
     with book.open() as store:
-        leaderboard = store.leaderboard("selection")
+        leaderboard, everybody = store.leaderboard("selection"), store.common_scores("selection")
         tables = {
             "leaderboard": leaderboard.head(_LEADERBOARD_ROWS),
             "sigma_statistics": store.sigma_statistics(),
@@ -90,7 +90,7 @@ def log_results(
         }
     for name, table in tables.items():
         tracker.log_table(name, table)
-    for plot in (*plots(summary, leaderboard), *own):
+    for plot in (*plots(summary, everybody), *own):
         figure = plot.draw(PRINT)
         figure.savefig(folder.figures / f"{plot.name}.png")
         tracker.log_figure(plot.name, figure)
@@ -144,6 +144,8 @@ def _metrics(summary: RunSummary) -> list[MetricPoint]:
             metrics[f"test.{name}_p"] = value.p_value
     if summary.thicket:
         metrics |= _thicket_metrics(summary.thicket)
+    if summary.race:
+        metrics |= {"racing.answers": summary.race.n_answers, "racing.saved": summary.race.saved}
     metrics |= {f"test.{name}.tokens": value for name, value in found.n_tokens.model_dump().items()}
     for control in found.controls:
         score, gap = control.accuracy, control.ensemble_minus

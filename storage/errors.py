@@ -15,3 +15,7 @@ class RunError(ThicketsError):
 
 class TransientError(RunError):
     """A server or a disk did not do its part this time; the same attempt may succeed later."""
+
+
+class OutOfMemoryError(TransientError):
+    """An engine ran out of memory: another process may have had it for a while, or the batches are too large."""

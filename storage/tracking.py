@@ -25,6 +25,8 @@ from storage.tracking_entities import dataset_digest, dataset_input
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+log = logging.getLogger(__name__)
+
 RUN_ID_TAG = "thickets.run_id"
 STAGE_TAG = "thickets.stage"
 FLOW_RUN_TAG = "prefect.flow_run_id"
@@ -258,8 +260,11 @@ class Tracker:
     ) -> None:
         if kind is None:
             self.finish("FINISHED")
-        else:
+            return
+        try:
             self.finish("FAILED" if issubclass(kind, Exception) else "KILLED")
+        except Exception as failure:  # a full disk or a lost server: why the run ended must be told all the same
+            log.warning("MLflow run %s may still be marked as running: %s", self.run_id, failure)
 
     def _page(self) -> str:
         return f"#/experiments/{self.experiment_id}/runs/{self.run_id}"

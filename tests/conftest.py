@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 
 from flows.environment import set_command_line_defaults
 
+# Tests run side by side; threads that wait for each other by spinning would take the cores from them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 set_command_line_defaults()  # before Prefect is imported by any test
 
 import torch  # noqa: E402

@@ -21,6 +21,7 @@ import psutil
 import pytest
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 
+from flows.announce import FINISHED_EVENT
 from flows.config import RunConfig
 from flows.config_file import dump_config, parse_config
 from flows.deployments.client import start, submit
@@ -54,6 +55,17 @@ class Services:
         command = [sys.executable, "-m", "flows.cli", *arguments]
         return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=240, check=False)
 
+    def prefect(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Prefect's own command line, from the root of the checkout."""
+        environment = self.environment | {
+            "PREFECT_API_URL": self.state.prefect_api,
+            "PREFECT_API_AUTH_STRING": CREDENTIALS.pair,
+        }
+        command = [sys.executable, "-m", "prefect", "--no-prompt", *arguments]
+        return subprocess.run(
+            command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False
+        )
+
 
 @pytest.fixture(scope="module")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
@@ -74,9 +86,8 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
         assert len(started.stdout.splitlines()) == 3
         yield up
     finally:
-        pids = [row.process.pid for row in up.state.services] if read_state(home.root) else []
-        assert up.call("down").returncode == 0
-        assert [pid for pid in pids if psutil.pid_exists(pid)] == []
+        if read_state(home.root):
+            assert up.call("down").returncode == 0
 
 
 @pytest.fixture
@@ -223,18 +234,34 @@ def test_a_killed_run_is_completed_by_a_retry_with_the_same_result(
     os.kill(engine_of(client, run.id).pid, signal.SIGKILL)
     wait_for(lambda: client.read_flow_run(run.id).state_name == "Crashed", 30)
     wait_for(lambda: set(mlflow_status(services, run.id)) == {"KILLED"}, 30)
-    environment = services.environment | {
-        "PREFECT_API_URL": services.state.prefect_api,
-        "PREFECT_API_AUTH_STRING": CREDENTIALS.pair,
-    }
-    retry = [sys.executable, "-m", "prefect", "flow-run", "retry", str(run.id)]
-    assert subprocess.run(retry, env=environment, check=False, capture_output=True).returncode == 0
+    assert services.prefect("flow-run", "retry", str(run.id)).returncode == 0
     wait_for(lambda: client.read_flow_run(run.id).state_name == "Completed", 200)
     mine = load_summary(find_run(services.home, "killed"))
     storage = {"home": str(tmp_path / "undisturbed")}
     undisturbed = search(parse_config(config.model_dump(mode="json", exclude_unset=True) | {"storage": storage}))
     assert mine.evaluation == undisturbed.evaluation
     assert mine.run_id == undisturbed.run_id
+
+
+def test_the_files_for_prefects_own_commands_do_what_they_say(services, client, tmp_path: Path) -> None:
+    from prefect.events import emit_event
+
+    deployed = services.prefect("deploy", "--all", "--prefect-file", str(ROOT / "deployments" / "prefect.yaml"))
+    assert deployed.returncode == 0, deployed.stdout + deployed.stderr
+    distillation = client.read_deployment_by_name("distill-run/distillation")
+    automation = tmp_path / "distil-on-gain.yaml"
+    template = (ROOT / "deployments" / "automations" / automation.name).read_text()
+    automation.write_text(template.replace("DISTILLATION_DEPLOYMENT_ID", str(distillation.id)))
+    assert services.prefect("automation", "create", "--from-file", str(automation)).returncode == 0
+
+    def started_for() -> list[str]:
+        runs = client.read_flow_runs()
+        return [run.parameters["run"] for run in runs if run.deployment_id == distillation.id]
+
+    for run_id, gain in (("without", "no"), ("with", "yes")):
+        resource = {"prefect.resource.id": f"thickets.run.{run_id}", "thickets.gain": gain}
+        emit_event(FINISHED_EVENT, resource=resource, payload={"run_id": run_id})
+    assert wait_for(started_for, 60) == ["with"]
 
 
 def test_what_nobody_carries_out_any_more_is_repaired(services, client, request_of, tmp_path: Path) -> None:
@@ -290,3 +317,13 @@ def test_no_secret_is_written_anywhere(services: Services) -> None:
         content = path.read_bytes()
         assert CREDENTIALS.password.encode() not in content, path
         assert OTHER_SECRET.encode() not in content, path
+
+
+def test_services_that_nobody_looks_after_are_ended_all_the_same(services: Services) -> None:
+    """The last test: nothing is up afterwards."""
+    pids = [row.process.pid for row in services.state.services]
+    os.kill(services.state.supervisor.pid, signal.SIGKILL)
+    wait_for(lambda: "nobody looks after the services" in services.call("status").stdout, 30)
+    assert services.call("down").returncode == 0
+    assert [pid for pid in pids if psutil.pid_exists(pid)] == []
+    assert read_state(services.home.root) is None
