@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import Protocol, get_args
 
 import numpy as np
 import polars as pl
@@ -27,6 +27,26 @@ RULES: tuple[VoteRule, ...] = get_args(VoteRule)
 PLAIN, CHOSEN = "top_k/majority", "chosen among all"
 
 Indices = NDArray[np.intp]
+
+
+class ScoreTable(Protocol):
+    """What a replay needs of a table: real ones (`benchmarks.complete_scores`) and made ones have it."""
+
+    @property
+    def population(self) -> pl.DataFrame:
+        """candidate_id, seed, sigma."""
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Questions of the selection, validation and test split."""
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        """Who has what right, `[1 + n_candidates, n_questions]`; row 0 is the base."""
+
+    @property
+    def votes(self) -> NDArray[np.object_]:
+        """The answers, None for an abstention, in the shape of `correct`."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +114,7 @@ def rank(scores: CompleteScores, division: Division, k: int) -> dict[Method, pl.
     }
 
 
-def ballots(scores: CompleteScores, ranked: pl.DataFrame, questions: Indices) -> pl.DataFrame:
+def ballots(scores: ScoreTable, ranked: pl.DataFrame, questions: Indices) -> pl.DataFrame:
     """The experts' answers to some questions; as `tasks.voting.ballots`."""
     where = np.ix_(1 + ranked["candidate_id"].to_numpy(), questions)
     n = len(questions)

@@ -207,7 +207,9 @@ def _by_sigma(
 
 def _task_scores(run: _Run, label: str, outcomes: pl.DataFrame, candidates: pl.DataFrame) -> TaskScores:
     rows = candidates.join(outcomes, on="candidate_id", maintain_order="left")["correct"].to_list()
-    shape = candidates.height, run.summary.split_sizes["selection"]
+    # With racing fewer than the split holds: the questions that every candidate of the run was asked.
+    n_questions = len(rows[0]) if rows else run.summary.split_sizes["selection"]
+    shape = candidates.height, n_questions
     experts = [Candidate(int(expert.seed), expert.sigma).id for expert in run.summary.experts]
     return TaskScores(
         label, np.array(rows, dtype=bool).reshape(shape), candidates["candidate_id"].is_in(experts).to_numpy()

@@ -14,12 +14,14 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 
 from flows.config_sections import (
+    BudgetConfig,
     ControlsConfig,
     DataConfig,
     DecodingConfig,
     EngineConfig,
     NoiseConfig,
     PopulationConfig,
+    RacingConfig,
     ScoringConfig,
     Section,
     SelectionConfig,
@@ -33,6 +35,7 @@ from tasks.noise import Perturbation
 from tasks.problems.config import ProblemConfig
 
 __all__ = [
+    "BudgetConfig",
     "ControlsConfig",
     "DataConfig",
     "DecodingConfig",
@@ -40,6 +43,7 @@ __all__ = [
     "EngineConfig",
     "NoiseConfig",
     "PopulationConfig",
+    "RacingConfig",
     "RunConfig",
     "ScoringConfig",
     "SelectionConfig",
@@ -94,6 +98,24 @@ class RunConfig(Section):
             raise ValueError(
                 f"selection.k_values asks for K = {largest} experts of a population of {self.population.size}; "
                 f"lower it to at most {self.population.size} or raise population.size"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_raced(self) -> Self:
+        if self.scoring.racing is None:
+            return self
+        if "shrunken" in self.selection.methods:
+            raise ValueError(
+                "scoring.racing drops candidates before they have answered everything, but selection.methods lists "
+                "shrunken, which needs every candidate's whole score; remove one of the two"
+            )
+        if (per_block := self.scoring.examples_per_block) >= self.data.selection:
+            fitting = max(1, self.data.selection // 4)
+            raise ValueError(
+                f"scoring.racing decides between blocks, but scoring.examples_per_block is {per_block} and "
+                f"data.selection {self.data.selection}, which is one block; set scoring.examples_per_block below "
+                f"data.selection (for example {fitting}), or data.selection above {per_block}"
             )
         return self
 

@@ -140,8 +140,44 @@ class EngineConfig(Section):
         return self
 
 
+class RacingConfig(Section):
+    """Selection questions are asked block by block, and after each block hopeless candidates are dropped."""
+
+    z: float = Field(
+        1.64,
+        gt=0,
+        le=1000,
+        allow_inf_nan=False,
+        description="Width of the intervals, in standard deviations: a candidate whose interval ends below the K-th "
+        "best's is dropped. Smaller saves more and loses more; 1000 drops only who cannot reach the best K any more.",
+    )
+    keep: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        allow_inf_nan=False,
+        description="Largest share of the candidates that goes on after each block, but never fewer than the best K; "
+        "empty: the intervals alone decide.",
+    )
+
+
+class BudgetConfig(Section):
+    """What a run may cost; as many candidates are scored as it pays for."""
+
+    tokens: PositiveInt | None = Field(None, description="Tokens to generate in all, controls included.")
+    minutes: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="Minutes until the report is there, training not included."
+    )
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if (self.tokens is None) == (self.minutes is None):
+            raise ValueError(f"tokens is {self.tokens} and minutes is {self.minutes}; give exactly one of the two")
+        return self
+
+
 class ScoringConfig(Section):
-    """How the work is cut. Only `examples_per_block` can change an answer."""
+    """How the work is cut. Only `examples_per_block` can change an answer, and `racing` whom is asked what."""
 
     examples_per_block: PositiveInt = Field(
         256, description="Examples answered together by one candidate: the unit of generation."
@@ -150,6 +186,12 @@ class ScoringConfig(Section):
         4, description="Candidates per task and file: what a kill can lose, at most."
     )
     retries: int = Field(2, ge=0, le=10, description="Further attempts at a shard whose engine failed.")
+    budget: BudgetConfig | None = Field(
+        None, description="Score as many candidates as this pays for, up to population.size; empty: all of them."
+    )
+    racing: RacingConfig | None = Field(
+        None, description="Ask hopeless candidates no further selection questions; empty: ask everybody all of them."
+    )
 
 
 class SelectionConfig(Section):

@@ -59,7 +59,8 @@ def result_table(summary: RunSummary) -> Table:
 def sigma_table(summary: RunSummary) -> Table:
     """The candidates, per sigma."""
     base = summary.base_selection
-    table = Table(title=f"Selection split (base {percent(base)})", title_justify="left")
+    what = summary.common_questions.removeprefix("the ")
+    table = Table(title=f"{what[0].upper()}{what[1:]} (base {percent(base)})", title_justify="left")
     for heading in ("sigma", "candidates", "mean accuracy", "best", "at least as good as the base"):
         table.add_column(heading, justify="right")
     for row in summary.sigmas:
@@ -149,6 +150,10 @@ def estimate_table(found: Estimate) -> Table:
     table.add_column("estimate", justify="right")
     for split, count in found.completions.items():
         table.add_row(f"completions, {split} split", f"{count:,}")
+    if found.racing_saves_at_most:
+        table.add_row("of these racing saves", f"at most {found.racing_saves_at_most:,}")
+    if found.n_paid_for is not None:
+        table.add_row("candidates the budget pays for", f"about {found.n_paid_for:,} of {found.n_candidates:,}")
     table.add_row("tokens", f"{found.tokens:,} (at most {found.tokens_at_most:,})")
     table.add_row("time", duration(found.seconds))
     table.add_row("disk", f"{found.disk_bytes / 1e6:,.1f} MB")

@@ -7,9 +7,13 @@ from dataclasses import replace
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from flows.askers import answers_after_selection, askers
+from flows.budget import WRAP_UP_S
 from flows.config import RunConfig
 from flows.plan import RunPlan, make_plan
+from flows.racing import race_rule
 from tasks.base_model import find_base_model
+from tasks.budget import Need, affordable
 from tasks.engines import BatchEngine, Engine, build_engine
 from tasks.problems import load_problem
 from tasks.seeds import candidates_of, population
@@ -34,6 +38,12 @@ class Estimate(BaseModel):
     tokens_at_most: int = Field(description="If every completion ran to max_tokens.")
     seconds: float = Field(description="Loading candidates and generating; starting up is not included.")
     disk_bytes: int = Field(description="Shards and database, an upper bound.")
+    racing_saves_at_most: int = Field(
+        0, description="Of the selection split's completions, if racing left only the best K after the first block."
+    )
+    n_paid_for: int | None = Field(
+        None, description="Candidates that scoring.budget pays for, about; the rest of the figures is about all."
+    )
     probe: Probe
 
 
@@ -95,22 +105,11 @@ def estimate(config: RunConfig) -> Estimate:
         probe = _probe(engine, plan)
     finally:
         engine.close()
-    most_experts = config.selection.k_values[-1]
-    controls, methods = config.controls, config.selection.methods
-    wordings = plan.wordings
-    n_panels = controls.self_consistency + controls.random_experts + bool(wordings and controls.self_consistency)
-    # At most: methods agree on many experts. And the best single expert need not vote, unless it is the top of K.
-    n_tried = min(len(methods) * most_experts, config.population.size)
-    best_apart = methods != ("top_k",)
-    askers = {
-        "selection": config.population.size + 1,
-        "validation": n_tried + 1 + (len(wordings.others) if wordings else 0),
-        "test": (1 + n_panels) * most_experts + 1 + best_apart + controls.weight_average + bool(wordings),
-    }
-    completions: dict[str, int] = {split.name: askers[split.name] * len(split.examples) for split in splits}
-    n_loads = sum(askers[split.name] * plan.n_blocks(split.name) for split in splits)
+    count = askers(plan)
+    completions: dict[str, int] = {split.name: count[split.name] * len(split.examples) for split in splits}
+    n_loads = sum(count[split.name] * plan.n_blocks(split.name) for split in splits)
     if (section := config.distillation) is not None:
-        completions["training"] = (most_experts + section.attempts) * section.examples
+        completions["training"] = (config.selection.k_values[-1] + section.attempts) * section.examples
     total = sum(completions.values())
     return Estimate(
         model=base.name,
@@ -121,8 +120,31 @@ def estimate(config: RunConfig) -> Estimate:
         tokens_at_most=total * plan.sampling.max_tokens,
         seconds=n_loads * probe.load_s + total * probe.generate_s / probe.n_examples,
         disk_bytes=round(total * (probe.bytes_per_completion + _SHARD_ROW_BYTES + _DATABASE_ROW_BYTES)),
+        racing_saves_at_most=_racing_saves_at_most(config, plan),
+        n_paid_for=_n_paid_for(plan, probe),
         probe=probe,
     )
+
+
+def _n_paid_for(plan: RunPlan, probe: Probe) -> int | None:
+    if (budget := plan.config.scoring.budget) is None:
+        return None
+    n_questions = sum(plan.block_sizes("selection"))
+    if budget.tokens is not None:
+        given, per_answer, fixed = float(budget.tokens), probe.tokens_per_completion, 0.0
+    else:
+        assert budget.minutes is not None
+        load_s = probe.load_s * plan.n_blocks("selection") / n_questions
+        given, per_answer, fixed = 60 * budget.minutes, probe.generate_s / probe.n_examples + load_s, WRAP_UP_S
+    need = Need(per_answer, n_questions, answers_after_selection(plan), fixed)
+    return min(plan.config.population.size, affordable(given, n_questions * per_answer, need))
+
+
+def _racing_saves_at_most(config: RunConfig, plan: RunPlan) -> int:
+    if (rule := race_rule(config)) is None:
+        return 0
+    n_hopeless = max(0, config.population.size - rule.n_needed)
+    return n_hopeless * sum(plan.block_sizes("selection")[1:])
 
 
 def _probe(engine: Engine, plan: RunPlan) -> Probe:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from flows.summary import RunSummary
+from flows.summary import BudgetUse, RunSummary
+from tasks.racing_results import Race
 from tasks.results import Accuracy, BestCandidate, Control, ControlName, GainSplit, RankCorrelation
 from tasks.verdicts import Verdict, verdict
 
@@ -48,6 +49,10 @@ def verdicts(summary: RunSummary) -> list[Verdict]:
 def findings(summary: RunSummary) -> list[str]:
     """The verdicts, and a sentence each on luck, ranking, agreement and gains where the run described its thicket."""
     lines = [each.sentence for each in verdicts(summary)]
+    if summary.budget:
+        lines.append(_budget(summary, summary.budget))
+    if summary.race:
+        lines.append(_race(summary.race))
     if (thicket := summary.thicket) is None:  # a run of an earlier version
         return lines
     k = summary.evaluation.k
@@ -56,7 +61,7 @@ def findings(summary: RunSummary) -> list[str]:
     return [
         *lines,
         *[_prompt(control) for control in summary.evaluation.controls if control.name == "best_prompt"],
-        _best(thicket.best),
+        _best(thicket.best, summary.common_questions),
         _correlation(thicket.correlation),
         f"{same}At least one of {k} is right on {percent(thicket.oracle)} (the most a vote could reach); "
         f"the vote is on {100 * summary.evaluation.ensemble.value:.1f} %.",
@@ -69,11 +74,32 @@ def _prompt(control: Control) -> str:
     return f"The {control.label}, chosen on the validation split: {json.dumps(control.detail, ensure_ascii=False)}."
 
 
-def _best(best: BestCandidate) -> str:
+def _budget(summary: RunSummary, budget: BudgetUse) -> str:
+    return (
+        f"The budget of {budget.given} paid for {summary.n_candidates:,} of {budget.n_most:,} candidates; the run "
+        f"generated {sum(summary.n_tokens.values()):,} tokens."
+    )
+
+
+def _race(race: Race) -> str:
+    rests = (
+        f"What is said about all candidates rests on the {race.n_common} questions that every one was asked."
+        if race.n_common < race.n_questions
+        else "Nobody was dropped."
+    )
+    return (
+        f"Racing (z = {race.z:g}{'' if race.keep is None else f', keep {race.keep:g}'}) asked candidates for "
+        f"{race.n_answers:,} of {race.n_answers_of_all:,} selection answers, {100 * race.saved:.1f} % saved; "
+        f"{race.n_complete:,} of {race.rounds[0].n_candidates:,} candidates were asked all {race.n_questions} "
+        f"questions. {rests}"
+    )
+
+
+def _best(best: BestCandidate, asked: str) -> str:
     p = "p < 0.001" if best.p_value < 0.001 else f"p = {best.p_value:.2g}"
     more = "more than" if best.is_more_than_luck else "no more than"
     return (
-        f"The best of {best.n_candidates} candidates has {100 * best.observed.value:.1f} % on the selection split, "
+        f"The best of {best.n_candidates} candidates has {100 * best.observed.value:.1f} % on {asked}, "
         f"{more} luck alone would give ({100 * best.by_luck:.1f} % if all of one sigma were equal, {p}); "
         f"on new questions expect {100 * best.corrected:.1f} % "
         f"[{100 * best.corrected_low:.1f}, {100 * best.corrected_high:.1f}]."

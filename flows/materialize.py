@@ -126,6 +126,7 @@ def _look_up(home: Home, folder: RunFolder, which: int | Candidate) -> tuple[Can
     """The candidate and its place among all that the run scored, not among the K of the ensemble alone."""
     with open_scores(home, folder) as reader:
         board = reader.leaderboard("selection")
+        n_candidates = reader.common_scores("selection").height  # with racing, more than are ranked
     if isinstance(which, Candidate):
         rows = board.filter(board["candidate_id"] == which.id)
         if rows.is_empty():
@@ -133,9 +134,12 @@ def _look_up(home: Home, folder: RunFolder, which: int | Candidate) -> tuple[Can
     elif 1 <= which <= board.height:
         rows = board.filter(board["rank"] == which)
     else:
-        raise InputError(f"--rank: found {which}; the candidates of {folder.run_id} have ranks 1 to {board.height}")
+        raise InputError(
+            f"--rank: found {which}; the candidates of {folder.run_id} have ranks 1 to {board.height}"
+            + (" (racing dropped the others)" if board.height < n_candidates else "")
+        )
     row = rows.row(0, named=True)
-    score = SelectionScore(rank=row["rank"], n_candidates=board.height, n_correct=row["n_correct"], n=row["n"])
+    score = SelectionScore(rank=row["rank"], n_candidates=n_candidates, n_correct=row["n_correct"], n=row["n"])
     return Candidate(row["seed"], row["sigma"]), score
 
 

@@ -81,6 +81,10 @@ class RunPlan:
         inside = self.home.shards(self.fingerprint)
         return inside if where is None or is_url(where) else Path(self.shard_location)
 
+    def block_sizes(self, split: str) -> list[int]:
+        """Questions of every block of a split, in their order."""
+        return [len(block.examples) for block in self.blocks if block.split == split]
+
     def n_blocks(self, split: str) -> int:
         """Units of generation per candidate on a split."""
         return sum(1 for block in self.blocks if block.split == split)
@@ -153,6 +157,8 @@ def make_plan(
     # Controls are no part of either identity: they change neither a greedy answer nor which experts are selected, and
     # a finished run that is started again with one more of them scores only what that one adds.
     population = config.population.model_dump(mode="json")
+    # Nor are racing and budget part of the answers' identity: they change who is asked, and no answer.
+    asked_what = config.scoring.model_dump(mode="json", include={"racing", "budget"}, exclude_none=True)
     return RunPlan(
         config=config,
         base=base,
@@ -163,7 +169,7 @@ def make_plan(
         blocks=blocks,
         identity=identity,
         fingerprint=answers,
-        run_id=run_id(config.name, answers, population, config.selection.model_dump(mode="json")),
+        run_id=run_id(config.name, answers, population, config.selection.model_dump(mode="json"), asked_what),
         home=Home(config.storage.home),
         wordings=wordings,
     )

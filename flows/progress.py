@@ -73,7 +73,9 @@ class ScoringProgress:
             yield
             return
         if FlowRunContext.get():
-            created = create_progress_artifact(0.0, key=f"scoring-{name}", description=f"Scoring, {name} split")
+            created = create_progress_artifact(
+                0.0, key=f"scoring-{name.replace(' ', '-')}", description=f"Scoring, {name} split"
+            )
             self._artifact = cast(UUID, created)  # a coroutine only for asynchronous flows
         if self._console.is_terminal:
             self._bar = Progress(
@@ -109,7 +111,7 @@ class ScoringProgress:
         self._done += 1
         self._split_tokens += report.n_tokens
         spent = {name: getattr(self._use, name) + getattr(report, name) for name in ("start_s", "load_s", "generate_s")}
-        self._use = self._use.model_copy(update=spent)
+        self._use = self._use.model_copy(update=spent | {"n_answers": self._use.n_answers + report.n})
         if not report.candidate_id.startswith(BASE_ID):  # a candidate; neither the base nor a control made of it
             before = self._correct.get(report.candidate_id, (0, 0))
             score = (before[0] + report.n_correct, before[1] + report.n)

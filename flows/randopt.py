@@ -14,16 +14,20 @@ from functools import partial
 from prefect import flow
 
 from flows.announce import announce, emit_search_assets
+from flows.batch import BatchTooLargeError, watch_first_batch, with_smaller_batch
+from flows.budget import budget_use, make_meter, score_what_is_paid_for, session_timed
 from flows.config import RunConfig
 from flows.config_file import dump_config
 from flows.executor import open_cluster, open_executor
+from flows.history import find_run
 from flows.hooks import end_mlflow_runs
 from flows.models.lineage import log_lineage
 from flows.plan import RunPlan, make_plan, manifest
 from flows.progress import ScoringProgress, log
+from flows.racing import score_selection
 from flows.report import own_plots, write_report
 from flows.session import session
-from flows.stages import score_everything, score_split
+from flows.stages import score_selected, score_split
 from flows.summarise import summarise
 from flows.summary import RunSummary
 from flows.tracking import links, log_results, start_tracking
@@ -63,8 +67,11 @@ def randopt(config: RunConfig, fresh: bool = False) -> RunSummary:
         summary = search(config, fresh=fresh)
         if config.distillation is not None:
             from flows.distillation.flow import distill
+            from flows.distillation.plan import distill_config
 
-            distill(config)
+            # As the run was in the end: its batches may have had to become smaller.
+            home = Home(config.storage.home)
+            distill(distill_config(home, find_run(home, summary.run_id), []))
     return summary
 
 
@@ -73,7 +80,11 @@ def search(
 ) -> RunSummary:
     """The body of the flow; a benchmark passes its own `build` to measure everything but the engine."""
     with open_cluster(config.engine) as cluster:
-        return _search(config, cluster, fresh=fresh, build=build)
+        while True:
+            try:
+                return _search(config, cluster, fresh=fresh, build=build)
+            except BatchTooLargeError as error:
+                config = with_smaller_batch(config, error)
 
 
 def _search(
@@ -103,10 +114,20 @@ def _search(
         _note_shards(folder, plan)
         shard_folder.clean_temporaries()  # what a killed writer left
         log.info(f"run {plan.run_id} in {folder.root}")
-        book = ScoreBook(folder.scores, plan.shards, plan.run_id, population, plan.blocks, shard_folder.mirror)
-        with start_tracking(plan, book) as tracker:
-            with open_executor(plan, progress.on_unit, build, cluster) as executor:
-                scored = score_everything(plan, book, population, partial(score_split, plan, book, executor, progress))
+        # With a budget, who takes part is said as it is paid for.
+        known = population if config.scoring.budget is None else population.clear()
+        book = ScoreBook(folder.scores, plan.shards, plan.run_id, known, plan.blocks, shard_folder.mirror)
+        meter = make_meter(plan, book, folder, progress, started)
+        with session_timed(folder, meter), start_tracking(plan, book) as tracker:
+            with watch_first_batch(plan), open_executor(plan, progress.on_unit, build, cluster) as executor:
+                score = partial(score_split, plan, book, executor, progress)
+                if meter is None:
+                    score_selection(plan, book, population, score)
+                else:
+                    population = score_what_is_paid_for(
+                        plan, book, folder, population, score, meter, executor.n_engines
+                    )
+                scored = score_selected(plan, book, population, score)
             evaluation = evaluate_ensemble(book, scored.experts, scored.choice, scored.best_id, scored.controls)
             manifest(plan, scored.experts, scored.choice).save(folder.manifest)
             summary = summarise(
@@ -118,6 +139,7 @@ def _search(
                 links(tracker),
                 wall_s=time.monotonic() - started,
                 engine=progress.engine,
+                budget=None if meter is None else budget_use(meter, config.population.size),
             )
             # Before it is logged: a tracking server that fails now must not cost the result.
             write_text_atomically(folder.summary, summary.model_dump_json(indent=2))

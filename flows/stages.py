@@ -1,4 +1,4 @@
-"""The stages of a search that ask a model: selection, validation with its choices, test with its controls."""
+"""The stages of a search after the selection split: validation with its choices, test with its controls."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ class Scored:
     """What was chosen on the way, and who has answered what.
 
     Attributes:
+        n_candidates: Candidates that were asked the selection split, or with racing a part of it.
         choice: Method, vote rule and K that the validation split chose.
         curve: What every method, rule and K reached there.
         ranked: The candidates of the chosen method, by rank; the first K of them are the experts.
@@ -41,6 +42,7 @@ class Scored:
         controls: What the ensemble is compared with.
     """
 
+    n_candidates: int
     choice: CurvePoint
     curve: tuple[CurvePoint, ...]
     ranked: pl.DataFrame
@@ -55,17 +57,16 @@ class Scored:
         return self.ranked.head(self.choice.k)
 
 
-def score_everything(plan: RunPlan, book: ScoreBook, population: pl.DataFrame, score: Callable[..., None]) -> Scored:
-    """Score the three splits one after the other; whom the next one asks depends on what the last one said.
+def score_selected(plan: RunPlan, book: ScoreBook, population: pl.DataFrame, score: Callable[..., None]) -> Scored:
+    """Rank the candidates by the selection split, and score the other two; each one decides whom the next one asks.
 
     Args:
         plan: The run.
         book: Takes the scores.
-        population: Every candidate.
+        population: Every candidate that was asked the selection split.
         score: `score_split` with all but the split, the respondents and the label.
     """
     selection = plan.config.selection
-    score("selection", [None, *candidates_of(population)])
     rankings = rank_candidates(book, selection.methods, selection.k_values[-1])
     tried = union(rankings.values())
     score("validation", [None, *candidates_of(tried)])
@@ -79,7 +80,7 @@ def score_everything(plan: RunPlan, book: ScoreBook, population: pl.DataFrame, s
     if controls.panels:
         book.register(controls.respondents)
         score("test", controls.respondents, label="controls")
-    return Scored(choice, curve, ranked, tried, tested, best["candidate_id"][0], controls)
+    return Scored(population.height, choice, curve, ranked, tried, tested, best["candidate_id"][0], controls)
 
 
 def _best_wording(plan: RunPlan, book: ScoreBook, score: Callable[..., None]) -> Reworded | None:
@@ -108,12 +109,24 @@ def score_split(
     split: str,
     candidates: Sequence[Respondent],
     label: str = "",
+    blocks: Sequence[int] | None = None,
 ) -> None:
-    """Score whatever is missing of a split, and see that nothing is afterwards; the label is for progress."""
+    """Score whatever is missing of a split, and see that nothing is afterwards.
+
+    Args:
+        plan: The run.
+        book: Takes the scores.
+        executor: Makes them.
+        progress: Is told of them.
+        split: Whose questions.
+        candidates: Who is asked.
+        label: For progress, instead of the split's name.
+        blocks: Which blocks of the split are asked; None: all.
+    """
     scoring = plan.config.scoring
-    n_blocks = plan.n_blocks(split)
+    asked = range(plan.n_blocks(split)) if blocks is None else blocks
     done = aggregate_scores(book)
-    shards = plan_shards(split, n_blocks, candidates, done.iter_rows(), scoring.candidates_per_shard)
+    shards = plan_shards(split, plan.n_blocks(split), candidates, done.iter_rows(), scoring.candidates_per_shard, asked)
     n_units = sum(len(shard.candidates) for shard in shards)
     last_aggregated = time.monotonic()
 
@@ -123,8 +136,8 @@ def score_split(
             aggregate_scores(book)
             last_aggregated = time.monotonic()
 
-    with progress.split(label or split, n_units, len(candidates) * n_blocks - n_units, executor.n_engines):
+    with progress.split(label or split, n_units, len(candidates) * len(asked) - n_units, executor.n_engines):
         score_shards(executor, shards, retries=scoring.retries, on_tick=aggregate_now_and_then)
     if shards:
         done = aggregate_scores(book)
-    check_complete(done, map(candidate_id, candidates), split, n_blocks)
+    check_complete(done, [candidate_id(who) for who in candidates], split, asked)

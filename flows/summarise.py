@@ -6,8 +6,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from flows.plan import RunPlan
+from flows.racing import describe_race
 from flows.stages import Scored
-from flows.summary import EngineUse, ExpertRow, RunSummary, SigmaRow, TrackingLinks
+from flows.summary import BudgetUse, EngineUse, ExpertRow, RunSummary, SigmaRow, TrackingLinks
 from storage.scores import BASE_ID
 from tasks.aggregation import ScoreBook
 from tasks.controls import count_tokens
@@ -27,6 +28,7 @@ def summarise(
     *,
     wall_s: float,
     engine: EngineUse,
+    budget: BudgetUse | None = None,
 ) -> RunSummary:
     """Put the figures together; see `flows.summary.RunSummary`.
 
@@ -39,11 +41,14 @@ def summarise(
         tracking: Where the run is found.
         wall_s: Seconds of this session.
         engine: What the engines did in it.
+        budget: What it was allowed to cost.
     """
     controls, experts = scored.controls, scored.experts
     with book.open() as store:
         selection = store.totals("selection").row(0, named=True)
         sigmas = store.sigma_statistics()
+        base_selection = accuracy(*store.common_base("selection"))
+        race = describe_race(plan.config, store)
         # Shards of a smaller population may hold answers of experts that are none in this one; they are not counted.
         n_tokens = {"selection": selection["n_tokens"] + selection["base_n_tokens"]}
         for split, who in {"validation": scored.tried, "test": scored.tested}.items():
@@ -63,9 +68,9 @@ def summarise(
         model=plan.base.name,
         model_sha256=plan.base.sha256,
         problem=plan.config.single_problem.name,
-        n_candidates=plan.config.population.size,
+        n_candidates=scored.n_candidates,
         split_sizes={split.name: len(split.examples) for split in plan.splits},
-        base_selection=accuracy(selection["base_n_correct"], selection["base_n_answers"]),
+        base_selection=base_selection,
         sigmas=tuple(
             SigmaRow(
                 sigma=row["sigma"],
@@ -95,4 +100,6 @@ def summarise(
         engine=engine,
         thicket=thicket,
         version=version("thickets"),
+        race=race,
+        budget=budget,
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from tasks.racing_results import Race
 from tasks.results import Accuracy, CurvePoint, Evaluation, Thicket
 
 
@@ -61,6 +62,7 @@ class EngineUse(BaseModel):
 
     Attributes:
         n_engines: Engines at work side by side.
+        n_answers: Answers generated.
         scoring_s: Seconds in which shards were being scored.
         start_s: Seconds until engines were built, all engines together.
         load_s: Seconds in which an engine became another candidate, all engines together.
@@ -70,6 +72,7 @@ class EngineUse(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     n_engines: int = 0
+    n_answers: int = 0
     scoring_s: float = 0.0
     start_s: float = 0.0
     load_s: float = 0.0
@@ -80,6 +83,20 @@ class EngineUse(BaseModel):
         """Share of the engines' time, from the moment they were built, in which they generated."""
         available_s = self.n_engines * self.scoring_s - self.start_s
         return self.generate_s / available_s if available_s > 0 and self.generate_s else None
+
+
+class BudgetUse(BaseModel):
+    """What a run was allowed to cost; what it did cost is in its tokens and its time.
+
+    Attributes:
+        given: The budget, for people: ``2,000,000 tokens``, ``30.0 minutes``.
+        n_most: Candidates that were asked for, if they could be paid.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    given: str
+    n_most: int
 
 
 class RunSummary(BaseModel):
@@ -95,6 +112,9 @@ class RunSummary(BaseModel):
         engine: What the engines did in this session.
         thicket: The neighbourhood and its experts described; None for a run of a version that did not.
         version: Of Thickets, in this session; None for one that did not say.
+        budget: What the run was allowed to cost; None without a budget, and then all candidates were scored.
+        race: What racing asked; None without it. With it, `base_selection`, `sigmas` and the candidates' part of
+            `thicket` are about the `race.n_common` questions that every candidate was asked.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -118,3 +138,12 @@ class RunSummary(BaseModel):
     tracking: TrackingLinks
     thicket: Thicket | None = None
     version: str | None = None
+    race: Race | None = None
+    budget: BudgetUse | None = None
+
+    @property
+    def common_questions(self) -> str:
+        """What the figures about all candidates rest on, in words: ``the selection split`` unless it was raced."""
+        if self.race is None or self.race.n_common == self.race.n_questions:
+            return "the selection split"
+        return f"the {self.race.n_common} selection questions that every candidate was asked"

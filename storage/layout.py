@@ -55,6 +55,16 @@ class RunFolder:
         return self.root / "examples.parquet"
 
     @property
+    def dropped(self) -> Path:
+        """The candidates that racing has dropped so far, for the same readers; absent without racing."""
+        return self.root / "dropped.parquet"
+
+    @property
+    def budget(self) -> Path:
+        """How many candidates a budget paid for so far; absent without one."""
+        return self.root / "budget.json"
+
+    @property
     def fingerprint(self) -> Path:
         """The fingerprint of the run's answers, as text; tells where its shards are before it is finished."""
         return self.root / "fingerprint"

@@ -11,6 +11,13 @@ import polars as pl
 
 from storage.sql import Params
 
+# The questions that every candidate was asked; see the view common_accuracy. As text, and not through the view, because
+# a database of an earlier version has no such view.
+_COMMON = """
+    (split <> 'selection'
+     OR s.block < coalesce((SELECT min(n_blocks) FROM dropped WHERE run_id = $run_id), 4294967295))
+"""
+
 
 class ScoreQueries(ABC):
     """Named queries over one run's scores; every frame comes in an order that is a function of its content.
@@ -42,7 +49,7 @@ class ScoreQueries(ABC):
         self.close()
 
     def leaderboard(self, split: str = "selection", limit: int | None = None) -> pl.DataFrame:
-        """Rank the candidates (base and controls are left out) by one split.
+        """Rank the candidates (base, controls and those that racing has dropped are left out) by one split.
 
         Returns:
             rank, candidate_id, seed, sigma, n_correct, n, accuracy, position; by n_correct DESC, seed, sigma.
@@ -53,10 +60,80 @@ class ScoreQueries(ABC):
                    candidate_id, seed, sigma, n_correct, n, accuracy, position
             FROM accuracy
             WHERE run_id = $run_id AND split = $split AND position >= 0
+              AND candidate_id NOT IN (SELECT candidate_id FROM dropped WHERE run_id = $run_id)
             ORDER BY rank
             LIMIT $limit
             """,
             {"run_id": self.run_id, "split": split, "limit": 2**62 if limit is None else limit},
+        )
+
+    def common_scores(self, split: str = "selection") -> pl.DataFrame:
+        """Score every candidate on the questions that all were asked: all of them, unless racing has dropped some.
+
+        Returns:
+            candidate_id, seed, sigma, n_correct, n, accuracy (base and controls are left out); in the order of
+            `leaderboard`, which without racing has the same rows.
+        """
+        return self.query(
+            f"""
+            SELECT candidate_id, c.seed, c.sigma, count_if(s.correct)::INTEGER AS n_correct, count(*)::INTEGER AS n,
+                   n_correct / n AS accuracy
+            FROM scores AS s
+            JOIN candidates AS c USING (run_id, candidate_id)
+            WHERE run_id = $run_id AND split = $split AND c.position >= 0 AND {_COMMON}
+            GROUP BY candidate_id, c.seed, c.sigma
+            ORDER BY n_correct DESC, c.seed, c.sigma
+            """,
+            {"run_id": self.run_id, "split": split},
+        )
+
+    def common_base(self, split: str = "selection") -> tuple[int, int]:
+        """Return the base's correct answers and its answers on the questions of `common_scores`."""
+        return self.query(
+            f"""
+            SELECT count_if(s.correct)::INTEGER, count(*)::INTEGER
+            FROM scores AS s
+            WHERE run_id = $run_id AND split = $split AND candidate_id = 'base' AND {_COMMON}
+            """,
+            {"run_id": self.run_id, "split": split},
+        ).row(0)
+
+    def correct_in_blocks(self, split: str, n_blocks: int) -> pl.DataFrame:
+        """Count what candidates have right in the first blocks of a split (base and controls are left out).
+
+        Returns:
+            candidate_id, n_correct, n; in the order of the population.
+        """
+        return self.query(
+            """
+            SELECT candidate_id, count_if(s.correct)::INTEGER AS n_correct, count(*)::INTEGER AS n
+            FROM scores AS s
+            JOIN candidates AS c USING (run_id, candidate_id)
+            WHERE run_id = $run_id AND split = $split AND block < $n_blocks AND c.position >= 0
+            GROUP BY candidate_id, c.position
+            ORDER BY c.position, candidate_id
+            """,
+            {"run_id": self.run_id, "split": split, "n_blocks": n_blocks},
+        )
+
+    def rounds(self) -> pl.DataFrame:
+        """Say how racing went: one row per block of the selection split.
+
+        Returns:
+            block, n_questions, n_candidates (asked that block, the base left out); by block.
+        """
+        return self.query(
+            """
+            SELECT e.block, count(*)::INTEGER AS n_questions,
+                   (SELECT count(*) FROM candidates AS c WHERE c.run_id = $run_id AND c.position >= 0)::INTEGER
+                   - (SELECT count(*) FROM dropped AS d WHERE d.run_id = $run_id AND d.n_blocks <= e.block)::INTEGER
+                   AS n_candidates
+            FROM examples AS e
+            WHERE e.run_id = $run_id AND e.split = 'selection'
+            GROUP BY e.block
+            ORDER BY e.block
+            """,
+            {"run_id": self.run_id},
         )
 
     def answers(self, split: str, candidate_ids: Sequence[str]) -> pl.DataFrame:
@@ -83,30 +160,43 @@ class ScoreQueries(ABC):
         Returns:
             example_id, completion.
         """
-        return self.query(
-            """
-            SELECT c.example_id, c.completion
-            FROM completions AS c
-            JOIN examples AS e USING (run_id, split, example_id)
-            WHERE run_id = $run_id AND split = $split AND candidate_id = $candidate_id
-            ORDER BY e.position, c.example_id
-            """,
-            {"run_id": self.run_id, "split": split, "candidate_id": candidate_id},
-        )
+        who = {"run_id": self.run_id, "split": split, "candidate_id": candidate_id}
+        files = self.query(
+            "SELECT DISTINCT shard_id FROM scores "
+            "WHERE run_id = $run_id AND split = $split AND candidate_id = $candidate_id ORDER BY shard_id",
+            who,
+        )["shard_id"]
+        # File by file: with a single name to compare with, DuckDB opens no other file.
+        found = [
+            self.query(
+                """
+                SELECT c.example_id, c.completion, e.position
+                FROM completions AS c
+                JOIN examples AS e USING (run_id, split, example_id)
+                WHERE run_id = $run_id AND split = $split AND candidate_id = $candidate_id AND c.shard_id = $shard_id
+                """,
+                who | {"shard_id": shard_id},
+            )
+            for shard_id in files
+        ]
+        none = pl.DataFrame(schema={"example_id": pl.String, "completion": pl.String, "position": pl.Int32})
+        return pl.concat([none, *found]).sort("position", "example_id").drop("position")
 
     def question_counts(self, split: str = "selection") -> pl.DataFrame:
         """Count, per sigma and question, the candidates that have it right (base and controls are left out).
+
+        With racing, of the selection split only the questions that every candidate was asked.
 
         Returns:
             sigma, example_id, n_correct, n; by sigma, then in the order of the examples.
         """
         return self.query(
-            """
+            f"""
             SELECT c.sigma, s.example_id, count_if(s.correct)::INTEGER AS n_correct, count(*)::INTEGER AS n
             FROM scores AS s
             JOIN candidates AS c USING (run_id, candidate_id)
             JOIN examples AS e USING (run_id, split, example_id)
-            WHERE run_id = $run_id AND split = $split AND c.position >= 0
+            WHERE run_id = $run_id AND split = $split AND c.position >= 0 AND {_COMMON}
             GROUP BY c.sigma, s.example_id, e.position
             ORDER BY c.sigma, e.position, s.example_id
             """,
@@ -116,18 +206,22 @@ class ScoreQueries(ABC):
     def candidate_outcomes(self, split: str = "selection") -> pl.DataFrame:
         """Return which questions each candidate has right, of those that answered the whole split (no base).
 
+        With racing, "the whole split" is the questions of the selection split that every candidate was asked.
+
         Returns:
             candidate_id, sigma, correct (a list in the order of the examples); by seed, then sigma.
         """
         return self.query(
-            """
+            f"""
             SELECT c.candidate_id, c.sigma, list(s.correct ORDER BY e.position, s.example_id) AS correct
             FROM scores AS s
             JOIN candidates AS c USING (run_id, candidate_id)
             JOIN examples AS e USING (run_id, split, example_id)
-            WHERE run_id = $run_id AND split = $split AND c.position >= 0
+            WHERE run_id = $run_id AND split = $split AND c.position >= 0 AND {_COMMON}
             GROUP BY c.candidate_id, c.seed, c.sigma
-            HAVING count(*) = (SELECT count(*) FROM examples WHERE run_id = $run_id AND split = $split)
+            HAVING count(*) = (
+                SELECT count(*) FROM examples AS s WHERE run_id = $run_id AND split = $split AND {_COMMON}
+            )
             ORDER BY c.seed, c.sigma
             """,
             {"run_id": self.run_id, "split": split},
@@ -155,6 +249,15 @@ class ScoreQueries(ABC):
     def totals(self, split: str) -> pl.DataFrame:
         """Count candidates, answers and tokens of one split (view ``totals``); one row, or none before any score."""
         return self.query("SELECT * EXCLUDE (run_id) FROM totals WHERE run_id = ? AND split = ?", [self.run_id, split])
+
+    def spent(self, split: str) -> tuple[int, int]:
+        """Count the answers to a split and their tokens, whoever gave them; what racing no longer counts too."""
+        counted = self.query(
+            "SELECT count(*)::BIGINT, coalesce(sum(n_tokens), 0)::BIGINT FROM scores WHERE run_id = ? AND split = ?",
+            [self.run_id, split],
+        )
+        n_answers, n_tokens = counted.row(0)
+        return n_answers, n_tokens
 
     def done(self) -> pl.DataFrame:
         """Return the units that are fully present: a candidate has an answer to every example of the block.

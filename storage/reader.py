@@ -13,7 +13,7 @@ from storage.layout import RunFolder
 from storage.queries import ScoreQueries
 from storage.scores import ScoreStore, is_locked
 from storage.shards import list_shards
-from storage.sql import Params, connect, fetch, forbid_files, one_line, show_completions
+from storage.sql import Params, connect, fetch, forbid_files, one_line, show_completions, supply_dropped
 
 
 class ScoreReader(ScoreQueries):
@@ -32,6 +32,7 @@ class ScoreReader(ScoreQueries):
         self.is_snapshot = is_snapshot
         self._connection = connection
         self._lock = threading.Lock()
+        supply_dropped(connection)
         show_completions(connection, shards)
         forbid_files(connection)
 
@@ -80,4 +81,6 @@ def _snapshot(folder: RunFolder, shards_folder: Path | None) -> ScoreReader:
         pl.read_parquet(folder.examples, hive_partitioning=False),
     )
     store.ingest(list_shards(shards_folder))
+    if folder.dropped.exists():
+        store.record_dropped(pl.read_parquet(folder.dropped, hive_partitioning=False))
     return ScoreReader(connection, folder.run_id, shards_folder, is_snapshot=True)

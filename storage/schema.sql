@@ -41,9 +41,31 @@ CREATE TABLE IF NOT EXISTS scores (
     answer VARCHAR,                 -- the vote key; null is an abstention
     n_tokens UINTEGER NOT NULL,     -- new tokens
     finish_reason VARCHAR NOT NULL, -- 'stop' or 'length'
-    shard_id VARCHAR NOT NULL,      -- the file with the completion
-    PRIMARY KEY (run_id, candidate_id, split, example_id)
+    shard_id VARCHAR NOT NULL       -- the file with the completion
 );
+
+-- Whose answers to which block are among the scores: this keeps every answer single. A key of the scores themselves would
+-- take more memory than all the rest (ten million rows: two gigabytes), because an index has to be held whole.
+CREATE TABLE IF NOT EXISTS units (
+    run_id VARCHAR NOT NULL,
+    candidate_id VARCHAR NOT NULL,
+    split VARCHAR NOT NULL,
+    block UINTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    PRIMARY KEY (run_id, candidate_id, split, block)
+);
+
+-- Candidates that racing has dropped (docs/racing.md): they were asked the first n_blocks blocks of the selection split.
+-- What else is there of them was asked by another run with the same fingerprint, and does not count in this one.
+CREATE TABLE IF NOT EXISTS dropped (
+    run_id VARCHAR NOT NULL,
+    candidate_id VARCHAR NOT NULL,
+    n_blocks UINTEGER NOT NULL
+);
+
+-- The blocks of the selection split that every candidate was asked; no row where nobody was dropped.
+CREATE OR REPLACE VIEW race AS
+SELECT run_id, 'selection' AS split, min(n_blocks) AS n_blocks FROM dropped GROUP BY run_id;
 
 -- How good is each candidate (and the base, and each control) on each split?
 CREATE OR REPLACE VIEW accuracy AS
@@ -61,25 +83,50 @@ FROM (
 )
 JOIN candidates USING (run_id, candidate_id);
 
--- Which candidates are the best of the selection split? Ties go to the smaller seed, then the smaller sigma.
+-- The same on the questions that every candidate was asked, so that all are judged by the same ones: on all questions,
+-- but with racing on those of the selection split that were asked before anybody was dropped.
+CREATE OR REPLACE VIEW common_accuracy AS
+SELECT split, candidate_id, seed, sigma, n_correct, n, n_correct / n AS accuracy, position, run_id
+FROM (
+    SELECT
+        run_id,
+        candidate_id,
+        split,
+        count_if(correct)::INTEGER AS n_correct,
+        count(*)::INTEGER AS n
+    FROM scores
+    LEFT JOIN race USING (run_id, split)
+    WHERE race.n_blocks IS NULL OR block < race.n_blocks
+    GROUP BY run_id, candidate_id, split
+)
+JOIN candidates USING (run_id, candidate_id);
+
+-- Which candidates are the best of the selection split? Ties go to the smaller seed, then the smaller sigma. Those that
+-- racing has dropped have no place.
 CREATE OR REPLACE VIEW leaderboard AS
 SELECT
     row_number() OVER (PARTITION BY run_id ORDER BY n_correct DESC, seed, sigma)::INTEGER AS rank,
     candidate_id, seed, sigma, n_correct, n, accuracy, position, run_id
 FROM accuracy
+ANTI JOIN dropped USING (run_id, candidate_id)
 WHERE split = 'selection' AND position >= 0
 ORDER BY run_id, rank;
 
 -- How does the neighbourhood look at each sigma? Only candidates that answered the whole split are compared (n_partial
--- were left out); n_at_least_base / n_candidates is the solution density at margin 0.
+-- were left out); n_at_least_base / n_candidates is the solution density at margin 0. With racing, "the whole split" is
+-- the questions that every candidate was asked.
 CREATE OR REPLACE VIEW sigma_statistics AS
 WITH size AS (
-    SELECT run_id, split, count(*)::INTEGER AS n_examples FROM examples GROUP BY ALL
+    SELECT run_id, split, count(*)::INTEGER AS n_examples
+    FROM examples
+    LEFT JOIN race USING (run_id, split)
+    WHERE race.n_blocks IS NULL OR block < race.n_blocks
+    GROUP BY run_id, split
 ),
 
 base AS (
     SELECT run_id, split, n_correct AS base_n_correct
-    FROM accuracy
+    FROM common_accuracy
     JOIN size USING (run_id, split)
     WHERE candidate_id = 'base' AND n = n_examples
 )
@@ -102,14 +149,15 @@ SELECT
         WHEN any_value(base_n_correct) IS NOT NULL THEN count_if(n = n_examples AND n_correct >= base_n_correct)
     END::INTEGER AS n_at_least_base,
     run_id
-FROM accuracy
+FROM common_accuracy
 JOIN size USING (run_id, split)
 LEFT JOIN base USING (run_id, split)
 WHERE position >= 0
 GROUP BY run_id, split, sigma, n_examples
 ORDER BY run_id, split, sigma;
 
--- Which questions are hard? How many candidates (without base and controls) got each one right, and did the base?
+-- Which questions are hard? How many candidates (without base and controls) got each one right, and did the base? With
+-- racing, of the selection split only those that every candidate was asked: the others were answered by the better ones.
 CREATE OR REPLACE VIEW example_difficulty AS
 SELECT
     split,
@@ -125,6 +173,8 @@ SELECT
 FROM examples AS e
 JOIN scores AS s USING (run_id, split, example_id)
 JOIN candidates AS c USING (run_id, candidate_id)
+LEFT JOIN race USING (run_id, split)
+WHERE race.n_blocks IS NULL OR e.block < race.n_blocks
 GROUP BY run_id, split, example_id, e.position, question, gold
 ORDER BY run_id, split, e.position;
 
@@ -168,7 +218,8 @@ SELECT
 FROM scores AS s
 GROUP BY s.run_id, s.split, s.candidate_id;
 
--- How far is each split, and what has it cost? Candidates without base and controls, the base beside them.
+-- How far is each split, and what has it cost? Candidates without base and controls, the base beside them. What was not
+-- asked of a candidate because racing had dropped it is not counted, even if another run has asked it.
 CREATE OR REPLACE VIEW totals AS
 SELECT
     split,
@@ -185,5 +236,7 @@ SELECT
     run_id
 FROM scores AS s
 JOIN candidates USING (run_id, candidate_id)
+LEFT JOIN dropped AS d USING (run_id, candidate_id)
+WHERE d.n_blocks IS NULL OR split <> 'selection' OR block < d.n_blocks
 GROUP BY run_id, split
 ORDER BY run_id, split;

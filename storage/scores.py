@@ -38,9 +38,9 @@ EXAMPLE_SCHEMA = pl.Schema(
         "answer": pl.String,
     },
 )
+DROPPED_SCHEMA = pl.Schema({"candidate_id": pl.String, "n_blocks": pl.UInt32})
 
 # known: this run asks for the row. A row of another block was generated in other company, so it is not the same answer.
-# first: of a unit written twice, the file whose name comes first counts, whatever the threads do.
 _INCOMING = f"""
 CREATE OR REPLACE TEMP TABLE incoming AS
 SELECT
@@ -53,15 +53,40 @@ LEFT JOIN examples AS e
     ON e.run_id = $run_id AND e.split = f.split AND e.example_id = f.example_id AND e.block = f.block
 """
 
-_TAKE = """
-INSERT INTO scores BY NAME
-SELECT
-    $run_id AS run_id,
-    candidate_id, split, example_id, block, correct, answer, n_tokens, finish_reason, shard_id
-FROM incoming
-WHERE known
-QUALIFY row_number() OVER (PARTITION BY candidate_id, split, example_id ORDER BY shard_id) = 1
-ON CONFLICT DO NOTHING
+# Of a unit in two files the one whose name comes first counts, whatever the threads do. One that is there already
+# stays, and one that is not whole (no run writes such a file) is as good as none.
+_FRESH = """
+CREATE OR REPLACE TEMP TABLE fresh AS
+WITH size AS (
+    SELECT split, block, count(*) AS n_examples FROM examples WHERE run_id = $run_id GROUP BY split, block
+),
+
+whole AS (
+    SELECT candidate_id, split, block, shard_id
+    FROM incoming
+    JOIN size USING (split, block)
+    WHERE known
+    GROUP BY candidate_id, split, block, shard_id
+    HAVING count(*) = any_value(n_examples)
+),
+
+unit AS (
+    SELECT candidate_id, split, block, min(shard_id) AS shard_id FROM whole GROUP BY candidate_id, split, block
+)
+
+SELECT i.* EXCLUDE (known)
+FROM incoming AS i
+JOIN unit USING (candidate_id, split, block, shard_id)
+LEFT JOIN units AS u
+    ON u.run_id = $run_id AND u.candidate_id = i.candidate_id AND u.split = i.split AND u.block = i.block
+WHERE i.known AND u.n IS NULL
+"""
+
+_TAKE = "INSERT INTO scores BY NAME SELECT $run_id AS run_id, * FROM fresh"
+
+_UNITS = """
+INSERT INTO units
+SELECT $run_id, candidate_id, split, block, count(*) FROM fresh GROUP BY candidate_id, split, block
 """
 
 _TAKEN = """
@@ -170,6 +195,25 @@ class ScoreStore(ScoreQueries):
                         log.warning("shard %s is unreadable; left out", path.name)
                 return self._take([path for path in files if path not in broken])
 
+    def record_dropped(self, dropped: pl.DataFrame) -> None:
+        """Say which candidates racing has dropped; replaces whatever was said before.
+
+        Args:
+            dropped: candidate_id, n_blocks (how many blocks of the selection split it was asked); one row each.
+        """
+        frame = _with_schema("dropped", dropped, DROPPED_SCHEMA, ["candidate_id"])
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM dropped WHERE run_id = ?", [self.run_id]).fetchall()
+            connection.register("new_dropped", frame.to_arrow())
+            try:
+                connection.execute(
+                    "INSERT INTO dropped BY NAME SELECT ? AS run_id, * FROM new_dropped", [self.run_id]
+                ).fetchall()
+            finally:
+                connection.unregister("new_dropped")
+        if self._folder:
+            self._save("dropped", "n_blocks, candidate_id")
+
     def query(self, sql: str, params: Params = ()) -> pl.DataFrame:
         """Run one query; see ``ScoreQueries.query``."""
         with self._lock:
@@ -188,9 +232,11 @@ class ScoreStore(ScoreQueries):
         run = {"run_id": self.run_id}
         with self._transaction() as connection:
             connection.execute(_INCOMING, {**run, "files": [str(path) for path in files]}).fetchall()
+            connection.execute(_FRESH, run).fetchall()
             [(n_new,)] = connection.execute(_TAKE, run).fetchall()
+            connection.execute(_UNITS, run).fetchall()
             connection.execute(_TAKEN, run).fetchall()
-            connection.execute("DROP TABLE incoming").fetchall()
+            connection.execute("DROP TABLE incoming; DROP TABLE fresh").fetchall()
         return int(n_new)
 
     def _register_rows(self, table: str, frame: pl.DataFrame) -> None:

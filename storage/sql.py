@@ -17,6 +17,7 @@ from storage.errors import InputError
 from storage.shards import SHARD_SCHEMA, list_shards
 
 MEMORY = ":memory:"
+_MEMORY = "1GB"
 Params = Sequence[Any] | Mapping[str, Any]
 
 _READS = {"SELECT", "EXPLAIN", "MULTI"}  # MULTI is what a PIVOT without an IN list is parsed to
@@ -42,14 +43,31 @@ JOIN shard_files AS f USING (shard_id, candidate_id, split, example_id)
 
 def connect(path: Path | None, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
     """Open a database file, or one in memory; Python variables of the caller are never taken for tables."""
-    return duckdb.connect(
-        MEMORY if path is None else str(path), read_only=read_only, config={"python_enable_replacements": False}
-    )
+    config: dict[str, str | bool | int | float | list[str]] = {"python_enable_replacements": False}
+    if path is None:
+        return duckdb.connect(MEMORY, config=config)
+    # A run shares its machine with engines; what does not fit goes into a temporary file beside the database.
+    return duckdb.connect(str(path), read_only=read_only, config=config | {"memory_limit": _MEMORY})
 
 
 def create_schema(connection: duckdb.DuckDBPyConnection) -> None:
     """Create the tables that are absent and bring the views up to date (``schema.sql``)."""
     connection.execute(resources.files("storage").joinpath("schema.sql").read_text(encoding="utf-8"))
+    # A database of a version that kept answers single by a key of the scores.
+    [(n_units, n_scores)] = connection.execute(
+        "SELECT (SELECT count(*) FROM units), (SELECT estimated_size FROM duckdb_tables() WHERE table_name = 'scores')"
+    ).fetchall()
+    if n_scores and not n_units:
+        connection.execute(
+            "INSERT INTO units SELECT run_id, candidate_id, split, block, count(*) FROM scores GROUP BY ALL"
+        )
+
+
+def supply_dropped(connection: duckdb.DuckDBPyConnection) -> None:
+    """Give a database of a version that knew no racing the empty table ``dropped``, for this connection only."""
+    known = connection.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'dropped'").fetchall()
+    if known == [(0,)]:
+        connection.execute("CREATE TEMP TABLE dropped (run_id VARCHAR, candidate_id VARCHAR, n_blocks UINTEGER)")
 
 
 def show_completions(connection: duckdb.DuckDBPyConnection, shards_folder: Path | None) -> None:

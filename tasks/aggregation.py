@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -53,12 +53,19 @@ class ScoreBook:
         Who is on a control is known late (the ensemble's members after validation), so this may be called at any time.
         Whoever takes part already is passed over: the base, the candidates, a control once more.
         """
-        known = set(self._candidates["candidate_id"])
-        ids = [name for name in dict.fromkeys(map(candidate_id, controls)) if name not in known]
+        ids = dict.fromkeys(map(candidate_id, controls))
         rows = [(name, None, 0.0, CONTROL_POSITION) for name in ids]
-        new = pl.DataFrame(rows, schema=POPULATION_SCHEMA, orient="row")
+        self.enrol(pl.DataFrame(rows, schema=POPULATION_SCHEMA, orient="row"))
+
+    def enrol(self, candidates: pl.DataFrame) -> None:
+        """Let more candidates take part from the next `aggregate` on; those who do already are passed over.
+
+        Args:
+            candidates: As `tasks.seeds.population` gives them.
+        """
+        new = candidates.join(self._candidates, on="candidate_id", how="anti", maintain_order="left")
         self._candidates = pl.concat([self._candidates, new])
-        self._is_registered = self._is_registered and not ids
+        self._is_registered = self._is_registered and new.is_empty()
 
     def aggregate(self) -> pl.DataFrame:
         """Take in every shard not taken in yet.
@@ -89,13 +96,21 @@ def examples_frame(blocks: Iterable[Block]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=["split", "example_id", "position", "block", "question", "answer"], orient="row")
 
 
-def check_complete(done: pl.DataFrame, candidate_ids: Iterable[str], split: str, n_blocks: int) -> None:
+def check_complete(done: pl.DataFrame, candidate_ids: Iterable[str], split: str, blocks: int | Sequence[int]) -> None:
     """Refuse to rank or vote on scores with holes.
 
+    Args:
+        done: Finished units: candidate_id, split, block.
+        candidate_ids: Who must have answered.
+        split: What.
+        blocks: Which blocks of it, or the first how many.
+
     Raises:
-        RunError: Some candidate has not answered the whole split.
+        RunError: Some candidate has not answered all of them.
     """
-    of_split = done.filter(pl.col("split") == split)
+    asked = list(range(blocks) if isinstance(blocks, int) else blocks)
+    n_blocks = len(asked)
+    of_split = done.filter((pl.col("split") == split) & pl.col("block").is_in(asked))
     counts = dict(of_split.group_by("candidate_id").len().iter_rows())
     missing = [candidate for candidate in candidate_ids if counts.get(candidate, 0) < n_blocks]
     if missing:

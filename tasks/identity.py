@@ -48,11 +48,26 @@ def answer_identity(
     }
 
 
-def run_id(name: str, answers: str, population: Mapping[str, Any], selection: Mapping[str, Any]) -> str:
+def run_id(
+    name: str,
+    answers: str,
+    population: Mapping[str, Any],
+    selection: Mapping[str, Any],
+    asked: Mapping[str, Any] | None = None,
+) -> str:
     """Identity of a run: its answers' fingerprint, its population and its selection rule.
+
+    Args:
+        name: What the run is called.
+        answers: The fingerprint.
+        population: Its section of the configuration.
+        selection: The same.
+        asked: What else decides which candidate is asked what (racing, a budget), where there is any.
 
     Returns:
         `name` and the first 8 hex digits of the hash, e.g. ``quickstart-3fa9c1d2``.
     """
-    content = fingerprint({"answers": answers, "population": dict(population), "selection": dict(selection)})
+    # Without racing and budget the id is what it was before there were any.
+    identity = {"answers": answers, "population": dict(population), "selection": dict(selection), **(asked or {})}
+    content = fingerprint(identity)
     return f"{name}-{content[:8]}"

@@ -117,7 +117,7 @@ class ExpertFacts(_Facts):
     def _score(self) -> str:
         found = self.selection
         if found is None:
-            return "not scored in this run"
+            return "not scored in this run, or dropped by racing"
         return (
             f"{found.n_correct}/{found.n} correct, rank {found.rank} of {found.n_candidates:,} "
             "(chosen on these examples: expect less on others)"

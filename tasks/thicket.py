@@ -41,8 +41,9 @@ def describe(
         k: How many experts vote.
         rule: How.
     """
-    base_n_correct = int(store.totals("selection")["base_n_correct"][0])
-    board = store.leaderboard("selection")
+    # On the questions that all were asked: with racing, only the better candidates were asked the others.
+    base_n_correct, _ = store.common_base("selection")
+    board = store.common_scores("selection")
     groups = sigma_counts(board, store.question_counts("selection"))
     cast = ballots(store, "test", ranked.head(k))
     base = store.answers("test", [BASE_ID]).select("example_id", base="correct")

@@ -172,6 +172,7 @@ def plan_shards(
     candidates: Sequence[Respondent],
     done: Iterable[tuple[str, str, int]],
     candidates_per_shard: int,
+    blocks: Iterable[int] | None = None,
 ) -> list[Shard]:
     """What is left to score.
 
@@ -181,15 +182,17 @@ def plan_shards(
         candidates: Who is asked, in order.
         done: Finished units: candidate_id, split, block.
         candidates_per_shard: Most candidates per shard; may differ from what finished shards were written with.
+        blocks: Which blocks of the split are asked now; None: all.
 
     Returns:
         Shards without any finished unit, candidates first: all blocks of a group before the next group.
     """
     finished = {(candidate, block) for candidate, of_split, block in done if of_split == split}
+    asked = range(n_blocks) if blocks is None else tuple(blocks)
     shards = []
     for start in range(0, len(candidates), candidates_per_shard):
         group = candidates[start : start + candidates_per_shard]
-        for block in range(n_blocks):
+        for block in asked:
             pending = tuple(c for c in group if (candidate_id(c), block) not in finished)
             if pending:
                 shards.append(Shard(split, block, pending))

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from storage.errors import RunError, ThicketsError
+from storage.errors import OutOfMemoryError, RunError, ThicketsError
 from storage.shard_folder import ShardFolder
 from tasks.engines.base import BatchEngine, Engine
 from tasks.problems.base import Problem
@@ -175,8 +175,10 @@ class ScoringWorker:
             return _Answers(completions, built - started, loaded - built, time.perf_counter() - loaded)
         except ThicketsError:
             raise
-        except BaseException:
+        except BaseException as error:
             self._drop_engine()  # whatever state it is in, the next unit must not inherit it
+            if _is_out_of_memory(error):
+                raise OutOfMemoryError("the engine ran out of memory; lower engine.batch_size") from error
             raise
 
     def _answer_all(self, engine: BatchEngine, job: _Job, start_s: float) -> dict[int, _Answers]:
@@ -203,6 +205,11 @@ class ScoringWorker:
         engine, self._engine = self._engine, None
         if engine is not None:
             engine.close()
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Say so of a GPU's memory and of the machine's; PyTorch has no class for the latter."""
+    return isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error)
 
 
 def _report(who: Respondent, block: Block, frame: pl.DataFrame, answers: _Answers) -> UnitReport:

@@ -93,7 +93,7 @@ def collect(folder: RunFolder, summary: RunSummary, scores: ScoreQueries | None,
     """Put together what the report of a run shows; what an older run did not keep is left out."""
     rivals = comparisons(summary)
     sentences = verdicts(summary)
-    board = scores.leaderboard("selection") if scores else None
+    board = scores.common_scores("selection") if scores else None
     return Report(
         summary=summary,
         headline=headline(summary, [rival for rival in rivals if rival.label != _BEST_SINGLE]),

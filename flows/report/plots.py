@@ -52,13 +52,14 @@ def plots(summary: RunSummary, board: pl.DataFrame | None) -> list[Plot]:
 
     Args:
         summary: What it found.
-        board: sigma and accuracy of every candidate on the selection split; None if that is not to be had.
+        board: sigma and accuracy of every candidate on the questions that all were asked; None if that is not to be
+            had.
     """
     found = [_k_curve(summary)]
     if board is not None and board.height:
         found.insert(0, _score_by_sigma(summary, board))
     if summary.thicket:
-        found.insert(1, _density(summary.thicket))
+        found.insert(1, _density(summary.thicket, summary.common_questions))
         if len(summary.thicket.agreement.n_same) > 1:
             found.append(_agreement(summary.thicket))
     found.append(_cost(summary))
@@ -75,15 +76,15 @@ def _score_by_sigma(summary: RunSummary, board: pl.DataFrame) -> Plot:
     return Plot(
         "score_by_sigma",
         "Score by sigma",
-        "Every candidate on the selection split; equal scores lie side by side, the bar is the median. Candidates "
-        "above the dashed line beat the base there, but the highest of many noisy scores is partly luck.",
-        f"Dot plot of the selection accuracy of {board.height} candidates. "
+        f"Every candidate on {summary.common_questions}; equal scores lie side by side, the bar is the median. "
+        "Candidates above the dashed line beat the base there, but the highest of many noisy scores is partly luck.",
+        f"Dot plot of the accuracy of {board.height} candidates on {summary.common_questions}. "
         f"Base {percent(summary.base_selection)}. {rows}.",
         partial(score_by_sigma, board.select("sigma", "accuracy"), summary.base_selection),
     )
 
 
-def _density(thicket: Thicket) -> Plot:
+def _density(thicket: Thicket, asked: str) -> Plot:
     rows = "; ".join(
         f"sigma {row.sigma:g}: " + ", ".join(f"+{p.margin_points}: {100 * p.share.value:.0f} %" for p in row.density)
         for row in thicket.sigmas
@@ -91,7 +92,7 @@ def _density(thicket: Thicket) -> Plot:
     return Plot(
         "density_curve",
         "Solution density",
-        "The share of a sigma's candidates that are at least m points above the base on the selection split. A curve "
+        f"The share of a sigma's candidates that are at least m points above the base on {asked}. A curve "
         "that stays high to the right is a dense thicket; bands are 95 % Wilson intervals over the candidates drawn.",
         f"Line chart of the share of candidates by margin over the base. {rows}.",
         partial(density_curve, thicket.sigmas),

@@ -16,7 +16,9 @@ _GIB = 2**30
 def status_lines(status: Status, state: ServicesState | None) -> Iterator[object]:
     """A line of what is up, and a table each of services and flow runs."""
     room = f"{status.free_bytes / _GIB:.0f} GiB free in {status.home}"
-    if not status.is_up or state is None:
+    if not status.is_up and any(service.is_running for service in status.services):
+        yield f"nobody looks after the services any more; end them with `thickets down`, then start them again. {room}"
+    elif not status.is_up or state is None:
         yield f"no services are up; start them with `thickets up`. {room}"
     else:
         yield f"up for {duration(seconds_up(state))}, {room}"

@@ -126,6 +126,33 @@ def test_estimate_counts_what_a_run_will_ask(thickets, my_yaml) -> None:
     assert "time" in thickets("estimate", my_yaml())[1]
 
 
+def test_estimate_says_what_a_budget_pays_for(thickets, my_yaml) -> None:
+    small, large = (
+        json.loads(thickets("estimate", my_yaml(), "--set", f"scoring.budget.tokens={tokens}", "--json")[1])
+        for tokens in (100, 100_000)
+    )
+    assert (small["n_paid_for"], large["n_paid_for"]) == (0, 9)
+    shown = thickets("estimate", my_yaml(), "--set", "scoring.budget.minutes=60")[1]
+    assert "about 9 of 9" in shown
+
+
+def test_estimate_says_what_racing_may_save_at_most(thickets, my_yaml) -> None:
+    """9 candidates, 5 of whom are needed, and 12 questions in blocks of 5."""
+    racing = ["--set", "scoring.racing.z=1"]
+    status, out, _ = thickets("estimate", my_yaml(), *racing, "--json")
+    assert status == 0
+    assert json.loads(out)["completions"]["selection"] == 10 * 12
+    assert json.loads(out)["racing_saves_at_most"] == 4 * 7
+    assert "at most 28" in thickets("estimate", my_yaml(), *racing)[1]
+    assert json.loads(thickets("estimate", my_yaml(), "--json")[1])["racing_saves_at_most"] == 0
+
+
+def test_racing_that_cannot_be_is_refused_in_one_line(thickets, my_yaml) -> None:
+    one_block = refused(thickets("run", my_yaml(), "--set", "scoring={racing: {}, examples_per_block: 12}"))
+    assert one_block.startswith("scoring.racing")
+    assert "data.selection 12" in one_block
+
+
 def test_a_run_from_start_to_sql(thickets, my_yaml, tmp_path: Path, prefect_server: None) -> None:
     home = str(tmp_path / "home")
     status, out, err = thickets("run", my_yaml())

@@ -118,6 +118,38 @@ def test_of_a_unit_in_two_files_of_one_call_the_first_name_counts(store, tmp_pat
     assert set(everything(store)["answer"]) == {"early"}
 
 
+def test_a_unit_that_is_not_whole_is_as_good_as_none(store, tmp_path):
+    store.register(candidate_frame(1), example_frame())
+    frame = score_rows(["base"], "selection", 0)
+    torn = write_shard(tmp_path / "shards", "a", frame.head(BLOCK - 1))
+    twice = write_shard(tmp_path / "shards", "b", pl.concat([frame, frame.head(1)]))
+    assert store.ingest([torn, twice]) == 0
+    assert store.done().is_empty()
+    assert store.ingest([write_shard(tmp_path / "shards", "c", frame)]) == BLOCK
+    assert store.done().height == 1
+
+
+def test_a_database_with_a_key_on_the_scores_goes_on_as_it_is(tmp_path, shards):
+    """As versions made it that had no table of units."""
+    paths = shards(4)
+    database = tmp_path / "run" / "scores.duckdb"
+    with ScoreStore.open(database, "r", tmp_path / "shards") as store:
+        store.register(candidate_frame(4), example_frame())
+        store.ingest(paths[:3])
+        before = everything(store)
+        connection = store._connection
+        for view in connection.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall():
+            connection.execute(f"DROP VIEW {view[0]}")
+        connection.execute("CREATE TABLE old AS FROM scores; DROP TABLE scores; DROP TABLE units; DELETE FROM shards")
+        connection.execute("ALTER TABLE old RENAME TO scores")
+        connection.execute("ALTER TABLE scores ADD PRIMARY KEY (run_id, candidate_id, split, example_id)")
+    with ScoreStore.open(database, "r", tmp_path / "shards") as store:
+        assert store.ingest(paths[:3]) == 0
+        assert everything(store).equals(before)
+        assert store.ingest(paths) == 5 * SPLITS["selection"] - before.height
+        assert store.done().height == 5 * (SPLITS["selection"] // BLOCK)
+
+
 def test_extending_the_population_takes_in_only_the_new_rows(store, shards):
     paths = shards(10)  # another, larger run has filled the folder already
     store.register(candidate_frame(4), example_frame())

@@ -94,6 +94,8 @@ def test_a_run_is_named_by_what_it_selects_from_and_how() -> None:
         run_id("a", "f", {"size": 1}, {"k": [2]}),
         run_id("a", "g", {"size": 1}, {"k": [1]}),
         run_id("b", "f", {"size": 1}, {"k": [1]}),
+        run_id("a", "f", {"size": 1}, {"k": [1]}, {"z": 1.64}),
+        run_id("a", "f", {"size": 1}, {"k": [1]}, {"z": 1.0}),
     }
-    assert len(names) == 5
+    assert len(names) == 7
     assert run_id("a", "f", {"size": 1}, {"k": [1]}) in names

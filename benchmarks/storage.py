@@ -1,0 +1,151 @@
+"""How fast are scores taken in and asked for, and how much memory does it take?
+
+    python -m benchmarks.storage [--rows 1000000 10000000] [--json FILE]
+
+Shards as a run writes them (200 questions, candidates of three sigmas) go through the real `ScoreStore`; then every
+question that selection, summary and report ask is asked `--repeats` times. One process per size, so that its peak of
+memory is its own. The files take about 12 bytes a row, and are gone afterwards.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from benchmarks.output import parser, seconds, show
+from storage.scores import BASE_ID, BASE_POSITION, ScoreStore
+from storage.shards import list_shards, write_shard
+from tasks.seeds import POPULATION_SCHEMA, population
+
+RUN = "bench-00000000"
+N_QUESTIONS, N_PER_SHARD = 200, 64
+FILES_PER_TRANSACTION = 256
+SIGMAS = (5e-4, 1e-3, 2e-3)
+
+
+def main() -> None:
+    command = parser(__doc__)
+    command.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 10_000_000], help="score rows, each size")
+    command.add_argument("--repeats", type=int, default=5, help="times each question is asked")
+    command.add_argument("--folder", type=Path, help="where scratch files go (default: the system's)")
+    command.add_argument("--one", action="store_true", help="this size in this process; print JSON")
+    options = command.parse_args()
+    if options.one:
+        with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+            print(json.dumps(measure(options.rows[0], options.repeats, Path(folder))))
+        return
+    rows: dict[str, dict[str, Any]] = {}
+    for n in options.rows:
+        one = ["--one", "--rows", str(n), "--repeats", str(options.repeats)]
+        where = ["--folder", str(options.folder)] if options.folder else []
+        call = [sys.executable, "-m", "benchmarks.storage", *one, *where]
+        found = json.loads(subprocess.run(call, check=True, capture_output=True, text=True).stdout)
+        rows |= {f"{n / 1e6:g} M rows, {what}": figures for what, figures in found.items()}
+    show("score storage: seconds to take in and to ask", rows, options.json)
+
+
+def measure(n_rows: int, repeats: int, folder: Path) -> dict[str, dict[str, Any]]:
+    """Take in so many rows and ask everything; figures by what was done."""
+    n_candidates = n_rows // N_QUESTIONS
+    candidates = population(n_candidates, SIGMAS, 0)
+    shards = folder / "shards"
+    for index, frame in enumerate(make_shards(candidates)):
+        write_shard(shards, f"selection-0000-{index:016x}", frame)
+    base = pl.DataFrame([(BASE_ID, None, 0.0, BASE_POSITION)], schema=POPULATION_SCHEMA, orient="row")
+    found: dict[str, dict[str, Any]] = {}
+    with ScoreStore.open(folder / "scores.duckdb", RUN, shards) as store:
+        started = time.perf_counter()
+        store.register(pl.concat([base, candidates]), examples())
+        paths = list_shards(shards)
+        for start in range(0, len(paths), FILES_PER_TRANSACTION):
+            store.ingest(paths[start : start + FILES_PER_TRANSACTION])
+        took_s = time.perf_counter() - started
+        found["take in"] = {"median_s": took_s, "M rows/s": n_rows / 1e6 / took_s}
+        for what, ask in questions(store, candidates["candidate_id"].to_list(), paths).items():
+            ask()
+            found[what] = seconds([_timed(ask) for _ in range(repeats)])
+    size = sum(path.stat().st_size for path in folder.glob("scores.duckdb*") if path.is_file())
+    found["files"] = {"database MB": size / 1e6, "shards MB": sum(path.stat().st_size for path in paths) / 1e6}
+    found["memory"] = {"peak MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3}
+    return found
+
+
+def questions(store: ScoreStore, ids: list[str], paths: list[Path]) -> dict[str, Callable[[], Any]]:
+    """What selection, summary, tracking and report ask of the scores, by name."""
+    difficulty = "SELECT * EXCLUDE (run_id) FROM example_difficulty WHERE split = 'selection' ORDER BY position"
+    return {
+        "top 50": lambda: store.leaderboard("selection", limit=50),
+        "leaderboard": lambda: store.leaderboard("selection"),
+        "scores of all": lambda: store.common_scores("selection"),
+        "base": lambda: store.common_base("selection"),
+        "sigma statistics": store.sigma_statistics,
+        "counts per question": lambda: store.question_counts("selection"),
+        "difficulty": lambda: store.query(difficulty),
+        "totals": lambda: store.totals("selection"),
+        "answers of 50": lambda: store.answers("selection", ids[:50]),
+        "texts of one": lambda: store.completions("selection", BASE_ID),
+        "first round": lambda: store.correct_in_blocks("selection", 1),
+        "what is done": store.done,
+        "nothing new": lambda: store.ingest(paths),
+    }
+
+
+def examples() -> pl.DataFrame:
+    """The questions of the selection split."""
+    return pl.DataFrame(
+        {
+            "split": "selection",
+            "example_id": [f"gsm8k-train-{index:05d}" for index in range(N_QUESTIONS)],
+            "position": range(N_QUESTIONS),
+            "block": 0,
+            "question": [f"What is {index} plus {index}?" for index in range(N_QUESTIONS)],
+            "answer": [str(2 * index) for index in range(N_QUESTIONS)],
+        }
+    )
+
+
+def make_shards(candidates: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """The base's shard, then those of the candidates; answers are right with a chance of their own each."""
+    rng = np.random.default_rng(0)
+    ids = examples()["example_id"]
+    groups = [[BASE_ID], *(part["candidate_id"].to_list() for part in candidates.iter_slices(N_PER_SHARD))]
+    for group in groups:
+        n = len(group) * N_QUESTIONS
+        chance = np.repeat(rng.normal(0.4, 0.03, len(group)), N_QUESTIONS)
+        correct = rng.random(n) < chance
+        question = np.tile(np.arange(N_QUESTIONS), len(group))
+        answer = np.where(correct, 2 * question, rng.integers(0, 999, n)).astype(str)
+        length = rng.integers(60, 257, n)
+        yield pl.DataFrame(
+            {
+                "candidate_id": np.repeat(group, N_QUESTIONS),
+                "split": "selection",
+                "block": pl.repeat(0, n, dtype=pl.UInt32, eager=True),
+                "example_id": pl.concat([ids] * len(group)),
+                "correct": correct,
+                "answer": pl.Series(answer).set(pl.Series(rng.random(n) < 0.02), None),
+                "n_tokens": pl.Series(length, dtype=pl.UInt32),
+                "finish_reason": np.where(length == 256, "length", "stop"),
+                "completion": pl.Series(answer),
+            }
+        )
+
+
+def _timed(ask: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    ask()
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""Score tables with a known truth: candidates whose accuracy is drawn, and whose answers are drawn from it.
+
+Whether a candidate has a question right is a coin with probability `logistic(ability + easiness)`: candidates of a
+sigma have normal abilities, questions normal easiness. All candidates are asked the same questions, so the easiness is
+common to all and tells no two of them apart. Wrong answers are drawn from a few, some likelier than others, as they are
+in life: else no vote would ever go wrong. Three of the tables are calibrated on real ones (`docs/racing.md`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy import optimize, special
+
+from tasks.seeds import population
+
+_WRONG = ("a", "b", "c", "d")
+
+
+@dataclass(frozen=True)
+class Situation:
+    """How good the candidates of each sigma are, in shares of the questions.
+
+    Attributes:
+        means: Mean accuracy of the candidates of each sigma.
+        spreads: Standard deviation of their true accuracies.
+        easiness: Standard deviation of the questions' easiness, in logits.
+    """
+
+    means: Sequence[float]
+    spreads: Sequence[float]
+    easiness: float = 2.0
+
+
+SITUATIONS = {
+    # Half of what the closest real table has: sigma 0.003 of products.
+    "closer than in practice": Situation((0.50, 0.49, 0.48), (0.015, 0.015, 0.015)),
+    # Means and spreads of the real tables, by sigma.
+    "as products": Situation((0.49, 0.44, 0.34), (0.027, 0.057, 0.064)),
+    "as quickstart": Situation((0.33, 0.30, 0.26), (0.071, 0.147, 0.157)),
+    "as signals-thicket": Situation((0.71, 0.69, 0.62), (0.028, 0.049, 0.090)),
+    "all equal": Situation((0.50, 0.50, 0.50), (0.0, 0.0, 0.0)),
+}
+
+
+@dataclass(frozen=True)
+class SyntheticScores:
+    """A table as `benchmarks.complete_scores.CompleteScores`, and the truth behind it.
+
+    Attributes:
+        population: candidate_id, seed, sigma.
+        sizes: Questions of the selection, validation and test split.
+        correct: Who has what right, `[1 + n_candidates, n_questions]`; row 0 is a base of ability 0.
+        votes: The answers, in the shape of `correct`.
+        truth: Accuracy of each candidate over all questions there could be, `[n_candidates]`.
+    """
+
+    population: pl.DataFrame
+    sizes: tuple[int, int, int]
+    correct: NDArray[np.bool_]
+    votes: NDArray[np.object_]
+    truth: NDArray[np.float64]
+
+
+def synthetic_scores(situation: Situation, size: int, sizes: tuple[int, int, int], seed: int) -> SyntheticScores:
+    """Draw a table.
+
+    Args:
+        situation: How good candidates are.
+        size: Candidates, shared out evenly over the sigmas.
+        sizes: Questions of the three splits.
+        seed: Of everything.
+    """
+    rng = np.random.default_rng(seed)
+    names = [10.0 ** -(9 - place) for place in range(len(situation.means))]  # sigmas, which are but labels here
+    drawn = population(size, names, seed)
+    group = np.arange(size) % len(names)
+    truth = rng.normal(np.take(situation.means, group), np.take(situation.spreads, group)).clip(0.005, 0.995)
+    ability = _abilities(truth, situation.easiness)
+    easiness = rng.normal(0, situation.easiness, sum(sizes))
+    chance = special.expit(np.concatenate([[0.0], ability])[:, None] + easiness)
+    correct = rng.random(chance.shape) < chance
+    # Which wrong answers are likely is a property of the question.
+    popularity = rng.dirichlet(np.full(len(_WRONG), 0.7), sum(sizes)).cumsum(axis=1)
+    wrong = (rng.random(chance.shape)[:, :, None] > popularity[None, :, :-1]).sum(axis=2)
+    answers = np.array([*_WRONG, "right"], dtype=object)
+    return SyntheticScores(drawn, sizes, correct, answers[np.where(correct, len(_WRONG), wrong)], truth)
+
+
+def _abilities(truth: NDArray[np.float64], easiness: float) -> NDArray[np.float64]:
+    """The abilities that have these accuracies, averaged over the questions."""
+    points, weights = np.polynomial.hermite_e.hermegauss(41)
+    weights = weights / weights.sum()
+
+    def accuracy(ability: float) -> float:
+        return float((special.expit(ability + easiness * points) * weights).sum())
+
+    grid = np.array([optimize.brentq(lambda x, t=t: accuracy(x) - t, -30, 30) for t in np.linspace(0.005, 0.995, 199)])
+    return np.interp(truth, np.linspace(0.005, 0.995, 199), grid)

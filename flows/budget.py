@@ -1,0 +1,234 @@
+"""`scoring.budget`: as many candidates as the tokens or the minutes pay for, and then the rest of the run.
+
+Tokens are counted in the score database, so the same answers always pay for the same candidates, whoever generated
+them and when. Minutes are those of this machine: what was decided is kept in the run's folder, and a run that is
+started again goes on from there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict
+
+from flows.askers import answers_after_selection
+from flows.plan import RunPlan
+from flows.progress import ScoringProgress, log
+from flows.racing import score_selection
+from flows.summary import BudgetUse
+from storage.errors import RunError
+from storage.files import write_text_atomically
+from storage.layout import RunFolder
+from tasks.aggregation import ScoreBook
+from tasks.budget import Need, affordable, next_wave
+from tasks.worker import SHARDS_PER_ENGINE
+
+# Reports, figures, tracking: about 15 s after the last answer on two busy cores.
+WRAP_UP_S = 20.0
+
+
+class Ledger(BaseModel):
+    """What is kept of the decisions.
+
+    Attributes:
+        n_candidates: Scored, or about to be: kept before they are asked, so that a run that was killed goes on with
+            them.
+        seconds: Spent in all sessions until then.
+        is_final: Whether no more will be scored.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    n_candidates: int = 0
+    seconds: float = 0.0
+    is_final: bool = False
+
+
+class Meter(Protocol):
+    """Measures in the unit of the budget.
+
+    Attributes:
+        budget: What there is to spend.
+        fixed: What the end of a run costs without any answer.
+    """
+
+    budget: float
+    fixed: float
+
+    def spent(self) -> float:
+        """What the run has cost so far."""
+
+    def per_answer(self) -> float:
+        """What an answer costs; 0 if none was generated yet."""
+
+    def say(self, amount: float) -> str:
+        """An amount, for people."""
+
+
+class TokenMeter:
+    """Tokens generated for the selection split, base included."""
+
+    fixed = 0.0
+
+    def __init__(self, budget: float, book: ScoreBook) -> None:
+        self.budget, self._book = budget, book
+
+    def spent(self) -> float:
+        """See `Meter.spent`."""
+        return self._count()[1]
+
+    def per_answer(self) -> float:
+        """See `Meter.per_answer`."""
+        n_answers, n_tokens = self._count()
+        return n_tokens / n_answers if n_answers else 0.0
+
+    def say(self, amount: float) -> str:
+        """See `Meter.say`."""
+        return f"{amount:,.0f} tokens"
+
+    def _count(self) -> tuple[int, int]:
+        with self._book.open() as store:
+            return store.spent("selection")
+
+
+class ClockMeter:
+    """Seconds since the run was started, those of earlier sessions included."""
+
+    fixed = WRAP_UP_S
+
+    def __init__(self, budget: float, progress: ScoringProgress, earlier_s: float, started: float) -> None:
+        self.budget, self._progress, self._earlier_s, self._started = budget, progress, earlier_s, started
+
+    def spent(self) -> float:
+        """See `Meter.spent`."""
+        return self._earlier_s + time.monotonic() - self._started
+
+    def per_answer(self) -> float:
+        """See `Meter.per_answer`; what another run has left costs nothing and is not counted."""
+        use = self._progress.engine
+        if not use.n_answers:
+            return 0.0
+        return (use.scoring_s - use.start_s / max(use.n_engines, 1)) / use.n_answers
+
+    def say(self, amount: float) -> str:
+        """See `Meter.say`."""
+        return f"{amount / 60:.1f} minutes"
+
+
+def make_meter(
+    plan: RunPlan, book: ScoreBook, folder: RunFolder, progress: ScoringProgress, started: float
+) -> Meter | None:
+    """What measures in the unit of the plan's budget, if it has one.
+
+    Args:
+        plan: The run.
+        book: Its scores.
+        folder: Its folder.
+        progress: Knows what the engines of this session do.
+        started: When the session was, by the monotonic clock.
+    """
+    if (budget := plan.config.scoring.budget) is None:
+        return None
+    if budget.tokens is not None:
+        return TokenMeter(budget.tokens, book)
+    assert budget.minutes is not None
+    return ClockMeter(60.0 * budget.minutes, progress, read_ledger(folder).seconds, started)
+
+
+def score_what_is_paid_for(
+    plan: RunPlan,
+    book: ScoreBook,
+    folder: RunFolder,
+    population: pl.DataFrame,
+    score: Callable[..., None],
+    meter: Meter,
+    n_engines: int,
+) -> pl.DataFrame:
+    """Score the selection split for as many candidates as the budget pays for.
+
+    Args:
+        plan: The run, with a budget.
+        book: Takes the scores; of the candidates, those that are paid for take part.
+        folder: Where the decisions are kept.
+        population: Every candidate there may be.
+        score: As for `flows.racing.score_selection`.
+        meter: Measures what is spent.
+        n_engines: Engines to keep busy.
+
+    Returns:
+        Those who were scored: the beginning of the population.
+
+    Raises:
+        RunError: The budget does not pay for the smallest run.
+    """
+    least = plan.config.selection.k_values[-1]
+    at_once = max(least, SHARDS_PER_ENGINE * n_engines * plan.config.scoring.candidates_per_shard)
+    ledger = read_ledger(folder)
+    if ledger.n_candidates == 0:
+        score("selection", [None], label="base")
+        need = _need(plan, book, meter)
+        if (n_affordable := affordable(meter.budget, meter.spent(), need)) < least:
+            raise RunError(_too_small(meter, need, least))
+        ledger = Ledger(n_candidates=min(at_once, n_affordable, population.height))
+    while True:
+        _keep(folder, ledger, meter)
+        taking_part = population.head(ledger.n_candidates)
+        book.enrol(taking_part)
+        score_selection(plan, book, taking_part, score)
+        if ledger.is_final:
+            log.info(f"the budget pays for {taking_part.height:,} of {population.height:,} candidates")
+            return taking_part
+        n_affordable = affordable(meter.budget, meter.spent(), _need(plan, book, meter))
+        wave = next_wave(ledger.n_candidates, population.height, n_affordable, at_once)
+        ledger = Ledger(n_candidates=ledger.n_candidates + wave, is_final=wave == 0)
+
+
+def read_ledger(folder: RunFolder) -> Ledger:
+    """What earlier sessions have decided."""
+    return Ledger.model_validate_json(folder.budget.read_text()) if folder.budget.is_file() else Ledger()
+
+
+@contextmanager
+def session_timed(folder: RunFolder, meter: Meter | None) -> Iterator[None]:
+    """Around a session: its time counts, however it ends; a SIGKILL takes what was not kept with the last wave."""
+    try:
+        yield
+    finally:
+        if meter is not None:
+            _keep(folder, read_ledger(folder), meter)
+
+
+def budget_use(meter: Meter, n_most: int) -> BudgetUse:
+    """What is left to say when the run is scored.
+
+    Args:
+        meter: Measured it.
+        n_most: Candidates there might have been.
+    """
+    return BudgetUse(given=meter.say(meter.budget), n_most=n_most)
+
+
+def _keep(folder: RunFolder, ledger: Ledger, meter: Meter) -> None:
+    timed = ledger.model_copy(update={"seconds": meter.spent()}) if isinstance(meter, ClockMeter) else ledger
+    write_text_atomically(folder.budget, timed.model_dump_json() + "\n")
+
+
+def _need(plan: RunPlan, book: ScoreBook, meter: Meter) -> Need:
+    with book.open() as store:
+        totals = store.totals("selection").row(0, named=True)
+    n_questions = sum(plan.block_sizes("selection"))
+    each = totals["n_answers"] / totals["n_candidates"] if totals["n_candidates"] else n_questions
+    return Need(meter.per_answer(), each, answers_after_selection(plan), meter.fixed)
+
+
+def _too_small(meter: Meter, need: Need, least: int) -> str:
+    enough = meter.spent() + need.later + least * need.per_candidate
+    return (
+        f"scoring.budget: {meter.say(meter.budget)} do not pay for the smallest run, which is {least} candidates (the "
+        f"largest of selection.k_values), validation, test and controls: about {meter.say(enough)}; raise it, or lower "
+        "selection.k_values, the splits or the controls"
+    )

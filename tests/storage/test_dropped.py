@@ -1,0 +1,121 @@
+"""Candidates that racing has dropped have no rank, and what is said about all is about the same questions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+
+from storage.reader import read_only
+from storage.scores import ScoreStore
+from storage.shards import SHARD_SCHEMA, write_shard
+
+IDS = ["a", "b", "c"]
+# Two blocks of two selection questions, and one test question.
+EXAMPLES = [("selection", "s0", 0, 0), ("selection", "s1", 1, 0), ("selection", "s2", 2, 1), ("selection", "s3", 3, 1)]
+RIGHT = {"base": "1011", "a": "1110", "b": "0101", "c": "1101"}
+
+
+def frames() -> tuple[pl.DataFrame, pl.DataFrame]:
+    candidates = pl.DataFrame(
+        [("base", None, 0.0, -1), *((name, place + 1, 0.1, place) for place, name in enumerate(IDS))],
+        schema={"candidate_id": pl.String, "seed": pl.UInt64, "sigma": pl.Float64, "position": pl.Int32},
+        orient="row",
+    )
+    examples = pl.DataFrame(
+        [(*row, "?", "!") for row in EXAMPLES],
+        schema=["split", "example_id", "position", "block", "question", "answer"],
+        orient="row",
+    )
+    return candidates, examples
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A run all of whose candidates have answered everything: `c` for another run."""
+    rows = [
+        (name, split, block, example, mark == "1", "!", 2, "stop", "!")
+        for name, marks in RIGHT.items()
+        for (split, example, _, block), mark in zip(EXAMPLES, marks, strict=True)
+    ]
+    write_shard(tmp_path / "shards", "one", pl.DataFrame(rows, schema=SHARD_SCHEMA, orient="row"))
+    with ScoreStore.open(tmp_path / "run" / "scores.duckdb", "run", tmp_path / "shards") as store:
+        store.register(*frames())
+        store.ingest([tmp_path / "shards" / "one.parquet"])
+    return tmp_path
+
+
+def drop(folder: Path, *names: str) -> None:
+    with ScoreStore.open(folder / "run" / "scores.duckdb", "run", folder / "shards") as store:
+        store.record_dropped(pl.DataFrame({"candidate_id": names, "n_blocks": [1] * len(names)}))
+
+
+def test_without_a_race_everything_is_about_everything(folder: Path) -> None:
+    with read_only(folder / "run", folder / "shards") as reader:
+        board = reader.leaderboard()
+        assert board["candidate_id"].to_list() == ["a", "c", "b"]
+        common = reader.common_scores()
+        assert common.equals(board.select(common.columns))
+        assert reader.common_base() == (3, 4)
+        assert reader.rounds().rows() == [(0, 2, 3), (1, 2, 3)]
+        assert reader.totals("selection")["n_answers"][0] == 12
+
+
+def test_dropped_candidates_have_no_rank_and_all_are_judged_by_what_all_were_asked(folder: Path) -> None:
+    drop(folder, "c")
+    with read_only(folder / "run", folder / "shards") as reader:
+        for ids in (reader.leaderboard(), reader.query("FROM leaderboard")):
+            assert ids["candidate_id"].to_list() == ["a", "b"]
+        common = reader.common_scores()
+        assert common.select("candidate_id", "n_correct", "n").rows() == [("a", 2, 2), ("c", 2, 2), ("b", 1, 2)]
+        by_view = reader.query("SELECT candidate_id, n_correct FROM common_accuracy ORDER BY candidate_id")
+        assert by_view.rows() == [("a", 2), ("b", 1), ("base", 1), ("c", 2)]
+        assert reader.common_base() == (1, 2)
+        assert reader.rounds().rows() == [(0, 2, 3), (1, 2, 2)]
+        [row] = reader.sigma_statistics().rows(named=True)
+        assert (row["n_candidates"], row["n_examples"], row["base_n_correct"]) == (3, 2, 1)
+        assert (row["mean_n_correct"], row["n_at_least_base"]) == (pytest.approx(5 / 3), 3)
+        assert [row["correct"] for row in reader.candidate_outcomes().rows(named=True)] == [
+            [True, True], [False, True], [True, True],
+        ]  # fmt: skip
+        assert reader.question_counts()["n_correct"].to_list() == [2, 3]
+        assert reader.query("FROM example_difficulty")["example_id"].to_list() == ["s0", "s1"]
+        # What c answered after it was dropped, it answered for somebody else.
+        totals = reader.totals("selection").row(0, named=True)
+        assert (totals["n_answers"], totals["n_tokens"], totals["base_n_answers"]) == (10, 20, 4)
+        assert reader.correct_in_blocks("selection", 1)["n_correct"].to_list() == [2, 1, 2]
+
+
+def test_who_was_dropped_can_be_said_again_and_otherwise(folder: Path) -> None:
+    drop(folder, "c")
+    drop(folder, "c")
+    drop(folder, "b", "c")
+    with read_only(folder / "run", folder / "shards") as reader:
+        assert reader.leaderboard()["candidate_id"].to_list() == ["a"]
+    drop(folder)
+    with read_only(folder / "run", folder / "shards") as reader:
+        assert reader.leaderboard().height == 3
+
+
+def test_a_reader_that_comes_while_the_run_goes_on_sees_the_race_too(folder: Path) -> None:
+    drop(folder, "c")
+    with (
+        ScoreStore.open(folder / "run" / "scores.duckdb", "run", folder / "shards"),
+        read_only(folder / "run", folder / "shards") as reader,
+    ):
+        assert reader.is_snapshot
+        assert reader.leaderboard()["candidate_id"].to_list() == ["a", "b"]
+
+
+def test_a_database_of_a_version_without_racing_is_read_as_one_without_a_race(folder: Path) -> None:
+    path = str(folder / "run" / "scores.duckdb")
+    with duckdb.connect(path) as connection:
+        for view in ("leaderboard", "sigma_statistics", "example_difficulty", "totals", "common_accuracy", "race"):
+            connection.execute(f"DROP VIEW {view}")
+        connection.execute("DROP TABLE dropped")
+    with read_only(folder / "run", folder / "shards") as reader:
+        assert reader.leaderboard().height == reader.common_scores().height == 3
+        assert reader.candidate_outcomes().height == 3
+        assert reader.question_counts()["n"].to_list() == [3] * 4
