@@ -24,7 +24,7 @@ chain: setup  ## all of it on the real model: search, distil, register both, ask
 	$(BIN)/thickets evaluate $(CHAMPION) thickets-data/new-questions.jsonl --base
 
 test: setup-test  ## all tests; vLLM's CPU build and Ray included
-	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 check: setup  ## style, types, import directions
 	$(BIN)/ruff check .

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from shutil import disk_usage
 
 from flows.engine_output import is_started_by_a_worker, logged_output
 from flows.interrupt import ends_when_terminated
 from flows.liveness import alive
+from storage.errors import RunError, ThicketsError
+from storage.files import is_disk_full
 from storage.layout import Home
 
 
@@ -21,10 +24,28 @@ def session(home: Path) -> Iterator[None]:
 
     Raises:
         InputError: The home cannot be written to.
+        RunError: A disk was full; what is written by then stays.
     """
     with ExitStack() as stack:
         stack.enter_context(ends_when_terminated())
         stack.enter_context(alive(Home(home).writable()))
         if is_started_by_a_worker():
             stack.enter_context(logged_output())
+        stack.enter_context(_full_disk_told(home))
         yield
+
+
+@contextmanager
+def _full_disk_told(home: Path) -> Iterator[None]:
+    """Every library has words of its own for a full disk; say what to do about it."""
+    try:
+        yield
+    except ThicketsError:
+        raise
+    except Exception as error:
+        if not is_disk_full(error):
+            raise
+        raise RunError(
+            f"storage.home: a disk is full ({disk_usage(home).free / 2**20:,.0f} MiB are free in {home}); what is "
+            "scored is kept: make room and run the same config again to go on"
+        ) from error

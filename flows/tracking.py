@@ -91,9 +91,9 @@ def log_results(
     for name, table in tables.items():
         tracker.log_table(name, table)
     for plot in (*plots(summary, everybody), *own):
-        figure = plot.draw(PRINT)
-        figure.savefig(folder.figures / f"{plot.name}.png")
-        tracker.log_figure(plot.name, figure)
+        path = folder.figures / f"{plot.name}.png"
+        plot.draw(PRINT).savefig(path)
+        tracker.log_file(path, "figures")
     tracker.log_file(folder.manifest)
     tracker.log_file(folder.summary)
     tracker.log_file(folder.report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 TEMPORARY_SUFFIX = ".tmp"
+_DISK_FULL_WORDS = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), "database or disk is full")
 
 
 @contextmanager
@@ -32,6 +34,20 @@ def write_text_atomically(target: Path, text: str) -> None:
     """Write a UTF-8 text file that appears whole or not at all."""
     with atomic_path(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether an exception, or what it was raised from, is about a disk without room (or a quota used up).
+
+    Polars, DuckDB and SQLite raise exceptions of their own, and quote the operating system or not.
+    """
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if any(words in str(error) for words in _DISK_FULL_WORDS):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def fsync_folder(folder: Path) -> None:

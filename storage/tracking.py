@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 import polars as pl
@@ -21,9 +21,6 @@ import polars as pl
 from storage.errors import InputError, RunError, TransientError
 from storage.layout import Home
 from storage.tracking_entities import dataset_digest, dataset_input
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 log = logging.getLogger(__name__)
 
@@ -216,11 +213,6 @@ class Tracker:
         self._log_written(f"tables/{name}.parquet", frame.write_parquet)
         if not nested:
             self._log_written(f"tables/{name}.csv", frame.write_csv)
-
-    def log_figure(self, name: str, figure: Figure) -> None:
-        """Log a figure as ``figures/<name>.png``."""
-        with tracking_errors(self.uri):
-            self._client.log_figure(self.run_id, figure, f"figures/{name}.png")
 
     def log_json(self, name: str, value: Any) -> None:
         """Log a JSON value as the artifact ``name`` (a path ending in .json)."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from flows.environment import set_command_line_defaults
+from storage.layout import Home
 
 # Tests run side by side; threads that wait for each other by spinning would take the cores from them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -21,10 +23,42 @@ from tests.tiny_model import make_tiny_model  # noqa: E402
 torch.set_num_threads(1)  # a tiny model has nothing to share out between threads
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest first, so that no process is left with one of them at the end (`--dist loadfile`)."""
+    here = Path(__file__).parent
+    first = ("flows/services", "flows/test_randopt", "tasks/engines/test_vllm", "flows")
+
+    def place(item: pytest.Item) -> int:
+        name = item.path.relative_to(here).as_posix()
+        return next((place for place, start in enumerate(first) if name.startswith(start)), len(first))
+
+    items.sort(key=place)
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a tiny float32 Llama with a chat template."""
     return make_tiny_model(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def new_homes_get_a_copy_of_an_empty_mlflow_db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Have MLflow make its database once per process: it runs every migration of its history, for seconds."""
+    import storage.tracking
+
+    make_uri = storage.tracking._default_uri
+    template = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+
+    def make_uri_of_a_copy(home: Home) -> str:
+        if not home.mlflow_db.exists() and "MLFLOW_TRACKING_URI" not in os.environ:
+            if not template.exists():
+                storage.tracking.mlflow_client(f"sqlite:///{template}").search_experiments()
+            shutil.copyfile(template, home.mlflow_db)
+        return make_uri(home)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(storage.tracking, "_default_uri", make_uri_of_a_copy)
+        yield
 
 
 @pytest.fixture(scope="session")
