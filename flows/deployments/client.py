@@ -45,7 +45,20 @@ def submit(
         InputError: There is no such deployment, or the configuration names a folder of this machine.
         RunError: The run failed, crashed, or was cancelled; the message has its page.
     """
-    run = start(config, deployment=deployment)
+    return follow(start(config, deployment=deployment), on_progress=on_progress, poll_s=poll_s)
+
+
+def follow(run: FlowRun, *, on_progress: Callable[[str], None] = print, poll_s: float = 2.0) -> RunSummary:
+    """Wait for a search that was started; see `submit`.
+
+    Args:
+        run: What `start` gave.
+        on_progress: Told of every change: the run's state, and how far its scoring is.
+        poll_s: Seconds between two looks.
+
+    Raises:
+        RunError: The run failed, crashed, or was cancelled; the message has its page.
+    """
     on_progress(f"{run.name}: {url_for('flow-run', obj_id=run.id)}")
     told: set[str] = set()
     try:
