@@ -144,7 +144,7 @@ class Seats(Generic[SeatT]):
         with self._changed:
             n_there = sum(seat.is_here or seat.is_coming for seat in self._seats)
             called: list[SeatT] = []
-            for seat in () if self._is_cancelled else self._seats:
+            for seat in () if self._is_cancelled else sorted(self._seats, key=lambda seat: seat.has_failed):
                 if n_there >= self._n_asking:
                     break
                 if not (seat.is_here or seat.is_coming) and not (seat.has_failed and n_there):

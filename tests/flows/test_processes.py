@@ -161,7 +161,7 @@ def test_our_own_errors_cross_the_border_as_they_are(config: MakeConfig) -> None
 @pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_no_engine_outlives_its_run_however_that_ends(config: MakeConfig, tmp_path: Path) -> None:
-    """SIGKILL with one engine stopped, SIGTERM, and Ctrl-C; then the run goes on to the result of an undisturbed one."""
+    """SIGKILL with one engine stopped, SIGTERM, Ctrl-C; then the run goes on to the result of an undisturbed one."""
     homes = {name: tmp_path / name for name in ("undisturbed", "ended")}
     sections = {"population": {"size": 60, "sigmas": [0.05, 0.1, 0.2]}, "controls": NONE}
     undisturbed = randopt(config(**sections, engine=ENGINE, storage={"home": str(homes["undisturbed"])}))

@@ -54,10 +54,12 @@ def test_a_failed_start_fails_the_shards_that_have_nobody_else_and_is_not_repeat
         seats.lost(second, "killed")
         with pytest.raises(OutOfMemoryError), seats.one(before):
             pass
-        assert seats.call() == [first], "with nobody here it is worth another try"
+        assert seats.call() == [second], "with nobody here it is worth another start, of the better one"
     with seats.asking() as before:
+        seats.did_not_come(second, InputError("no such model"))
+        assert seats.call() == [first]
         seats.did_not_come(first, InputError("no such model"))
-        with pytest.raises(RunError, match="nobody"), Seats.one(_impatient(seats), before + 1):
+        with pytest.raises(RunError, match="nobody"), Seats.one(_impatient(seats), before + 2):
             pass
         with pytest.raises(InputError), seats.one(before):
             pass
