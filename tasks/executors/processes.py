@@ -141,7 +141,11 @@ class ProcessExecutor:
         with self._lock:  # so that a pool that is cancelled knows of it
             if self._seats.is_cancelled:
                 return
-            process = seat.process = EngineProcess(self._job.engine.threads)
+            try:
+                process = seat.process = EngineProcess(self._job.engine.threads)
+            except OSError as error:  # no memory or no number left for a process
+                self._seats.did_not_come(seat, RemoteEngineError(f"cannot start an engine's process: {error}"))
+                return
             seat.why_ended = None
         for said in process.messages(self._job):
             if isinstance(said, Ready):
@@ -160,9 +164,9 @@ class ProcessExecutor:
         if seat.is_coming:
             self._seats.did_not_come(seat, failure or RemoteEngineError(f"engine {process.name} did not start: {why}"))
             return
-        error = self._seats.lost(seat, why)
+        loss = self._seats.lost(seat, why)
         for answers in shards.values():
-            answers.put(error)
+            answers.put(loss)
         self._call_engines()  # for the shards that wait
 
     def _pass_on(self, seat: _Seat, said: UnitDone | ShardDone | Failed) -> None:
