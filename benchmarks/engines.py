@@ -2,6 +2,9 @@
 
     python -m benchmarks.engines [--candidates 50] [--examples 64] [--dtype bfloat16] [--only vllm] [--json FILE]
     python -m benchmarks.engines --settings     vLLM alone, one setting changed per row
+    python -m benchmarks.engines --replicas 2 [--cpus 1] [--repeats 3]
+                                                one engine on all cores, so many of fewer threads in processes of
+                                                their own, and on a local Ray, round after round on a busy machine
 
 Every row is a process of its own: Prefect task per shard, judging and Parquet included, no MLflow. "generating" is the
 share of the engines' time, from the moment they were built, in which they generated; "of bound" compares the tokens per
@@ -12,6 +15,8 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,6 +25,7 @@ from typing import Any
 
 from benchmarks.output import parser, show
 from flows.environment import set_command_line_defaults  # importing it sets the wait policy before PyTorch reads it
+from tasks.machine import usable_cores
 
 set_command_line_defaults()  # before Prefect is imported
 
@@ -29,7 +35,6 @@ _ROWS: dict[str, dict[str, Any]] = {
     "transformers, nothing ahead": {"kind": "transformers", "prefetch": False},
     "vllm": {"kind": "vllm"},
     "vllm, nothing ahead": {"kind": "vllm", "prefetch": False},
-    "vllm, 2 engines of 1 thread": {"kind": "vllm", "executor": "ray", "cpus": 1, "replicas": 2},
 }
 # The wait policy is libgomp's own; the engine's settings are those of `flows.config.EngineConfig`.
 _SETTINGS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
@@ -57,6 +62,9 @@ def main() -> None:
     options_parser.add_argument("--device", default="auto")
     options_parser.add_argument("--model", default="smollm2-135m-instruct")
     options_parser.add_argument("--settings", action="store_true", help="vLLM's settings instead of the engines")
+    options_parser.add_argument("--replicas", type=int, help="one engine against so many, instead of the engines")
+    options_parser.add_argument("--cpus", type=int, default=1, help="threads of each of these")
+    options_parser.add_argument("--repeats", type=int, default=1, help="times the whole table; figures are medians")
     options_parser.add_argument("--system", default="", help="system message of every question")
     options_parser.add_argument("--only", action="append", help="this row alone; repeatable")
     options_parser.add_argument("--engine", help=f"JSON over the row's engine section (with {_ONE_ROW}: all of it)")
@@ -70,18 +78,32 @@ def main() -> None:
     if options.settings:
         changes = {label: ({"kind": "vllm"} | row, environment) for label, (row, environment) in _SETTINGS.items()}
         options.system = options.system or _SYSTEM
+    if options.replicas:
+        changes = {label: (row, {}) for label, row in _one_and_several(options.replicas, options.cpus).items()}
     names = ("candidates", "examples", "dtype", "device", "model", "system")
     passed_on = [f"--{name}={getattr(options, name)}" for name in names]
-    rows = {}
-    for label, (row, environment) in changes.items():
+    found: dict[str, list[dict[str, float]]] = {}
+    for label, (row, environment) in list(changes.items()) * options.repeats:
         if options.only and label not in options.only:
             continue
-        engine = row | json.loads(options.engine or "{}")
+        # Of one engine the threads are given: the run would else decide on its own how many engines there are.
+        engine = ({} if "replicas" in row else {"threads": usable_cores()}) | row | json.loads(options.engine or "{}")
         command = [sys.executable, "-m", "benchmarks.engines", _ONE_ROW, "--engine", json.dumps(engine), *passed_on]
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=os.environ | environment)
-        rows[label] = json.loads(done.stdout.splitlines()[-1])
+        found.setdefault(label, []).append(json.loads(done.stdout.splitlines()[-1]))
+    rows = {
+        label: {column: statistics.median(time[column] for time in times) for column in times[0]}
+        for label, times in found.items()
+    }
     title = f"{options.candidates} candidates x {options.examples} questions, {options.model}, {options.dtype}"
     show(title, rows, options.json)
+
+
+def _one_and_several(replicas: int, cpus: int) -> dict[str, dict[str, Any]]:
+    several = {"replicas": replicas, "cpus": cpus}
+    how = {"one": {}, f"{replicas} processes": several, f"{replicas} on Ray": {**several, "executor": "ray"}}
+    kinds = ("transformers", "vllm")
+    return {f"{kind}, {label}": {"kind": kind, **row} for kind in kinds for label, row in how.items()}
 
 
 def measure(model: str, system: str, engine: dict[str, Any], n_candidates: int, n_examples: int) -> dict[str, float]:
@@ -134,6 +156,7 @@ def measure(model: str, system: str, engine: dict[str, Any], n_candidates: int, 
                     progress.split("selection", n_candidates, 0, executor.n_engines),
                 ):
                     score_shards(executor, shards, retries=0)
+            spent_cpu_s = cpu_s()
             bound = tokens_per_s_of_the_base(plan) if executor.n_engines == 1 else None
             used = progress.engine
             busy_s = used.scoring_s - used.start_s / executor.n_engines
@@ -141,13 +164,23 @@ def measure(model: str, system: str, engine: dict[str, Any], n_candidates: int, 
                 "start_s": used.start_s / executor.n_engines,
                 "scoring_s": busy_s,
                 "candidates/min": 60 * n_candidates / busy_s,
+                "start included": 60 * n_candidates / used.scoring_s,
                 "tokens/s": n_tokens / busy_s,
                 "load_s each": used.load_s / n_candidates,
                 "generating": used.generating_share or 0.0,
+                **({"CPU s": spent_cpu_s} if cluster is None else {}),  # Ray's processes are not ours
                 **({"of bound": n_tokens / busy_s / bound} if bound else {}),
             }
 
         return score()
+
+
+def cpu_s() -> float:
+    """CPU time of this process and of those that it has started and seen end."""
+    return sum(
+        used.ru_utime + used.ru_stime
+        for used in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    )
 
 
 def tokens_per_s_of_the_base(plan: Any, repeats: int = 5) -> float:

@@ -104,16 +104,21 @@ class EngineConfig(Section):
     )
     vllm: VllmConfig = Field(default_factory=VllmConfig)
     executor: Literal["local", "ray"] = Field(
-        "local", description="Where engines run: one in this process, or many on a Ray cluster."
+        "local", description="Where engines run: on this machine, or on a Ray cluster."
     )
     address: str | None = Field(
         None,
         description="Address of a running Ray cluster, host:port, or auto for the one on this machine; empty: a local "
         "one that ends with the run.",
     )
-    cpus: PositiveInt = Field(1, description="CPU cores per engine, for engines of a Ray cluster that run on the CPU.")
+    cpus: PositiveInt = Field(
+        1, description="CPU cores per engine, where there are several or engine.replicas is given, on the CPU."
+    )
     replicas: PositiveInt | None = Field(
-        None, description="Engines on the Ray cluster; empty: as many as it has room for."
+        None,
+        description="Engines, each in a process of its own. Empty: as many as the Ray cluster has room for; on this "
+        "machine one without a process of its own, or, with vLLM on the CPU and enough to score, one per engine.cpus "
+        "cores.",
     )
     trust_remote_code: bool = Field(
         False, description="Run Python code that comes with the model. Only for models whose code you have read."
@@ -123,11 +128,22 @@ class EngineConfig(Section):
     def _executor_fits(self) -> Self:
         if self.executor == "local":
             # Compared with the defaults, not with the fields that were set: a form sends every field.
-            for name in ("address", "cpus", "replicas"):
-                if (value := getattr(self, name)) != type(self).model_fields[name].default:
-                    raise ValueError(
-                        f"engine.{name} is {value!r}, but engine.executor is local; set executor: ray or remove {name}"
-                    )
+            if self.address is not None:
+                raise ValueError(
+                    f"engine.address is {self.address!r}, but engine.executor is local; set executor: ray or remove "
+                    "address"
+                )
+            on_gpu = self.device.startswith("cuda")
+            if on_gpu and (self.replicas or 1) > 1:
+                raise ValueError(
+                    f"engine.replicas is {self.replicas}, but engine.device is {self.device} and one GPU takes one "
+                    "engine; set executor: ray to use several GPUs, or remove replicas"
+                )
+            if on_gpu and self.cpus != type(self).model_fields["cpus"].default:
+                raise ValueError(
+                    f"engine.cpus is {self.cpus}, but engine.device is {self.device}; cpus is for engines on the CPU, "
+                    "so remove it"
+                )
         elif self.address is not None and (self.address == "" or "://" in self.address):
             raise ValueError(
                 f"engine.address is {self.address!r}; give host:port as `ray start --head` prints it, auto for the "
@@ -186,6 +202,13 @@ class ScoringConfig(Section):
         4, description="Candidates per task and file: what a kill can lose, at most."
     )
     retries: int = Field(2, ge=0, le=10, description="Further attempts at a shard whose engine failed.")
+    unit_timeout_s: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds one candidate may take on one block before its engine counts as hung and is replaced; "
+        "empty: half an hour, or longer if the block's answers may take longer at 10 tokens per second (200 on a GPU).",
+    )
     budget: BudgetConfig | None = Field(
         None, description="Score as many candidates as this pays for, up to population.size; empty: all of them."
     )

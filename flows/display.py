@@ -155,7 +155,8 @@ def estimate_table(found: Estimate) -> Table:
     if found.n_paid_for is not None:
         table.add_row("candidates the budget pays for", f"about {found.n_paid_for:,} of {found.n_candidates:,}")
     table.add_row("tokens", f"{found.tokens:,} (at most {found.tokens_at_most:,})")
-    table.add_row("time", duration(found.seconds))
+    several = f" ({found.n_engines} engines)" if found.n_engines > 1 else ""
+    table.add_row("time", duration(found.seconds) + several)
     table.add_row("disk", f"{found.disk_bytes / 1e6:,.1f} MB")
     probe = found.probe
     table.add_row(

@@ -12,9 +12,10 @@ from flows.budget import WRAP_UP_S
 from flows.config import RunConfig
 from flows.plan import RunPlan, make_plan
 from flows.racing import race_rule
+from flows.replicas import engine_of_several, known_replicas
 from tasks.base_model import find_base_model
 from tasks.budget import Need, affordable
-from tasks.engines import BatchEngine, Engine, build_engine
+from tasks.engines import BatchEngine, Engine, EngineSpec, build_engine
 from tasks.problems import load_problem
 from tasks.seeds import candidates_of, population
 from tasks.splits import draw_splits
@@ -36,8 +37,11 @@ class Estimate(BaseModel):
     completions: dict[str, int] = Field(description="Per split, the base included.")
     tokens: int = Field(description="New tokens, from the mean length in the probe.")
     tokens_at_most: int = Field(description="If every completion ran to max_tokens.")
-    seconds: float = Field(description="Loading candidates and generating; starting up is not included.")
+    seconds: float = Field(
+        description="Loading candidates and generating, shared out among the engines; starting up is not included."
+    )
     disk_bytes: int = Field(description="Shards and database, an upper bound.")
+    n_engines: int = Field(1, description="Engines; 1 as well where a Ray cluster decides how many there is room for.")
     racing_saves_at_most: int = Field(
         0, description="Of the selection split's completions, if racing left only the best K after the first block."
     )
@@ -100,11 +104,9 @@ def estimate(config: RunConfig) -> Estimate:
     data = config.data
     splits = draw_splits(problem, selection=data.selection, validation=data.validation, test=data.test, seed=data.seed)
     plan = make_plan(config, base, problem, splits)
-    engine = build_engine(plan.engine)
-    try:
-        probe = _probe(engine, plan)
-    finally:
-        engine.close()
+    replicas = known_replicas(plan)
+    n_engines = replicas or 1
+    probe = _probe_with(plan.engine if replicas is None else engine_of_several(plan), plan)
     count = askers(plan)
     completions: dict[str, int] = {split.name: count[split.name] * len(split.examples) for split in splits}
     n_loads = sum(count[split.name] * plan.n_blocks(split.name) for split in splits)
@@ -118,24 +120,26 @@ def estimate(config: RunConfig) -> Estimate:
         completions=completions,
         tokens=round(total * probe.tokens_per_completion),
         tokens_at_most=total * plan.sampling.max_tokens,
-        seconds=n_loads * probe.load_s + total * probe.generate_s / probe.n_examples,
+        seconds=(n_loads * probe.load_s + total * probe.generate_s / probe.n_examples) / n_engines,
         disk_bytes=round(total * (probe.bytes_per_completion + _SHARD_ROW_BYTES + _DATABASE_ROW_BYTES)),
         racing_saves_at_most=_racing_saves_at_most(config, plan),
-        n_paid_for=_n_paid_for(plan, probe),
+        n_engines=n_engines,
+        n_paid_for=_n_paid_for(plan, probe, n_engines),
         probe=probe,
     )
 
 
-def _n_paid_for(plan: RunPlan, probe: Probe) -> int | None:
+def _n_paid_for(plan: RunPlan, probe: Probe, n_engines: int) -> int | None:
     if (budget := plan.config.scoring.budget) is None:
         return None
     n_questions = sum(plan.block_sizes("selection"))
     if budget.tokens is not None:
-        given, per_answer, fixed = float(budget.tokens), probe.tokens_per_completion, 0.0
+        given, fixed, per_answer = float(budget.tokens), 0.0, probe.tokens_per_completion
     else:
         assert budget.minutes is not None
         load_s = probe.load_s * plan.n_blocks("selection") / n_questions
-        given, per_answer, fixed = 60 * budget.minutes, probe.generate_s / probe.n_examples + load_s, WRAP_UP_S
+        per_answer = (probe.generate_s / probe.n_examples + load_s) / n_engines
+        given, fixed = 60 * budget.minutes, WRAP_UP_S
     need = Need(per_answer, n_questions, answers_after_selection(plan), fixed)
     return min(plan.config.population.size, affordable(given, n_questions * per_answer, need))
 
@@ -145,6 +149,19 @@ def _racing_saves_at_most(config: RunConfig, plan: RunPlan) -> int:
         return 0
     n_hopeless = max(0, config.population.size - rule.n_needed)
     return n_hopeless * sum(plan.block_sizes("selection")[1:])
+
+
+def _probe_with(spec: EngineSpec, plan: RunPlan) -> Probe:
+    """Probe an engine with its number of threads, and leave this process with those that it had."""
+    import torch
+
+    n_threads = torch.get_num_threads()
+    engine = build_engine(spec)
+    try:
+        return _probe(engine, plan)
+    finally:
+        engine.close()
+        torch.set_num_threads(n_threads)
 
 
 def _probe(engine: Engine, plan: RunPlan) -> Probe:

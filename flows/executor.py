@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +11,10 @@ from flows.accelerator import accelerator
 from flows.config import EngineConfig
 from flows.interrupt import ends_when_terminated
 from flows.plan import RunPlan
+from flows.progress import log
+from flows.replicas import engine_of_several, local_replicas, threads_each
 from storage.models import BaseModelRef, hub_commit
-from tasks.engines import Engine, EngineSpec
+from tasks.engines import Engine, EngineSpec, build_engine
 from tasks.executors import Executor, LocalExecutor
 from tasks.executors.job import ScoringJob
 from tasks.units import UnitReport
@@ -21,6 +22,12 @@ from tasks.worker import ScoringWorker
 
 if TYPE_CHECKING:
     from tasks.executors.ray_cluster import RayCluster
+
+
+# A false alarm costs a run, a hung engine the time until it is noticed. A model of 135 M parameters makes 230 tokens/s
+# on two cores, one of 3 B about 10.
+_LEAST_TIMEOUT_S = 1800.0
+_CPU_TOKENS_PER_S, _GPU_TOKENS_PER_S = 10.0, 200.0
 
 
 @contextmanager
@@ -54,7 +61,7 @@ def open_executor(
     Args:
         plan: The run.
         on_unit: Told of every finished unit, from any thread.
-        build: Builds an engine of this process; a benchmark passes its own.
+        build: Builds an engine of this process; a benchmark passes its own, and gets one engine in this process.
         cluster: The Ray cluster that takes the engines instead.
     """
     with accelerator(plan.config.engine, plan.engine):
@@ -72,29 +79,56 @@ def _make_executor(
     build: Callable[[EngineSpec], Engine],
     cluster: RayCluster | None,
 ) -> Executor:
+    engine, timeout_s = plan.config.engine, unit_timeout_s(plan)
     if cluster is not None:
         from tasks.executors.ray_pool import RayExecutor
 
-        engine = plan.config.engine
-        return RayExecutor(cluster, scoring_job(plan), cpus=engine.cpus, replicas=engine.replicas, on_unit=on_unit)
+        return RayExecutor(
+            cluster,
+            scoring_job(plan),
+            cpus=engine.cpus,
+            replicas=engine.replicas,
+            unit_timeout_s=timeout_s,
+            on_unit=on_unit,
+        )
+    if build is build_engine and (replicas := local_replicas(plan)) is not None:
+        from tasks.executors.processes import ProcessExecutor
+
+        log.info(
+            f"{replicas} engine{'s' if replicas > 1 else ''} in processes of their own"
+            + (f", {threads_each(plan)} CPU threads each" if plan.engine.device == "cpu" else "")
+        )
+        return ProcessExecutor(scoring_job(plan), replicas=replicas, unit_timeout_s=timeout_s, on_unit=on_unit)
     return LocalExecutor(
         ScoringWorker(
-            lambda: build(plan.engine), plan.problem, plan.blocks, plan.sampling, plan.shard_folder, on_unit=on_unit
+            lambda: build(plan.engine),
+            plan.problem,
+            plan.blocks,
+            plan.sampling,
+            plan.shard_folder,
+            unit_timeout_s=timeout_s,
+            on_unit=on_unit,
         )
     )
 
 
+def unit_timeout_s(plan: RunPlan) -> float:
+    """Seconds one candidate may take on one block, by the configuration or by the most tokens it may generate there."""
+    if (configured := plan.config.scoring.unit_timeout_s) is not None:
+        return configured
+    n_questions = max((len(block.examples) for block in plan.blocks), default=0)
+    slowest = _CPU_TOKENS_PER_S if plan.engine.device == "cpu" else _GPU_TOKENS_PER_S
+    return max(_LEAST_TIMEOUT_S, n_questions * plan.sampling.max_tokens / slowest)
+
+
 def scoring_job(plan: RunPlan) -> ScoringJob:
-    """The plan's scoring as engines on other machines take it."""
-    engine = plan.engine
-    if engine.device == "cpu" and engine.threads is None:
-        engine = replace(engine, threads=plan.config.engine.cpus)
+    """The plan's scoring as engines in other processes and on other machines take it."""
     return ScoringJob(
         model=_name_anywhere(plan.base),
         revision=hub_commit(plan.base.revision),
         sha256=plan.base.sha256,
         trust_remote_code=plan.config.engine.trust_remote_code,
-        engine=engine,
+        engine=engine_of_several(plan),
         problem=plan.config.single_problem,
         blocks=plan.blocks,
         sampling=plan.sampling,

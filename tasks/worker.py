@@ -7,17 +7,20 @@ come, on the caller's thread, and writes the file; with two callers at a time th
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import polars as pl
 
 from storage.errors import OutOfMemoryError, RunError, ThicketsError
 from storage.shard_folder import ShardFolder
+from tasks.engine_thread import EngineThread
 from tasks.engines.base import BatchEngine, Engine
 from tasks.problems.base import Problem
 from tasks.types import Completion, Respondent, Sampling, Weights
@@ -35,6 +38,10 @@ from tasks.units import (
 
 # Shards to hand to one worker at a time: one generates, the other is judged and written, or waits its turn.
 SHARDS_PER_ENGINE = 2
+# How long an engine may take to be built, on top of any unit: vLLM with compilation took 2.5 minutes on two cores.
+START_WITHIN_S = 600.0
+
+T = TypeVar("T")
 
 _CANCEL_POLL_S = 0.5
 # How long `close` waits for the unit that a cancelled engine is at; on a CPU one may take minutes.
@@ -60,6 +67,10 @@ class _Job:
     ahead: dict[int, _Answers] = field(default_factory=dict)
 
 
+class EngineHungError(RunError):
+    """The engine of this process shows no sign of life, and a thread cannot be ended from outside."""
+
+
 class ScoringWorker:
     """Scores shards with one engine, which is built when first needed and rebuilt after a failure.
 
@@ -76,27 +87,53 @@ class ScoringWorker:
         folder: ShardFolder,
         *,
         name: str = "local",
+        unit_timeout_s: float = math.inf,
         on_unit: Callable[[UnitReport], None] = lambda report: None,
     ) -> None:
+        """Build nothing yet.
+
+        Args:
+            build: Makes the engine, on the engine's thread.
+            problem: Judges the answers.
+            blocks: The examples with their prompts.
+            sampling: Decoding.
+            folder: Where shards go.
+            name: The worker, for reports.
+            unit_timeout_s: How long the engine may be at one unit before it is given up; where the engine is in a
+                process of its own, that is for whoever can end the process.
+            on_unit: Told of every finished unit, from any thread.
+        """
         self._build = build
         self._engine: Engine | None = None
+        self._start_s = 0.0  # of an engine that was built and has not reported it yet
         self._problem = problem
         self._blocks = {(block.split, block.index): block for block in blocks}
         self._sampling = sampling
         self._folder = folder
         self._name = name
         self._on_unit = on_unit
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
+        self._unit_timeout_s = unit_timeout_s
+        self._deadline = math.inf  # for what the engine's thread is at, by the monotonic clock
+        self._thread = EngineThread()
         # Who comes next, so that the engine can make the weights ahead; entries leave when their turn comes.
         self._queue: deque[tuple[Future[_Answers], Respondent]] = deque()
         self._lock = threading.Lock()
         self._cancelled = False
+
+    def start(self) -> None:
+        """Build the engine now instead of at the first shard.
+
+        Raises:
+            Exception: What building it raised; the first shard will try again.
+        """
+        self._thread.submit(self._guarded, self._built).result()
 
     def score(self, shard: Shard) -> ShardReport:
         """Score a shard and write its file; several threads may call this at once.
 
         Raises:
             RunError: The worker was cancelled.
+            EngineHungError: The engine is at one unit for longer than it may be; nothing can be scored any more.
             Exception: Whatever the engine raised; the next unit gets a fresh engine.
         """
         if self._folder.holds(shard.id):  # an earlier attempt was cut off between the file and its report
@@ -126,7 +163,7 @@ class ScoringWorker:
         patience_s = _CLOSE_WITHIN_S if self._cancelled else None
         self._cancelled = True
         dropped = self._thread.submit(self._drop_engine)
-        self._thread.shutdown(wait=False)
+        self._thread.end()
         with contextlib.suppress(TimeoutError):
             dropped.result(patience_s)
 
@@ -141,7 +178,7 @@ class ScoringWorker:
         return asked
 
     def _wait(self, future: Future[_Answers]) -> _Answers:
-        """The answers of one unit; a cancelled worker's callers need not wait for them."""
+        """The answers of one unit; a cancelled worker's callers need not wait for them, nor those of a hung engine."""
         while True:
             try:
                 return future.result(_CANCEL_POLL_S)
@@ -150,6 +187,15 @@ class ScoringWorker:
                     raise
                 if self._cancelled:
                     raise RunError("scoring was cancelled") from None
+                if time.monotonic() > self._deadline:
+                    self._thread.give_up()
+                    raise EngineHungError(
+                        f"the engine has not finished what it is at within {self._unit_timeout_s:.0f} s "
+                        "(scoring.unit_timeout_s; 10 minutes more if it was being built), and nothing can end it but "
+                        "the end of this process; every finished shard is kept: run the same config again to go on, "
+                        "with a higher scoring.unit_timeout_s if it was only slow, or with engine.replicas: 1, a "
+                        "process of its own, which is replaced when it hangs"
+                    ) from None
 
     def _answer(self, job: _Job, place: int) -> _Answers:
         """Load and generate; on the engine's thread."""
@@ -158,21 +204,38 @@ class ScoringWorker:
             raise RunError("scoring was cancelled")
         if place in job.ahead:
             return job.ahead.pop(place)
+        return self._guarded(self._answer_now, job, place, upcoming)
+
+    def _answer_now(self, job: _Job, place: int, upcoming: Weights | None) -> _Answers:
         who, block = job.who[place], job.block
+        engine = self._built()
+        start_s, self._start_s = self._start_s, 0.0
+        is_batch = isinstance(engine, BatchEngine)
+        self._deadline = time.monotonic() + self._unit_timeout_s * (len(job.who) if is_batch else 1)
+        if isinstance(engine, BatchEngine):
+            job.ahead = self._answer_all(engine, job, start_s)
+            return job.ahead.pop(place)
+        began = time.perf_counter()
+        engine.load(weights_of(who))
+        loaded = time.perf_counter()
+        if upcoming is not None:
+            engine.prepare(upcoming)
+        completions = engine.generate(prompts_of(who, block), sampling_of(who, block, self._sampling))
+        return _Answers(completions, start_s, loaded - began, time.perf_counter() - loaded)
+
+    def _built(self) -> Engine:
+        """The engine, built if there is none; on its thread."""
+        if self._engine is None:
+            self._deadline = time.monotonic() + self._unit_timeout_s + START_WITHIN_S
+            began = time.perf_counter()
+            self._engine = self._build()
+            self._start_s = time.perf_counter() - began
+        return self._engine
+
+    def _guarded(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Do something with the engine, and let go of one that has failed."""
         try:
-            started = time.perf_counter()
-            if self._engine is None:
-                self._engine = self._build()
-            built = time.perf_counter()
-            if isinstance(self._engine, BatchEngine):
-                job.ahead = self._answer_all(self._engine, job, built - started)
-                return job.ahead.pop(place)
-            self._engine.load(weights_of(who))
-            loaded = time.perf_counter()
-            if upcoming is not None:
-                self._engine.prepare(upcoming)
-            completions = self._engine.generate(prompts_of(who, block), sampling_of(who, block, self._sampling))
-            return _Answers(completions, built - started, loaded - built, time.perf_counter() - loaded)
+            return work(*arguments)
         except ThicketsError:
             raise
         except BaseException as error:
@@ -180,6 +243,8 @@ class ScoringWorker:
             if _is_out_of_memory(error):
                 raise OutOfMemoryError("the engine ran out of memory; lower engine.batch_size") from error
             raise
+        finally:
+            self._deadline = math.inf
 
     def _answer_all(self, engine: BatchEngine, job: _Job, start_s: float) -> dict[int, _Answers]:
         """Every unit of a shard at once; the time is shared out evenly."""

@@ -1,4 +1,4 @@
-"""Executors: where shards are scored, on one engine of this process or on many of a Ray cluster."""
+"""Executors: where shards are scored: on one engine of this process, on several of this machine, or on Ray."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What an engine on another machine needs to know: the whole of the scoring, with no path of this machine in it."""
+"""What an engine in another process, here or elsewhere, needs to know: the whole of the scoring, with no path in it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -13,7 +13,7 @@ from tasks.base_model import find_base_model
 from tasks.engines import EngineSpec, build_engine
 from tasks.problems import ProblemConfig, load_problem
 from tasks.types import Sampling
-from tasks.units import Block
+from tasks.units import Block, UnitReport
 from tasks.worker import ScoringWorker
 
 
@@ -45,12 +45,15 @@ class ScoringJob:
     shards: str
     identity: Mapping[str, Any]
 
-    def open_worker(self, host: str, name: str) -> ScoringWorker:
+    def open_worker(
+        self, host: str, name: str, on_unit: Callable[[UnitReport], None] = lambda report: None
+    ) -> ScoringWorker:
         """Make this machine's worker; its engine is built at the first shard.
 
         Args:
             host: This machine, for messages.
             name: The worker, for reports.
+            on_unit: Told of every finished unit, on the thread that scores its shard.
 
         Raises:
             InputError: The model or the problem is not here, or this machine would give other answers.
@@ -70,7 +73,9 @@ class ScoringJob:
         except InputError as error:
             raise InputError(f"on {host}: {error}") from None
         spec = replace(self.engine, model_path=base.path)
-        return ScoringWorker(lambda: build_engine(spec), problem, self.blocks, self.sampling, folder, name=name)
+        return ScoringWorker(
+            lambda: build_engine(spec), problem, self.blocks, self.sampling, folder, name=name, on_unit=on_unit
+        )
 
     def _check_libraries(self) -> None:
         for library, expected in self.identity["engine"]["libraries"].items():

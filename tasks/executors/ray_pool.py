@@ -7,6 +7,7 @@ whose actor died fails, and its next attempt gets another actor.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
 import sys
@@ -21,6 +22,7 @@ from storage.errors import RunError, ThicketsError
 from storage.shard_folder import open_shard_folder
 from tasks.executors.job import ScoringJob
 from tasks.executors.ray_cluster import RayCluster
+from tasks.executors.seats import RemoteEngineError, Seat, Seats
 from tasks.units import Shard, ShardReport, UnitReport
 from tasks.worker import SHARDS_PER_ENGINE, ScoringWorker
 
@@ -29,12 +31,9 @@ log = logging.getLogger("thickets.ray")
 # Settings of the libraries below us that the actors share with this process; see flows/environment.py.
 _PASSED_ON = ("GOMP_SPINCOUNT", "TOKENIZERS_PARALLELISM", "DO_NOT_TRACK")
 _WATCH_EVERY_S = 0.3
+_LOOK_EVERY_S = 5.0
 # Somebody else's shard may be there already for NFS's other clients, but not yet for us.
 _VISIBLE_WITHIN_S = 20.0
-
-
-class RemoteEngineError(Exception):
-    """An engine elsewhere failed or was lost; another attempt may get another one."""
 
 
 class JustRestartedError(Exception):
@@ -67,13 +66,10 @@ class ScoringActor:
 
 
 @dataclass(slots=True)
-class _Seat:
-    """One actor as this process sees it."""
+class _Seat(Seat):
+    """One actor, and its answer to the job when that is awaited."""
 
-    actor: Any
-    name: str = "not started yet"
-    is_here: bool = False
-    n_under_way: int = 0
+    actor: Any = None
     begun: Any = None
 
 
@@ -92,6 +88,7 @@ class RayExecutor:
         *,
         cpus: int,
         replicas: int | None = None,
+        unit_timeout_s: float = math.inf,
         on_unit: Callable[[UnitReport], None] = lambda report: None,
         patience_s: float = 300.0,
     ) -> None:
@@ -102,6 +99,8 @@ class RayExecutor:
             job: What they do.
             cpus: CPU cores per engine, for engines on the CPU.
             replicas: Engines; None: as many as there is room for.
+            unit_timeout_s: How long an engine may be at one unit; one that has not finished a shard within as long for
+                each of the shard's units is replaced.
             on_unit: Told of the units of every finished shard, from any thread.
             patience_s: How long to go on without any actor before giving up.
 
@@ -114,6 +113,7 @@ class RayExecutor:
         self._folder = open_shard_folder(job.shards)
         self._on_unit = on_unit
         self._patience_s = patience_s
+        self._unit_timeout_s = unit_timeout_s
         on_gpu = job.engine.device.startswith("cuda")
         gpus = (job.engine.vllm.tensor_parallel if job.engine.kind == "vllm" else 1) if on_gpu else 0
         room = cluster.room(gpus=gpus, cpus=cpus)
@@ -140,10 +140,7 @@ class RayExecutor:
             runtime_env={"env_vars": environment},
         )
         self._job = ray.put(job)  # sent once to every actor, and again to one that was restarted
-        self._seats = [_Seat(actor.remote()) for _ in range(self.n_engines)]
-        self._changed = threading.Condition()
-        self._last_here = time.monotonic()
-        self._is_cancelled = False
+        self._seats = Seats([_Seat(actor=actor.remote()) for _ in range(self.n_engines)], patience_s, self._nobody_left)
         self._is_closed = threading.Event()
         # In this context, so that Prefect knows whose log lines they are.
         self._watcher = threading.Thread(target=copy_context().run, args=(self._watch,), name="ray-watch", daemon=True)
@@ -151,32 +148,37 @@ class RayExecutor:
 
     def score(self, shard: Shard) -> ShardReport:
         """See `Executor.score`."""
-        seat = self._take()
-        try:
-            report: ShardReport = self._ray.get(seat.actor.score.remote(shard))
-        except self._ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, ThicketsError):
-                raise error.cause from None
-            if isinstance(error.cause, JustRestartedError):
-                raise self._lost(seat, error.cause) from error
-            detail = " ".join(str(error.cause).split())
-            raise RemoteEngineError(f"engine {seat.name}: {type(error.cause).__name__}: {detail}") from error
-        except self._ray.exceptions.RayError as error:
-            raise self._lost(seat, error) from error
-        finally:
-            with self._changed:
-                seat.n_under_way -= 1
-                self._changed.notify_all()
+        with self._seats.one() as seat:
+            report = self._report(seat, shard)
         self._check_visible(report)
         for unit in report.units:
             self._on_unit(unit)
         return report
 
+    def _report(self, seat: _Seat, shard: Shard) -> ShardReport:
+        asked = seat.actor.score.remote(shard)
+        try:
+            while not self._ray.wait([asked], timeout=_LOOK_EVERY_S)[0]:
+                if (why := self._seats.overdue(seat, self._unit_timeout_s * len(shard.candidates))) is not None:
+                    self._ray.kill(seat.actor, no_restart=False)
+                    raise self._seats.lost(seat, why)
+            report: ShardReport = self._ray.get(asked)
+        except self._ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, ThicketsError):
+                raise error.cause from None
+            if isinstance(error.cause, JustRestartedError):
+                raise self._lost(seat, error.cause) from error
+            self._seats.heard(seat, has_built=False)  # its worker builds another engine
+            detail = " ".join(str(error.cause).split())
+            raise RemoteEngineError(f"engine {seat.name}: {type(error.cause).__name__}: {detail}") from error
+        except self._ray.exceptions.RayError as error:
+            raise self._lost(seat, error) from error
+        self._seats.heard(seat)
+        return report
+
     def cancel(self) -> None:
         """See `Executor.cancel`; the actors end at once, and with them what they are at."""
-        with self._changed:
-            self._is_cancelled = True
-            self._changed.notify_all()
+        self._seats.cancel()
         self._kill()
 
     def close(self) -> None:
@@ -185,42 +187,17 @@ class RayExecutor:
         self._watcher.join()
         self._kill()
 
-    def _take(self) -> _Seat:
-        """The least busy actor, as soon as one has time."""
-        with self._changed:
-            while True:
-                if self._is_cancelled:
-                    raise RunError("scoring was cancelled")
-                free = [seat for seat in self._seats if seat.is_here and seat.n_under_way < SHARDS_PER_ENGINE]
-                if free:
-                    seat = min(free, key=lambda seat: seat.n_under_way)
-                    seat.n_under_way += 1
-                    return seat
-                if time.monotonic() - self._last_here > self._patience_s:
-                    raise RunError(self._nobody_left())
-                self._changed.wait(1.0)
-
     def _lost(self, seat: _Seat, error: Exception) -> Exception:
-        """Set an actor aside until it answers again."""
-        with self._changed:
-            if self._is_cancelled:
-                return RunError("scoring was cancelled")
-            was_here, seat.is_here = seat.is_here, False
-        if was_here:
-            log.warning(f"engine {seat.name} is lost ({type(error).__name__}); its shards go to others")
-        return RemoteEngineError(f"engine {seat.name} is lost: {str(error).splitlines()[0]}")
+        return self._seats.lost(seat, f"{type(error).__name__}: {str(error).splitlines()[0]}")
 
     def _watch(self) -> None:
         """Take actors into service when they answer, at first and after each loss; runs until `close`."""
         while not self._is_closed.wait(_WATCH_EVERY_S):
-            if self._is_cancelled:
+            if self._seats.is_cancelled:
                 return
             for seat in self._seats:
                 if not seat.is_here:
                     self._look_after(seat)
-            with self._changed:
-                if any(seat.is_here for seat in self._seats):
-                    self._last_here = time.monotonic()
 
     def _look_after(self, seat: _Seat) -> None:
         try:
@@ -232,10 +209,7 @@ class RayExecutor:
             name = self._ray.get(begun)
         except self._ray.exceptions.RayError:
             return  # still being restarted, or waiting for a node to be restarted on
-        with self._changed:
-            seat.name, seat.is_here = name, True
-            self._changed.notify_all()
-        log.info(f"engine {name} is ready")
+        self._seats.arrived(seat, name, has_built=False)
 
     def _check_visible(self, report: ShardReport) -> None:
         deadline = time.monotonic() + _VISIBLE_WITHIN_S

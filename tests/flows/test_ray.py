@@ -38,6 +38,7 @@ from ray.cluster_utils import Cluster  # noqa: E402
 from tasks.executors import ray_pool  # noqa: E402
 from tasks.executors.ray_cluster import connect  # noqa: E402
 from tasks.executors.ray_pool import RayExecutor  # noqa: E402
+from tasks.executors.seats import RemoteEngineError  # noqa: E402
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
 
@@ -145,6 +146,27 @@ def test_errors_of_an_engine_elsewhere_come_back_as_they_are(
     finally:
         connection.close()
     assert not ray.is_initialized()
+
+
+def test_an_engine_that_hangs_is_killed_and_started_again(cluster: Cluster, config: MakeConfig) -> None:
+    connection = connect(cluster.address)
+    executor = RayExecutor(
+        connection, job_of(config(engine={**ENGINE, "device": "cpu"})), cpus=1, replicas=1, unit_timeout_s=3600
+    )
+    try:
+        first = executor.score(SHARD)
+        pid = int(first.worker.partition(":")[2])
+        os.kill(pid, signal.SIGSTOP)
+        executor._unit_timeout_s = 0.5
+        other = Shard("selection", 1, SHARD.candidates)
+        with pytest.raises(RemoteEngineError, match=r"is lost: no sign of life for \d+ s; scoring\.unit_timeout_s"):
+            executor.score(other)
+        executor._unit_timeout_s = 3600
+        assert executor.score(other).worker != first.worker
+        assert not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
+    finally:
+        executor.close()
+        connection.close()
 
 
 def test_a_wrong_address_is_one_error(config: MakeConfig) -> None:

@@ -79,8 +79,8 @@ def test_a_place_that_cannot_be_written_to_stops_the_run_before_it_starts(config
     ("engine", "message"),
     [
         ({"address": "auto"}, "engine.address is 'auto', but engine.executor is local; set executor: ray or remove"),
-        ({"replicas": 2}, "engine.replicas is 2, but engine.executor is local"),
-        ({"cpus": 2}, "engine.cpus is 2, but engine.executor is local"),
+        ({"replicas": 2, "device": "cuda"}, "engine.device is cuda and one GPU takes one engine; set executor: ray"),
+        ({"cpus": 2, "device": "cuda:1"}, "engine.cpus is 2, but engine.device is cuda:1; cpus is for engines on the"),
         ({"executor": "ray", "address": "ray://head:10001"}, "give host:port as `ray start --head` prints it"),
         ({"executor": "ray", "device": "cuda:1"}, "Ray gives every engine a GPU of its own; use cuda or auto"),
     ],
@@ -92,3 +92,5 @@ def test_fields_that_do_not_fit_each_other_are_told_with_the_fix(
         config(engine=engine)
     assert message in str(raised.value)
     parse_config({"problem": "largest_number", "engine": {"executor": "ray", "address": "auto", "replicas": 2}})
+    parse_config({"problem": "largest_number", "engine": {"replicas": 2, "cpus": 2}})
+    parse_config({"problem": "largest_number", "engine": {"replicas": 1, "device": "cuda"}})

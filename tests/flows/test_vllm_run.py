@@ -30,16 +30,18 @@ pytestmark = [
 def test_a_whole_run_finds_the_same_with_either_engine(config: Callable[..., RunConfig], tmp_path: Path) -> None:
     model = make_tiny_model(tmp_path / "model", head_dim=32)
     found, fingerprints = [], set()
-    for kind in ("transformers", "vllm"):
-        engine = {"kind": kind, "device": "cpu", "batch_size": 8}
+    for place, own in enumerate(({"kind": "transformers"}, {"kind": "vllm"}, {"kind": "vllm", "replicas": 2})):
+        engine = {**own, "device": "cpu", "batch_size": 8}
         controls = {"self_consistency": False}  # each engine draws its samples in its own way
-        summary = randopt(config(model=str(model), engine=engine, controls=controls))
+        storage = {"home": str(tmp_path / str(place))}
+        summary = randopt(config(model=str(model), engine=engine, controls=controls, storage=storage))
+        assert summary.engine.n_engines == own.get("replicas", 1)
         home = Home(summary.folder.parents[1])
         with open_scores(home, find_run(home, summary.run_id)) as reader:
             completions = reader.query("select * exclude (run_id, shard_id, block) from completions order by all")
         found.append((summary.evaluation, summary.experts, completions.rows()))
         fingerprints.add(summary.fingerprint)
-    assert found[0] == found[1]
+    assert found[0] == found[1] == found[2]
     assert len(fingerprints) == 2  # equal here, in float32; not in general
 
 

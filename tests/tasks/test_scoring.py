@@ -21,7 +21,7 @@ from tasks.problems import ProblemConfig, load_problem
 from tasks.scoring import score_shards
 from tasks.types import Candidate, Completion, Example, Sampling
 from tasks.units import Block, Shard, UnitReport, candidate_id, judge, plan_shards
-from tasks.worker import ScoringWorker
+from tasks.worker import EngineHungError, ScoringWorker
 
 CANDIDATES = [None, *(Candidate(seed, 0.01) for seed in range(9))]
 EXAMPLES = tuple(
@@ -228,3 +228,26 @@ def test_a_passing_fault_is_tried_again(tmp_path: Path) -> None:
     scorer = worker(tmp_path, build=lambda: Parrot([TransientError("the server restarts")]))
     run(LocalExecutor(scorer), one_shard_each([None]), retries=1)
     assert pl.read_parquet(list_shards(tmp_path)[0]).height == 4
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_an_engine_that_hangs_ends_the_run_and_is_not_waited_for(tmp_path: Path) -> None:
+    over = threading.Event()
+
+    class Hanging(Parrot):
+        def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
+            if self.held == Candidate(3, 0.01):
+                over.wait(120)
+            return super().generate(prompts, sampling)
+
+    def build() -> Parrot:
+        time.sleep(0.6)  # longer than a unit may take
+        return Hanging()
+
+    scorer = worker(tmp_path, build=build, unit_timeout_s=0.5)
+    started = time.monotonic()
+    with pytest.raises(EngineHungError, match=r"within 0 s \(scoring\.unit_timeout_s.*engine\.replicas: 1, a process"):
+        run(LocalExecutor(scorer), one_shard_each([Candidate(seed, 0.01) for seed in (1, 3, 5)]), retries=3)
+    assert time.monotonic() - started < 60
+    assert len(list_shards(tmp_path)) == 1, "what is finished stays"
+    over.set()

@@ -1,0 +1,86 @@
+"""How many engines of this machine a run gets, each in a process of its own: as configured, or as pays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from flows.plan import RunPlan
+from flows.progress import log
+from storage.errors import InputError
+from tasks.engines import EngineSpec
+from tasks.machine import usable_cores, usable_memory_bytes
+
+# Answers to the selection questions from which on further engines are worth their start: about 10 s, in which little is
+# scored, against an eighth of the time. Those are figures of SmolLM2; a larger model's answers and starts cost more.
+_WORTHWHILE_ANSWERS = 2000
+# Per engine on the CPU: the model's weights, the base's, the next candidate's, and those that vLLM has packed.
+_COPIES = 4
+_LIBRARIES_BYTES = 1 << 30  # PyTorch, vLLM and keys and values
+_MEMORY_SHARE = 0.7  # of what is free now; the rest is for the page cache and for others
+_FLOAT32_BYTES = 4
+
+
+def local_replicas(plan: RunPlan) -> int | None:
+    """Engines in processes of their own; None for one in this process.
+
+    Raises:
+        InputError: More were asked for than the device takes.
+    """
+    engine, spec = plan.config.engine, plan.engine
+    if engine.replicas is None:
+        return _worthwhile(plan)
+    if spec.device != "cpu" and engine.replicas > 1:
+        raise InputError(
+            f"engine.replicas is {engine.replicas}, but the device is {spec.device}, and one GPU takes one engine; "
+            "set executor: ray to use several GPUs, or remove replicas"
+        )
+    if spec.device == "cpu" and engine.replicas * threads_each(plan) > (cores := usable_cores()):
+        log.warning(
+            f"{engine.replicas} engines of {threads_each(plan)} threads share {cores} cores; they will wait "
+            "for each other"
+        )
+    return engine.replicas
+
+
+def known_replicas(plan: RunPlan) -> int | None:
+    """The same for every executor, as far as the configuration tells: a Ray cluster without `replicas` counts as one.
+
+    Raises:
+        InputError: More were asked for than the device takes.
+    """
+    if plan.config.engine.executor == "ray":
+        return plan.config.engine.replicas or 1
+    return local_replicas(plan)
+
+
+def engine_of_several(plan: RunPlan) -> EngineSpec:
+    """The plan's engine as one in a process of its own, or on a cluster, is built: on the CPU, with `cpus` threads."""
+    spec = plan.engine
+    return replace(spec, threads=threads_each(plan)) if spec.device == "cpu" else spec
+
+
+def threads_each(plan: RunPlan) -> int:
+    """CPU threads of each such engine."""
+    return plan.engine.threads or plan.config.engine.cpus
+
+
+def _worthwhile(plan: RunPlan) -> int | None:
+    """As many engines as there is room for, where several are known to score more than one: vLLM on the CPU.
+
+    The answers are the same either way. Who sets `engine.threads` has decided what one engine takes, and keeps it.
+    """
+    engine, spec = plan.config.engine, plan.engine
+    n_answers = plan.config.population.size * sum(plan.block_sizes("selection"))
+    if spec.kind != "vllm" or spec.device != "cpu" or spec.threads is not None or spec.vllm.tensor_parallel > 1:
+        return None
+    if n_answers < _WORTHWHILE_ANSWERS:
+        return None
+    by_memory = int(_MEMORY_SHARE * usable_memory_bytes()) // engine_bytes(plan)
+    fitting = min(usable_cores() // engine.cpus, by_memory)
+    return fitting if fitting > 1 else None
+
+
+def engine_bytes(plan: RunPlan) -> int:
+    """Memory that one engine on the CPU takes, about."""
+    each = _FLOAT32_BYTES if plan.engine.dtype == "float32" else plan.base.size_bytes / plan.base.n_parameters
+    return int(_COPIES * plan.base.n_parameters * each) + _LIBRARIES_BYTES

@@ -1,0 +1,70 @@
+"""The thread that an engine works on: calls in their order, and no hold on the process if one of them never ends."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+_Call = tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]
+
+
+class EngineThread:
+    """One thread; `concurrent.futures` would do, but Python waits for its threads, whatever they hang on, to exit.
+
+    This one is waited for as well, for an engine that is cut off in the middle of its work can take the process down
+    with it, unless `give_up` was called.
+    """
+
+    def __init__(self) -> None:
+        self._calls: SimpleQueue[_Call | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._lock = threading.Lock()
+        self._is_started = self._is_ended = False
+
+    def submit(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
+        """Call a function after those submitted before it.
+
+        Raises:
+            RuntimeError: The thread was told to end.
+        """
+        future: Future[T] = Future()
+        with self._lock:
+            if self._is_ended:
+                raise RuntimeError("the engine's thread has ended")
+            if not self._is_started:
+                self._is_started = True
+                atexit.register(self._finish)
+                self._thread.start()
+            self._calls.put((future, function, arguments))
+        return future
+
+    def end(self) -> None:
+        """Take no further calls; those submitted before are made. Does not wait for them."""
+        with self._lock:
+            self._is_ended = True
+        self._calls.put(None)
+
+    def give_up(self) -> None:
+        """Let the process exit whatever the thread is at."""
+        atexit.unregister(self._finish)
+
+    def _finish(self) -> None:
+        self.end()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (call := self._calls.get()) is not None:
+            future, function, arguments = call
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(function(*arguments))
+            except BaseException as error:
+                future.set_exception(error)
+            del call, future, function, arguments  # an idle thread must not keep an engine's weights alive
+        atexit.unregister(self._finish)

@@ -1,0 +1,80 @@
+"""An engine in a process of its own, seen from the process that started it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from multiprocessing import Pipe
+
+from tasks.executors.job import ScoringJob
+from tasks.executors.messages import Ask, Message
+
+# Every library that would start as many threads as there are cores, by the variable that it reads when it is imported.
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "POLARS_MAX_THREADS")
+
+
+class EngineProcess:
+    """One child process. To be made on the thread that reads its messages: it is killed when that thread ends.
+
+    Not `multiprocessing.Process`: that runs the script which started us once more in the child, for its functions.
+    """
+
+    def __init__(self, threads: int | None) -> None:
+        """Start it.
+
+        Args:
+            threads: CPU threads; None: the libraries' choice.
+        """
+        ours, theirs = Pipe()
+        environment = dict(os.environ)
+        environment["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
+        if threads is not None:
+            environment |= dict.fromkeys(_THREADS, str(threads))
+        with theirs:
+            self._process = subprocess.Popen(
+                # -P: the current folder is on the path where it is on ours, and not before everything else.
+                [sys.executable, "-P", "-m", "tasks.executors.engine_main", str(theirs.fileno()), str(os.getpid())],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                # Ctrl-C is for us alone; and what the engine starts goes with it.
+                process_group=0,
+                env=environment,
+            )
+        self._channel = ours
+        self._lock = threading.Lock()
+        self.name = f"local:{self._process.pid}"
+
+    def messages(self, job: ScoringJob) -> Iterator[Message]:
+        """Give it its job, and then what it says, until it ends."""
+        with contextlib.suppress(EOFError, OSError):
+            self._send(job)
+            while True:
+                yield self._channel.recv()
+
+    def ask(self, asked: Ask) -> None:
+        """Give it a shard; a process that has ended does not mind."""
+        with contextlib.suppress(OSError):
+            self._send(asked)
+
+    def kill(self) -> None:
+        """End it and what it has started, whatever it is at."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def wait(self) -> str:
+        """Wait for its end, and say how it came."""
+        self.kill()  # what it has started may have outlived it
+        status = self._process.wait()
+        self._channel.close()
+        if status >= 0:
+            return f"its process ended with status {status}"
+        return f"its process was ended by {signal.Signals(-status).name}"
+
+    def _send(self, message: ScoringJob | Ask) -> None:
+        with self._lock:
+            self._channel.send(message)

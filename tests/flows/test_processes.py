@@ -1,0 +1,204 @@
+"""Engines in processes of their own: the same scores as in one, whatever happens to a process, and none left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+from prefect.settings import PREFECT_API_URL
+
+from flows.config import RunConfig
+from flows.config_file import dump_config
+from flows.executor import scoring_job
+from flows.plan import make_plan
+from flows.randopt import randopt
+from flows.summary import RunSummary
+from storage.errors import InputError, RunError
+from storage.models import resolve_model
+from storage.shards import list_shards
+from tasks.executors.job import ScoringJob
+from tasks.executors.processes import ProcessExecutor
+from tasks.executors.seats import RemoteEngineError
+from tasks.problems import load_problem
+from tasks.splits import draw_splits
+from tasks.types import Candidate
+from tasks.units import Shard, UnitReport
+
+MakeConfig = Callable[..., RunConfig]
+ROOT = Path(__file__).parents[2]
+ENGINE = {"kind": "transformers", "device": "cpu", "batch_size": 5}
+PATIENCE_S = 300.0
+
+
+def job_of(config: RunConfig) -> ScoringJob:
+    base, problem, data = resolve_model(config.model), load_problem(config.problem), config.data
+    splits = draw_splits(problem, selection=data.selection, validation=data.validation, test=data.test, seed=0)
+    return scoring_job(make_plan(config, base, problem, splits))
+
+
+def stamps(home: Path) -> dict[Path, tuple[int, int]]:
+    """Finished shards: when each was written, and as which file."""
+    found = {path: path.stat() for folder in (home / "shards").glob("*") for path in list_shards(folder)}
+    return {path: (stat.st_mtime_ns, stat.st_ino) for path, stat in found.items()}
+
+
+def contents(home: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in stamps(home)}
+
+
+def engines(of: int) -> list[psutil.Process]:
+    """The engines of a process that are alive."""
+    return [
+        child
+        for child in psutil.Process(of).children()
+        if child.status() != psutil.STATUS_ZOMBIE and "tasks.executors.engine_main" in child.cmdline()
+    ]
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_two_processes_one_of_them_killed_write_what_one_engine_writes(config: MakeConfig, tmp_path: Path) -> None:
+    homes = {name: tmp_path / name for name in ("one", "two")}
+    population = {"size": 24, "sigmas": [0.05, 0.1, 0.2]}
+
+    def run(name: str, **engine: int) -> RunSummary:
+        return randopt(
+            config(
+                population=population, engine={**ENGINE, **engine}, storage={"home": str(homes[name])}, controls=NONE
+            )
+        )
+
+    one = run("one", threads=2)
+    at_kill: list[dict[Path, tuple[int, int]]] = []
+
+    def kill_one() -> None:
+        wait_until(lambda: len(stamps(homes["two"])) >= 10)
+        at_kill.append(stamps(homes["two"]))
+        engines(os.getpid())[0].kill()
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    two = run("two", replicas=2)
+    killer.join()
+
+    assert (one.engine.n_engines, two.engine.n_engines) == (1, 2)
+    assert one.fingerprint == two.fingerprint
+    assert contents(homes["one"]) == contents(homes["two"])
+    assert (one.folder / "manifest.json").read_bytes() == (two.folder / "manifest.json").read_bytes()
+    assert one.evaluation == two.evaluation
+    after = stamps(homes["two"])
+    assert {path: after[path] for path in at_kill[0]} == at_kill[0], "a finished shard was written again"
+    assert engines(os.getpid()) == []
+
+
+NONE = dict.fromkeys(("self_consistency", "random_experts", "weight_average", "best_prompt", "chance"), False)
+
+
+def test_an_engine_that_hangs_is_replaced_and_a_cancelled_one_is_gone(config: MakeConfig) -> None:
+    shards = [Shard("selection", block, (Candidate(1, 0.1), Candidate(2, 0.1))) for block in range(3)]
+    told: list[UnitReport] = []
+    executor = ProcessExecutor(
+        job_of(config(engine=ENGINE)), replicas=2, unit_timeout_s=PATIENCE_S, on_unit=told.append
+    )
+    try:
+        report = executor.score(shards[0])
+        assert list(report.units) == told
+        assert [unit.start_s > 0 for unit in told] == [True, False]
+        [engine] = engines(os.getpid())  # one shard, one engine
+        assert report.worker == f"local:{engine.pid}"
+
+        engine.suspend()
+        executor._unit_timeout_s = 0.5
+        with ThreadPoolExecutor(1) as caller:
+            scoring = caller.submit(executor.score, shards[1])
+            try:
+                with pytest.raises(RemoteEngineError, match=r"no sign of life for \d+ s; scoring\.unit_timeout_s"):
+                    scoring.result(60)
+            finally:
+                if not scoring.done():
+                    executor.cancel()
+        assert not engine.is_running()
+        executor._unit_timeout_s = PATIENCE_S
+        assert executor.score(shards[1]).worker != report.worker
+
+        [engine] = engines(os.getpid())
+        engine.suspend()
+        with ThreadPoolExecutor(1) as caller:
+            scoring = caller.submit(executor.score, shards[2])
+            wait_until(lambda: any(seat.n_under_way for seat in executor._seats))
+            executor.cancel()
+            with pytest.raises(RunError, match="cancelled"):
+                scoring.result(10)
+    finally:
+        executor.close()
+    assert engines(os.getpid()) == []
+    with pytest.raises(RunError, match="cancelled"):
+        executor.score(shards[2])
+
+
+def test_our_own_errors_cross_the_border_as_they_are(config: MakeConfig) -> None:
+    executor = ProcessExecutor(
+        replace(job_of(config(engine=ENGINE)), sha256="0" * 64), replicas=2, unit_timeout_s=PATIENCE_S
+    )
+    try:
+        with pytest.raises(InputError, match=r"has the content hash \w+ here, but the run is about 0000") as raised:
+            executor.score(Shard("selection", 0, (None,)))
+        assert type(raised.value) is InputError
+    finally:
+        executor.close()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("prefect_server")
+def test_no_engine_outlives_its_run_however_that_ends(config: MakeConfig, tmp_path: Path) -> None:
+    """SIGKILL with one engine stopped, and Ctrl-C; then the run goes on to the result of an undisturbed one."""
+    homes = {name: tmp_path / name for name in ("undisturbed", "ended")}
+    sections = {"population": {"size": 40, "sigmas": [0.05, 0.1, 0.2]}, "controls": NONE}
+    undisturbed = randopt(config(**sections, engine=ENGINE, storage={"home": str(homes["undisturbed"])}))
+    config_file = tmp_path / "ended.yaml"
+    config_file.write_text(
+        dump_config(config(**sections, engine={**ENGINE, "replicas": 2}, storage={"home": str(homes["ended"])}))
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PREFECT_API_URL": str(PREFECT_API_URL.value())}
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "flows.cli", "run", str(config_file)],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    for number in (signal.SIGKILL, signal.SIGINT):
+        before = stamps(homes["ended"])
+        process = start()
+        wait_until(lambda before=before: len(stamps(homes["ended"])) >= len(before) + 4)
+        under_way = engines(process.pid)
+        assert under_way
+        if number == signal.SIGKILL:
+            under_way[0].suspend()
+        process.send_signal(number)
+        assert process.wait(30) != 0
+        wait_until(lambda under_way=under_way: not any(engine.is_running() for engine in under_way))
+        after = stamps(homes["ended"])
+        assert {path: after[path] for path in before} == before, "a finished shard was written again"
+    assert start().wait(PATIENCE_S) == 0
+    assert contents(homes["ended"]) == contents(homes["undisturbed"])
+    manifest = homes["ended"] / "runs" / undisturbed.run_id / "manifest.json"
+    assert manifest.read_bytes() == (undisturbed.folder / "manifest.json").read_bytes()

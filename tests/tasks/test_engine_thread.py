@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tasks.engine_thread import EngineThread
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = """
+import time
+from tasks.engine_thread import EngineThread
+thread = EngineThread()
+thread.submit(time.sleep, {seconds})
+thread.submit(print, "done")
+{then}
+"""
+
+
+def exit_of(seconds: float, then: str = "") -> tuple[str, float]:
+    started = time.monotonic()
+    script = SCRIPT.format(seconds=seconds, then=then)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True, timeout=60
+    )
+    return done.stdout, time.monotonic() - started
+
+
+def test_calls_are_made_in_their_order_and_errors_come_back() -> None:
+    thread, made = EngineThread(), []
+    first, failing, last = thread.submit(made.append, 1), thread.submit(int, "x"), thread.submit(made.append, 2)
+    last.result(10)
+    assert first.done()
+    assert made == [1, 2]
+    with pytest.raises(ValueError, match="invalid literal"):
+        failing.result()
+    pending = thread.submit(time.sleep, 0.1), thread.submit(made.append, 3), thread.submit(made.append, 4)
+    assert pending[1].cancel()
+    thread.end()
+    with pytest.raises(RuntimeError):
+        thread.submit(made.append, 5)
+    pending[2].result(10)
+    assert made == [1, 2, 4]
+
+
+def test_a_process_waits_for_its_engine_but_not_for_one_that_was_given_up() -> None:
+    assert exit_of(0.5)[0] == "done\n"
+    output, took_s = exit_of(600, "thread.give_up()")
+    assert output == ""
+    assert took_s < 50
