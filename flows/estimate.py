@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -12,12 +12,16 @@ from flows.budget import WRAP_UP_S
 from flows.config import RunConfig
 from flows.plan import RunPlan, make_plan
 from flows.racing import race_rule
+from flows.token_limit import own_limit
+from storage.scores import BASE_ID
 from tasks.base_model import find_base_model
 from tasks.budget import Need, affordable
 from tasks.engines import BatchEngine, Engine, build_engine
 from tasks.problems import load_problem
 from tasks.seeds import candidates_of, population
 from tasks.splits import draw_splits
+from tasks.token_limit import TokenLimit, learn_limit
+from tasks.units import judge
 
 # A completion is kept once in a shard and once, without its text, in the database: 42 MB for 400,000 rows there. Text
 # is counted as it is, although compression leaves less of it: better too much.
@@ -43,6 +47,9 @@ class Estimate(BaseModel):
     )
     n_paid_for: int | None = Field(
         None, description="Candidates that scoring.budget pays for, about; the rest of the figures is about all."
+    )
+    limit: TokenLimit | None = Field(
+        None, description="What the probe's answers of the base give for decoding.max_tokens: learned."
     )
     probe: Probe
 
@@ -99,9 +106,14 @@ def estimate(config: RunConfig) -> Estimate:
     problem = load_problem(config.single_problem)
     data = config.data
     splits = draw_splits(problem, selection=data.selection, validation=data.validation, test=data.test, seed=data.seed)
-    plan = make_plan(config, base, problem, splits)
+    learns = config.decoding.learns_limit
+    plan = make_plan(own_limit(config) if learns else config, base, problem, splits)
     engine = build_engine(plan.engine)
+    learning = None
     try:
+        if learns:
+            learning = _probe_limit(engine, plan)
+            plan = make_plan(config, base, problem, splits, limit=learning.limit.max_tokens)
         probe = _probe(engine, plan)
     finally:
         engine.close()
@@ -111,33 +123,44 @@ def estimate(config: RunConfig) -> Estimate:
     if (section := config.distillation) is not None:
         completions["training"] = (config.selection.k_values[-1] + section.attempts) * section.examples
     total = sum(completions.values())
+    n_tokens, most_tokens = total * probe.tokens_per_completion, total * plan.sampling.max_tokens
+    seconds = n_loads * probe.load_s + total * probe.generate_s / probe.n_examples
+    if learning is not None:
+        completions["limit"] = learning.n_answers
+        n_tokens, seconds = n_tokens + learning.n_tokens, seconds + learning.seconds
+        most_tokens += learning.n_answers * learning.limit.own
     return Estimate(
         model=base.name,
         problem=config.single_problem.name,
         n_candidates=config.population.size,
         completions=completions,
-        tokens=round(total * probe.tokens_per_completion),
-        tokens_at_most=total * plan.sampling.max_tokens,
-        seconds=n_loads * probe.load_s + total * probe.generate_s / probe.n_examples,
-        disk_bytes=round(total * (probe.bytes_per_completion + _SHARD_ROW_BYTES + _DATABASE_ROW_BYTES)),
+        tokens=round(n_tokens),
+        tokens_at_most=most_tokens,
+        seconds=seconds,
+        disk_bytes=round(
+            sum(completions.values()) * (probe.bytes_per_completion + _SHARD_ROW_BYTES + _DATABASE_ROW_BYTES)
+        ),
         racing_saves_at_most=_racing_saves_at_most(config, plan),
-        n_paid_for=_n_paid_for(plan, probe),
+        n_paid_for=_n_paid_for(plan, probe, learning),
+        limit=None if learning is None else learning.limit,
         probe=probe,
     )
 
 
-def _n_paid_for(plan: RunPlan, probe: Probe) -> int | None:
+def _n_paid_for(plan: RunPlan, probe: Probe, learning: _Learning | None) -> int | None:
     if (budget := plan.config.scoring.budget) is None:
         return None
     n_questions = sum(plan.block_sizes("selection"))
     if budget.tokens is not None:
         given, per_answer, fixed = float(budget.tokens), probe.tokens_per_completion, 0.0
+        spent = learning.n_tokens if learning else 0.0
     else:
         assert budget.minutes is not None
         load_s = probe.load_s * plan.n_blocks("selection") / n_questions
         given, per_answer, fixed = 60 * budget.minutes, probe.generate_s / probe.n_examples + load_s, WRAP_UP_S
+        spent = learning.seconds if learning else 0.0
     need = Need(per_answer, n_questions, answers_after_selection(plan), fixed)
-    return min(plan.config.population.size, affordable(given, n_questions * per_answer, need))
+    return min(plan.config.population.size, affordable(given, spent + n_questions * per_answer, need))
 
 
 def _racing_saves_at_most(config: RunConfig, plan: RunPlan) -> int:
@@ -145,6 +168,29 @@ def _racing_saves_at_most(config: RunConfig, plan: RunPlan) -> int:
         return 0
     n_hopeless = max(0, config.population.size - rule.n_needed)
     return n_hopeless * sum(plan.block_sizes("selection")[1:])
+
+
+@dataclass(frozen=True, slots=True)
+class _Learning:
+    """What learning the limit will cost, from the base's answers to the first batch of the selection split."""
+
+    limit: TokenLimit
+    n_answers: int
+    n_tokens: float
+    seconds: float
+
+
+def _probe_limit(engine: Engine, plan: RunPlan) -> _Learning:
+    """Let the base answer one batch under the problem's own limit; the run itself learns from the whole split."""
+    block, size = plan.blocks[0], plan.config.engine.batch_size
+    batch = replace(block, examples=block.examples[:size], prompts=block.prompts[:size])
+    started = time.perf_counter()
+    engine.load(None)
+    answers = judge(BASE_ID, batch, engine.generate(batch.prompts, plan.sampling), plan.problem)
+    share = sum(plan.block_sizes("selection")) / answers.height
+    seconds = share * (time.perf_counter() - started)
+    limit = learn_limit(answers, plan.sampling.max_tokens)
+    return _Learning(limit, round(share * answers.height), share * limit.n_tokens, seconds)
 
 
 def _probe(engine: Engine, plan: RunPlan) -> Probe:
