@@ -1,11 +1,22 @@
-"""How fast one candidate answers: our decoding against plain padded ``generate`` of Transformers.
+"""What each part of our decoding saves, one after another, beside plain padded ``generate`` of Transformers.
 
-    python -m benchmarks.generation [--prompts 64] [--max-tokens 12] [--dtype bfloat16] [--repeats 5] [--json FILE]
+    python -m benchmarks.generation [--problem largest_number | reasoning_gym:TASK | gsm8k --path FILE] [--prompts 64]
+        [--batch-size 32] [--max-tokens N] [--sigmas 0.003] [--seeds 1] [--dtype bfloat16] [--repeats 5] [--json FILE]
 
-Both use the same loaded SmolLM2-135M, the quickstart's prompts and greedy decoding, and take turns within a repeat.
-Ours computes the prompts' common prefix once, sorts prompts by length, and drops rows that have ended; the plain call
-gets all prompts left-padded in one batch, as a script would. "same texts" counts equal answers: in bfloat16
-another batch shape alone flips some, in float32 none.
+One loaded SmolLM2-135M answers the same questions greedily, as each candidate, in every way; the ways take turns within
+a repeat. Each row of the table adds one thing to the row above:
+
+- padded generate: batches in the order of the questions, left-padded, every row computed until the last one ends
+- rows end: a row that has ended leaves the batch
+- prefix once: what all prompts begin with is computed once per candidate
+- sorted: rows of similar length share a batch; this is the engine as it is
+- learned limit: `decoding.max_tokens: learned` (tasks/token_limit.py), from the base's answers under the limit above,
+  which every run needs once
+
+Seconds are about all candidates, without making their weights. "positions" are the tokens that the model computed,
+padding included, and "tokens" the new ones of the answers: neither depends on how busy the machine is. "correct" is per
+candidate. "same texts" counts equal answers of the first and the fourth row: in bfloat16 another batch shape alone
+flips some, in float32 none. To see candidates ramble, give them room: ``--max-tokens 512 --sigmas 0.005 0.008``.
 
     python -m benchmarks.generation --waits
 
@@ -15,21 +26,18 @@ spin briefly (ours, set in flows/environment.py), alone and beside a process tha
 
 from __future__ import annotations
 
+import argparse
 import multiprocessing
 import os
 import subprocess
 import sys
-import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import flows  # noqa: F401  sets the wait policy before PyTorch reads it
+from benchmarks.generation_ways import Answers, Workload
 from benchmarks.output import parser, seconds, show
-from storage.models import resolve_model
-from tasks.engines import EngineSpec
-from tasks.noise import Perturbation
-from tasks.problems import ProblemConfig, load_problem
-from tasks.prompts import PromptTemplate
-from tasks.types import Candidate, Sampling
 
 _ONE_ROW = "--one-row"
 _WAITS = {
@@ -39,15 +47,15 @@ _WAITS = {
 }
 
 
-def quickstart_prompts(count: int, template: PromptTemplate) -> list[str]:
-    problem = load_problem(ProblemConfig(name="largest_number"))
-    return [template.render(problem.messages(example)) for example in problem.examples(count, seed=0)]
-
-
 def main() -> None:
     options_parser = parser(__doc__)
+    options_parser.add_argument("--problem", default="largest_number")
+    options_parser.add_argument("--path", help="the questions of gsm8k, as JSON lines")
     options_parser.add_argument("--prompts", type=int, default=64)
-    options_parser.add_argument("--max-tokens", type=int, default=12)
+    options_parser.add_argument("--batch-size", type=int, default=32)
+    options_parser.add_argument("--max-tokens", type=int, help="instead of the problem's own limit")
+    options_parser.add_argument("--sigmas", type=float, nargs="+", default=[0.003])
+    options_parser.add_argument("--seeds", type=int, default=1, help="candidates of each sigma")
     options_parser.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16")
     options_parser.add_argument("--repeats", type=int, default=5)
     options_parser.add_argument("--waits", action="store_true", help="compare wait policies instead")
@@ -56,49 +64,57 @@ def main() -> None:
     if options.waits:
         compare_waits(options.repeats, options.json)
         return
-
-    import torch
-
-    from tasks.engines.transformers import TransformersEngine
-
-    folder = resolve_model("smollm2-135m-instruct").path
-    prompts = quickstart_prompts(options.prompts, PromptTemplate.from_folder(folder))
-    spec = EngineSpec("transformers", folder, Perturbation(), dtype=options.dtype, batch_size=options.prompts)
-    engine = TransformersEngine(spec)
-    model, tokenizer = engine._model, engine._tokenizer
-    tokenizer.padding_side = "left"
-
-    def ours() -> list[str]:
-        engine.load(Candidate(1, 0.003))  # also forgets the prefix: it is part of a candidate's cost
-        return [completion.text for completion in engine.generate(prompts, Sampling(options.max_tokens))]
-
-    def padded() -> list[str]:
-        engine.load(Candidate(1, 0.003))
-        inputs = tokenizer(prompts, add_special_tokens=False, return_tensors="pt", padding=True)
-        with torch.inference_mode():
-            output = model.generate(**inputs, max_new_tokens=options.max_tokens, do_sample=False)
-        return tokenizer.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-
-    ways = {"ours": ours} if options.one_row else {"ours": ours, "padded generate": padded}
-    times: dict[str, list[float]] = {label: [] for label in ways}
-    texts: dict[str, list[str]] = {}
-    for repeat in range(options.repeats + 1):
-        for label, answer in ways.items():
-            started = time.perf_counter()
-            texts[label] = answer()
-            if repeat:
-                times[label].append(time.perf_counter() - started)
-    rows = {label: seconds(taken) for label, taken in times.items()}
+    work = Workload(
+        problem=options.problem,
+        path=options.path,
+        count=options.prompts,
+        batch_size=options.batch_size,
+        max_tokens=options.max_tokens,
+        candidates=[(seed, sigma) for sigma in options.sigmas for seed in range(1, options.seeds + 1)],
+        dtype=options.dtype,
+    )
     if options.one_row:
-        print(rows["ours"]["median_s"])
+        print(seconds([work.answer(work.sorted).generate_s for _ in range(options.repeats + 1)][1:])["median_s"])
         return
-    slowest = rows["padded generate"]["median_s"]
-    same = sum(a == b for a, b in zip(*texts.values(), strict=True))
+    compare_ways(work, options)
+
+
+def compare_ways(work: Workload, options: argparse.Namespace) -> None:
+    """Every way of the module's docstring, one row each."""
+    limit = work.learn()
+    short = replace(work.sampling, max_tokens=limit.max_tokens)
+    ways: dict[str, Callable[[], Answers]] = {
+        "padded generate": lambda: work.answer(work.padded),
+        "+ rows end": lambda: work.answer(work.rows_end),
+        "+ prefix once": lambda: work.answer(work.prefix_once),
+        "+ sorted": lambda: work.answer(work.sorted),
+        "+ learned limit": lambda: work.answer(work.sorted, short),
+    }
+    times: dict[str, list[float]] = {label: [] for label in ways}
+    found: dict[str, Answers] = {}
+    for _ in range(options.repeats):
+        for label, way in ways.items():
+            found[label] = way()
+            times[label].append(found[label].generate_s)
+    rows = {label: seconds(taken) for label, taken in times.items()}
+    slowest, first = rows["padded generate"]["median_s"], found["padded generate"].texts
+    same = sum(a == b for a, b in zip(first, found["+ sorted"].texts, strict=True))
     table = {
-        label: row | {"prompts/s": options.prompts / row["median_s"], "times as fast": slowest / row["median_s"]}
+        label: row
+        | {
+            "times as fast": slowest / row["median_s"],
+            "positions": found[label].n_positions,
+            "tokens": found[label].n_tokens,
+            "correct": "/".join(map(str, found[label].n_correct)),
+        }
         for label, row in rows.items()
     }
-    title = f"{options.prompts} prompts, {options.max_tokens} new tokens, {options.dtype}; same texts {same}"
+    title = (
+        f"{options.prompts} questions of {options.problem} to {len(work.candidates)} candidates, {options.dtype}, "
+        f"at most {work.sampling.max_tokens} new tokens, batches of {options.batch_size}; "
+        f"same texts {same} of {len(first)}\n"
+        f"learned: {limit.sentence} (for {limit.n_tokens:,} tokens of the base)"
+    )
     show(title, table, options.json)
 
 

@@ -70,16 +70,16 @@ class Meter(Protocol):
 
 
 class TokenMeter:
-    """Tokens generated for the selection split, base included."""
+    """Tokens generated for the selection split, base included, and for what was learned before it."""
 
     fixed = 0.0
 
-    def __init__(self, budget: float, book: ScoreBook) -> None:
-        self.budget, self._book = budget, book
+    def __init__(self, budget: float, book: ScoreBook, n_before: int) -> None:
+        self.budget, self._book, self._n_before = budget, book, n_before
 
     def spent(self) -> float:
         """See `Meter.spent`."""
-        return self._count()[1]
+        return self._n_before + self._count()[1]
 
     def per_answer(self) -> float:
         """See `Meter.per_answer`."""
@@ -120,7 +120,12 @@ class ClockMeter:
 
 
 def make_meter(
-    plan: RunPlan, book: ScoreBook, folder: RunFolder, progress: ScoringProgress, started: float
+    plan: RunPlan,
+    book: ScoreBook,
+    folder: RunFolder,
+    progress: ScoringProgress,
+    started: float,
+    n_tokens_before: int = 0,
 ) -> Meter | None:
     """What measures in the unit of the plan's budget, if it has one.
 
@@ -130,11 +135,12 @@ def make_meter(
         folder: Its folder.
         progress: Knows what the engines of this session do.
         started: When the session was, by the monotonic clock.
+        n_tokens_before: Tokens that the run took before its first score: those of learning its limit.
     """
     if (budget := plan.config.scoring.budget) is None:
         return None
     if budget.tokens is not None:
-        return TokenMeter(budget.tokens, book)
+        return TokenMeter(budget.tokens, book, n_tokens_before)
     assert budget.minutes is not None
     return ClockMeter(60.0 * budget.minutes, progress, read_ledger(folder).seconds, started)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from tasks.engines.base import DtypeName
 from tasks.noise import Family, Perturbation
@@ -16,6 +16,9 @@ from tasks.voting import VoteRule
 
 Sigma = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 PositiveInt = Annotated[int, Field(gt=0)]
+_POSITIVE_INT = TypeAdapter(PositiveInt)
+# Listed as a choice of one as well, so that a form offers it instead of a line to type in.
+Learned = Annotated[Literal["learned"], Field(title="learned", json_schema_extra={"enum": ["learned"]})]
 
 
 class Section(BaseModel):
@@ -63,8 +66,29 @@ class NoiseConfig(Section):
 class DecodingConfig(Section):
     """How answers are generated; greedily, but for the samples of `controls`."""
 
-    max_tokens: PositiveInt | None = Field(None, description="Most new tokens per answer; empty: the problem's own.")
+    max_tokens: Annotated[int, Field(gt=0, title="a number")] | Learned | None = Field(
+        None,
+        description="Most new tokens per answer: a number, or learned: what the base's right answers to the selection "
+        "split need, at most the problem's own; empty: the problem's own.",
+    )
     stop: tuple[str, ...] | None = Field(None, description="Strings that end an answer; empty: the problem's own.")
+
+    @field_validator("max_tokens", mode="before")
+    @classmethod
+    def _number_or_learned(cls, value: object) -> object:
+        if value is None or value == "learned":
+            return value
+        try:
+            return _POSITIVE_INT.validate_python(value)
+        except ValidationError:  # one line about it instead of one per alternative
+            raise ValueError(
+                f"found {value!r}; give a number of tokens greater than 0, learned, or nothing for the problem's own"
+            ) from None
+
+    @property
+    def learns_limit(self) -> bool:
+        """Whether the limit comes from the base's answers."""
+        return self.max_tokens == "learned"
 
 
 class VllmConfig(Section):

@@ -149,11 +149,14 @@ def estimate_table(found: Estimate) -> Table:
     table.add_column("")
     table.add_column("estimate", justify="right")
     for split, count in found.completions.items():
-        table.add_row(f"completions, {split} split", f"{count:,}")
+        what = "to learn the limit" if split == "limit" else f"{split} split"
+        table.add_row(f"completions, {what}", f"{count:,}")
     if found.racing_saves_at_most:
         table.add_row("of these racing saves", f"at most {found.racing_saves_at_most:,}")
     if found.n_paid_for is not None:
         table.add_row("candidates the budget pays for", f"about {found.n_paid_for:,} of {found.n_candidates:,}")
+    if found.limit is not None:
+        table.add_row("limit, learned from the probe", f"{found.limit.max_tokens} of {found.limit.own} tokens")
     table.add_row("tokens", f"{found.tokens:,} (at most {found.tokens_at_most:,})")
     several = f" ({found.n_engines} engines)" if found.n_engines > 1 else ""
     table.add_row("time", duration(found.seconds) + several)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,12 +15,16 @@ from flows.config import RunConfig
 from flows.plan import RunPlan, make_plan
 from flows.racing import race_rule
 from flows.replicas import engine_of_several, known_replicas
+from flows.token_limit import own_limit
+from storage.scores import BASE_ID
 from tasks.base_model import find_base_model
 from tasks.budget import Need, affordable
 from tasks.engines import BatchEngine, Engine, EngineSpec, build_engine
 from tasks.problems import load_problem
 from tasks.seeds import candidates_of, population
 from tasks.splits import draw_splits
+from tasks.token_limit import TokenLimit, learn_limit
+from tasks.units import judge
 
 # A completion is kept once in a shard and once, without its text, in the database: 42 MB for 400,000 rows there. Text
 # is counted as it is, although compression leaves less of it: better too much.
@@ -47,6 +53,9 @@ class Estimate(BaseModel):
     )
     n_paid_for: int | None = Field(
         None, description="Candidates that scoring.budget pays for, about; the rest of the figures is about all."
+    )
+    limit: TokenLimit | None = Field(
+        None, description="What the probe's answers of the base give for decoding.max_tokens: learned."
     )
     probe: Probe
 
@@ -103,45 +112,62 @@ def estimate(config: RunConfig) -> Estimate:
     problem = load_problem(config.single_problem)
     data = config.data
     splits = draw_splits(problem, selection=data.selection, validation=data.validation, test=data.test, seed=data.seed)
-    plan = make_plan(config, base, problem, splits)
+    learns = config.decoding.learns_limit
+    plan = make_plan(own_limit(config) if learns else config, base, problem, splits)
     replicas = known_replicas(plan)
     n_engines = replicas or 1
-    probe = _probe_with(plan.engine if replicas is None else engine_of_several(plan), plan)
+    learning = None
+    with _probing(plan.engine if replicas is None else engine_of_several(plan)) as engine:
+        if learns:
+            learning = _probe_limit(engine, plan)
+            plan = make_plan(config, base, problem, splits, limit=learning.limit.max_tokens)
+        probe = _probe(engine, plan)
     count = askers(plan)
     completions: dict[str, int] = {split.name: count[split.name] * len(split.examples) for split in splits}
     n_loads = sum(count[split.name] * plan.n_blocks(split.name) for split in splits)
     if (section := config.distillation) is not None:
         completions["training"] = (config.selection.k_values[-1] + section.attempts) * section.examples
     total = sum(completions.values())
+    n_tokens, most_tokens = total * probe.tokens_per_completion, total * plan.sampling.max_tokens
+    seconds = (n_loads * probe.load_s + total * probe.generate_s / probe.n_examples) / n_engines
+    if learning is not None:
+        completions["limit"] = learning.n_answers
+        n_tokens, seconds = n_tokens + learning.n_tokens, seconds + learning.seconds
+        most_tokens += learning.n_answers * learning.limit.own
     return Estimate(
         model=base.name,
         problem=config.single_problem.name,
         n_candidates=config.population.size,
         completions=completions,
-        tokens=round(total * probe.tokens_per_completion),
-        tokens_at_most=total * plan.sampling.max_tokens,
-        seconds=(n_loads * probe.load_s + total * probe.generate_s / probe.n_examples) / n_engines,
-        disk_bytes=round(total * (probe.bytes_per_completion + _SHARD_ROW_BYTES + _DATABASE_ROW_BYTES)),
+        tokens=round(n_tokens),
+        tokens_at_most=most_tokens,
+        seconds=seconds,
+        disk_bytes=round(
+            sum(completions.values()) * (probe.bytes_per_completion + _SHARD_ROW_BYTES + _DATABASE_ROW_BYTES)
+        ),
         racing_saves_at_most=_racing_saves_at_most(config, plan),
         n_engines=n_engines,
-        n_paid_for=_n_paid_for(plan, probe, n_engines),
+        n_paid_for=_n_paid_for(plan, probe, learning, n_engines),
+        limit=None if learning is None else learning.limit,
         probe=probe,
     )
 
 
-def _n_paid_for(plan: RunPlan, probe: Probe, n_engines: int) -> int | None:
+def _n_paid_for(plan: RunPlan, probe: Probe, learning: _Learning | None, n_engines: int) -> int | None:
     if (budget := plan.config.scoring.budget) is None:
         return None
     n_questions = sum(plan.block_sizes("selection"))
     if budget.tokens is not None:
         given, fixed, per_answer = float(budget.tokens), 0.0, probe.tokens_per_completion
+        spent = learning.n_tokens if learning else 0.0
     else:
         assert budget.minutes is not None
         load_s = probe.load_s * plan.n_blocks("selection") / n_questions
         per_answer = (probe.generate_s / probe.n_examples + load_s) / n_engines
         given, fixed = 60 * budget.minutes, WRAP_UP_S
+        spent = learning.seconds if learning else 0.0
     need = Need(per_answer, n_questions, answers_after_selection(plan), fixed)
-    return min(plan.config.population.size, affordable(given, n_questions * per_answer, need))
+    return min(plan.config.population.size, affordable(given, spent + n_questions * per_answer, need))
 
 
 def _racing_saves_at_most(config: RunConfig, plan: RunPlan) -> int:
@@ -151,17 +177,41 @@ def _racing_saves_at_most(config: RunConfig, plan: RunPlan) -> int:
     return n_hopeless * sum(plan.block_sizes("selection")[1:])
 
 
-def _probe_with(spec: EngineSpec, plan: RunPlan) -> Probe:
-    """Probe an engine with its number of threads, and leave this process with those that it had."""
+@contextmanager
+def _probing(spec: EngineSpec) -> Iterator[Engine]:
+    """An engine with its number of threads; afterwards this process has those that it had."""
     import torch
 
     n_threads = torch.get_num_threads()
     engine = build_engine(spec)
     try:
-        return _probe(engine, plan)
+        yield engine
     finally:
         engine.close()
         torch.set_num_threads(n_threads)
+
+
+@dataclass(frozen=True, slots=True)
+class _Learning:
+    """What learning the limit will cost, from the base's answers to the first batch of the selection split."""
+
+    limit: TokenLimit
+    n_answers: int
+    n_tokens: float
+    seconds: float
+
+
+def _probe_limit(engine: Engine, plan: RunPlan) -> _Learning:
+    """Let the base answer one batch under the problem's own limit; the run itself learns from the whole split."""
+    block, size = plan.blocks[0], plan.config.engine.batch_size
+    batch = replace(block, examples=block.examples[:size], prompts=block.prompts[:size])
+    started = time.perf_counter()
+    engine.load(None)
+    answers = judge(BASE_ID, batch, engine.generate(batch.prompts, plan.sampling), plan.problem)
+    share = sum(plan.block_sizes("selection")) / answers.height
+    seconds = share * (time.perf_counter() - started)
+    limit = learn_limit(answers, plan.sampling.max_tokens)
+    return _Learning(limit, round(share * answers.height), share * limit.n_tokens, seconds)
 
 
 def _probe(engine: Engine, plan: RunPlan) -> Probe:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
 from flows.accelerator import accelerator
 from flows.config import EngineConfig
@@ -14,7 +17,7 @@ from flows.plan import RunPlan
 from flows.progress import log
 from flows.replicas import engine_of_several, local_replicas, threads_each
 from storage.models import BaseModelRef, hub_commit
-from tasks.engines import Engine, EngineSpec, build_engine
+from tasks.engines import Engine, EngineSpec, build_engine, resolve_spec
 from tasks.executors import Executor, LocalExecutor
 from tasks.executors.job import ScoringJob
 from tasks.units import UnitReport
@@ -71,6 +74,52 @@ def open_executor(
                 yield executor
         finally:
             executor.close()
+
+
+class Engines:
+    """The executors of a session, one plan's after another's.
+
+    An engine in this process stays for the next plan if that wants the same one: starting it takes seconds to minutes.
+    """
+
+    def __init__(
+        self,
+        on_unit: Callable[[UnitReport], None],
+        build: Callable[[EngineSpec], Engine],
+        cluster: RayCluster | None = None,
+    ) -> None:
+        """Take what `open_executor` takes, but for the plan."""
+        self._open = partial(open_executor, on_unit=on_unit, build=build, cluster=cluster)
+        self._opened = ExitStack()
+        self._current: tuple[EngineSpec, Executor] | None = None
+        self.resolve = cluster.resolve if cluster else resolve_spec
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._current = None
+        self._opened.__exit__(kind, error, trace)
+
+    def turn_to(self, plan: RunPlan) -> Executor:
+        """The plan's executor, which serves until the next plan's is wanted or `with` ends; those before it end."""
+        if self._current is not None:
+            spec, executor = self._current
+            if isinstance(executor, LocalExecutor) and _same_engine(spec, plan.engine):
+                executor.turn_to(plan.blocks, plan.sampling, plan.shard_folder)
+                return executor
+            self._opened.close()
+        executor = self._opened.enter_context(self._open(plan))
+        self._current = plan.engine, executor
+        return executor
+
+
+def _same_engine(one: EngineSpec, other: EngineSpec) -> bool:
+    if one.kind != "vllm":  # no other engine has its room cut to measure
+        one, other = replace(one, max_length=None), replace(other, max_length=None)
+    return one == other
 
 
 def _make_executor(

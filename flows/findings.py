@@ -51,6 +51,8 @@ def findings(summary: RunSummary) -> list[str]:
     lines = [each.sentence for each in verdicts(summary)]
     if summary.budget:
         lines.append(_budget(summary, summary.budget))
+    if summary.limit:
+        lines.append(f"{summary.limit.sentence[0].upper()}{summary.limit.sentence[1:]}.")
     if summary.race:
         lines.append(_race(summary.race))
     if (thicket := summary.thicket) is None:  # a run of an earlier version

@@ -16,6 +16,7 @@ from rich.text import Text
 from flows.config import RunConfig
 from flows.config_file import load_config
 from flows.plan import RunPlan, make_plan
+from flows.token_limit import own_limit
 from storage.errors import InputError
 from tasks.base_model import find_base_model
 from tasks.engines import Engine, EngineSpec, build_engine
@@ -106,7 +107,11 @@ def compare_engines(
     drawn = population(n_candidates, config.population.sigmas, config.population.seed)
     who = [None, *candidates_of(drawn)]
     # Both plans before the first engine: what is wrong with the second must not be told after an hour with the first.
-    plans = [make_plan(side, base, problem, splits) for side in (config_a, config_b)]
+    # A learned limit would be another with each engine, and is measured under the problem's own.
+    plans = [
+        make_plan(own_limit(side) if side.decoding.learns_limit else side, base, problem, splits)
+        for side in (config_a, config_b)
+    ]
     a, b = (_answer(name, plan, who, say, build) for name, plan in zip("AB", plans, strict=True))
     questions = {example.id: (example.question, example.answer) for example in splits.selection.examples}
     return ParityResult(

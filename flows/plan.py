@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from flows.config import RunConfig
+from storage.errors import RunError
 from storage.fingerprint import fingerprint
 from storage.layout import Home
 from storage.manifest import EnsembleManifest
@@ -97,6 +98,7 @@ def make_plan(
     splits: Splits,
     resolve: Callable[[EngineSpec], EngineSpec] = resolve_spec,
     asked: Iterable[Split] | None = None,
+    limit: int | None = None,
 ) -> RunPlan:
     """Put a run together; nothing is computed or written.
 
@@ -107,12 +109,16 @@ def make_plan(
         splits: The three splits.
         resolve: Replaces every ``auto`` of the engine by what is there, where the engine will run.
         asked: What is to be scored, where it is not the three splits.
+        limit: Most new tokens per answer, where the configuration has it learned (`flows.token_limit`).
+
+    Raises:
+        RunError: The limit is learned, but not given.
     """
     asked = tuple(splits if asked is None else asked)
     template = prompt_template(base.path, trust_remote_code=config.engine.trust_remote_code)
     own = problem.sampling
     sampling = Sampling(
-        max_tokens=config.decoding.max_tokens or own.max_tokens,
+        max_tokens=_max_tokens(config, own, limit),
         stop=(own.stop if config.decoding.stop is None else config.decoding.stop) + template.stop,
     )
     per_block = config.scoring.examples_per_block
@@ -159,6 +165,8 @@ def make_plan(
     population = config.population.model_dump(mode="json")
     # Nor are racing and budget part of the answers' identity: they change who is asked, and no answer.
     asked_what = config.scoring.model_dump(mode="json", include={"racing", "budget"}, exclude_none=True)
+    if config.decoding.learns_limit:  # a run of its own: it has asked the base more
+        asked_what["max_tokens"] = config.decoding.max_tokens
     return RunPlan(
         config=config,
         base=base,
@@ -173,6 +181,15 @@ def make_plan(
         home=Home(config.storage.home),
         wordings=wordings,
     )
+
+
+def _max_tokens(config: RunConfig, own: Sampling, limit: int | None) -> int:
+    asked = config.decoding.max_tokens
+    if asked == "learned":
+        if limit is None:
+            raise RunError("decoding.max_tokens is learned, and this was planned before anything was learned")
+        return limit
+    return asked or own.max_tokens
 
 
 def _wordings(

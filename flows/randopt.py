@@ -18,7 +18,7 @@ from flows.batch import BatchTooLargeError, watch_first_batch, with_smaller_batc
 from flows.budget import budget_use, make_meter, score_what_is_paid_for, session_timed
 from flows.config import RunConfig
 from flows.config_file import dump_config
-from flows.executor import open_cluster, open_executor
+from flows.executor import Engines, open_cluster
 from flows.history import find_run
 from flows.hooks import end_mlflow_runs
 from flows.models.lineage import log_lineage
@@ -30,14 +30,14 @@ from flows.session import session
 from flows.stages import score_selected, score_split
 from flows.summarise import summarise
 from flows.summary import RunSummary
+from flows.token_limit import learn
 from flows.tracking import links, log_results, start_tracking
 from storage.files import write_text_atomically
 from storage.layout import Home, RunFolder
 from storage.shard_folder import check_writable
 from tasks.aggregation import ScoreBook
-from tasks.engines import Engine, EngineSpec, build_engine, resolve_spec
+from tasks.engines import Engine, EngineSpec, build_engine
 from tasks.ensemble import evaluate_ensemble
-from tasks.executors.ray_cluster import RayCluster
 from tasks.preparation import prepare_base_model, prepare_splits
 from tasks.problems import load_problem
 from tasks.seeds import generate_seeds
@@ -81,18 +81,17 @@ def search(
     """The body of the flow; a benchmark passes its own `build` to measure everything but the engine."""
     with open_cluster(config.engine) as cluster:
         while True:
+            progress = ScoringProgress()
             try:
-                return _search(config, cluster, fresh=fresh, build=build)
+                with Engines(progress.on_unit, build, cluster) as engines:
+                    return _search(config, engines, progress, fresh=fresh)
             except BatchTooLargeError as error:
                 config = with_smaller_batch(config, error)
 
 
-def _search(
-    config: RunConfig, cluster: RayCluster | None, *, fresh: bool, build: Callable[[EngineSpec], Engine]
-) -> RunSummary:
+def _search(config: RunConfig, engines: Engines, progress: ScoringProgress, *, fresh: bool) -> RunSummary:
     started = time.monotonic()
     asked = config.single_problem
-    progress = ScoringProgress()
     home = Home(config.storage.home).writable()
     if config.storage.shards is not None:
         check_writable(config.storage.shards)
@@ -102,7 +101,9 @@ def _search(
     data = config.data
     splits = prepare_splits(problem, data.selection, data.validation, data.test, data.seed)
     population = generate_seeds(config.population.size, config.population.sigmas, config.population.seed)
-    plan = make_plan(config, base, problem, splits, cluster.resolve if cluster else resolve_spec)
+    limit = learn(config, base, problem, splits, engines, progress)
+    max_tokens = None if limit is None else limit.max_tokens
+    plan = make_plan(config, base, problem, splits, engines.resolve, limit=max_tokens)
     shard_folder = plan.shard_folder
     with home.run_lock(plan.run_id) as folder:
         if fresh:
@@ -117,9 +118,11 @@ def _search(
         # With a budget, who takes part is said as it is paid for.
         known = population if config.scoring.budget is None else population.clear()
         book = ScoreBook(folder.scores, plan.shards, plan.run_id, known, plan.blocks, shard_folder.mirror)
-        meter = make_meter(plan, book, folder, progress, started)
+        learning = 0 if limit is None else limit.n_extra_tokens
+        meter = make_meter(plan, book, folder, progress, started, learning)
         with session_timed(folder, meter), start_tracking(plan, book) as tracker:
-            with watch_first_batch(plan), open_executor(plan, progress.on_unit, build, cluster) as executor:
+            with watch_first_batch(plan), engines:
+                executor = engines.turn_to(plan)
                 score = partial(score_split, plan, book, executor, progress)
                 if meter is None:
                     score_selection(plan, book, population, score)
@@ -140,6 +143,7 @@ def _search(
                 wall_s=time.monotonic() - started,
                 engine=progress.engine,
                 budget=None if meter is None else budget_use(meter, config.population.size),
+                limit=limit,
             )
             # Before it is logged: a tracking server that fails now must not cost the result.
             write_text_atomically(folder.summary, summary.model_dump_json(indent=2))

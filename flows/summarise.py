@@ -15,6 +15,7 @@ from tasks.controls import count_tokens
 from tasks.results import Evaluation
 from tasks.statistics import accuracy
 from tasks.thicket import describe
+from tasks.token_limit import TokenLimit
 from tasks.units import candidate_id
 
 
@@ -29,6 +30,7 @@ def summarise(
     wall_s: float,
     engine: EngineUse,
     budget: BudgetUse | None = None,
+    limit: TokenLimit | None = None,
 ) -> RunSummary:
     """Put the figures together; see `flows.summary.RunSummary`.
 
@@ -42,6 +44,7 @@ def summarise(
         wall_s: Seconds of this session.
         engine: What the engines did in it.
         budget: What it was allowed to cost.
+        limit: What was learned about the length of answers.
     """
     controls, experts = scored.controls, scored.experts
     with book.open() as store:
@@ -61,6 +64,8 @@ def summarise(
             extra = {candidate_id(who) for who in controls.respondents} - {BASE_ID, *scored.tested["candidate_id"]}
             n_tokens["controls"] = count_tokens(store, "test", sorted(extra))
             n_tokens["controls"] += count_tokens(store, "validation", [who.id for who in controls.trials])
+    if limit is not None:
+        n_tokens["limit"] = limit.n_extra_tokens
     return RunSummary(
         run_id=plan.run_id,
         fingerprint=plan.fingerprint,
@@ -102,4 +107,5 @@ def summarise(
         version=version("thickets"),
         race=race,
         budget=budget,
+        limit=limit,
     )

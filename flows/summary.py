@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tasks.racing_results import Race
 from tasks.results import Accuracy, CurvePoint, Evaluation, Thicket
+from tasks.token_limit import TokenLimit
 
 
 class SigmaRow(BaseModel):
@@ -107,7 +108,8 @@ class RunSummary(BaseModel):
         validation_curve: Accuracy of the vote for every K up to the largest tried, by every method and vote rule.
         evaluation: The test split.
         experts: The K experts that vote.
-        n_tokens: Tokens generated per split, and for the controls beyond them; earlier sessions included.
+        n_tokens: Tokens generated per split, for the controls beyond them, and for learning the limit; earlier
+            sessions included.
         wall_s: Seconds of this session.
         engine: What the engines did in this session.
         thicket: The neighbourhood and its experts described; None for a run of a version that did not.
@@ -115,6 +117,7 @@ class RunSummary(BaseModel):
         budget: What the run was allowed to cost; None without a budget, and then all candidates were scored.
         race: What racing asked; None without it. With it, `base_selection`, `sigmas` and the candidates' part of
             `thicket` are about the `race.n_common` questions that every candidate was asked.
+        limit: What was learned about the length of answers; None where the configuration sets the limit.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -140,6 +143,7 @@ class RunSummary(BaseModel):
     version: str | None = None
     race: Race | None = None
     budget: BudgetUse | None = None
+    limit: TokenLimit | None = None
 
     @property
     def common_questions(self) -> str:

@@ -146,6 +146,8 @@ def _metrics(summary: RunSummary) -> list[MetricPoint]:
         metrics |= _thicket_metrics(summary.thicket)
     if summary.race:
         metrics |= {"racing.answers": summary.race.n_answers, "racing.saved": summary.race.saved}
+    if summary.limit:
+        metrics["limit.max_tokens"] = summary.limit.max_tokens
     metrics |= {f"test.{name}.tokens": value for name, value in found.n_tokens.model_dump().items()}
     for control in found.controls:
         score, gap = control.accuracy, control.ensemble_minus

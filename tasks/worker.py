@@ -154,6 +154,17 @@ class ScoringWorker:
         self._folder.write(shard.id, pl.concat(frames))
         return ShardReport(shard.id, tuple(reports), self._name)
 
+    def turn_to(self, blocks: Iterable[Block], sampling: Sampling, folder: ShardFolder) -> None:
+        """Score for another fingerprint from now on, with the engine that is there; no shard may be under way.
+
+        Args:
+            blocks: The examples with their prompts.
+            sampling: Decoding.
+            folder: Where shards go.
+        """
+        self._blocks = {(block.split, block.index): block for block in blocks}
+        self._sampling, self._folder = sampling, folder
+
     def cancel(self) -> None:
         """Generate nothing more: what is queued fails, and so does whatever comes later."""
         self._cancelled = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import polars as pl
 
@@ -16,6 +17,7 @@ from flows.experts import experts_of
 from flows.history import load_summary
 from flows.plan import RunPlan, make_plan
 from flows.summary import RunSummary
+from flows.token_limit import recall
 from storage.errors import InputError
 from storage.fingerprint import fingerprint
 from storage.layout import Home, RunFolder
@@ -88,8 +90,10 @@ class DistillPlan:
 
     def student_plan(self, student: BaseModelRef) -> RunPlan:
         """The run again, with a student in the place of the base: the same blocks, prompts and engine."""
-        config = self.run.config.model_copy(update={"model": str(student.path), "revision": None})
-        return make_plan(config, student, self.run.problem, self.run.splits, lambda spec: _as_in(self.run.engine, spec))
+        run = self.run
+        config = run.config.model_copy(update={"model": str(student.path), "revision": None})
+        resolve = partial(_as_in, run.engine)
+        return make_plan(config, student, run.problem, run.splits, resolve, limit=run.sampling.max_tokens)
 
 
 def plan_distillation(
@@ -115,7 +119,9 @@ def plan_distillation(
     if section is None:
         raise InputError("distillation: missing; add the section to the config, or --set distillation.examples=500")
     check_can_learn(base.name, base.path)
-    run = make_plan(config, base, problem, splits, resolve)
+    learned = recall(config, base, problem, splits, resolve)
+    limit = None if learned is None else learned.max_tokens
+    run = make_plan(config, base, problem, splits, resolve, limit=limit)
     run_folder = run.home.run(run.run_id)
     if not run_folder.summary.is_file():
         raise InputError(
@@ -131,7 +137,7 @@ def plan_distillation(
         section=section,
         training=training,
         device=_device(run),
-        answers=make_plan(config, base, problem, splits, resolve, asked=(training,)),
+        answers=make_plan(config, base, problem, splits, resolve, asked=(training,), limit=limit),
         id=name,
         folder=distill_folder(run_folder, name),
     )

@@ -69,6 +69,7 @@ def _facts(summary: RunSummary, identity: dict[str, Any], manifest: dict[str, An
         "noise": f"version {noise['version']}, {noise['family']}" if noise else None,
         "engine": f"{engine['kind']}, {engine['device']}, {engine['dtype']}" if engine else None,
         "libraries": ", ".join(f"{name} {version}" for name, version in engine.get("libraries", {}).items()),
+        "limit, learned": f"{summary.limit.max_tokens} tokens per answer" if summary.limit else None,
         "Thickets": summary.version,
     }
     return [(name, value) for name, value in facts.items() if value]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from tasks.units import Shard, ShardReport
+from collections.abc import Iterable
+
+from storage.shard_folder import ShardFolder
+from tasks.types import Sampling
+from tasks.units import Block, Shard, ShardReport
 from tasks.worker import SHARDS_PER_ENGINE, ScoringWorker
 
 
@@ -18,6 +22,10 @@ class LocalExecutor:
     def score(self, shard: Shard) -> ShardReport:
         """See `Executor.score`."""
         return self._worker.score(shard)
+
+    def turn_to(self, blocks: Iterable[Block], sampling: Sampling, folder: ShardFolder) -> None:
+        """See `ScoringWorker.turn_to`."""
+        self._worker.turn_to(blocks, sampling, folder)
 
     def cancel(self) -> None:
         """See `Executor.cancel`."""

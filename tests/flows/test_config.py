@@ -50,6 +50,25 @@ def test_a_dumped_config_is_read_back_equal(tmp_path: Path) -> None:
     assert load_config(str(tmp_path / "again.yaml")) == config
 
 
+@pytest.mark.parametrize(("given", "read"), [("learned", "learned"), ("37", 37), ("null", None)])
+def test_the_limit_of_answers_is_a_number_a_word_or_nothing(given: str, read: object, tmp_path: Path) -> None:
+    config = load_config("quickstart", [f"decoding.max_tokens={given}"])
+    assert config.decoding.max_tokens == read
+    assert config.decoding.learns_limit == (given == "learned")
+    (tmp_path / "again.yaml").write_text(dump_config(config))
+    assert load_config(str(tmp_path / "again.yaml")) == config
+
+
+def test_a_form_offers_the_limit_as_three_titled_choices() -> None:
+    """What Prefect's page draws: a number, a choice of one word, or nothing."""
+    schema = RunConfig.model_json_schema()["$defs"]["DecodingConfig"]["properties"]["max_tokens"]
+    number, word, nothing = schema["anyOf"]
+    assert (number["type"], number["title"], number["exclusiveMinimum"]) == ("integer", "a number", 0)
+    assert (word["type"], word["title"], word["enum"]) == ("string", "learned", ["learned"])
+    assert nothing == {"type": "null"}
+    assert schema["default"] is None
+
+
 def test_set_overrides_values_of_any_depth() -> None:
     config = load_config("quickstart", ["population.size=500", "population.sigmas=[0.001,0.002]", "problem.system=Hi"])
     assert (config.population.size, config.population.sigmas) == (500, (0.001, 0.002))
@@ -81,6 +100,9 @@ def test_set_extends_a_problem_given_by_name_alone(tmp_path: Path) -> None:
         ({"name": "a b"}, "name", "'a b'"),
         ({"problem": {}}, "problem.name", "required"),
         ({"population": {"seed": 2**64}}, "population.seed", "found 18446744073709551616"),
+        ({"decoding": {"max_tokens": 0}}, "decoding.max_tokens", "found 0; give a number of tokens greater than 0"),
+        ({"decoding": {"max_tokens": "lerned"}}, "decoding.max_tokens", "found 'lerned'; give a number of tokens"),
+        ({"decoding": {"max_tokens": [5]}}, "decoding.max_tokens", "found [5]; give a number of tokens"),
         ({"scoring": {"racing": {"z": 0}}}, "scoring.racing.z", "found 0"),
         ({"scoring": {"racing": {"keep": 1}}}, "scoring.racing.keep", "found 1"),
         ({"scoring": {"racing": {}}}, "scoring.racing", "scoring.examples_per_block is 256 and data.selection 200"),

@@ -98,6 +98,21 @@ def test_the_candidates_are_the_first_of_the_population_and_only_they(transforme
     assert [row.candidate_id for row in more.parity.candidates[:3]] == asked[0][:3]
 
 
+def test_a_learned_limit_is_left_out_so_that_both_engines_have_the_same(config: Callable[..., RunConfig]) -> None:
+    learned = config(decoding={"max_tokens": "learned"})
+    asked = []
+
+    def build(spec: EngineSpec):
+        engine = build_engine(spec)
+        generate = engine.generate
+        engine.generate = lambda prompts, sampling: (asked.append(sampling.max_tokens), generate(prompts, sampling))[1]  # type: ignore[method-assign]
+        return engine
+
+    found = compare_engines(learned, learned, learned, n_candidates=1, build=build)
+    assert found.parity.n_same_text == found.parity.n == 24
+    assert set(asked) == {12}, "the problem's own"
+
+
 def test_an_engine_is_closed_even_if_it_fails(transformers_config: RunConfig) -> None:
     engines = []
 

@@ -1,0 +1,121 @@
+"""`decoding.max_tokens: learned`: first of all the base answers the selection split, and that sets the run's limit.
+
+It answers under the problem's own limit, with the machinery of every other answer: its shards are those of a run with
+that limit, so whatever part of them is there is not asked again, and equal answers give the same limit. They are all
+that is kept of this step. The limit is then part of the run's identity like one that was written into the
+configuration: base, candidates and controls are decoded under it alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import polars as pl
+
+from flows.batch import watch_first_batch
+from flows.config import RunConfig
+from flows.executor import Engines
+from flows.plan import RunPlan, make_plan
+from flows.progress import ScoringProgress, log
+from flows.stages import score_split
+from storage.errors import InputError
+from storage.models import BaseModelRef
+from storage.scores import BASE_ID
+from tasks.aggregation import ScoreBook, aggregate_scores
+from tasks.engines import EngineSpec
+from tasks.problems import Problem
+from tasks.seeds import POPULATION_SCHEMA
+from tasks.splits import Splits
+from tasks.token_limit import TokenLimit, learn_limit
+
+_ANSWERS = "SELECT correct, n_tokens, finish_reason FROM scores WHERE split = 'selection' AND candidate_id = ?"
+
+
+def learn(
+    config: RunConfig,
+    base: BaseModelRef,
+    problem: Problem,
+    splits: Splits,
+    engines: Engines,
+    progress: ScoringProgress,
+) -> TokenLimit | None:
+    """Ask the base what it has not answered yet, and learn; None where the configuration sets the limit.
+
+    Args:
+        config: The run.
+        base: The base model.
+        problem: What is asked of it.
+        splits: The three splits; only selection questions are asked.
+        engines: Open an executor if there is anything to ask, and keep it.
+        progress: Is told of it.
+    """
+    if not config.decoding.learns_limit:
+        return None
+    plan = make_plan(own_limit(config), base, problem, splits, engines.resolve)
+    log.info(f"decoding.max_tokens: the base answers the selection split within {plan.sampling.max_tokens} tokens each")
+    plan.shard_folder.clean_temporaries()
+    with _temporary_book(plan) as book:
+        if not _is_complete(aggregate_scores(book), plan):
+            with watch_first_batch(plan):
+                score_split(plan, book, engines.turn_to(plan), progress, "selection", [None], label="token limit")
+        limit = _learned(book, plan)
+    log.info(limit.sentence)
+    return limit
+
+
+def recall(
+    config: RunConfig,
+    base: BaseModelRef,
+    problem: Problem,
+    splits: Splits,
+    resolve: Callable[[EngineSpec], EngineSpec],
+) -> TokenLimit | None:
+    """What a finished run has learned, from the same answers; nothing is asked.
+
+    Args:
+        config: The run.
+        base: The base model.
+        problem: What was asked of it.
+        splits: The three splits.
+        resolve: As for `flows.plan.make_plan`.
+
+    Raises:
+        InputError: The answers are not there.
+    """
+    if not config.decoding.learns_limit:
+        return None
+    plan = make_plan(own_limit(config), base, problem, splits, resolve)
+    with _temporary_book(plan) as book:
+        if not _is_complete(aggregate_scores(book), plan):
+            raise InputError(
+                f"RUN: decoding.max_tokens is learned, and the answers of the base that tell the limit are not in "
+                f"{plan.shard_location}; run the configuration (again) first"
+            )
+        return _learned(book, plan)
+
+
+def own_limit(config: RunConfig) -> RunConfig:
+    """The same under the problem's own limit, which is what a limit is learned under."""
+    return config.model_copy(update={"decoding": config.decoding.model_copy(update={"max_tokens": None})})
+
+
+@contextmanager
+def _temporary_book(plan: RunPlan) -> Iterator[ScoreBook]:
+    """The scores of the base alone; the shards are what lasts, and the run has no folder before its limit is known."""
+    blocks = [block for block in plan.blocks if block.split == "selection"]
+    nobody = pl.DataFrame(schema=POPULATION_SCHEMA)
+    with TemporaryDirectory(prefix="thickets-") as folder:
+        database = Path(folder) / "scores.duckdb"
+        yield ScoreBook(database, plan.shards, plan.run_id, nobody, blocks, plan.shard_folder.mirror)
+
+
+def _is_complete(done: pl.DataFrame, plan: RunPlan) -> bool:
+    return done.height == plan.n_blocks("selection")
+
+
+def _learned(book: ScoreBook, plan: RunPlan) -> TokenLimit:
+    with book.open() as store:
+        return learn_limit(store.query(_ANSWERS, [BASE_ID]), plan.sampling.max_tokens)
