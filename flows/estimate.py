@@ -143,7 +143,7 @@ def _n_paid_for(plan: RunPlan, probe: Probe) -> int | None:
 def _racing_saves_at_most(config: RunConfig, plan: RunPlan) -> int:
     if (rule := race_rule(config)) is None:
         return 0
-    n_hopeless = max(0, config.population.size - rule.n_needed)
+    n_hopeless = max(0, config.population.size - max(rule.n_needed, rule.n_spared))
     return n_hopeless * sum(plan.block_sizes("selection")[1:])
 
 
