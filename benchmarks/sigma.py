@@ -14,7 +14,7 @@ row is the even split itself, all others are differences to it, in points.
 - *pilot n, even e*: `population.pilot` with these values. *on q questions*: the pilot decides after so many. *only N*:
   all candidates have the N-th sigma, which no run can know beforehand.
 - *raced*: racing as `scoring: {racing: {}}` in four rounds, against the even split that is raced too. `answers` are
-  those asked, the even split's being 100. The pilot's population is cut to where it asks no more than these.
+  those asked, the even split's being 100: a pilot's population ends where it would ask more than these.
 """
 
 from __future__ import annotations
@@ -93,6 +93,7 @@ class Result:
 def main() -> None:
     options_parser = parser(__doc__)
     options_parser.add_argument("presets", nargs="*", metavar="PRESET")
+    options_parser.add_argument("--made", nargs="+", default=list(MADE), choices=MADE, help="which made tables")
     options_parser.add_argument("--population-seeds", type=int, nargs="+", default=[0, 1, 2])
     options_parser.add_argument("--draws", type=int, default=40)
     options_parser.add_argument("--size", type=int, default=1000, help="candidates of a run")
@@ -109,8 +110,8 @@ def main() -> None:
         found = compare(_real(pool(tables), options.draws), options.size, options.k)
         rows |= {f"{config.model}: {row}": figures for row, figures in found.items()}
     if not options.presets:
-        for name, situation in MADE.items():
-            found = compare(_made(situation, options.size, options.draws), options.size, options.k)
+        for name in options.made:
+            found = compare(_made(MADE[name], options.size, options.draws), options.size, options.k)
             rows |= {f"{name}: {row}": figures for row, figures in found.items()}
     title = f"pilots, {options.size} candidates, K = {options.k}; accuracies in per cent, differences in points"
     show(title, rows, options.json)
@@ -173,23 +174,7 @@ def take(draw: Draw, places: Sequence[int]) -> Indices | None:
 
 def rate(draw: Draw, rows: Indices, per_block: int, k: int, n_spared: int = 0) -> Result:
     """Rank a population by the selection split, asked in blocks of so many questions, and let the best K vote."""
-    n, answers = len(draw.selection), 0
-    everybody = (
-        draw.table.population[rows]
-        .select("seed", "sigma", candidate_id=pl.Series(rows))
-        .with_columns(position=pl.int_range(pl.len()))
-    )
-    board, rule = everybody, Rule(k, Z)
-    for start in range(0, n, per_block):
-        end = min(start + per_block, n)
-        answers += board.height * (end - start)
-        counts = draw.right[board["candidate_id"].to_numpy(), :end].sum(axis=1)
-        alive = go_on(board.with_columns(n_correct=pl.Series(counts)), end, n, rule)["candidate_id"]
-        board = board.with_columns(n_correct=pl.Series(counts)).filter(
-            pl.col("candidate_id").is_in(alive.to_list()) | (pl.col("position") < n_spared)
-        )
-    ordered = board.sort(["n_correct", "seed", "sigma"], descending=[True, False, False])
-    ranked = plain(ordered.with_columns(n=pl.lit(n)), k)
+    answers, ranked = race(draw, rows, per_block, k, n_spared)
     best = ranked["candidate_id"].to_numpy()
     accuracy = draw.table.correct[1:][np.ix_(best, draw.test)].mean() if draw.truth is None else draw.truth[best].mean()
     voted = vote(ballots(draw.table, ranked, draw.test), k, "majority")["correct"].to_numpy().mean()
@@ -197,15 +182,36 @@ def rate(draw: Draw, rows: Indices, per_block: int, k: int, n_spared: int = 0) -
     return Result(answers, float(accuracy), float(voted), tuple(shares))
 
 
+def race(draw: Draw, rows: Indices, per_block: int, k: int, n_spared: int = 0) -> tuple[int, pl.DataFrame]:
+    """Answers asked, and the K best; one block of everything is no race."""
+    n, answers = len(draw.selection), 0
+    board = draw.table.population[rows].select(
+        "seed", "sigma", candidate_id=pl.Series(rows), position=pl.int_range(pl.len()), n_correct=pl.lit(0)
+    )
+    for start in range(0, n, per_block):
+        end = min(start + per_block, n)
+        answers += board.height * (end - start)
+        counts = draw.right[board["candidate_id"].to_numpy(), :end].sum(axis=1)
+        board = board.with_columns(n_correct=pl.Series(counts))
+        alive = go_on(board, end, n, Rule(k, Z))["candidate_id"].to_list()
+        board = board.filter(pl.col("candidate_id").is_in(alive) | (pl.col("position") < n_spared))
+    ordered = board.sort(["n_correct", "seed", "sigma"], descending=[True, False, False])
+    return answers, plain(ordered.with_columns(n=pl.lit(n)), k)
+
+
 def _as_cheap(draw: Draw, rows: Indices, n_pilot: int, answers: int, k: int) -> Result:
-    """The longest beginning of a population, to one candidate in fifty, whose race asks for no more answers."""
+    """The longest beginning of a population whose race asks for no more answers; to one candidate in a hundred."""
     per_block = math.ceil(len(draw.selection) / ROUNDS)
-    step = max(1, len(rows) // 50)
-    for size in range(len(rows), n_pilot, -step):
-        found = rate(draw, rows[:size], per_block, k, n_spared=n_pilot)
-        if found.answers <= answers:
-            return found
-    raise AssertionError("a pilot alone costs more than the whole race")
+    fits, too_many = n_pilot, len(rows) + 1
+    while too_many - fits > max(1, len(rows) // 100):
+        size = min(len(rows), (fits + too_many) // 2 if too_many <= len(rows) else len(rows))
+        if race(draw, rows[:size], per_block, k, n_pilot)[0] <= answers:
+            fits = size
+            if size == len(rows):
+                break
+        else:
+            too_many = size
+    return rate(draw, rows[:fits], per_block, k, n_pilot)
 
 
 def _pilots(size: int, n_sigmas: int) -> Iterator[tuple[int, float]]:
