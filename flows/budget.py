@@ -16,6 +16,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from flows.askers import answers_after_selection
+from flows.pilot import Candidates
 from flows.plan import RunPlan
 from flows.progress import ScoringProgress, log
 from flows.racing import score_selection
@@ -149,7 +150,7 @@ def score_what_is_paid_for(
     plan: RunPlan,
     book: ScoreBook,
     folder: RunFolder,
-    population: pl.DataFrame,
+    candidates: Candidates,
     score: Callable[..., None],
     meter: Meter,
     n_engines: int,
@@ -158,9 +159,9 @@ def score_what_is_paid_for(
 
     Args:
         plan: The run, with a budget.
-        book: Takes the scores; of the candidates, those that are paid for take part.
+        book: Takes the scores.
         folder: Where the decisions are kept.
-        population: Every candidate there may be.
+        candidates: Every candidate there may be; those that are paid for take part.
         score: As for `flows.racing.score_selection`.
         meter: Measures what is spent.
         n_engines: Engines to keep busy.
@@ -179,17 +180,16 @@ def score_what_is_paid_for(
         need = _need(plan, book, meter)
         if (n_affordable := affordable(meter.budget, meter.spent(), need)) < least:
             raise RunError(_too_small(meter, need, least))
-        ledger = Ledger(n_candidates=min(at_once, n_affordable, population.height))
+        ledger = Ledger(n_candidates=min(at_once, n_affordable, candidates.n_most))
     while True:
         _keep(folder, ledger, meter)
-        taking_part = population.head(ledger.n_candidates)
-        book.enrol(taking_part)
+        taking_part = candidates.first(ledger.n_candidates)
         score_selection(plan, book, taking_part, score)
         if ledger.is_final:
-            log.info(f"the budget pays for {taking_part.height:,} of {population.height:,} candidates")
+            log.info(f"the budget pays for {taking_part.height:,} of {candidates.n_most:,} candidates")
             return taking_part
         n_affordable = affordable(meter.budget, meter.spent(), _need(plan, book, meter))
-        wave = next_wave(ledger.n_candidates, population.height, n_affordable, at_once)
+        wave = next_wave(ledger.n_candidates, candidates.n_most, n_affordable, at_once)
         ledger = Ledger(n_candidates=ledger.n_candidates + wave, is_final=wave == 0)
 
 

@@ -173,7 +173,7 @@ def _n_paid_for(plan: RunPlan, probe: Probe, learning: _Learning | None, n_engin
 def _racing_saves_at_most(config: RunConfig, plan: RunPlan) -> int:
     if (rule := race_rule(config)) is None:
         return 0
-    n_hopeless = max(0, config.population.size - rule.n_needed)
+    n_hopeless = max(0, config.population.size - max(rule.n_needed, rule.n_spared))
     return n_hopeless * sum(plan.block_sizes("selection")[1:])
 
 

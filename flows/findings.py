@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from flows.summary import BudgetUse, RunSummary
+from tasks.pilot_results import Pilot
 from tasks.racing_results import Race
 from tasks.results import Accuracy, BestCandidate, Control, ControlName, GainSplit, RankCorrelation
 from tasks.verdicts import Verdict, verdict
@@ -53,6 +54,8 @@ def findings(summary: RunSummary) -> list[str]:
         lines.append(_budget(summary, summary.budget))
     if summary.limit:
         lines.append(f"{summary.limit.sentence[0].upper()}{summary.limit.sentence[1:]}.")
+    if summary.pilot:
+        lines.append(pilot_sentence(summary.pilot))
     if summary.race:
         lines.append(_race(summary.race))
     if (thicket := summary.thicket) is None:  # a run of an earlier version
@@ -80,6 +83,19 @@ def _budget(summary: RunSummary, budget: BudgetUse) -> str:
     return (
         f"The budget of {budget.given} paid for {summary.n_candidates:,} of {budget.n_most:,} candidates; the run "
         f"generated {sum(summary.n_tokens.values()):,} tokens."
+    )
+
+
+def pilot_sentence(pilot: Pilot) -> str:
+    """What a pilot found, and what came of it."""
+    found = ", ".join(
+        f"{100 * pilot.accuracy(row):.1f} % at sigma {row.sigma:g} (spread {100 * row.spread:.1f})"
+        for row in pilot.sigmas
+    )
+    shares = ", ".join(f"{100 * row.share:.0f} %" for row in pilot.sigmas)
+    return (
+        f"The pilot, the first {pilot.n_candidates:,} candidates on {pilot.n_questions} selection questions, had "
+        f"{found}; so these sigmas got {shares} of the candidates after it."
     )
 
 

@@ -87,7 +87,7 @@ def compare_engines(
         config: The model, the problem and the population.
         config_a: The same with engine A.
         config_b: The same with engine B.
-        n_candidates: How many candidates, from the beginning of the population.
+        n_candidates: How many candidates, from the beginning of the population with its sigmas shared out evenly.
         n_shown: Most differing examples to return.
         say: Told how far it is, line by line.
         build: Builds an engine.

@@ -162,7 +162,8 @@ def make_plan(
     answers = fingerprint(identity)
     # Controls are no part of either identity: they change neither a greedy answer nor which experts are selected, and
     # a finished run that is started again with one more of them scores only what that one adds.
-    population = config.population.model_dump(mode="json")
+    # Without a pilot the id is what it was before there was any.
+    population = config.population.model_dump(mode="json", exclude_none=True)
     # Nor are racing and budget part of the answers' identity: they change who is asked, and no answer.
     asked_what = config.scoring.model_dump(mode="json", include={"racing", "budget"}, exclude_none=True)
     if config.decoding.learns_limit:  # a run of its own: it has asked the base more

@@ -19,10 +19,15 @@ from tasks.seeds import candidates_of
 
 def race_rule(config: RunConfig) -> Rule | None:
     """Who goes on after a round, as the configuration has it; None without racing."""
-    selection, racing = config.selection, config.scoring.racing
+    selection, racing, pilot = config.selection, config.scoring.racing, config.population.pilot
     if racing is None:
         return None
-    return Rule(n_needed(selection.methods, selection.k_values[-1]), racing.z, racing.keep)
+    return Rule(
+        n_needed(selection.methods, selection.k_values[-1]),
+        racing.z,
+        racing.keep,
+        n_spared=0 if pilot is None else pilot.candidates,
+    )
 
 
 def score_selection(plan: RunPlan, book: ScoreBook, population: pl.DataFrame, score: Callable[..., None]) -> None:

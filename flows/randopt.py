@@ -22,6 +22,7 @@ from flows.executor import Engines, open_cluster
 from flows.history import find_run
 from flows.hooks import end_mlflow_runs
 from flows.models.lineage import log_lineage
+from flows.pilot import Candidates
 from flows.plan import RunPlan, make_plan, manifest
 from flows.progress import ScoringProgress, log
 from flows.racing import score_selection
@@ -100,7 +101,7 @@ def _search(config: RunConfig, engines: Engines, progress: ScoringProgress, *, f
     problem = load_problem(asked)
     data = config.data
     splits = prepare_splits(problem, data.selection, data.validation, data.test, data.seed)
-    population = generate_seeds(config.population.size, config.population.sigmas, config.population.seed)
+    even = generate_seeds(config.population.size, config.population.sigmas, config.population.seed)
     limit = learn(config, base, problem, splits, engines, progress)
     max_tokens = None if limit is None else limit.max_tokens
     plan = make_plan(config, base, problem, splits, engines.resolve, limit=max_tokens)
@@ -115,20 +116,21 @@ def _search(config: RunConfig, engines: Engines, progress: ScoringProgress, *, f
         _note_shards(folder, plan)
         shard_folder.clean_temporaries()  # what a killed writer left
         log.info(f"run {plan.run_id} in {folder.root}")
-        # With a budget, who takes part is said as it is paid for.
-        known = population if config.scoring.budget is None else population.clear()
-        book = ScoreBook(folder.scores, plan.shards, plan.run_id, known, plan.blocks, shard_folder.mirror)
+        # Who takes part is said as it becomes known: a pilot decides it, or a budget.
+        book = ScoreBook(folder.scores, plan.shards, plan.run_id, even.clear(), plan.blocks, shard_folder.mirror)
         learning = 0 if limit is None else limit.n_extra_tokens
         meter = make_meter(plan, book, folder, progress, started, learning)
         with session_timed(folder, meter), start_tracking(plan, book) as tracker:
             with watch_first_batch(plan), engines:
                 executor = engines.turn_to(plan)
                 score = partial(score_split, plan, book, executor, progress)
+                candidates = Candidates(plan, book, even, score)
                 if meter is None:
+                    population = candidates.first(candidates.n_most)
                     score_selection(plan, book, population, score)
                 else:
                     population = score_what_is_paid_for(
-                        plan, book, folder, population, score, meter, executor.n_engines
+                        plan, book, folder, candidates, score, meter, executor.n_engines
                     )
                 scored = score_selected(plan, book, population, score)
             evaluation = evaluate_ensemble(book, scored.experts, scored.choice, scored.best_id, scored.controls)
@@ -142,6 +144,7 @@ def _search(config: RunConfig, engines: Engines, progress: ScoringProgress, *, f
                 links(tracker),
                 wall_s=time.monotonic() - started,
                 engine=progress.engine,
+                pilot=candidates.pilot,
                 budget=None if meter is None else budget_use(meter, config.population.size),
                 limit=limit,
             )

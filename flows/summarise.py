@@ -12,6 +12,7 @@ from flows.summary import BudgetUse, EngineUse, ExpertRow, RunSummary, SigmaRow,
 from storage.scores import BASE_ID
 from tasks.aggregation import ScoreBook
 from tasks.controls import count_tokens
+from tasks.pilot_results import Pilot
 from tasks.results import Evaluation
 from tasks.statistics import accuracy
 from tasks.thicket import describe
@@ -29,6 +30,7 @@ def summarise(
     *,
     wall_s: float,
     engine: EngineUse,
+    pilot: Pilot | None = None,
     budget: BudgetUse | None = None,
     limit: TokenLimit | None = None,
 ) -> RunSummary:
@@ -43,6 +45,7 @@ def summarise(
         tracking: Where the run is found.
         wall_s: Seconds of this session.
         engine: What the engines did in it.
+        pilot: What its first candidates said about the sigmas.
         budget: What it was allowed to cost.
         limit: What was learned about the length of answers.
     """
@@ -105,6 +108,7 @@ def summarise(
         engine=engine,
         thicket=thicket,
         version=version("thickets"),
+        pilot=pilot,
         race=race,
         budget=budget,
         limit=limit,

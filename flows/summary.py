@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from tasks.pilot_results import Pilot
 from tasks.racing_results import Race
 from tasks.results import Accuracy, CurvePoint, Evaluation, Thicket
 from tasks.token_limit import TokenLimit
@@ -115,6 +116,7 @@ class RunSummary(BaseModel):
         thicket: The neighbourhood and its experts described; None for a run of a version that did not.
         version: Of Thickets, in this session; None for one that did not say.
         budget: What the run was allowed to cost; None without a budget, and then all candidates were scored.
+        pilot: What the first candidates said about the sigmas; None without one, or if a budget ended before it.
         race: What racing asked; None without it. With it, `base_selection`, `sigmas` and the candidates' part of
             `thicket` are about the `race.n_common` questions that every candidate was asked.
         limit: What was learned about the length of answers; None where the configuration sets the limit.
@@ -141,6 +143,7 @@ class RunSummary(BaseModel):
     tracking: TrackingLinks
     thicket: Thicket | None = None
     version: str | None = None
+    pilot: Pilot | None = None
     race: Race | None = None
     budget: BudgetUse | None = None
     limit: TokenLimit | None = None

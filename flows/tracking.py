@@ -144,6 +144,11 @@ def _metrics(summary: RunSummary) -> list[MetricPoint]:
             metrics[f"test.{name}_p"] = value.p_value
     if summary.thicket:
         metrics |= _thicket_metrics(summary.thicket)
+    if summary.pilot:
+        for row in summary.pilot.sigmas:
+            mine = f"pilot.sigma.{row.sigma:g}"
+            metrics |= {f"{mine}.mean_accuracy": summary.pilot.accuracy(row), f"{mine}.spread": row.spread}
+            metrics[f"{mine}.share"] = row.share
     if summary.race:
         metrics |= {"racing.answers": summary.race.n_answers, "racing.saved": summary.race.saved}
     if summary.limit:

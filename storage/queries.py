@@ -227,6 +227,27 @@ class ScoreQueries(ABC):
             {"run_id": self.run_id, "split": split},
         )
 
+    def first_outcomes(self, split: str, n_candidates: int) -> pl.DataFrame:
+        """Return which questions of a split each of the population's first candidates has right.
+
+        All their answers count, whatever racing has dropped.
+
+        Returns:
+            candidate_id, sigma, correct (a list in the order of the examples); in the order of the population.
+        """
+        return self.query(
+            """
+            SELECT c.candidate_id, c.sigma, list(s.correct ORDER BY e.position, s.example_id) AS correct
+            FROM scores AS s
+            JOIN candidates AS c USING (run_id, candidate_id)
+            JOIN examples AS e USING (run_id, split, example_id)
+            WHERE run_id = $run_id AND split = $split AND c.position >= 0 AND c.position < $n_candidates
+            GROUP BY c.candidate_id, c.sigma, c.position
+            ORDER BY c.position, c.candidate_id
+            """,
+            {"run_id": self.run_id, "split": split, "n_candidates": n_candidates},
+        )
+
     def questions(self, split: str) -> pl.DataFrame:
         """Return a split's questions in their order: example_id, question, answer (gold)."""
         return self.query(

@@ -150,6 +150,71 @@ def posterior_mean(group: SigmaCounts, count: int) -> float:
 
 
 @dataclass(frozen=True)
+class Abilities:
+    """What is known of the accuracies of one sigma's candidates: a normal distribution per spread that they may have.
+
+    Attributes:
+        n_candidates: How many were asked.
+        mean: Their mean accuracy.
+        spread: Standard deviation of the true accuracies, `[_GRID]`.
+        noise: Variance that chance alone gives a score, given the spread, `[_GRID]`.
+        weight: How likely each spread is, `[_GRID]`; the sum is 1.
+    """
+
+    n_candidates: int
+    mean: float
+    spread: NDArray[np.float64]
+    noise: NDArray[np.float64]
+    weight: NDArray[np.float64]
+
+    @property
+    def expected_spread(self) -> float:
+        """The spread to expect."""
+        return float((self.weight * self.spread).sum())
+
+    def above(self, accuracy: float) -> float:
+        """How likely a candidate that was not asked yet is to be better than this, on questions as hard as these."""
+        return float((self.weight * stats.norm.sf(accuracy, self.mean, self._deviation)).sum())
+
+    def excess(self, accuracy: float) -> float:
+        """By how much such a candidate is to be expected above this, where it counts as 0 if it is below.
+
+        The expected improvement of Mockus (1975), averaged over the spreads.
+        """
+        lead = (self.mean - accuracy) / self._deviation
+        return float((self.weight * self._deviation * (lead * stats.norm.cdf(lead) + stats.norm.pdf(lead))).sum())
+
+    @cached_property
+    def _deviation(self) -> NDArray[np.float64]:
+        """Standard deviation of what to expect of it: its own spread, and how well the mean is known, `[_GRID]`."""
+        return np.sqrt(self.spread**2 + (self.spread**2 + self.noise) / self.n_candidates)
+
+
+def abilities(group: SigmaCounts) -> Abilities | None:
+    """Learn how much the candidates of a sigma truly differ; see `true_accuracy`.
+
+    Returns:
+        None where there is nothing to learn it from, or no difference at all.
+    """
+    n_candidates, n = group.n_candidates, group.n_questions
+    within = float((group.difficulty * (1 - group.difficulty)).mean())
+    if n_candidates < 3 or within == 0:
+        return None
+    within *= n_candidates / (n_candidates - 1)
+    accuracies = np.asarray(group.by_candidate) / n
+    mean, squares = float(accuracies.mean()), float(((accuracies - accuracies.mean()) ** 2).sum())
+    noise_alone = np.sqrt(within / n)
+    largest = min(np.sqrt(within), 5 * max(noise_alone, np.sqrt(squares / (n_candidates - 1))))
+    spread = (np.arange(_GRID) + 0.5) / _GRID * largest
+    # On one question candidates differ by their true spread and by noise; `within` is both.
+    noise = (within - spread**2) / n
+    total = spread**2 + noise
+    log_weight = -(n_candidates - 1) / 2 * np.log(total) - squares / (2 * total)
+    weight = np.exp(log_weight - log_weight.max())
+    return Abilities(n_candidates, mean, spread, noise, weight / weight.sum())
+
+
+@dataclass(frozen=True)
 class _Posterior:
     """A mixture of normal distributions of a candidate's accuracy, one per spread that the candidates may have.
 
@@ -170,21 +235,10 @@ class _Posterior:
 
 def _posterior(group: SigmaCounts, count: int) -> _Posterior | None:
     """See `true_accuracy`; None where there is nothing to learn the spread from, or no spread."""
-    n_candidates, n = group.n_candidates, group.n_questions
-    within = float((group.difficulty * (1 - group.difficulty)).mean())
-    if n_candidates < 3 or within == 0:
+    if (known := abilities(group)) is None:
         return None
-    within *= n_candidates / (n_candidates - 1)
-    accuracies = np.asarray(group.by_candidate) / n
-    mean, squares = float(accuracies.mean()), float(((accuracies - accuracies.mean()) ** 2).sum())
-    noise_alone = np.sqrt(within / n)
-    largest = min(np.sqrt(within), 5 * max(noise_alone, np.sqrt(squares / (n_candidates - 1))))
-    spread = (np.arange(_GRID) + 0.5) / _GRID * largest
-    # On one question candidates differ by their true spread and by noise; `within` is both.
-    total = spread**2 + (within - spread**2) / n
-    log_weight = -(n_candidates - 1) / 2 * np.log(total) - squares / (2 * total)
-    weight = np.exp(log_weight - log_weight.max())
-    weight /= weight.sum()
+    spread, total = known.spread, known.spread**2 + known.noise
     kept = spread**2 / total  # share of a lead that is real
-    centre = mean + kept * (count / n - mean)
-    return _Posterior(weight, centre, np.sqrt(spread**2 * (1 - kept) + (1 - kept) ** 2 * total / n_candidates))
+    centre = known.mean + kept * (count / group.n_questions - known.mean)
+    deviation = np.sqrt(spread**2 * (1 - kept) + (1 - kept) ** 2 * total / group.n_candidates)
+    return _Posterior(known.weight, centre, deviation)

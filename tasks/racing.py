@@ -33,11 +33,13 @@ class Rule:
         n_needed: Never fewer go on; the best of these must be known whole.
         z: Half the width of the intervals, in standard deviations; > 0.
         keep: Largest share that goes on after a round; None: as many as the intervals let.
+        n_spared: Candidates of the first positions that are never dropped: a pilot has asked them everything before.
     """
 
     n_needed: int
     z: float
     keep: float | None = None
+    n_spared: int = 0
 
 
 def n_needed(methods: Sequence[Method], k: int) -> int:
@@ -119,7 +121,8 @@ def drop_after_round(
     counts = scores.correct_in_blocks("selection", n_blocks).select("candidate_id", "n_correct")
     board = contenders.join(counts, on="candidate_id", how="inner", maintain_order="left")
     alive = go_on(board, sum(sizes[:n_blocks]), sum(sizes), rule)
-    return contenders.join(alive, on="candidate_id", how="semi", maintain_order="left")
+    goes_on = pl.col("candidate_id").is_in(alive["candidate_id"].to_list()) | (pl.col("position") < rule.n_spared)
+    return contenders.filter(goes_on)
 
 
 @task(name="race-candidates", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE, persist_result=False)

@@ -21,7 +21,8 @@ POPULATION_SCHEMA = pl.Schema(
 def population(size: int, sigmas: Sequence[float], seed: int) -> pl.DataFrame:
     """Draw a population (paper, section 3: N seeds, sigmas shared out evenly).
 
-    Candidate i depends on `seed`, `sigmas` and i alone, so a population of 500 is the beginning of one of 5000.
+    Candidate i depends on `seed`, `sigmas` and i alone, so a population of 500 is the beginning of one of 5000. A pilot
+    changes sigmas later (`tasks.pilot`), and never a seed.
 
     Args:
         size: Number of candidates, N.
@@ -51,6 +52,22 @@ def population(size: int, sigmas: Sequence[float], seed: int) -> pl.DataFrame:
         },
         schema=POPULATION_SCHEMA,
     )
+
+
+def with_sigmas_after(drawn: pl.DataFrame, n_kept: int, sigmas: Sequence[float]) -> pl.DataFrame:
+    """The same seeds, but from position `n_kept` on with other sigmas.
+
+    Args:
+        drawn: As `population` gives it.
+        n_kept: Candidates at the beginning that stay as they are.
+        sigmas: One for each of the others.
+    """
+    kept, seeds = drawn.head(n_kept), drawn["seed"].to_list()[n_kept:]
+    shifted = drawn.slice(n_kept).with_columns(
+        candidate_id=pl.Series([Candidate(*each).id for each in zip(seeds, sigmas, strict=True)], dtype=pl.String),
+        sigma=pl.Series(sigmas, dtype=pl.Float64),
+    )
+    return pl.concat([kept, shifted])
 
 
 def candidates_of(frame: pl.DataFrame) -> list[Candidate]:

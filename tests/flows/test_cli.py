@@ -145,6 +145,10 @@ def test_estimate_says_what_racing_may_save_at_most(thickets, my_yaml) -> None:
     assert json.loads(out)["racing_saves_at_most"] == 4 * 7
     assert "at most 28" in thickets("estimate", my_yaml(), *racing)[1]
     assert json.loads(thickets("estimate", my_yaml(), "--json")[1])["racing_saves_at_most"] == 0
+    # A pilot is asked everything; the questions of the run are no more for it.
+    pilot = ["--set", "population.size=12", "--set", "population.pilot.candidates=9"]
+    found = json.loads(thickets("estimate", my_yaml(), *racing, *pilot, "--json")[1])
+    assert (found["completions"]["selection"], found["racing_saves_at_most"]) == (13 * 12, 3 * 7)
 
 
 def test_racing_that_cannot_be_is_refused_in_one_line(thickets, my_yaml) -> None:

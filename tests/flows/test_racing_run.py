@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from tasks.racing_results import Race
 from tasks.types import Candidate
 from tasks.units import Shard, ShardReport
 from tasks.worker import ScoringWorker
+from tests.flows.text_parity_problem import outcome, write_problem
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -37,27 +37,19 @@ MakeConfig = Callable[..., RunConfig]
 N, N_SELECTION, PER_BLOCK = 24, 30, 6
 CERTAIN = {"z": 1000}
 SHARP = {"z": 0.2, "keep": 0.6}
-# A tiny model of random weights is right about half of the time, so that candidates differ.
-_VERIFIER = """
-def judge(text, example):
-    answer = "odd" if sum(map(ord, text)) % 2 else "even"
-    return answer, answer == example.answer
-"""
 
 
 @pytest.fixture(scope="module")
 def make(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeConfig]:
     """Make a configuration that asks for what a tiny model can get right, in a home of its own if none is given."""
     root = tmp_path_factory.mktemp("racing")
-    (root / "text_parity.py").write_text(_VERIFIER)
-    lines = [{"question": f"{n}?", "answer": "odd" if n % 3 else "even"} for n in range(80)]
-    (root / "questions.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    problem = write_problem(root)
 
     def config(racing: dict[str, Any] | None = None, home: Path | None = None, **others: Any) -> RunConfig:
         values = {
             "name": "tiny",
             "model": str(tiny_model),
-            "problem": {"name": "file", "path": str(root / "questions.jsonl"), "verifier": "text_parity:judge"},
+            "problem": problem,
             "data": {"selection": N_SELECTION, "validation": 20, "test": 14},
             "population": {"size": N, "sigmas": [0.05, 0.1, 0.2]},
             "decoding": {"max_tokens": 8},
@@ -94,11 +86,6 @@ def scores_of(summary: RunSummary) -> Iterator[ScoreReader]:
     home = Home(summary.folder.parents[1])
     with open_scores(home, find_run(home, summary.run_id)) as reader:
         yield reader
-
-
-def outcome(summary: RunSummary) -> dict[str, Any]:
-    """Everything a run found, without what differs from one execution to the next."""
-    return summary.model_dump(exclude={"wall_s", "engine", "tracking", "folder"})
 
 
 def n_units(summary: RunSummary) -> int:

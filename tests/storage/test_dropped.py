@@ -88,6 +88,15 @@ def test_dropped_candidates_have_no_rank_and_all_are_judged_by_what_all_were_ask
         assert reader.correct_in_blocks("selection", 1)["n_correct"].to_list() == [2, 1, 2]
 
 
+def test_the_first_outcomes_are_whole_whatever_racing_has_dropped(folder: Path) -> None:
+    """A pilot was asked everything before anybody was dropped, and must say the same when the run goes on."""
+    drop(folder, "a", "c")
+    with read_only(folder / "run", folder / "shards") as reader:
+        found = reader.first_outcomes("selection", 2)
+    assert found.select("candidate_id", "sigma").rows() == [("a", 0.1), ("b", 0.1)]  # neither the base nor the third
+    assert found["correct"].to_list() == [[mark == "1" for mark in RIGHT[name]] for name in "ab"]
+
+
 def test_who_was_dropped_can_be_said_again_and_otherwise(folder: Path) -> None:
     drop(folder, "c")
     drop(folder, "c")
