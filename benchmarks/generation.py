@@ -1,7 +1,7 @@
 """What each part of our decoding saves, one after another, beside plain padded ``generate`` of Transformers.
 
     python -m benchmarks.generation [--problem largest_number | reasoning_gym:TASK | gsm8k --path FILE] [--prompts 64]
-        [--batch-size 32] [--max-tokens N] [--sigmas 0.003] [--seeds 1] [--dtype bfloat16] [--repeats 5] [--json FILE]
+        [--batch-size 64] [--max-tokens N] [--sigmas 0.003] [--seeds 1] [--dtype bfloat16] [--repeats 5] [--json FILE]
 
 One loaded SmolLM2-135M answers the same questions greedily, as each candidate, in every way; the ways take turns within
 a repeat. Each row of the table adds one thing to the row above:
@@ -52,7 +52,7 @@ def main() -> None:
     options_parser.add_argument("--problem", default="largest_number")
     options_parser.add_argument("--path", help="the questions of gsm8k, as JSON lines")
     options_parser.add_argument("--prompts", type=int, default=64)
-    options_parser.add_argument("--batch-size", type=int, default=32)
+    options_parser.add_argument("--batch-size", type=int, default=64)
     options_parser.add_argument("--max-tokens", type=int, help="instead of the problem's own limit")
     options_parser.add_argument("--sigmas", type=float, nargs="+", default=[0.003])
     options_parser.add_argument("--seeds", type=int, default=1, help="candidates of each sigma")

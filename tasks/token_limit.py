@@ -4,7 +4,7 @@ A candidate far from the base may ramble until it is cut off, and a batch waits 
 above what right answers need is pure cost. The rule, of the base's answers under the problem's own limit:
 
 1. Those count that are right and ended by themselves (end of sequence or stop string).
-2. The limit is 1.5 times the length that 95 % of them do not exceed (nearest rank), rounded up, but at least 16 tokens
+2. The limit is 1.5 times the length that 95 % of them do not exceed (nearest rank), rounded up, but at least 32 tokens
    and never above the problem's own.
 3. The problem's own limit stays where fewer than 5 answers count, or where most right answers were cut off: then their
    lengths say nothing about what an answer needs.
@@ -18,7 +18,8 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 FEWEST_ANSWERS = 5
-FLOOR = 16  # tokens
+# Tokens. A whole sentence with the answer in it: a candidate may say it in one where the base says a word.
+FLOOR = 32
 _QUANTILE_PERCENT = 95
 _HEADROOM_PERCENT = 150
 

@@ -33,6 +33,7 @@ from tasks.noise import Perturbation
 from tasks.problems import ProblemConfig, load_problem
 from tasks.prompts import PromptTemplate
 from tasks.splits import draw_splits
+from tasks.token_limit import FLOOR
 from tasks.types import Example, Sampling
 from tasks.units import Shard
 from tasks.worker import ScoringWorker
@@ -130,7 +131,7 @@ def test_everything_is_decoded_under_the_limit_that_the_base_has_taught(learned:
     assert (limit.own, limit.n_answers) == (OWN, 30)
     assert 5 <= limit.n_ended == limit.n_right < 30
     assert limit.longest <= SHORT
-    assert 16 <= limit.max_tokens <= 20
+    assert limit.max_tokens == FLOOR
     folder = RunFolder(learned.folder)
     with open_scores(Home(home), folder) as scores:
         longest = scores.query("select split, max(n_tokens) as n from scores group by split order by split")

@@ -42,9 +42,9 @@ def test_the_limit_is_half_as_much_again_as_what_nearly_all_right_answers_need()
 
 
 def test_wrong_answers_and_those_cut_off_do_not_count() -> None:
-    rows = right(20, 20, 20, 20, 20, 20)
+    rows = right(40, 40, 40, 40, 40, 40)
     disturbed = [*rows, (False, 300, "stop"), (False, 512, "length"), (True, 512, "length")]
-    assert learn_limit(answers(disturbed), 512).max_tokens == learn_limit(answers(rows), 512).max_tokens == 30
+    assert learn_limit(answers(disturbed), 512).max_tokens == learn_limit(answers(rows), 512).max_tokens == 60
     assert learn_limit(answers(disturbed), 512).n_longer == 1
 
 
