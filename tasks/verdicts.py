@@ -58,5 +58,5 @@ def _counts(difference: Difference) -> str:
 
 def _needed(difference: Difference) -> str:
     if difference.examples_needed is None:
-        return "a difference of 0 takes no number of examples to tell"
+        return "no number of examples tells a difference of 0"
     return f"to tell a difference of this size, about {rounded_up(difference.examples_needed)} would be needed"
