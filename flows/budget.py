@@ -30,6 +30,8 @@ from tasks.worker import SHARDS_PER_ENGINE
 
 # Reports, figures, tracking: about 15 s after the last answer on two busy cores.
 WRAP_UP_S = 20.0
+# Candidates of a wave at least: two shards of the default size for two engines.
+_TOKEN_WAVE = 16
 
 
 class Ledger(BaseModel):
@@ -172,8 +174,11 @@ def score_what_is_paid_for(
     Raises:
         RunError: The budget does not pay for the smallest run.
     """
-    least = plan.config.selection.k_values[-1]
-    at_once = max(least, SHARDS_PER_ENGINE * n_engines * plan.config.scoring.candidates_per_shard)
+    least, scoring = plan.config.selection.k_values[-1], plan.config.scoring
+    assert scoring.budget is not None
+    # Tokens are to pay for the same candidates however the work is cut and whoever does it; minutes are this machine's.
+    busy = _TOKEN_WAVE if scoring.budget.tokens else SHARDS_PER_ENGINE * n_engines * scoring.candidates_per_shard
+    at_once = max(least, busy)
     ledger = read_ledger(folder)
     if ledger.n_candidates == 0:
         score("selection", [None], label="base")

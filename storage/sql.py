@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -51,8 +52,16 @@ def connect(path: Path | None, *, read_only: bool = False) -> duckdb.DuckDBPyCon
 
 
 def create_schema(connection: duckdb.DuckDBPyConnection) -> None:
-    """Create the tables that are absent and bring the views up to date (``schema.sql``)."""
-    connection.execute(resources.files("storage").joinpath("schema.sql").read_text(encoding="utf-8"))
+    """Create the tables that are absent and bring the views up to date (``schema.sql``), unless they are.
+
+    A run opens its database many times. Which schema a database has stands in a comment on its main table.
+    """
+    schema = resources.files("storage").joinpath("schema.sql").read_text(encoding="utf-8")
+    mark = f"schema {hashlib.sha256(schema.encode()).hexdigest()[:16]}"
+    known = connection.execute("SELECT comment FROM duckdb_tables() WHERE table_name = 'scores'").fetchall()
+    if known == [(mark,)]:
+        return
+    connection.execute(schema)
     # A database of a version that kept answers single by a key of the scores.
     [(n_units, n_scores)] = connection.execute(
         "SELECT (SELECT count(*) FROM units), (SELECT estimated_size FROM duckdb_tables() WHERE table_name = 'scores')"
@@ -61,6 +70,7 @@ def create_schema(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(
             "INSERT INTO units SELECT run_id, candidate_id, split, block, count(*) FROM scores GROUP BY ALL"
         )
+    connection.execute(f"COMMENT ON TABLE scores IS '{mark}'")
 
 
 def supply_dropped(connection: duckdb.DuckDBPyConnection) -> None:

@@ -61,7 +61,9 @@ def test_a_run_that_is_stopped_pays_for_the_same_candidates(config: MakeConfig, 
     asked = FIXED | {"population": {"size": 500, "sigmas": SIGMAS}, "scoring": SCORING | {"budget": {"tokens": given}}}
     first = config(**asked)
     found = randopt(first)
-    again = config(**asked, storage={"home": first.storage.home.with_name("again")})
+    # Cut otherwise, too: the budget is one of tokens, so the cut decides nothing.
+    cut_otherwise = asked | {"scoring": asked["scoring"] | {"candidates_per_shard": 5}}
+    again = config(**cut_otherwise, storage={"home": first.storage.home.with_name("again")})
     n_before = len(findings(found))
     for n_units in (3, 40):
         with pytest.raises(RuntimeError, match="planted"):

@@ -150,6 +150,15 @@ def test_a_database_with_a_key_on_the_scores_goes_on_as_it_is(tmp_path, shards):
         assert store.done().height == 5 * (SPLITS["selection"] // BLOCK)
 
 
+def test_views_of_another_version_are_brought_up_to_date(tmp_path):
+    database = tmp_path / "run" / "scores.duckdb"
+    with ScoreStore.open(database, "r") as store:
+        store._connection.execute("CREATE OR REPLACE VIEW totals AS SELECT 'of another version' AS what")
+        store._connection.execute("COMMENT ON TABLE scores IS 'schema of another version'")
+    with ScoreStore.open(database, "r") as store:
+        assert "what" not in store.query("FROM totals").columns
+
+
 def test_extending_the_population_takes_in_only_the_new_rows(store, shards):
     paths = shards(10)  # another, larger run has filled the folder already
     store.register(candidate_frame(4), example_frame())
