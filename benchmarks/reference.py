@@ -226,7 +226,8 @@ def _announcements() -> Iterator[dict[str, float]]:
 
     class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            split, colon, _ = record.getMessage().partition(": ")
+            label, colon, _ = record.getMessage().partition(": ")
+            split = label.partition(" ")[0]  # "selection", or "selection round 1 of 4" with racing
             if colon and split in ("selection", "validation", "test"):
                 said.setdefault(split, record.created)
 
