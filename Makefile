@@ -7,7 +7,7 @@ INSTALL = $(BIN)/uv pip install --compile-bytecode --python $(BIN)/python --cons
 # uv reads its own variable for local wheel folders (a CPU build of PyTorch, say), not pip's.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
-.PHONY: run chain test check setup setup-test clean
+.PHONY: run chain test test-all check setup setup-test clean
 
 run: setup  ## the quickstart: a real search on the CPU, offline
 	$(BIN)/thickets run quickstart
@@ -23,8 +23,14 @@ chain: setup  ## all of it on the real model: search, distil, register both, ask
 	$(BIN)/python -m examples.new_questions largest_number thickets-data/new-questions.jsonl
 	$(BIN)/thickets evaluate $(CHAMPION) thickets-data/new-questions.jsonl --base
 
-test: setup-test  ## all tests; vLLM's CPU build and Ray included
-	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
+# Four processes on two cores: some tests wait for servers. By file, in the order of tests/conftest.py.
+PYTEST = $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
+
+test: setup-test  ## all tests but the slow ones; vLLM's CPU build and Ray included
+	$(PYTEST) -m 'not slow'
+
+test-all: setup-test  ## every test, as CI runs them
+	$(PYTEST)
 
 check: setup  ## style, types, import directions
 	$(BIN)/ruff check .

@@ -56,6 +56,7 @@ def test_tokens_pay_for_the_first_candidates_of_the_population(config: MakeConfi
     assert line.startswith(f"The budget of {given:,} tokens paid for {found.n_candidates} of 500 candidates")
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_pays_for_the_same_candidates(config: MakeConfig, whole: RunSummary) -> None:
     given = 2 * n_tokens(whole)
     asked = FIXED | {"population": {"size": 500, "sigmas": SIGMAS}, "scoring": SCORING | {"budget": {"tokens": given}}}
@@ -73,6 +74,7 @@ def test_a_run_that_is_stopped_pays_for_the_same_candidates(config: MakeConfig, 
     assert len(findings(resumed)) == n_before
 
 
+@pytest.mark.slow
 def test_minutes_are_kept_and_those_of_every_session_count(config: MakeConfig) -> None:
     asked = config(population={"size": 5000, "sigmas": SIGMAS}, scoring=SCORING | {"budget": {"minutes": 0.9}})
     found = randopt(asked)

@@ -91,6 +91,7 @@ def test_a_run_compares_the_ensemble_with_its_rivals(config: MakeConfig) -> None
         assert reader.query("select n_candidates from totals where split = 'selection'").item() == 9
 
 
+@pytest.mark.slow
 def test_without_controls_the_same_experts_are_found_and_adding_them_later_scores_only_them(
     config: MakeConfig, tmp_path: Path
 ) -> None:
@@ -119,6 +120,7 @@ def test_without_controls_the_same_experts_are_found_and_adding_them_later_score
     assert new["candidate_id"].unique().sort().to_list() == [f"base~t1.5s0#{i}" for i in range(warmer.evaluation.k)]
 
 
+@pytest.mark.slow
 def test_a_run_stopped_among_its_controls_ends_with_the_same_summary(
     config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,6 +178,7 @@ def questions(folder: Path) -> dict:
     return {"name": "file", "path": str(path), "verifier": "regex", "pattern": r"\d", "instruction": own}
 
 
+@pytest.mark.slow
 def test_a_better_wording_is_chosen_on_the_validation_split_and_only_it_is_asked_on_test(
     config: MakeConfig, tmp_path: Path
 ) -> None:

@@ -271,6 +271,7 @@ def test_again_there_is_nothing_left_to_do_and_json_is_all_of_it(
         assert words in shown
 
 
+@pytest.mark.slow
 def test_another_training_asks_no_expert_again(
     distilled: tuple[RunConfig, DistillSummary], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -330,6 +331,7 @@ def test_a_run_with_the_section_ends_with_a_student(
     assert distill_config(Home(run[0].storage.home), folder, []).distillation is not None
 
 
+@pytest.mark.slow
 def test_several_problems_end_with_a_student_each(thickets, run: tuple[RunConfig, RunSummary], tmp_path: Path) -> None:
     first = run[0].single_problem.model_dump(mode="json")
     controls = {"rejection_sampling": False, "labels": False}

@@ -152,6 +152,7 @@ def test_without_a_pilot_a_run_is_what_it_was(make: MakeConfig, piloted: RunSumm
     assert "<dt>Pilot</dt>" not in (plain.folder / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_anywhere_ends_the_same(make: MakeConfig, raced: RunSummary, tmp_path: Path) -> None:
     # The pilot's ten respondents (the base is one) on four blocks are 20 shards: stopped within it, and after it.
     for n_shards in (7, 16):
@@ -164,6 +165,7 @@ def test_a_run_that_is_stopped_anywhere_ends_the_same(make: MakeConfig, raced: R
     assert manifests[0] == manifests[1]
 
 
+@pytest.mark.slow
 def test_a_larger_population_asks_the_new_ones_only(make: MakeConfig, piloted: RunSummary, tmp_path: Path) -> None:
     small = randopt(make(tmp_path, size=15))
     assert n_units(small) == 15 * N_BLOCKS
@@ -189,6 +191,7 @@ def test_racing_takes_place_in_the_same_population_and_drops_none_of_the_pilot(
     assert sum(row.n_candidates for row in raced.sigmas) == N
 
 
+@pytest.mark.slow
 def test_a_budget_pays_for_the_beginning_of_the_same_population(make: MakeConfig, piloted: RunSummary) -> None:
     given = sum(piloted.n_tokens.values())
     some = randopt(make(size=500, scoring=SCORING | {"budget": {"tokens": given}}))
@@ -203,6 +206,7 @@ def test_a_budget_pays_for_the_beginning_of_the_same_population(make: MakeConfig
     assert candidates(few)["sigma"].equals(population(few.n_candidates, SIGMAS, 0)["sigma"])
 
 
+@pytest.mark.slow
 def test_every_problem_has_its_own_pilot_and_what_both_have_is_compared(make: MakeConfig, tmp_path: Path) -> None:
     config = make(tmp_path, size=15)
     assert config.problem is not None

@@ -76,6 +76,7 @@ def test_each_problem_is_the_run_it_would_be_alone_and_is_not_scored_again(
 
 
 @pytest.mark.usefixtures("prefect_server")
+@pytest.mark.slow
 def test_the_command_goes_on_where_a_problem_failed(
     thickets, my_yaml, config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

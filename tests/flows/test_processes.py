@@ -164,8 +164,8 @@ def test_our_own_errors_cross_the_border_as_they_are(config: MakeConfig) -> None
         executor.close()
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
+@pytest.mark.slow
 def test_no_engine_outlives_its_run_however_that_ends(config: MakeConfig, tmp_path: Path) -> None:
     """SIGKILL with one engine stopped, and Ctrl-C; then the run goes on to the result of an undisturbed one."""
     homes = {name: tmp_path / name for name in ("undisturbed", "ended")}

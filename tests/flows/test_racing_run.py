@@ -175,6 +175,7 @@ def test_a_race_is_told(raced: RunSummary, plain: RunSummary) -> None:
     assert run.data.metrics["racing.saved"] == pytest.approx(race_of(raced).saved)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_anywhere_ends_with_the_same_race(
     make: MakeConfig, raced: RunSummary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,6 +201,7 @@ def test_a_run_that_is_stopped_anywhere_ends_with_the_same_race(
     assert manifests[0] == manifests[1]
 
 
+@pytest.mark.slow
 def test_turned_off_only_what_is_missing_is_scored_and_turned_on_again_nothing_is_different(
     make: MakeConfig, raced: RunSummary, plain: RunSummary, tmp_path: Path
 ) -> None:
@@ -213,6 +215,7 @@ def test_turned_off_only_what_is_missing_is_scored_and_turned_on_again_nothing_i
     assert outcome(randopt(make(SHARP, tmp_path))) == outcome(raced)
 
 
+@pytest.mark.slow
 def test_diverse_has_its_whole_pool(make: MakeConfig) -> None:
     summary = randopt(make(SHARP, selection={"methods": ["top_k", "diverse"], "k_values": [1, 2]}))
     assert race_of(summary).n_complete == pool_size(2)

@@ -142,6 +142,7 @@ def test_the_same_config_again_scores_nothing_and_finds_the_same(
     assert statuses(mlflow.MlflowClient(first.tracking.mlflow_uri)) == ["FINISHED", "FINISHED"]
 
 
+@pytest.mark.slow
 def test_how_the_work_is_cut_changes_nothing(config: MakeConfig, tmp_path: Path) -> None:
     first = randopt(config())
     other = config(
@@ -166,6 +167,7 @@ def test_a_larger_population_scores_only_the_new_candidates(config: MakeConfig, 
     assert {row.run_id for row in list_runs(Home(config().storage.home))} == {small.run_id, larger.run_id}
 
 
+@pytest.mark.slow
 def test_fresh_moves_what_is_there_aside_and_finds_the_same(config: MakeConfig) -> None:
     first = randopt(config())
     before = len(shard_files(config()))
@@ -196,6 +198,7 @@ def test_a_run_in_progress_is_not_started_twice(config: MakeConfig) -> None:
     assert list_runs(home)[0].state == "completed"
 
 
+@pytest.mark.slow
 def test_a_run_of_another_version_is_listed_but_not_shown(config: MakeConfig) -> None:
     first = randopt(config())
     folder = find_run(Home(config().storage.home), "latest")

@@ -40,7 +40,7 @@ from tasks.executors.ray_cluster import connect  # noqa: E402
 from tasks.executors.ray_pool import RayExecutor  # noqa: E402
 from tasks.executors.seats import RemoteEngineError  # noqa: E402
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
+pytestmark = pytest.mark.usefixtures("prefect_server")
 
 MakeConfig = Callable[..., RunConfig]
 ENGINE = {"kind": "transformers", "batch_size": 16}
@@ -238,6 +238,7 @@ def test_an_engine_and_then_a_whole_node_are_lost(cluster: Cluster, config: Make
 
 
 # The last one: a Ray that this process starts asks for tokens from then on, which the cluster above knows nothing of.
+@pytest.mark.slow
 def test_a_local_ray_finds_what_a_single_process_finds(config: MakeConfig, tmp_path: Path) -> None:
     homes = tmp_path / "one", tmp_path / "many"
     single = randopt(config(engine={**ENGINE, "device": "cpu"}, storage={"home": str(homes[0])}))

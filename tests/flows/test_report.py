@@ -239,6 +239,7 @@ def test_examples_are_picked_in_turn_and_in_order() -> None:
     assert pick({"a": "fixed", "b": "regressed"}, 10) == ["a", "b"]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_and_went_on_has_the_same_report(place: Path, run: RunSummary, text: str) -> None:
     other = config(place, storage={"home": str(place / "other")}, scoring={"examples_per_block": 10})
     shutil.copytree(place / "home" / "shards", place / "other" / "shards")

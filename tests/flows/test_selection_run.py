@@ -89,6 +89,7 @@ def test_every_listed_option_competes_on_validation_and_the_winner_is_what_votes
 
 
 @pytest.mark.parametrize("method", ["shrunken", "diverse"])
+@pytest.mark.slow
 def test_experts_follow_the_method_and_the_best_single_expert_stays_the_first_of_all(
     config: MakeConfig, method: str
 ) -> None:
@@ -126,6 +127,7 @@ def test_a_run_of_top_k_alone_is_what_it_was_beside_other_methods(config: MakeCo
     assert full.fingerprint == plain.fingerprint
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_anywhere_ends_with_the_same_choice(
     config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,6 +154,7 @@ def test_a_run_that_is_stopped_anywhere_ends_with_the_same_choice(
     assert manifests[0] == manifests[1]
 
 
+@pytest.mark.slow
 def test_the_benchmark_replays_what_a_run_does(config: MakeConfig, tmp_path: Path) -> None:
     summary = randopt(config(selection=EVERYTHING))
     table = complete_scores(config(storage={"home": str(tmp_path / "complete")}))

@@ -34,6 +34,7 @@ def n_completions(home: Path) -> int:
         return int(reader.query("select count(*) from completions").item())
 
 
+@pytest.mark.slow
 def test_shards_in_a_bucket_are_all_that_is_needed_to_go_on(
     s3: str, config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,7 +29,7 @@ from tasks.problems.base import HasFigure, Replies
 from tasks.replies import replies_on_test
 from tasks.types import Candidate
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -168,6 +168,7 @@ def test_one_engine_serves_the_base_s_answers_and_the_search(learned: RunSummary
     assert built == [5]
 
 
+@pytest.mark.slow
 def test_it_is_the_run_of_that_limit_and_shares_its_answers(
     learned: RunSummary, place: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,6 +183,7 @@ def test_it_is_the_run_of_that_limit_and_shares_its_answers(
 
 
 @pytest.mark.parametrize("n_units", [1, N_BLOCKS], ids=["among the base's answers", "between them and the search"])
+@pytest.mark.slow
 def test_a_run_that_is_stopped_learns_the_same_and_asks_nothing_twice(
     n_units: int, learned: RunSummary, config: MakeConfig
 ) -> None:
@@ -213,6 +215,7 @@ def test_without_right_answers_the_problem_s_own_limit_stays_and_is_said(
     assert "limit 64 tokens, the problem's own: of 30 answers of the base 0 are right" in caplog.text
 
 
+@pytest.mark.slow
 def test_what_the_base_s_answers_took_is_spent_of_a_budget(learned: RunSummary, config: MakeConfig) -> None:
     limit = learned.limit
     assert limit is not None
@@ -243,6 +246,7 @@ def test_an_estimate_counts_the_base_s_answers_and_has_the_probe_s_limit(config:
     assert found.tokens_at_most == others * found.limit.max_tokens + 30 * OWN
 
 
+@pytest.mark.slow
 def test_a_distillation_is_decoded_under_the_run_s_limit(
     learned: RunSummary, place: Path, home: Path, tmp_path: Path
 ) -> None:

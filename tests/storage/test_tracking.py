@@ -152,7 +152,6 @@ def test_uris_that_mlflow_cannot_write_to_are_refused(home, uri):
         Tracker.start(home, "exp", "x", {RUN_ID_TAG: "x"}, uri=uri)
 
 
-@pytest.mark.slow  # a fresh process and a fresh database
 def test_mlflow_is_quiet(tmp_path):
     code = (
         "import sys; from pathlib import Path; from storage.layout import Home; from storage.tracking import *\n"
@@ -164,7 +163,6 @@ def test_mlflow_is_quiet(tmp_path):
     assert logging.getLogger().level != logging.CRITICAL  # silenced by name, not altogether
 
 
-@pytest.mark.slow
 def test_real_server(tmp_path, home):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -93,6 +93,7 @@ def test_a_version_that_is_no_worse_becomes_champion(rival: RunSummary, champion
     assert alias(client, champion) == "2"
 
 
+@pytest.mark.slow
 def test_other_test_questions_are_no_comparison(root: Path, champion: str, client: Any) -> None:
     data = {"selection": 12, "validation": 6, "test": TEST_N, "seed": 1}
     other = make_run(root, data=data)

@@ -32,7 +32,6 @@ from flows.services.state import ServicesState, read_state
 from storage.layout import Home
 from storage.tracking import mlflow_client
 
-pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
 CREDENTIALS = Credentials("operator", "planted-secret-2718")
 OTHER_SECRET = "planted-key-31415"

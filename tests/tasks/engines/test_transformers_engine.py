@@ -139,7 +139,6 @@ def test_auto_means_transformers_on_the_best_device_without_vllm(
     assert isinstance(build_engine(spec), TransformersEngine)
 
 
-@pytest.mark.slow
 def test_the_real_model_is_restored_and_shares_its_prefix_correctly() -> None:
     held = engine(resolve_model("smollm2-135m-instruct").path, dtype="float32")
     assert held.n_perturbed == 134_515_008

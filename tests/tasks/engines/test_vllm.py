@@ -275,6 +275,7 @@ def test_another_gpu_than_the_first_is_not_for_vllm(tied: Path, monkeypatch: pyt
         resolve_spec(spec(tied, kind="vllm", device="cuda:1"))
 
 
+@pytest.mark.slow
 def test_standard_output_stays_free_for_results(tied: Path) -> None:
     import subprocess
     import sys
@@ -290,8 +291,8 @@ def test_standard_output_stays_free_for_results(tied: Path) -> None:
     assert done.stdout == ""
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("prefix_caching", [True, False])
+@pytest.mark.slow
 def test_the_real_model_too(tmp_path: Path, prefix_caching: bool) -> None:
     folder = resolve_model("smollm2-135m-instruct").path
     template, problem = PromptTemplate.from_folder(folder), load_problem(ProblemConfig(name="largest_number"))

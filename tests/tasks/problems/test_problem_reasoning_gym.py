@@ -50,7 +50,6 @@ def test_gold_answers_score_one_and_other_answers_nothing(task: str) -> None:
     json.dumps([example.metadata for example in examples])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("task", sorted(set(task_names()) - set(QUICK)))
 def test_gold_answers_of_every_other_task_score_one(task: str) -> None:
     made = problem(task)
@@ -69,7 +68,6 @@ for task in task_names():
 """
 
 
-@pytest.mark.slow
 def test_no_offered_task_depends_on_the_hash_seed() -> None:
     def digests(hash_seed: str) -> list[str]:
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
