@@ -1,6 +1,6 @@
 """What everything but the engine costs: a whole run with an engine that answers at once.
 
-    python -m benchmarks.orchestration [--candidates 2000] [--examples 200] [--json FILE]
+    python -m benchmarks.orchestration [--candidates 100 1000 10000] [--examples 200] [--json FILE]
 
 The engine is a double for measuring only: it returns a number at once, so the wall time is that of Prefect (the start
 of its temporary server included, unless one is running), MLflow, extraction and verification, Parquet, DuckDB,
@@ -47,16 +47,22 @@ class InstantEngine:
 
 def main() -> None:
     options_parser = parser(__doc__)
-    options_parser.add_argument("--candidates", type=int, default=2000)
+    options_parser.add_argument("--candidates", type=int, nargs="+", default=[100, 1000, 10_000], help="each size")
     options_parser.add_argument("--examples", type=int, default=200)
     options = options_parser.parse_args()
     set_command_line_defaults()
+    rows = {f"{n:,} candidates": measure(n, options.examples) for n in options.candidates}
+    show(f"a run with an engine that answers at once, {options.examples} questions", rows, options.json)
+
+
+def measure(n_candidates: int, n_examples: int) -> dict[str, float]:
+    """One whole run, from its configuration to its report."""
     with tempfile.TemporaryDirectory() as home:
         config = parse_config(
             {
                 "problem": "largest_number",
-                "data": {"selection": options.examples, "validation": options.examples, "test": options.examples},
-                "population": {"size": options.candidates},
+                "data": {"selection": n_examples, "validation": n_examples, "test": n_examples},
+                "population": {"size": n_candidates},
                 "selection": {"k_values": [5, 10, 25, 50]},
                 "storage": {"home": home},
             }
@@ -70,17 +76,15 @@ def main() -> None:
         summary = run()
         wall_s = time.perf_counter() - started
         stored = sum(path.stat().st_size for path in Path(home).rglob("*") if path.is_file())
-    rest_s = wall_s - summary.engine.load_s - summary.engine.generate_s
-    row = {
-        "candidates": options.candidates,
-        "answers": options.candidates * options.examples,
+    engine_s = summary.engine.load_s + summary.engine.generate_s
+    return {
+        "answers": n_candidates * n_examples,
         "wall_s": wall_s,
-        "engine_s": summary.engine.load_s + summary.engine.generate_s,
-        "rest_s": rest_s,
-        "rest ms/candidate": 1000 * rest_s / options.candidates,
+        "engine_s": engine_s,
+        "rest_s": wall_s - engine_s,
+        "rest ms/candidate": 1000 * (wall_s - engine_s) / n_candidates,
         "disk MB": stored / 1e6,
     }
-    show("a run with an engine that answers at once", {"randopt": row}, options.json)
 
 
 if __name__ == "__main__":
