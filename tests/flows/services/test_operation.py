@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
@@ -27,6 +28,7 @@ from flows.config_file import dump_config, parse_config
 from flows.deployments.client import start, submit
 from flows.history import find_run, list_runs, load_summary
 from flows.randopt import search
+from flows.services.process import stop_session
 from flows.services.settings import Credentials
 from flows.services.state import ServicesState, read_state
 from storage.layout import Home
@@ -250,6 +252,34 @@ def test_a_killed_run_is_completed_by_a_retry_with_the_same_result(
     undisturbed = search(parse_config(config.model_dump(mode="json", exclude_unset=True) | {"storage": storage}))
     assert mine.evaluation == undisturbed.evaluation
     assert mine.run_id == undisturbed.run_id
+
+
+@pytest.mark.slow
+def test_a_run_outlives_a_minute_without_the_prefect_server(services, client, request_of, tmp_path: Path) -> None:
+    before = n_shards(services.home)
+    config = request_of(name="outage", population={"size": 60, "sigmas": [0.15]})
+    run = start(config)
+    wait_for(lambda: n_shards(services.home) >= before + 5)
+    supervisor = psutil.Process(services.state.supervisor.pid)
+    server = next(row.process for row in services.state.services if row.name == "prefect")
+    supervisor.suspend()  # else it would start another at once
+    try:
+        stop_session(server.pid, grace_s=0)
+        time.sleep(60)
+    finally:
+        supervisor.resume()
+
+    def state() -> str | None:
+        with contextlib.suppress(httpx.HTTPError):
+            return client.read_flow_run(run.id).state_name
+        return None
+
+    wait_for(lambda: state() not in (None, "Running"), 300)
+    assert state() == "Completed"
+    mine = load_summary(find_run(services.home, "outage"))
+    storage = {"home": str(tmp_path / "undisturbed")}
+    undisturbed = search(parse_config(config.model_dump(mode="json", exclude_unset=True) | {"storage": storage}))
+    assert mine.evaluation == undisturbed.evaluation
 
 
 def test_the_files_for_prefects_own_commands_do_what_they_say(services, client, tmp_path: Path) -> None:
