@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -27,17 +28,25 @@ def _home_of_the_worker(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
+@pytest.fixture
+def limit(prefect_server: None) -> Iterator[str]:
+    """The CPU's limit; gone afterwards, since the server is that of other tests too, which kill runs."""
+    names = create_limits()
+    yield f"accelerator:{socket.gethostname()}:cpu"
+    with get_client(sync_client=True) as client:
+        for name in names:
+            client.delete_global_concurrency_limit_by_name(name)
+
+
 def test_an_evaluation_holds_the_device_and_gives_it_back(
-    run: RunSummary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: RunSummary, limit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = tmp_path / "new.jsonl"
     data.write_text(json.dumps({"question": "Which is the largest number: 3 or 7?", "answer": "7"}) + "\n")
-    create_limits()
-    name = f"accelerator:{socket.gethostname()}:cpu"
 
     def slots() -> int:
         with get_client(sync_client=True) as client:
-            return client.read_global_concurrency_limit_by_name(name).active_slots
+            return client.read_global_concurrency_limit_by_name(limit).active_slots
 
     held: list[int] = []
     really = followups.reevaluate
