@@ -1,36 +1,43 @@
 """What share of plain batched inference does scoring reach?
 
-    python -m benchmarks.bound [--engine transformers|vllm] [--candidates 12] [--examples 128] [--json FILE]
+    python -m benchmarks.bound [--engine transformers|vllm] [--problem 'JSON'] [--max-tokens N]
+                               [--candidates 12] [--examples 128] [--rounds 3] [--json FILE]
 
 The bound is the engine asked the same prompts as many times, with the base's weights and nothing between: no candidate
 is loaded, nothing is judged, written, tracked or counted. Against it, the selection split is scored as a run does it,
-Prefect's tasks, shards and score database included. Each in a process of its own, one after the other, after a first
-round that is not counted. The candidates' sigma is so small that they answer as the base does, token for token nearly:
-the work is the same. The prefix cache is emptied before every batch of either, as new weights demand.
+Prefect's tasks, shards and score database included. Each has a process of its own; they take turns, round by round, so
+that a machine whose speed drifts favours neither, and the first round is not counted. The candidates' sigma is so small
+that they answer as the base does, token for token nearly: the work is the same. load_s and generate_s are the engine's
+part of scoring. The prefix cache is emptied before every batch of either, as new weights demand.
 """
 
 from __future__ import annotations
 
 import json
-import os
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.output import parser, seconds, show
 from flows.environment import set_command_line_defaults
+from tasks.machine import usable_cores
 
 _SIGMA = 1e-5
+_Round = dict[str, float]
 
 
 def main() -> None:
     command = parser(__doc__)
     command.add_argument("--engine", choices=["transformers", "vllm"], default="transformers")
     command.add_argument("--model", default="smollm2-135m-instruct")
+    command.add_argument("--problem", default="largest_number", help="its name, or its section of a config as JSON")
+    command.add_argument("--max-tokens", type=int, help="default: the problem's own")
     command.add_argument("--candidates", type=int, default=12)
     command.add_argument("--examples", type=int, default=128, help="questions, answered together")
     command.add_argument("--rounds", type=int, default=3, help="times each is measured")
@@ -39,25 +46,47 @@ def main() -> None:
     if options.one:
         set_command_line_defaults()  # before Prefect is imported
         with tempfile.TemporaryDirectory() as folder:
-            print(json.dumps(_MEASURES[options.one](options, _plan(options, Path(folder)))))
+            _MEASURES[options.one](options, _plan(options, Path(folder)))
         return
-    found = {what: _in_a_process_of_its_own(what) for what in _MEASURES}
+    found = _taking_turns(options.rounds)
     n_answers = options.candidates * options.examples
     rows: dict[str, dict[str, Any]] = {}
     for what, rounds in found.items():
         took = seconds([one["took_s"] for one in rounds])
         n_tokens, total_s = sum(one["n_tokens"] for one in rounds), sum(one["took_s"] for one in rounds)
-        rows[what] = {**took, "answers/min": 60 * n_answers / took["median_s"], "tokens/s": n_tokens / total_s}
-    bound, ours = rows.values()
-    ours["share"] = bound["median_s"] / ours["median_s"]
-    show(f"{options.candidates} x {options.examples} questions, {options.model}, {options.engine}", rows, options.json)
+        engine = {name: statistics.median(one[name] for one in rounds) for name in ("load_s", "generate_s")}
+        rate = {"answers/min": 60 * n_answers / took["median_s"], "tokens/s": n_tokens / total_s}
+        rows[what] = {**took, **engine, **rate}
+    pairs = zip(*found.values(), strict=True)
+    rows["scoring"]["share"] = statistics.median(plain["took_s"] / scoring["took_s"] for plain, scoring in pairs)
+    title = f"{options.candidates} x {options.examples} questions, {options.model}, {options.engine}"
+    show(title, rows, options.json)
 
 
-def _in_a_process_of_its_own(what: str) -> list[dict[str, float]]:
-    call = [sys.executable, "-m", "benchmarks.bound", *sys.argv[1:], "--one", what]
-    done = subprocess.run(call, stdout=subprocess.PIPE, check=True, text=True, env=dict(os.environ))
-    rounds: list[dict[str, float]] = json.loads(done.stdout.splitlines()[-1])
-    return rounds[1:]
+def _taking_turns(n_rounds: int) -> dict[str, list[_Round]]:
+    """The rounds of every measure but the first, each in its process, one at a time."""
+    call = [sys.executable, "-m", "benchmarks.bound", *sys.argv[1:], "--one"]
+    processes = {
+        what: subprocess.Popen([*call, what], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for what in _MEASURES
+    }
+    found: dict[str, list[_Round]] = {what: [] for what in _MEASURES}
+    for _ in range(n_rounds + 1):
+        for what, process in processes.items():
+            assert process.stdin is not None
+            assert process.stdout is not None
+            print(file=process.stdin, flush=True)
+            found[what].append(json.loads(process.stdout.readline() or sys.exit(f"{what} failed")))
+    for process in processes.values():
+        process.communicate()
+    return {what: rounds[1:] for what, rounds in found.items()}
+
+
+def _turns(n_rounds: int) -> Iterator[int]:
+    """The number of every round, when it is this process's turn."""
+    for number in range(n_rounds + 1):
+        sys.stdin.readline()
+        yield number
 
 
 def _plan(options: Any, folder: Path) -> Any:
@@ -70,11 +99,13 @@ def _plan(options: Any, folder: Path) -> Any:
     config = parse_config(
         {
             "model": options.model,
-            "problem": "largest_number",
+            "problem": json.loads(options.problem) if options.problem.startswith("{") else options.problem,
+            "decoding": {"max_tokens": options.max_tokens},
             "data": {"selection": options.examples, "validation": 1, "test": 1},
             "population": {"size": options.candidates * (options.rounds + 1), "sigmas": [_SIGMA]},
             "selection": {"k_values": [1]},
-            "engine": {"kind": options.engine},
+            # Its threads are given, or the run would take several engines where vLLM has many answers to give.
+            "engine": {"kind": options.engine, "threads": usable_cores()},
             "scoring": {"examples_per_block": options.examples},
             "storage": {"home": str(folder)},
         }
@@ -84,14 +115,13 @@ def _plan(options: Any, folder: Path) -> Any:
     return make_plan(config, resolve_model(config.model), problem, splits)
 
 
-def measure_plain(options: Any, plan: Any) -> list[dict[str, float]]:
-    """Nothing but generation: seconds and tokens of every round."""
+def measure_plain(options: Any, plan: Any) -> None:
+    """Nothing but generation."""
     from tasks.engines import build_engine
 
     engine = build_engine(plan.engine)
     [block] = [block for block in plan.blocks if block.split == "selection"]
-    rounds = []
-    for _ in range(options.rounds + 1):
+    for _ in _turns(options.rounds):
         took_s, n_tokens = 0.0, 0
         for _ in range(options.candidates):
             engine.load(None)  # empties the prefix cache; not counted
@@ -99,13 +129,12 @@ def measure_plain(options: Any, plan: Any) -> list[dict[str, float]]:
             completions = engine.generate(block.prompts, plan.sampling)
             took_s += time.perf_counter() - started
             n_tokens += sum(completion.n_tokens for completion in completions)
-        rounds.append({"took_s": took_s, "n_tokens": n_tokens})
+        _say(took_s, n_tokens, 0.0, took_s)
     engine.close()
-    return rounds
 
 
-def measure_scoring(options: Any, plan: Any) -> list[dict[str, float]]:
-    """The selection split as a run scores it: seconds and tokens of every round."""
+def measure_scoring(options: Any, plan: Any) -> None:
+    """The selection split as a run scores it."""
     from prefect import flow
 
     from flows.executor import open_executor
@@ -120,23 +149,29 @@ def measure_scoring(options: Any, plan: Any) -> list[dict[str, float]]:
     everybody = population(config.population.size, config.population.sigmas, config.population.seed)
 
     @flow(name="bound-benchmark")
-    def scored() -> list[dict[str, float]]:
-        progress, rounds = ScoringProgress(), []
+    def scored() -> None:
+        progress = ScoringProgress()
         with open_executor(plan, progress.on_unit, build_engine) as executor:
-            for part in everybody.iter_slices(options.candidates):
-                database = config.storage.home / f"{len(rounds)}.duckdb"
+            for number in _turns(options.rounds):
+                part = everybody.slice(number * options.candidates, options.candidates)
+                database = config.storage.home / f"{number}.duckdb"
                 book = ScoreBook(database, plan.shards, plan.run_id, part, plan.blocks)
                 score = partial(score_split, plan, book, executor, progress)
                 score("selection", [None])  # as in a run, where the engine is up by then
-                started = time.perf_counter()
+                before, started = progress.engine, time.perf_counter()
                 score_selection(plan, book, part, score)
                 took_s = time.perf_counter() - started
                 with book.open() as store:
                     n_tokens = store.totals("selection")["n_tokens"].item()
-                rounds.append({"took_s": took_s, "n_tokens": n_tokens})
-        return rounds
+                after = progress.engine
+                _say(took_s, n_tokens, after.load_s - before.load_s, after.generate_s - before.generate_s)
 
-    return scored()
+    scored()
+
+
+def _say(took_s: float, n_tokens: int, load_s: float, generate_s: float) -> None:
+    round_: _Round = {"took_s": took_s, "n_tokens": n_tokens, "load_s": load_s, "generate_s": generate_s}
+    print(json.dumps(round_), flush=True)
 
 
 _MEASURES = {"plain inference": measure_plain, "scoring": measure_scoring}

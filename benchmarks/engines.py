@@ -34,7 +34,7 @@ _ROWS: dict[str, dict[str, Any]] = {
     "transformers": {"kind": "transformers"},
     "transformers, nothing ahead": {"kind": "transformers", "prefetch": False},
     "vllm": {"kind": "vllm"},
-    "vllm, nothing ahead": {"kind": "vllm", "prefetch": False},
+    "vllm, next made ahead": {"kind": "vllm", "prefetch": True},
 }
 # The wait policy is libgomp's own; the engine's settings are those of `flows.config.EngineConfig`.
 _SETTINGS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {

@@ -164,8 +164,10 @@ class EngineConfig(Section):
     dtype: DtypeName = Field("auto", description="Type of the weights while running; auto: the checkpoint's.")
     batch_size: PositiveInt = Field(64, description="Most prompts decoded together.")
     threads: PositiveInt | None = Field(None, description="CPU threads; empty: the library's choice.")
-    prefetch: bool = Field(
-        True, description="On the CPU, make the next candidate's weights meanwhile; costs one more copy of the weights."
+    prefetch: bool | None = Field(
+        None,
+        description="On the CPU, make the next candidate's weights while this one generates; costs one more copy of "
+        "the weights. Empty: where it pays, which is with transformers and not with vllm.",
     )
     base_copy: Literal["device", "host"] = Field(
         "device", description="Where a GPU engine keeps the untouched weights: on the GPU, or in host memory."

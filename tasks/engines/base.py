@@ -47,7 +47,8 @@ class EngineSpec:
         threads: CPU threads for generation, or None for the library's choice.
         trust_remote_code: Run Python code found in the model folder.
         prefetch: Make the next candidate's weights while this one generates, on the CPU; costs a further copy of the
-            weights. (On CUDA making them takes as long as copying them.)
+            weights. None: with Transformers only, where they replace the live ones at no cost; vLLM has to pack them
+            anyway, and what is made beside its threads holds these up. (On CUDA making takes as long as copying.)
         base_copy: Where a CUDA engine keeps the pristine weights: ``"device"`` or ``"host"`` (pinned memory).
         max_length: Most tokens of a prompt and its answer together that will be asked for; None: what the model holds.
         vllm: What only the vLLM engine has.
@@ -61,7 +62,7 @@ class EngineSpec:
     batch_size: int = 64
     threads: int | None = None
     trust_remote_code: bool = False
-    prefetch: bool = True
+    prefetch: bool | None = None
     base_copy: Literal["device", "host"] = "device"
     max_length: int | None = None
     vllm: VllmOptions = field(default_factory=VllmOptions)

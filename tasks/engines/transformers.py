@@ -65,7 +65,7 @@ class TransformersEngine:
         self._weights = list(_perturbed_weights(model, spec))
         if not self._weights:
             raise InputError("noise.include/exclude: the patterns leave no parameter of this model to perturb")
-        self._prefetch = spec.prefetch and device.type == "cpu"
+        self._prefetch = spec.prefetch is not False and device.type == "cpu"
 
     @classmethod
     def over(cls, model: Any, tokenizer: Any, batch_size: int) -> TransformersEngine:

@@ -122,7 +122,7 @@ class VllmEngine:
                 spec.dtype,
                 (noise.family, noise.include, noise.exclude),
                 spec.base_copy,
-                spec.prefetch,
+                bool(spec.prefetch),
                 spec.trust_remote_code,
             ),
         )

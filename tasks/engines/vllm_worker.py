@@ -102,17 +102,16 @@ class CandidateSource:
     def weights(self, wanted: Weights | None) -> Iterator[tuple[str, torch.Tensor]]:
         """Every tensor of the checkpoint under its stored name, one after another.
 
-        What is given out may be overwritten after the next call of `prepare`.
+        What is given out may be overwritten after the next call of this or of `prepare`.
         """
         ready = self._ahead.take(wanted)
         for base in self._base:
             if wanted is None or base.noise_name is None:
                 yield base.name, base.value
-            elif ready:
-                yield base.name, self._staged[base.name]
             else:
-                out = torch.empty_like(base.value, device=self._device)
-                self._write(out, base, wanted)
+                out = self._room_for(base)
+                if not ready:
+                    self._write(out, base, wanted)
                 yield base.name, out
 
     def prepare(self, wanted: Weights) -> None:
@@ -123,9 +122,15 @@ class CandidateSource:
     def _stage(self, wanted: Weights) -> None:
         for base in self._base:
             if base.noise_name is not None:
-                if base.name not in self._staged:
-                    self._staged[base.name] = torch.empty_like(base.value)
-                self._write(self._staged[base.name], base, wanted)
+                self._write(self._room_for(base), base, wanted)
+
+    def _room_for(self, base: _Base) -> torch.Tensor:
+        """Memory for one tensor. On the CPU always the same: new pages would cost as much as the noise in them."""
+        if self._device.type != "cpu":
+            return torch.empty_like(base.value, device=self._device)
+        if base.name not in self._staged:
+            self._staged[base.name] = torch.empty_like(base.value)
+        return self._staged[base.name]
 
     def _write(self, out: torch.Tensor, base: _Base, wanted: Weights) -> None:
         assert base.noise_name is not None
