@@ -2,7 +2,7 @@
 
 The Prefect UI draws its form from these models, so titles and descriptions are written for a reader who sees nothing
 else. Defaults come from the paper's scripts (Gan & Isola 2026) where it has one. The sections are in
-`flows.config_sections` and `flows.distillation.config`.
+`flows.config_sections`, `flows.engine_config` and `flows.distillation.config`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from flows.config_sections import (
     ControlsConfig,
     DataConfig,
     DecodingConfig,
-    EngineConfig,
     NoiseConfig,
     PilotConfig,
     PopulationConfig,
@@ -28,9 +27,9 @@ from flows.config_sections import (
     SelectionConfig,
     StorageConfig,
     TrackingConfig,
-    VllmConfig,
 )
 from flows.distillation.config import DistillationConfig
+from flows.engine_config import EngineConfig, VllmConfig
 from storage.errors import InputError
 from tasks.noise import Perturbation
 from tasks.problems.config import ProblemConfig

@@ -1,4 +1,7 @@
-"""The sections of a run's configuration, one class each; `flows.config.RunConfig` puts them together."""
+"""The sections of a run's configuration, one class each; `flows.config.RunConfig` puts them together.
+
+The engine's is in `flows.engine_config`, that of the distillation in `flows.distillation.config`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
-from tasks.engines.base import DtypeName
 from tasks.noise import Family, Perturbation
 from tasks.results import Method
 from tasks.voting import VoteRule
@@ -133,97 +135,6 @@ class DecodingConfig(Section):
     def learns_limit(self) -> bool:
         """Whether the limit comes from the base's answers."""
         return self.max_tokens == "learned"
-
-
-class VllmConfig(Section):
-    """What only the vLLM engine has."""
-
-    eager: bool | None = Field(
-        None,
-        description="Run without compilation and CUDA graphs; empty: only on the CPU, where compiling takes minutes.",
-    )
-    prefix_caching: bool = Field(True, description="Compute what a candidate's prompts begin with once.")
-    block_size: PositiveInt | None = Field(
-        None, description="Tokens per block of keys and values; empty: 32 on the CPU (a multiple of 32 there)."
-    )
-    memory_fraction: float = Field(
-        0.8, gt=0, le=1, description="Share of a GPU's memory; the base copy of the weights needs room beside it."
-    )
-    tensor_parallel: PositiveInt = Field(1, description="GPUs that one model is divided over.")
-
-
-class EngineConfig(Section):
-    """What runs the model."""
-
-    kind: Literal["auto", "transformers", "vllm", "signals"] = Field(
-        "auto",
-        description="Which engine; auto takes vLLM where it is installed and serves the device, and signals for a "
-        "signals model.",
-    )
-    device: str = Field("auto", description="auto, cpu, cuda, or cuda:0, cuda:1, ...")
-    dtype: DtypeName = Field("auto", description="Type of the weights while running; auto: the checkpoint's.")
-    batch_size: PositiveInt = Field(64, description="Most prompts decoded together.")
-    threads: PositiveInt | None = Field(None, description="CPU threads; empty: the library's choice.")
-    prefetch: bool | None = Field(
-        None,
-        description="On the CPU, make the next candidate's weights while this one generates; costs one more copy of "
-        "the weights. Empty: where it pays, which is with transformers and not with vllm.",
-    )
-    base_copy: Literal["device", "host"] = Field(
-        "device", description="Where a GPU engine keeps the untouched weights: on the GPU, or in host memory."
-    )
-    vllm: VllmConfig = Field(default_factory=VllmConfig)
-    executor: Literal["local", "ray"] = Field(
-        "local", description="Where engines run: on this machine, or on a Ray cluster."
-    )
-    address: str | None = Field(
-        None,
-        description="Address of a running Ray cluster, host:port, or auto for the one on this machine; empty: a local "
-        "one that ends with the run.",
-    )
-    cpus: PositiveInt = Field(
-        1, description="CPU cores per engine, where there are several or engine.replicas is given, on the CPU."
-    )
-    replicas: PositiveInt | None = Field(
-        None,
-        description="Engines, each in a process of its own. Empty: as many as the Ray cluster has room for; on this "
-        "machine one without a process of its own, or, with vLLM on the CPU and enough to score, one per engine.cpus "
-        "cores.",
-    )
-    trust_remote_code: bool = Field(
-        False, description="Run Python code that comes with the model. Only for models whose code you have read."
-    )
-
-    @model_validator(mode="after")
-    def _executor_fits(self) -> Self:
-        if self.executor == "local":
-            # Compared with the defaults, not with the fields that were set: a form sends every field.
-            if self.address is not None:
-                raise ValueError(
-                    f"engine.address is {self.address!r}, but engine.executor is local; set executor: ray or remove "
-                    "address"
-                )
-            on_gpu = self.device.startswith("cuda")
-            if on_gpu and (self.replicas or 1) > 1:
-                raise ValueError(
-                    f"engine.replicas is {self.replicas}, but engine.device is {self.device} and one GPU takes one "
-                    "engine; set executor: ray to use several GPUs, or remove replicas"
-                )
-            if on_gpu and self.cpus != type(self).model_fields["cpus"].default:
-                raise ValueError(
-                    f"engine.cpus is {self.cpus}, but engine.device is {self.device}; cpus is for engines on the CPU, "
-                    "so remove it"
-                )
-        elif self.address is not None and (self.address == "" or "://" in self.address):
-            raise ValueError(
-                f"engine.address is {self.address!r}; give host:port as `ray start --head` prints it, auto for the "
-                "cluster on this machine, or nothing for a local one"
-            )
-        elif self.device.startswith("cuda:"):
-            raise ValueError(
-                f"engine.device is {self.device!r}, but Ray gives every engine a GPU of its own; use cuda or auto"
-            )
-        return self
 
 
 class RacingConfig(Section):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from flows.config import RunConfig
 from flows.randopt import search
 from storage.errors import OutOfMemoryError
 from tasks.engines import Engine, EngineSpec, build_engine
-from tasks.types import Completion
+from tests.flows.watched_engine import engine_that_tells
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -43,21 +43,11 @@ def test_memory_that_runs_out_at_the_start_halves_the_batch(config: MakeConfig, 
 
 
 def test_memory_that_runs_out_later_is_an_error(config: MakeConfig) -> None:
-    def build(spec: EngineSpec) -> Engine:
-        engine = build_engine(spec)
-        generate, n_asked = engine.generate, 0
-
-        def run_out(*arguments: Any) -> list[Completion]:
-            nonlocal n_asked
-            n_asked += 1
-            if n_asked > 6:
-                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-            return generate(*arguments)
-
-        engine.generate = run_out  # type: ignore[method-assign]
-        return engine
+    def run_out(unit: int) -> None:
+        if unit > 6:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
     asked = config(scoring=SCORING)
     with pytest.raises(OutOfMemoryError, match=r"lower engine\.batch_size"):
-        search(asked, build=build)
+        search(asked, build=engine_that_tells(run_out))
     assert list((asked.storage.home / "shards").rglob("*.parquet")), "what is finished stays"

@@ -13,7 +13,7 @@ from flows.randopt import randopt, search
 from flows.summary import RunSummary
 from storage.errors import InputError, RunError
 from storage.layout import Home
-from tasks.engines import Engine, EngineSpec, build_engine
+from tests.flows.watched_engine import engine_that_ends_after
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -68,7 +68,7 @@ def test_a_run_that_is_stopped_pays_for_the_same_candidates(config: MakeConfig, 
     n_before = len(findings(found))
     for n_units in (3, 40):
         with pytest.raises(RuntimeError, match="planted"):
-            search(_without_retries(again), build=_engine_that_ends_after(n_units))
+            search(_without_retries(again), build=engine_that_ends_after(n_units))
     resumed = randopt(again)
     assert same(resumed) == same(found)
     assert len(findings(resumed)) == n_before
@@ -102,23 +102,3 @@ def test_a_budget_is_one_of_the_two(config: MakeConfig, budget: dict) -> None:
 
 def _without_retries(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"scoring": config.scoring.model_copy(update={"retries": 0})})
-
-
-def _engine_that_ends_after(n_units: int) -> Callable[[EngineSpec], Engine]:
-    n_asked = 0
-
-    def build(spec: EngineSpec) -> Engine:
-        engine = build_engine(spec)
-        generate = engine.generate
-
-        def counted(*arguments):  # type: ignore[no-untyped-def]
-            nonlocal n_asked
-            n_asked += 1
-            if n_asked > n_units:
-                raise RuntimeError("planted")
-            return generate(*arguments)
-
-        engine.generate = counted  # type: ignore[method-assign]
-        return engine
-
-    return build

@@ -14,7 +14,7 @@ from flows.randopt import search
 from flows.session import session
 from storage.errors import RunError
 from storage.shards import list_shards
-from tasks.engines import Engine, EngineSpec, build_engine
+from tests.flows.watched_engine import engine_that_tells
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 _SIZE = "48m"  # of the disk; a home with an empty MLflow database takes a few
@@ -50,24 +50,13 @@ def test_a_full_disk_is_told_and_the_run_goes_on_where_it_stopped(config, small_
     home = small_disk / "home"
     sections = {"scoring": {"examples_per_block": 5, "candidates_per_shard": 1, "retries": 0}}
     limited = config(storage={"home": str(home)}, **sections)
-    n_generated = 0
 
-    def build(spec: EngineSpec) -> Engine:
-        engine = build_engine(spec)
-        generate = engine.generate
-
-        def generate_and_fill(*arguments):
-            nonlocal n_generated
-            n_generated += 1
-            if n_generated == 8:
-                fill(small_disk)
-            return generate(*arguments)
-
-        engine.generate = generate_and_fill
-        return engine
+    def fill_at_the_eighth(unit: int) -> None:
+        if unit == 8:
+            fill(small_disk)
 
     with pytest.raises(RunError, match=r"a disk is full .* make room and run the same config again"), session(home):
-        search(limited, build=build)
+        search(limited, build=engine_that_tells(fill_at_the_eighth))
     (small_disk / "ballast").unlink()
     [folder] = (home / "shards").iterdir()
     finished = {shard.name: shard.stat().st_ino for shard in list_shards(folder)}

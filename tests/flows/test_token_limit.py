@@ -37,6 +37,7 @@ from tasks.token_limit import FLOOR
 from tasks.types import Example, Sampling
 from tasks.units import Shard
 from tasks.worker import ScoringWorker
+from tests.flows.watched_engine import engine_that_ends_after
 from tests.tiny_model import make_tiny_model
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -190,7 +191,7 @@ def test_a_run_that_is_stopped_learns_the_same_and_asks_nothing_twice(
     asked = config()
     own = make_plan(*parts(own_limit(asked)))
     with pytest.raises(RuntimeError, match="planted"):
-        search(asked, build=_engine_that_ends_after(n_units))
+        search(asked, build=engine_that_ends_after(n_units))
     before = files(own.shards)
     assert len(before) == n_units
     assert not (asked.storage.home / "shards" / learned.fingerprint[:16]).exists()
@@ -296,23 +297,3 @@ def test_without_it_a_run_has_the_id_it_always_had_and_with_it_a_limit_is_needed
         assert plan.run_id == run_id("tiny", plan.fingerprint, *sections)
     with pytest.raises(RunError, match=r"^decoding\.max_tokens is learned"):
         make_plan(*parts(config()))
-
-
-def _engine_that_ends_after(n_units: int) -> Callable[[EngineSpec], Engine]:
-    n_asked = 0
-
-    def build(spec: EngineSpec) -> Engine:
-        engine = build_engine(spec)
-        generate = engine.generate
-
-        def counted(*arguments):  # type: ignore[no-untyped-def]
-            nonlocal n_asked
-            n_asked += 1
-            if n_asked > n_units:
-                raise RuntimeError("planted")
-            return generate(*arguments)
-
-        engine.generate = counted  # type: ignore[method-assign]
-        return engine
-
-    return build
