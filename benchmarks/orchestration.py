@@ -22,7 +22,7 @@ from flows.environment import set_command_line_defaults
 from flows.randopt import search
 from flows.summary import RunSummary
 from tasks.engines import EngineSpec
-from tasks.types import Candidate, Completion, Sampling
+from tasks.types import Average, Completion, Sampling, Weights
 
 
 class InstantEngine:
@@ -31,10 +31,11 @@ class InstantEngine:
     def __init__(self, spec: EngineSpec) -> None:
         self._seed = 0
 
-    def load(self, candidate: Candidate | None) -> None:
-        self._seed = candidate.seed if candidate else 0
+    def load(self, weights: Weights | None) -> None:
+        members = weights.members if isinstance(weights, Average) else [weights] if weights else []
+        self._seed = sum(member.seed for member in members)
 
-    def prepare(self, candidate: Candidate) -> None:
+    def prepare(self, weights: Weights) -> None:
         pass
 
     def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
@@ -64,6 +65,7 @@ def measure(n_candidates: int, n_examples: int) -> dict[str, float]:
                 "data": {"selection": n_examples, "validation": n_examples, "test": n_examples},
                 "population": {"size": n_candidates},
                 "selection": {"k_values": [5, 10, 25, 50]},
+                "engine": {"kind": "transformers"},  # what the double stands in for: one engine in this process
                 "storage": {"home": home},
             }
         )
