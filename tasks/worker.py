@@ -194,8 +194,8 @@ class ScoringWorker:
             try:
                 return future.result(_CANCEL_POLL_S)
             except TimeoutError:
-                if future.done():  # the engine's own time-out
-                    raise
+                if future.done():  # just now, or with a time-out of the engine's own
+                    return future.result()
                 if self._cancelled:
                     raise RunError("scoring was cancelled") from None
                 if time.monotonic() > self._deadline:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +230,17 @@ def test_a_passing_fault_is_tried_again(tmp_path: Path) -> None:
     assert pl.read_parquet(list_shards(tmp_path)[0]).height == 4
 
 
+def test_answers_that_come_as_the_wait_for_them_runs_out_are_not_a_time_out(tmp_path: Path) -> None:
+    class Late(Future):
+        def result(self, timeout: float | None = None) -> str:
+            if timeout is not None:
+                self.set_result("answers")
+                raise TimeoutError
+            return super().result()
+
+    assert worker(tmp_path)._wait(Late()) == "answers"
+
+
 @pytest.mark.usefixtures("prefect_server")
 def test_an_engine_that_hangs_ends_the_run_and_is_not_waited_for(tmp_path: Path) -> None:
     over = threading.Event()
@@ -241,13 +252,14 @@ def test_an_engine_that_hangs_ends_the_run_and_is_not_waited_for(tmp_path: Path)
             return super().generate(prompts, sampling)
 
     def build() -> Parrot:
-        time.sleep(0.6)  # longer than a unit may take
+        time.sleep(3.5)  # longer than a unit may take
         return Hanging()
 
-    scorer = worker(tmp_path, build=build, unit_timeout_s=0.5)
+    scorer = worker(tmp_path, build=build, unit_timeout_s=3.0)  # on a busy machine a unit that does not hang takes one
     started = time.monotonic()
-    with pytest.raises(EngineHungError, match=r"within 0 s \(scoring\.unit_timeout_s.*engine\.replicas: 1, a process"):
-        run(LocalExecutor(scorer), one_shard_each([Candidate(seed, 0.01) for seed in (1, 3, 5)]), retries=3)
+    with pytest.raises(EngineHungError, match=r"within 3 s \(scoring\.unit_timeout_s.*engine\.replicas: 1, a process"):
+        # Two are under way at a time, in any order; the one that hangs begins when one of them is finished.
+        run(LocalExecutor(scorer), one_shard_each([Candidate(seed, 0.01) for seed in (1, 5, 3)]), retries=3)
     assert time.monotonic() - started < 60
-    assert len(list_shards(tmp_path)) == 1, "what is finished stays"
+    assert list_shards(tmp_path), "what is finished stays"
     over.set()
