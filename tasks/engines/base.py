@@ -48,7 +48,7 @@ class EngineSpec:
         trust_remote_code: Run Python code found in the model folder.
         prefetch: Make the next candidate's weights while this one generates, on the CPU; costs a further copy of the
             weights. None: with Transformers only, where they replace the live ones at no cost; vLLM has to pack them
-            anyway, and what is made beside its threads holds these up. (On CUDA making takes as long as copying.)
+            anyway, and what is made beside its threads holds these up.
         base_copy: Where a CUDA engine keeps the pristine weights: ``"device"`` or ``"host"`` (pinned memory).
         max_length: Most tokens of a prompt and its answer together that will be asked for; None: what the model holds.
         vllm: What only the vLLM engine has.
