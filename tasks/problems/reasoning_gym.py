@@ -214,7 +214,7 @@ def library() -> ModuleType:
     except ImportError as error:
         raise InputError(
             f"problem.name names a reasoning_gym task, but the library cannot be imported ({error}); "
-            "install it with: pip install 'thickets[reasoning-gym]'"
+            "install it with: pip install 'thickets[reasoning-gym]' and pip install --no-deps reasoning-gym==0.1.25"
         ) from None
     finally:
         for name in absent:
