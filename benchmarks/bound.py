@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.output import parser, seconds, show
-from flows.environment import set_command_line_defaults
-from tasks.machine import usable_cores
+from thickets.flows.runtime.environment import set_command_line_defaults
+from thickets.tasks.scoring.executors.machine import usable_cores
 
 _SIGMA = 1e-5
 _Round = dict[str, float]
@@ -90,11 +90,11 @@ def _turns(n_rounds: int) -> Iterator[int]:
 
 
 def _plan(options: Any, folder: Path) -> Any:
-    from flows.config_file import parse_config
-    from flows.plan import make_plan
-    from storage.models import resolve_model
-    from tasks.problems import load_problem
-    from tasks.splits import draw_splits
+    from thickets.flows.config.file import parse_config
+    from thickets.flows.plan import make_plan
+    from thickets.storage.models.base import resolve_model
+    from thickets.tasks.problems import load_problem
+    from thickets.tasks.problems.splits import draw_splits
 
     config = parse_config(
         {
@@ -117,7 +117,7 @@ def _plan(options: Any, folder: Path) -> Any:
 
 def measure_plain(options: Any, plan: Any) -> None:
     """Nothing but generation."""
-    from tasks.engines import build_engine
+    from thickets.tasks.engines import build_engine
 
     engine = build_engine(plan.engine)
     [block] = [block for block in plan.blocks if block.split == "selection"]
@@ -137,13 +137,13 @@ def measure_scoring(options: Any, plan: Any) -> None:
     """The selection split as a run scores it."""
     from prefect import flow
 
-    from flows.executor import open_executor
-    from flows.progress import ScoringProgress
-    from flows.racing import score_selection
-    from flows.stages import score_split
-    from tasks.aggregation import ScoreBook
-    from tasks.engines import build_engine
-    from tasks.seeds import population
+    from thickets.flows.placement.engines import open_executor
+    from thickets.flows.search.candidates import score_selection
+    from thickets.flows.search.progress import ScoringProgress
+    from thickets.flows.search.stages import score_split
+    from thickets.tasks.aggregation import ScoreBook
+    from thickets.tasks.engines import build_engine
+    from thickets.tasks.seeds import population
 
     config = plan.config
     everybody = population(config.population.size, config.population.sigmas, config.population.seed)

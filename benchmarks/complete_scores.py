@@ -14,19 +14,19 @@ import polars as pl
 from numpy.typing import NDArray
 from prefect import flow
 
-from flows.config import RunConfig
-from flows.executor import open_cluster, open_executor
-from flows.plan import make_plan
-from flows.progress import ScoringProgress
-from storage.layout import Home
-from storage.scores import BASE_ID
-from tasks.aggregation import ScoreBook, aggregate_scores, check_complete
-from tasks.engines import build_engine, resolve_spec
-from tasks.preparation import prepare_base_model, prepare_splits
-from tasks.problems import load_problem
-from tasks.scoring import score_shards
-from tasks.seeds import candidates_of, population
-from tasks.units import plan_shards
+from thickets.flows.config.run import RunConfig
+from thickets.flows.placement.engines import open_cluster, open_executor
+from thickets.flows.plan import make_plan
+from thickets.flows.search.progress import ScoringProgress
+from thickets.storage.home import Home
+from thickets.storage.scores.database import BASE_ID
+from thickets.tasks.aggregation import ScoreBook, aggregate_scores, check_complete
+from thickets.tasks.engines import build_engine, resolve_spec
+from thickets.tasks.preparation import prepare_base_model, prepare_splits
+from thickets.tasks.problems import load_problem
+from thickets.tasks.scoring.score import score_shards
+from thickets.tasks.scoring.units import plan_shards
+from thickets.tasks.seeds import candidates_of, population
 
 SPLITS = ("selection", "validation", "test")
 

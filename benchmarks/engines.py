@@ -24,8 +24,10 @@ import time
 from typing import Any
 
 from benchmarks.output import parser, show
-from flows.environment import set_command_line_defaults  # importing it sets the wait policy before PyTorch reads it
-from tasks.machine import usable_cores
+from thickets.flows.runtime.environment import (  # importing it sets the wait policy before PyTorch reads it
+    set_command_line_defaults,
+)
+from thickets.tasks.scoring.executors.machine import usable_cores
 
 set_command_line_defaults()  # before Prefect is imported
 
@@ -36,7 +38,7 @@ _ROWS: dict[str, dict[str, Any]] = {
     "vllm": {"kind": "vllm"},
     "vllm, next made ahead": {"kind": "vllm", "prefetch": True},
 }
-# The wait policy is libgomp's own; the engine's settings are those of `flows.config.EngineConfig`.
+# The wait policy is libgomp's own; the engine's settings are those of `thickets.flows.config.run.EngineConfig`.
 _SETTINGS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "as it is": ({}, {}),
     "1 thread": ({"threads": 1}, {}),
@@ -110,16 +112,16 @@ def measure(model: str, system: str, engine: dict[str, Any], n_candidates: int, 
     """Score a population and return its row."""
     from prefect import flow
 
-    from flows.config_file import parse_config
-    from flows.executor import open_cluster, open_executor
-    from flows.plan import make_plan
-    from flows.progress import ScoringProgress
-    from tasks.engines import build_engine, resolve_spec
-    from tasks.preparation import prepare_base_model, prepare_splits
-    from tasks.problems import load_problem
-    from tasks.scoring import score_shards
-    from tasks.seeds import candidates_of, population
-    from tasks.units import plan_shards
+    from thickets.flows.config.file import parse_config
+    from thickets.flows.placement.engines import open_cluster, open_executor
+    from thickets.flows.plan import make_plan
+    from thickets.flows.search.progress import ScoringProgress
+    from thickets.tasks.engines import build_engine, resolve_spec
+    from thickets.tasks.preparation import prepare_base_model, prepare_splits
+    from thickets.tasks.problems import load_problem
+    from thickets.tasks.scoring.score import score_shards
+    from thickets.tasks.scoring.units import plan_shards
+    from thickets.tasks.seeds import candidates_of, population
 
     progress = ScoringProgress()
     n_tokens = 0
@@ -185,7 +187,7 @@ def cpu_s() -> float:
 
 def tokens_per_s_of_the_base(plan: Any, repeats: int = 5) -> float:
     """Plain batched inference: one model, the same prompts, nothing in between."""
-    from tasks.engines import build_engine
+    from thickets.tasks.engines import build_engine
 
     engine = build_engine(plan.engine)
     [block] = [block for block in plan.blocks if block.split == "selection"]

@@ -10,8 +10,8 @@ a repeat. Each row of the table adds one thing to the row above:
 - rows end: a row that has ended leaves the batch
 - prefix once: what all prompts begin with is computed once per candidate
 - sorted: rows of similar length share a batch; this is the engine as it is
-- learned limit: `decoding.max_tokens: learned` (tasks/token_limit.py), from the base's answers under the limit above,
-  which every run needs once
+- learned limit: `decoding.max_tokens: learned` (tasks/adaptive/token_limit.py), from the base's answers under the limit
+  above, which every run needs once
 
 Seconds are about all candidates, without making their weights. "positions" are the tokens that the model computed,
 padding included, and "tokens" the new ones of the answers: neither depends on how busy the machine is. "correct" is per
@@ -21,7 +21,7 @@ flips some, in float32 none. To see candidates ramble, give them room: ``--max-t
     python -m benchmarks.generation --waits
 
 compares, for our decoding, threads of PyTorch that spin while they wait (its default), that sleep at once, and that
-spin briefly (ours, set in flows/environment.py), alone and beside a process that keeps one core busy.
+spin briefly (ours, set in flows/runtime/environment.py), alone and beside a process that keeps one core busy.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import flows  # noqa: F401  sets the wait policy before PyTorch reads it
 from benchmarks.generation_ways import Answers, Workload
 from benchmarks.output import parser, seconds, show
 

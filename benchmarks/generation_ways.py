@@ -9,18 +9,18 @@ from typing import Any
 
 import torch
 
-from storage.models import resolve_model
-from storage.scores import BASE_ID
-from tasks.engines import EngineSpec
-from tasks.engines.decoding import Prefix, StopChecker, common_prefix, compute_prefix, decode
-from tasks.engines.sampling import TokenChooser
-from tasks.engines.transformers import TransformersEngine
-from tasks.noise import Perturbation
-from tasks.problems import ProblemConfig, load_problem
-from tasks.prompts import PromptTemplate
-from tasks.token_limit import TokenLimit, learn_limit
-from tasks.types import Candidate, Sampling
-from tasks.units import Block, judge
+from thickets.storage.models.base import resolve_model
+from thickets.storage.scores.database import BASE_ID
+from thickets.tasks.adaptive.token_limit import TokenLimit, learn_limit
+from thickets.tasks.engines import EngineSpec
+from thickets.tasks.engines.decoding import Prefix, StopChecker, common_prefix, compute_prefix, decode
+from thickets.tasks.engines.prompts import PromptTemplate
+from thickets.tasks.engines.sampling import TokenChooser
+from thickets.tasks.engines.transformers import TransformersEngine
+from thickets.tasks.noise import Perturbation
+from thickets.tasks.problems import ProblemConfig, load_problem
+from thickets.tasks.scoring.units import Block, judge
+from thickets.tasks.types import Candidate, Sampling
 
 # The texts of all prompts in their order, and how many new tokens they have in all.
 Way = Callable[[Sampling], tuple[list[str], int]]

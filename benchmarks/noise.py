@@ -25,9 +25,9 @@ import numba
 import numpy as np
 import torch
 
-from tasks.noise import NOISE_VERSION
-from tasks.noise.kernel import perturb_into
-from tasks.noise.reference import perturbed
+from thickets.tasks.noise import NOISE_VERSION
+from thickets.tasks.noise.kernel import perturb_into
+from thickets.tasks.noise.reference import perturbed
 
 SIGMA = 1e-3
 SEED = 1
@@ -120,7 +120,7 @@ def measure(functions: dict[str, Callable[[], None]], repeats: int) -> dict[str,
 
 def cuda_ways(sizes: dict[str, int]) -> tuple[dict[str, Callable[[], None]], torch.Tensor, torch.Tensor]:
     """The ways to compare on the device, each perturbing a whole model; and the one tensor's base and result."""
-    from tasks.noise.triton_kernel import perturb_cuda
+    from thickets.tasks.noise.triton_kernel import perturb_cuda
 
     flat_base = (torch.randn(sum(sizes.values()), device="cuda") * 0.05).bfloat16()
     flat_out = torch.zeros_like(flat_base)
@@ -181,7 +181,7 @@ def measure_cuda(functions: dict[str, Callable[[], None]], repeats: int) -> dict
 
 def same_bits(base: torch.Tensor, out: torch.Tensor) -> bool:
     """Whether a slice from the middle of what the one-tensor kernel makes is that of the reference, bit for bit."""
-    from tasks.noise.triton_kernel import perturb_cuda
+    from thickets.tasks.noise.triton_kernel import perturb_cuda
 
     start = len(base) // 3
     piece = slice(start, start + CHECKED_LEN)

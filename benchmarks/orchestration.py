@@ -17,12 +17,12 @@ from pathlib import Path
 from prefect import flow
 
 from benchmarks.output import parser, show
-from flows.config_file import parse_config
-from flows.environment import set_command_line_defaults
-from flows.randopt import search
-from flows.summary import RunSummary
-from tasks.engines import EngineSpec
-from tasks.types import Average, Completion, Sampling, Weights
+from thickets.flows.config.file import parse_config
+from thickets.flows.randopt import search
+from thickets.flows.results.summary import RunSummary
+from thickets.flows.runtime.environment import set_command_line_defaults
+from thickets.tasks.engines import EngineSpec
+from thickets.tasks.types import Average, Completion, Sampling, Weights
 
 
 class InstantEngine:

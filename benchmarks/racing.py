@@ -29,7 +29,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from benchmarks.output import parser, show
-from flows.environment import set_command_line_defaults
+from thickets.flows.runtime.environment import set_command_line_defaults
 
 set_command_line_defaults()  # before Prefect is imported
 
@@ -37,9 +37,9 @@ from benchmarks.complete_scores import complete_scores  # noqa: E402
 from benchmarks.replay import Indices, ScoreTable, ballots  # noqa: E402
 from benchmarks.selection import load, pool  # noqa: E402
 from benchmarks.synthetic_scores import SITUATIONS, synthetic_scores  # noqa: E402
-from tasks.racing import Rule, go_on  # noqa: E402
-from tasks.selection import plain  # noqa: E402
-from tasks.voting import vote  # noqa: E402
+from thickets.tasks.adaptive.racing import Rule, go_on  # noqa: E402
+from thickets.tasks.evaluation.voting import vote  # noqa: E402
+from thickets.tasks.selection.ranking import plain  # noqa: E402
 
 CERTAIN = 1000.0
 RULES = {

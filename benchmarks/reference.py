@@ -40,7 +40,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.output import parser, show
-from flows.environment import set_command_line_defaults  # importing it sets the wait policy before PyTorch reads it
+from thickets.flows.runtime.environment import (  # importing it sets the wait policy before PyTorch reads it
+    set_command_line_defaults,
+)
 
 _STARTED = time.time()
 _ONE_ROW = "--one-row"
@@ -114,7 +116,7 @@ def _in_a_process_of_its_own(config: dict[str, Any]) -> dict[str, Any]:
 
 def _compare(rows: dict[str, dict[str, Any]]) -> None:
     """Say how many times as fast the others are as the reference, and whether their ensembles are as good."""
-    from tasks.statistics import paired_difference
+    from thickets.tasks.statistics import paired_difference
 
     reference = rows.get("reference")
     votes = {label: row.pop("voted") for label, row in rows.items()}
@@ -131,14 +133,14 @@ def measure_reference(config: dict[str, Any]) -> dict[str, Any]:
     import torch
 
     from benchmarks.reference_procedure import PaddedEngine, Procedure, ReloadedEngine
-    from flows.config_file import parse_config
-    from flows.plan import make_plan
-    from storage.models import resolve_model
-    from tasks.engines import VllmOptions
-    from tasks.engines.checkpoint import inspect_checkpoint
-    from tasks.problems import load_problem
-    from tasks.seeds import candidates_of, population
-    from tasks.splits import draw_splits
+    from thickets.flows.config.file import parse_config
+    from thickets.flows.plan import make_plan
+    from thickets.storage.models.base import resolve_model
+    from thickets.tasks.engines import VllmOptions
+    from thickets.tasks.engines.checkpoint import inspect_checkpoint
+    from thickets.tasks.problems import load_problem
+    from thickets.tasks.problems.splits import draw_splits
+    from thickets.tasks.seeds import candidates_of, population
 
     run = parse_config(config)
     base, problem, data = resolve_model(run.model), load_problem(run.single_problem), run.data
@@ -146,7 +148,7 @@ def measure_reference(config: dict[str, Any]) -> dict[str, Any]:
     plan = make_plan(run, base, problem, splits)
     begun = time.time()
     if plan.engine.kind == "vllm":
-        from tasks.engines.vllm import VllmEngine
+        from thickets.tasks.engines.vllm import VllmEngine
 
         options = VllmOptions(prefix_caching=False)
         vllm = VllmEngine(replace(plan.engine, vllm=options, prefetch=False))
@@ -184,13 +186,13 @@ def measure_ours(config: dict[str, Any]) -> dict[str, Any]:
     set_command_line_defaults()  # before Prefect is imported
     from prefect import flow
 
-    from flows.config_file import parse_config
-    from flows.experts import experts_of
-    from flows.history import find_run, open_scores
-    from flows.randopt import search
-    from flows.summary import RunSummary
-    from storage.layout import Home
-    from tasks.voting import ballots, vote
+    from thickets.flows.config.file import parse_config
+    from thickets.flows.experts import experts_of
+    from thickets.flows.randopt import search
+    from thickets.flows.results.runs import find_run, open_scores
+    from thickets.flows.results.summary import RunSummary
+    from thickets.storage.home import Home
+    from thickets.tasks.evaluation.voting import ballots, vote
 
     with tempfile.TemporaryDirectory() as folder:
         run = parse_config({**config, "storage": {"home": folder}})

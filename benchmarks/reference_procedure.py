@@ -15,9 +15,9 @@ from typing import Any, Protocol
 
 import torch
 
-from tasks.problems import Problem
-from tasks.types import Candidate, Completion, Example, Sampling
-from tasks.units import Block
+from thickets.tasks.problems import Problem
+from thickets.tasks.scoring.units import Block
+from thickets.tasks.types import Candidate, Completion, Example, Sampling
 
 
 class Engine(Protocol):
@@ -87,7 +87,7 @@ class ReloadedEngine:
         """Take over an open vLLM engine without a prefix cache.
 
         Args:
-            engine: A `tasks.engines.vllm.VllmEngine`.
+            engine: A `thickets.tasks.engines.vllm.VllmEngine`.
             weights: The checkpoint's tensors under their stored names; written to.
         """
         self._engine, self._weights = engine, weights
@@ -98,7 +98,7 @@ class ReloadedEngine:
 
     def publish(self) -> None:
         """Send all weights through vLLM's reload path, and derive anew what a tied output layer holds of them."""
-        from tasks.engines.vllm_worker import tied_heads
+        from thickets.tasks.engines.vllm_worker import tied_heads
 
         def reload(worker: Any) -> None:
             worker.model_runner.reload_weights(weights_iterator=iter(self._weights.items()))

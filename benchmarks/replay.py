@@ -1,7 +1,7 @@
 """Replays selection, choice on validation and vote on a complete score table, for any division of its questions.
 
-The ranking, the vote and the choice are those of a run (`tasks.selection`, `tasks.voting`, `tasks.ensemble`); only the
-database between them is left out, because here it would be another one for every replay.
+The ranking, the vote and the choice are those of a run (`selection.ranking`, `evaluation.voting`,
+`evaluation.ensemble`); only the database between them is left out: here it would be another one for every replay.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from benchmarks.complete_scores import CompleteScores
-from tasks.diversity import pool_size
-from tasks.ensemble import choose, curve_points
-from tasks.luck import SigmaCounts
-from tasks.results import CurvePoint, Method
-from tasks.selection import diverse, plain, shrunken
-from tasks.voting import BALLOT_SCHEMA, VoteRule, vote
+from thickets.tasks.evaluation.ensemble import choose, curve_points
+from thickets.tasks.evaluation.voting import BALLOT_SCHEMA, VoteRule, vote
+from thickets.tasks.results.evaluation import CurvePoint, Method
+from thickets.tasks.selection.diversity import pool_size
+from thickets.tasks.selection.luck import SigmaCounts
+from thickets.tasks.selection.ranking import diverse, plain, shrunken
 
 METHODS: tuple[Method, ...] = get_args(Method)
 RULES: tuple[VoteRule, ...] = get_args(VoteRule)
@@ -93,7 +93,7 @@ def replay(scores: CompleteScores, division: Division, k_values: Sequence[int]) 
 
 
 def rank(scores: CompleteScores, division: Division, k: int) -> dict[Method, pl.DataFrame]:
-    """The first `k` by every method; as `tasks.selection.rank_by`, with the candidate's row instead of its id."""
+    """The first `k` by every method; as `ranking.rank_by`, with the candidate's row instead of its id."""
     right = scores.correct[1:][np.ix_(division.candidates, division.selection)]
     board = (
         scores.population[division.candidates]
@@ -115,7 +115,7 @@ def rank(scores: CompleteScores, division: Division, k: int) -> dict[Method, pl.
 
 
 def ballots(scores: ScoreTable, ranked: pl.DataFrame, questions: Indices) -> pl.DataFrame:
-    """The experts' answers to some questions; as `tasks.voting.ballots`."""
+    """The experts' answers to some questions; as `thickets.tasks.evaluation.voting.ballots`."""
     where = np.ix_(1 + ranked["candidate_id"].to_numpy(), questions)
     n = len(questions)
     return pl.DataFrame(

@@ -2,9 +2,9 @@
 
     python -m benchmarks.selection quickstart products [--population-seeds 0 1 2] [--draws 200] [--set engine.kind=vllm]
 
-Takes presets of flows/presets and benchmarks/presets, or paths to YAML files. First every candidate of the populations
-answers every question of the preset (hours on two cores for three populations; it goes on where it was stopped). Then
-selection, choice on validation and vote are replayed from the table:
+Takes presets of flows/config/presets and benchmarks/presets, or paths to YAML files. First every candidate of the
+populations answers every question of the preset (hours on two cores for three populations; it goes on where it was
+stopped). Then selection, choice on validation and vote are replayed from the table:
 
 - "population seed N": the preset's own splits and population. `minus plain` is the difference on the test split to
   top_k/majority, from `low` to `high` its 95 % paired bootstrap interval.
@@ -26,15 +26,15 @@ import numpy as np
 import polars as pl
 
 from benchmarks.output import parser, show
-from flows.environment import set_command_line_defaults
+from thickets.flows.runtime.environment import set_command_line_defaults
 
 set_command_line_defaults()  # before Prefect is imported
 
 from benchmarks.complete_scores import CompleteScores, complete_scores  # noqa: E402
 from benchmarks.replay import CHOSEN, PLAIN, Outcome, own_division, random_division, replay  # noqa: E402
-from flows.config import RunConfig  # noqa: E402
-from flows.config_file import load_config  # noqa: E402
-from tasks.statistics import paired_difference  # noqa: E402
+from thickets.flows.config.file import load_config  # noqa: E402
+from thickets.flows.config.run import RunConfig  # noqa: E402
+from thickets.tasks.statistics import paired_difference  # noqa: E402
 
 _PRESETS = Path(__file__).parent / "presets"
 _COLUMNS = ("K", "test", "minus plain", "low", "high", "se", "sd", "won", "lost", "taken")

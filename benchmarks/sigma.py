@@ -32,7 +32,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from benchmarks.output import parser, show
-from flows.environment import set_command_line_defaults
+from thickets.flows.runtime.environment import set_command_line_defaults
 
 set_command_line_defaults()  # before Prefect is imported
 
@@ -40,10 +40,10 @@ from benchmarks.complete_scores import complete_scores  # noqa: E402
 from benchmarks.replay import Indices, ScoreTable, ballots  # noqa: E402
 from benchmarks.selection import load, pool  # noqa: E402
 from benchmarks.synthetic_scores import SITUATIONS, Situation, synthetic_scores  # noqa: E402
-from tasks.pilot import learn, spread_out  # noqa: E402
-from tasks.racing import Rule, go_on  # noqa: E402
-from tasks.selection import plain  # noqa: E402
-from tasks.voting import vote  # noqa: E402
+from thickets.tasks.adaptive.pilot import learn, spread_out  # noqa: E402
+from thickets.tasks.adaptive.racing import Rule, go_on  # noqa: E402
+from thickets.tasks.evaluation.voting import vote  # noqa: E402
+from thickets.tasks.selection.ranking import plain  # noqa: E402
 
 # Made up: what someone sees who does not know the scale of the noise, and lists several.
 MADE = SITUATIONS | {
@@ -150,7 +150,7 @@ def compare(draws: Iterator[Draw], size: int, k: int) -> dict[str, dict[str, Any
 
 
 def even_split(n_sigmas: int, size: int) -> list[int]:
-    """The place of every candidate's sigma, as `tasks.seeds.population` has it."""
+    """The place of every candidate's sigma, as `thickets.tasks.seeds.population` has it."""
     return [position % n_sigmas for position in range(size)]
 
 

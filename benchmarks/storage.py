@@ -23,9 +23,9 @@ import numpy as np
 import polars as pl
 
 from benchmarks.output import parser, seconds, show
-from storage.scores import BASE_ID, BASE_POSITION, ScoreStore
-from storage.shards import list_shards, write_shard
-from tasks.seeds import POPULATION_SCHEMA, population
+from thickets.storage.scores.database import BASE_ID, BASE_POSITION, ScoreStore
+from thickets.storage.shards.file import list_shards, write_shard
+from thickets.tasks.seeds import POPULATION_SCHEMA, population
 
 RUN = "bench-00000000"
 N_QUESTIONS, N_PER_SHARD = 200, 64

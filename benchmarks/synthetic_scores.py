@@ -16,7 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import optimize, special
 
-from tasks.seeds import population
+from thickets.tasks.seeds import population
 
 _WRONG = ("a", "b", "c", "d")
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from storage.errors import InputError
-from tasks.problems import ProblemConfig, load_problem
+from thickets.storage.errors import InputError
+from thickets.tasks.problems import ProblemConfig, load_problem
 
 
 def main() -> None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from flows.config import StorageConfig
-from flows.services.connect import connect_services
+from thickets.flows.config.run import StorageConfig
+from thickets.flows.services.connect import connect_services
 
 
 def main() -> None:
@@ -39,8 +39,8 @@ def sweep(sigmas: list[float], changes: list[str]) -> list[dict[str, str]]:
     from prefect import flow
     from prefect.artifacts import create_table_artifact
 
-    from flows.config_file import load_config
-    from flows.deployments.client import follow, start
+    from thickets.flows.config.file import load_config
+    from thickets.flows.deployments.client import follow, start
 
     @flow(name="sweep", flow_run_name="sweep-over-{sigmas}")
     def search_each(sigmas: list[float], changes: list[str]) -> list[dict[str, str]]:

@@ -1,5 +1,5 @@
 """What a person starts: the Prefect flows, their configuration, and the command line."""
 
-from flows.environment import set_runtime_defaults
+from thickets.flows.runtime.environment import set_runtime_defaults
 
 set_runtime_defaults()

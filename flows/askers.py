@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flows.plan import RunPlan
+from thickets.flows.plan import RunPlan
 
 
 def askers(plan: RunPlan) -> dict[str, int]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from flows.summary import RunSummary
-from tasks.types import Candidate
+from thickets.flows.results.summary import RunSummary
+from thickets.tasks.types import Candidate
 
 
 def experts_of(summary: RunSummary) -> pl.DataFrame:

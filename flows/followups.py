@@ -13,21 +13,21 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from pydantic import Field
 
-from flows.accelerator import hold_device
-from flows.config import DistillationConfig, StorageConfig
-from flows.distillation.flow import distill
-from flows.distillation.plan import distill_config
-from flows.distillation.summary import DistillSummary
-from flows.findings import percent
-from flows.history import find_run
-from flows.hooks import end_mlflow_runs
-from flows.models.open_model import find_model
-from flows.models.reevaluation import Reevaluation, reevaluate
-from flows.report import report_again
-from flows.session import session
-from storage.layout import Home
-from tasks.scoring import is_worth_a_retry
-from tasks.verdicts import points
+from thickets.flows.config.run import DistillationConfig, StorageConfig
+from thickets.flows.distillation.flow import distill
+from thickets.flows.distillation.plan import distill_config
+from thickets.flows.distillation.summary import DistillSummary
+from thickets.flows.hooks import end_mlflow_runs
+from thickets.flows.models.open import find_model
+from thickets.flows.models.reevaluation import Reevaluation, reevaluate
+from thickets.flows.placement.accelerator import hold_device
+from thickets.flows.report import report_again
+from thickets.flows.results.runs import find_run
+from thickets.flows.results.sentences import percent
+from thickets.flows.runtime.session import session
+from thickets.storage.home import Home
+from thickets.tasks.results.verdicts import points
+from thickets.tasks.scoring.score import is_worth_a_retry
 
 Run = Annotated[str, Field(title="Run", description="A run id, a unique prefix of one, or latest.")]
 
@@ -100,8 +100,8 @@ def report(run: Run = "latest") -> str:
     persist_result=False,
 )
 def measure(home: Home, model: str, data: Path, k: int, base: bool, like: str | None) -> Reevaluation:
-    """Prefect task over `flows.models.reevaluation.reevaluate`."""
-    from tasks.engines.transformers import pick_device  # imports PyTorch: seconds
+    """Prefect task over `thickets.flows.models.reevaluation.reevaluate`."""
+    from thickets.tasks.engines.transformers import pick_device  # imports PyTorch: seconds
 
     device = pick_device("auto").type
     with hold_device(device):
@@ -110,7 +110,7 @@ def measure(home: Home, model: str, data: Path, k: int, base: bool, like: str | 
 
 @task(name="write-report", cache_policy=NO_CACHE, persist_result=False, timeout_seconds=600)
 def write_again(home: Home, run: str) -> Path:
-    """Prefect task over `flows.report.report_again`: a function of files, which a second attempt would not change."""
+    """Prefect task over `report.report_again`: a function of files, which a second attempt would not change."""
     return report_again(home, find_run(home, run))
 
 

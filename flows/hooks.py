@@ -1,6 +1,6 @@
 """What happens when a flow run ends otherwise than by completing: its MLflow runs must not go on as RUNNING.
 
-An exception ends them on its way out (`storage.tracking.Tracker`), and so does a cancellation. After a SIGKILL nobody
+An exception ends them on its way out (`Tracker`), and so does a cancellation. After a SIGKILL nobody
 is left to do it; the worker notices, and calls these hooks itself.
 """
 
@@ -11,11 +11,11 @@ from typing import Any
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import State
 
-from flows.config import RunConfig, StorageConfig, TrackingConfig
-from flows.progress import log
-from storage.errors import ThicketsError
-from storage.layout import Home
-from storage.tracking import end_runs_of
+from thickets.flows.config.run import RunConfig, StorageConfig, TrackingConfig
+from thickets.flows.search.progress import log
+from thickets.storage.errors import ThicketsError
+from thickets.storage.home import Home
+from thickets.storage.tracking.store import end_runs_of
 
 
 def end_mlflow_runs(flow: Any, flow_run: FlowRun, state: State) -> None:

@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import polars as pl
 
-from flows.findings import pilot_sentence
-from flows.plan import RunPlan
-from flows.progress import log
-from tasks.aggregation import ScoreBook
-from tasks.pilot import learn_sigmas, shift
-from tasks.pilot_results import Pilot
-from tasks.seeds import candidates_of
+from thickets.flows.plan import RunPlan
+from thickets.flows.results.sentences import pilot_sentence
+from thickets.flows.search.progress import log
+from thickets.tasks.adaptive.pilot import learn_sigmas, shift
+from thickets.tasks.aggregation import ScoreBook
+from thickets.tasks.results.pilot import Pilot
+from thickets.tasks.seeds import candidates_of
 
 
 class Candidates:
@@ -30,7 +30,7 @@ class Candidates:
             plan: The run.
             book: Takes the scores, and the candidates as they become known.
             even: The whole population with its sigmas shared out evenly.
-            score: `flows.stages.score_split` with all but the split, the respondents and what follows them.
+            score: `stages.score_split` with all but the split, the respondents and what follows them.
         """
         self._config, self._book, self._score = plan.config.population.pilot, book, score
         self._drawn = even

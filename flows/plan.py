@@ -9,26 +9,39 @@ from typing import Any
 
 import polars as pl
 
-from flows.config import RunConfig
-from storage.errors import RunError
-from storage.fingerprint import fingerprint
-from storage.layout import Home
-from storage.manifest import EnsembleManifest
-from storage.models import BaseModelRef
-from storage.shard_folder import ShardFolder, is_url, open_shard_folder, shard_location
-from tasks.controls import Controls, Panel, best_guess, random_experts, self_consistency, weight_average
-from tasks.engines import EngineSpec, VllmOptions, resolve_spec
-from tasks.engines.checkpoint import context_length
-from tasks.identity import answer_identity, run_id
-from tasks.noise import NOISE_VERSION
-from tasks.problems import Problem
-from tasks.prompts import Template, prompt_template
-from tasks.results import CurvePoint
-from tasks.seeds import candidates_of
-from tasks.splits import Split, Splits
-from tasks.types import Example, Reworded, Sampling
-from tasks.units import Block, make_blocks
-from tasks.wordings import Wordings, best_prompt, best_prompt_self_consistency, leave_out_too_long, plan_wordings
+from thickets.flows.config.run import RunConfig
+from thickets.storage.errors import RunError
+from thickets.storage.fingerprint import fingerprint
+from thickets.storage.home import Home
+from thickets.storage.models.base import BaseModelRef
+from thickets.storage.models.manifest import EnsembleManifest
+from thickets.storage.shards.folder import ShardFolder, is_url, open_shard_folder, shard_location
+from thickets.tasks.engines import EngineSpec, VllmOptions, resolve_spec
+from thickets.tasks.engines.checkpoint import context_length
+from thickets.tasks.engines.prompts import Template, prompt_template
+from thickets.tasks.evaluation.controls import (
+    Controls,
+    Panel,
+    best_guess,
+    random_experts,
+    self_consistency,
+    weight_average,
+)
+from thickets.tasks.evaluation.wordings import (
+    Wordings,
+    best_prompt,
+    best_prompt_self_consistency,
+    leave_out_too_long,
+    plan_wordings,
+)
+from thickets.tasks.noise import NOISE_VERSION
+from thickets.tasks.problems import Problem
+from thickets.tasks.problems.splits import Split, Splits
+from thickets.tasks.results.evaluation import CurvePoint
+from thickets.tasks.scoring.identity import answer_identity, run_id
+from thickets.tasks.scoring.units import Block, make_blocks
+from thickets.tasks.seeds import candidates_of
+from thickets.tasks.types import Example, Reworded, Sampling
 
 _LENGTH_STEP = 256  # tokens
 
@@ -109,7 +122,7 @@ def make_plan(
         splits: The three splits.
         resolve: Replaces every ``auto`` of the engine by what is there, where the engine will run.
         asked: What is to be scored, where it is not the three splits.
-        limit: Most new tokens per answer, where the configuration has it learned (`flows.token_limit`).
+        limit: Most new tokens per answer, where the configuration has it learned (`search.answer_limit`).
 
     Raises:
         RunError: The limit is learned, but not given.

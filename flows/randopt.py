@@ -13,35 +13,35 @@ from functools import partial
 
 from prefect import flow
 
-from flows.announce import announce, emit_search_assets
-from flows.batch import BatchTooLargeError, watch_first_batch, with_smaller_batch
-from flows.budget import budget_use, make_meter, score_what_is_paid_for, session_timed
-from flows.config import RunConfig
-from flows.config_file import dump_config
-from flows.executor import Engines, open_cluster
-from flows.history import find_run
-from flows.hooks import end_mlflow_runs
-from flows.models.lineage import log_lineage
-from flows.pilot import Candidates
-from flows.plan import RunPlan, make_plan, manifest
-from flows.progress import ScoringProgress, log
-from flows.racing import score_selection
-from flows.report import own_plots, write_report
-from flows.session import session
-from flows.stages import score_selected, score_split
-from flows.summarise import summarise
-from flows.summary import RunSummary
-from flows.token_limit import learn
-from flows.tracking import links, log_results, start_tracking
-from storage.files import write_text_atomically
-from storage.layout import Home, RunFolder
-from storage.shard_folder import check_writable
-from tasks.aggregation import ScoreBook
-from tasks.engines import Engine, EngineSpec, build_engine
-from tasks.ensemble import evaluate_ensemble
-from tasks.preparation import prepare_base_model, prepare_splits
-from tasks.problems import load_problem
-from tasks.seeds import generate_seeds
+from thickets.flows.config.file import dump_config
+from thickets.flows.config.run import RunConfig
+from thickets.flows.hooks import end_mlflow_runs
+from thickets.flows.pilot import Candidates
+from thickets.flows.placement.engines import Engines, open_cluster
+from thickets.flows.plan import RunPlan, make_plan, manifest
+from thickets.flows.publish.artifacts import announce, emit_search_assets
+from thickets.flows.publish.lineage import log_lineage
+from thickets.flows.publish.tracking import links, log_results, start_tracking
+from thickets.flows.report import own_plots, write_report
+from thickets.flows.results.runs import find_run
+from thickets.flows.results.summary import RunSummary
+from thickets.flows.runtime.session import session
+from thickets.flows.search.answer_limit import learn
+from thickets.flows.search.candidates import score_selection
+from thickets.flows.search.progress import ScoringProgress, log
+from thickets.flows.search.smaller_batch import BatchTooLargeError, watch_first_batch, with_smaller_batch
+from thickets.flows.search.spending import budget_use, make_meter, score_what_is_paid_for, session_timed
+from thickets.flows.search.stages import score_selected, score_split
+from thickets.flows.search.summarise import summarise
+from thickets.storage.files import write_text_atomically
+from thickets.storage.home import Home, RunFolder
+from thickets.storage.shards.folder import check_writable
+from thickets.tasks.aggregation import ScoreBook
+from thickets.tasks.engines import Engine, EngineSpec, build_engine
+from thickets.tasks.evaluation.ensemble import evaluate_ensemble
+from thickets.tasks.preparation import prepare_base_model, prepare_splits
+from thickets.tasks.problems import load_problem
+from thickets.tasks.seeds import generate_seeds
 
 
 @flow(
@@ -54,7 +54,7 @@ def randopt(config: RunConfig, fresh: bool = False) -> RunSummary:
     """Search the neighbourhood of a model for experts of a task and report how well they vote.
 
     Args:
-        config: The run; one with several `problems` is for `flows.randopt_many.randopt_many`.
+        config: The run; one with several `problems` is for `thickets.flows.randopt_many.randopt_many`.
         fresh: Start over: what an earlier run with the same identity left is moved aside first.
 
     Returns:
@@ -67,8 +67,8 @@ def randopt(config: RunConfig, fresh: bool = False) -> RunSummary:
     with session(config.storage.home):
         summary = search(config, fresh=fresh)
         if config.distillation is not None:
-            from flows.distillation.flow import distill
-            from flows.distillation.plan import distill_config
+            from thickets.flows.distillation.flow import distill
+            from thickets.flows.distillation.plan import distill_config
 
             # As the run was in the end: its batches may have had to become smaller.
             home = Home(config.storage.home)

@@ -9,23 +9,23 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flows.compare import compare
-from flows.comparison import Comparison, Group
-from flows.comparison_text import comparison_markdown
-from flows.config import RunConfig
-from flows.config_file import dump_config, flatten
-from flows.hooks import end_mlflow_runs
-from flows.preflight import check_inputs
-from flows.progress import log
-from flows.randopt import randopt
-from flows.session import session
-from flows.summary import RunSummary
-from storage.errors import InputError
-from storage.files import write_text_atomically
-from storage.fingerprint import fingerprint
-from storage.layout import Home
-from storage.tracking import RUN_ID_TAG, MetricPoint, Tracker
-from tasks.scoring import is_worth_a_retry
+from thickets.flows.config.file import dump_config, flatten
+from thickets.flows.config.preflight import check_inputs
+from thickets.flows.config.run import RunConfig
+from thickets.flows.hooks import end_mlflow_runs
+from thickets.flows.randopt import randopt
+from thickets.flows.results.compare import compare
+from thickets.flows.results.comparison import Comparison, Group
+from thickets.flows.results.comparison_text import comparison_markdown
+from thickets.flows.results.summary import RunSummary
+from thickets.flows.runtime.session import session
+from thickets.flows.search.progress import log
+from thickets.storage.errors import InputError
+from thickets.storage.files import write_text_atomically
+from thickets.storage.fingerprint import fingerprint
+from thickets.storage.home import Home
+from thickets.storage.tracking.store import RUN_ID_TAG, MetricPoint, Tracker
+from thickets.tasks.scoring.score import is_worth_a_retry
 
 
 @flow(
@@ -44,7 +44,7 @@ def randopt_many(config: RunConfig, fresh: bool = False) -> Comparison:
 
     Args:
         config: With `problems`.
-        fresh: Start every problem over; see `flows.randopt.randopt`.
+        fresh: Start every problem over; see `thickets.flows.randopt.randopt`.
 
     Returns:
         The comparison, also kept with the run ids as ``groups/<group id>/comparison.json`` in the home.
@@ -54,7 +54,9 @@ def randopt_many(config: RunConfig, fresh: bool = False) -> Comparison:
         RunError: A run is already in progress, or could not be completed.
     """
     if config.problems is None:
-        raise InputError("problems: missing; for a single problem use flows.randopt.randopt, or name at least two")
+        raise InputError(
+            "problems: missing; for a single problem use thickets.flows.randopt.randopt, or name at least two"
+        )
     check_inputs(config)
     started = time.monotonic()
     child = randopt.with_options(flow_run_name="{config.label}-n{config.population.size}-{config.problem.name}")

@@ -7,7 +7,7 @@ import json
 import math
 from typing import Any
 
-from storage.errors import InputError
+from thickets.storage.errors import InputError
 
 _SCALARS = (type(None), bool, int, str)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import platformdirs
 from filelock import FileLock, Timeout
 
-from storage.errors import InputError, RunError
+from thickets.storage.errors import InputError, RunError
 
 # Ids become folder names and parts of URLs, so a separator or a leading dot must not get in.
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")

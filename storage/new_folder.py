@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from storage.errors import InputError
-from storage.files import TEMPORARY_SUFFIX, fsync_folder
+from thickets.storage.errors import InputError
+from thickets.storage.files import TEMPORARY_SUFFIX, fsync_folder
 
 
 def check_vacant(target: Path, field: str) -> Path:

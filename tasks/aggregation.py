@@ -9,12 +9,12 @@ import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from storage.errors import RunError
-from storage.scores import BASE_ID, BASE_POSITION, CONTROL_POSITION, ScoreStore
-from storage.shards import list_shards
-from tasks.seeds import POPULATION_SCHEMA
-from tasks.types import Respondent
-from tasks.units import Block, candidate_id
+from thickets.storage.errors import RunError
+from thickets.storage.scores.database import BASE_ID, BASE_POSITION, CONTROL_POSITION, ScoreStore
+from thickets.storage.shards.file import list_shards
+from thickets.tasks.scoring.units import Block, candidate_id
+from thickets.tasks.seeds import POPULATION_SCHEMA
+from thickets.tasks.types import Respondent
 
 # Files per transaction: bounds the memory of taking in a large run that was scored before.
 _FILES_PER_TRANSACTION = 256
@@ -61,7 +61,7 @@ class ScoreBook:
         """Let more candidates take part from the next `aggregate` on; those who do already are passed over.
 
         Args:
-            candidates: As `tasks.seeds.population` gives them.
+            candidates: As `thickets.tasks.seeds.population` gives them.
         """
         new = candidates.join(self._candidates, on="candidate_id", how="anti", maintain_order="left")
         self._candidates = pl.concat([self._candidates, new])

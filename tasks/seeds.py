@@ -9,7 +9,7 @@ import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks.types import Candidate
+from thickets.tasks.types import Candidate
 
 _DOMAIN = b"thickets population 1"
 
@@ -22,7 +22,7 @@ def population(size: int, sigmas: Sequence[float], seed: int) -> pl.DataFrame:
     """Draw a population (paper, section 3: N seeds, sigmas shared out evenly).
 
     Candidate i depends on `seed`, `sigmas` and i alone, so a population of 500 is the beginning of one of 5000. A pilot
-    changes sigmas later (`tasks.pilot`), and never a seed.
+    changes sigmas later (`thickets.tasks.adaptive.pilot`), and never a seed.
 
     Args:
         size: Number of candidates, N.

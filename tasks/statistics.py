@@ -9,7 +9,7 @@ from statistics import NormalDist
 import numpy as np
 from scipy import stats
 
-from tasks.results import Accuracy, Difference, RankCorrelation, Share
+from thickets.tasks.results.evaluation import Accuracy, Difference, RankCorrelation, Share
 
 CONFIDENCE = 0.95
 POWER = 0.80

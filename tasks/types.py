@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypedDict
 
-from storage.errors import InputError
+from thickets.storage.errors import InputError
 
 FinishReason = Literal["stop", "length"]
 

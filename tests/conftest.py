@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.environment import set_command_line_defaults
-from storage.layout import Home
+from thickets.flows.runtime.environment import set_command_line_defaults
+from thickets.storage.home import Home
 
 # Tests run side by side; threads that wait for each other by spinning would take the cores from them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -44,20 +44,20 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session", autouse=True)
 def new_homes_get_a_copy_of_an_empty_mlflow_db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Have MLflow make its database once per process: it runs every migration of its history, for seconds."""
-    import storage.tracking
+    import thickets.storage.tracking.store
 
-    make_uri = storage.tracking._default_uri
+    make_uri = thickets.storage.tracking.store._default_uri
     template = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
 
     def make_uri_of_a_copy(home: Home) -> str:
         if not home.mlflow_db.exists() and "MLFLOW_TRACKING_URI" not in os.environ:
             if not template.exists():
-                storage.tracking.mlflow_client(f"sqlite:///{template}").search_experiments()
+                thickets.storage.tracking.store.mlflow_client(f"sqlite:///{template}").search_experiments()
             shutil.copyfile(template, home.mlflow_db)
         return make_uri(home)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(storage.tracking, "_default_uri", make_uri_of_a_copy)
+        patch.setattr(thickets.storage.tracking.store, "_default_uri", make_uri_of_a_copy)
         yield
 
 

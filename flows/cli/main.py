@@ -1,4 +1,7 @@
-"""The command line. Results go to standard output; progress, messages and errors go to standard error."""
+"""The command line. Results go to standard output; progress, messages and errors go to standard error.
+
+The commands import what they need when they run: `thickets --help` must not wait for PyTorch and Prefect.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,10 @@ from typing import NoReturn
 
 import typer
 
-from flows.commands import models, results, search, services
-from flows.commands.options import say
-from flows.environment import set_command_line_defaults
-from storage.errors import InputError, ThicketsError
+from thickets.flows.cli import models, results, search, services
+from thickets.flows.cli.options import say
+from thickets.flows.runtime.environment import set_command_line_defaults
+from thickets.storage.errors import InputError, ThicketsError
 
 app = typer.Typer(
     name="thickets",
@@ -65,7 +68,3 @@ def _fail(message: str, status: int) -> NoReturn:
     for line in message.splitlines():
         say(f"error: {line}")
     sys.exit(status)
-
-
-if __name__ == "__main__":
-    main()

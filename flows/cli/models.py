@@ -9,8 +9,18 @@ from typing import Annotated
 
 import typer
 
-from flows.commands.options import AsJson, ExpertCount, HomeFolder, LikeRun, ModelName, RunName, home_of, render, say
-from storage.errors import InputError
+from thickets.flows.cli.options import (
+    AsJson,
+    ExpertCount,
+    HomeFolder,
+    LikeRun,
+    ModelName,
+    RunName,
+    home_of,
+    render,
+    say,
+)
+from thickets.storage.errors import InputError
 
 
 def materialize(
@@ -27,9 +37,9 @@ def materialize(
     home: HomeFolder = None,
 ) -> None:
     """Write one expert of a run as an ordinary checkpoint, for vLLM, Transformers and whatever reads theirs."""
-    from flows.history import find_run
-    from flows.materialize import materialize as write_expert
-    from flows.materialize import pick_candidate
+    from thickets.flows.models.materialize import materialize as write_expert
+    from thickets.flows.models.materialize import pick_candidate
+    from thickets.flows.results.runs import find_run
 
     which = pick_candidate(rank, seed, sigma, average=average)
     facts = write_expert(home_of(home), find_run(home_of(home), name), which, target)
@@ -54,8 +64,8 @@ def promote(
     as_json: AsJson = False,
 ) -> None:
     """Register a run's model in MLflow; it becomes `champion` if, on the same test questions, a loss is excluded."""
-    from flows.history import find_run
-    from flows.models.promotion import promote as register
+    from thickets.flows.models.promotion import promote as register
+    from thickets.flows.results.runs import find_run
 
     if ensemble and student:
         raise InputError("--ensemble: and --student exclude each other; promote one at a time")
@@ -79,14 +89,14 @@ def ask(
     as_json: AsJson = False,
 ) -> None:
     """Ask one question; experts are asked, the best first, until their vote cannot change any more."""
-    from flows.models.open_model import find_model
+    from thickets.flows.models.open import find_model
 
     named = find_model(home_of(home), model, like)
     say("loading the model")
     answerer = named.open()
     found = answerer.ask([question], k=k, temperature=temperature, every=votes)
     answerer.close()
-    from flows.models.display import answer_json, answer_table
+    from thickets.flows.cli.tables_models import answer_json, answer_table
 
     if as_json:
         typer.echo(json.dumps(answer_json(found), indent=2))
@@ -108,8 +118,8 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Accuracy of a model on a new file of questions, judged as its run did; kept as an MLflow run."""
-    from flows.models.open_model import find_model
-    from flows.models.reevaluation import reevaluate
+    from thickets.flows.models.open import find_model
+    from thickets.flows.models.reevaluation import reevaluate
 
     columns = {"question_column": question_column, "answer_column": answer_column, "id_column": id_column}
     named = find_model(home_of(home), model, like)
@@ -119,7 +129,7 @@ def evaluate(
     if as_json:
         typer.echo(found.model_dump_json(indent=2))
         return
-    from flows.models.display import reevaluation_table
+    from thickets.flows.cli.tables_models import reevaluation_table
 
     render(reevaluation_table(found))
     say(f"MLflow: {found.mlflow_address}")

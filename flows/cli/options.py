@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from storage.layout import Home
+    from thickets.storage.home import Home
 
 Source = Annotated[str, typer.Argument(metavar="CONFIG", help="A preset's name, or a path to a YAML file.")]
 Overrides = Annotated[
@@ -38,22 +38,22 @@ def say(text: str) -> None:
 
 def render(renderable: object) -> None:
     """A table or a panel on standard output."""
-    from flows.display import console
+    from thickets.flows.cli.tables_results import console
 
     console().print(renderable)
 
 
 def home_of(folder: Path | None) -> Home:
     """Where runs are: the option, or else what the configuration's default says."""
-    from flows.config import StorageConfig
-    from storage.layout import Home
+    from thickets.flows.config.run import StorageConfig
+    from thickets.storage.home import Home
 
     return Home(folder or StorageConfig().home)
 
 
 def start_prefect(home: Path) -> None:
     """Choose the Prefect server of a flow: that of `thickets up` in this home, the user's own, or a temporary one."""
-    from flows.services.connect import connect_services
+    from thickets.flows.services.connect import connect_services
 
     if not connect_services(home, say) and "PREFECT_API_URL" not in os.environ:
         say("starting Prefect (about ten seconds)")

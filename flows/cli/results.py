@@ -8,14 +8,14 @@ from typing import Annotated
 
 import typer
 
-from flows.commands.options import AsJson, HomeFolder, RunName, home_of, render, say
-from storage.errors import InputError
+from thickets.flows.cli.options import AsJson, HomeFolder, RunName, home_of, render, say
+from thickets.storage.errors import InputError
 
 
 def runs(home: HomeFolder = None, as_json: AsJson = False) -> None:
     """What has run here, the latest first."""
-    from flows.display import runs_table
-    from flows.history import list_runs
+    from thickets.flows.cli.tables_results import runs_table
+    from thickets.flows.results.runs import list_runs
 
     rows = list_runs(home_of(home))
     if as_json:
@@ -28,15 +28,15 @@ def runs(home: HomeFolder = None, as_json: AsJson = False) -> None:
 
 def show(name: RunName, home: HomeFolder = None, as_json: AsJson = False) -> None:
     """The result of a finished run, with three test questions and the experts' votes on them."""
-    from flows.history import find_run, load_summary
+    from thickets.flows.results.runs import find_run, load_summary
 
     folder = find_run(home_of(home), name)
     summary = load_summary(folder)
     if as_json:
         typer.echo(summary.model_dump_json(indent=2))
         return
-    from flows.display import console, show_summary
-    from flows.history import example_votes, open_scores
+    from thickets.flows.cli.tables_results import console, show_summary
+    from thickets.flows.results.runs import example_votes, open_scores
 
     with open_scores(home_of(home), folder) as reader:
         votes = example_votes(reader, summary)
@@ -51,14 +51,14 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Finished runs side by side: results, paired differences, discordance of their problems, what differs."""
-    from flows.compare import compare as compare_runs
+    from thickets.flows.results.compare import compare as compare_runs
 
     comparison = compare_runs(home_of(home), names)
     if as_json:
         typer.echo(comparison.model_dump_json(indent=2))
         return
-    from flows.display import console
-    from flows.display_comparison import show_comparison
+    from thickets.flows.cli.tables_comparison import show_comparison
+    from thickets.flows.cli.tables_results import console
 
     show_comparison(comparison, console())
 
@@ -71,8 +71,8 @@ def report(
     home: HomeFolder = None,
 ) -> None:
     """Write a finished run's report again: one HTML file with verdict, figures, plots and examples; prints its path."""
-    from flows.history import find_run
-    from flows.report import report_again
+    from thickets.flows.report import report_again
+    from thickets.flows.results.runs import find_run
 
     typer.echo(report_again(home_of(home), find_run(home_of(home), name), out))
 
@@ -84,8 +84,8 @@ def sql(
     as_json: AsJson = False,
 ) -> None:
     """Read-only SQL on a run's scores: tables, views and completions."""
-    from flows.display import frame_table
-    from flows.history import find_run, open_scores
+    from thickets.flows.cli.tables_results import frame_table
+    from thickets.flows.results.runs import find_run, open_scores
 
     folder = find_run(home_of(home), name)
     with open_scores(home_of(home), folder) as reader:
@@ -100,7 +100,7 @@ def problems(
     contains: Annotated[str, typer.Argument(help="Only names that contain this.")] = "",
 ) -> None:
     """What can be scored, with one example prompt and answer each."""
-    from flows.display import problem_list
+    from thickets.flows.cli.tables_results import problem_list
 
     shown = False
     for panel in problem_list(contains):

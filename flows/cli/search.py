@@ -6,10 +6,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.commands.options import AsJson, HomeFolder, Overrides, RunName, Source, home_of, render, say, start_prefect
+from thickets.flows.cli.options import (
+    AsJson,
+    HomeFolder,
+    Overrides,
+    RunName,
+    Source,
+    home_of,
+    render,
+    say,
+    start_prefect,
+)
 
 if TYPE_CHECKING:
-    from flows.config import RunConfig
+    from thickets.flows.config.run import RunConfig
 
 
 def run(
@@ -18,19 +28,19 @@ def run(
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over; what is there is moved aside.")] = False,
 ) -> None:
     """Run a search, or go on with an interrupted one: the same config continues where it stopped."""
-    from flows.config_file import load_config
-    from flows.interrupt import ends_soon
-    from flows.preflight import check_inputs
+    from thickets.flows.config.file import load_config
+    from thickets.flows.config.preflight import check_inputs
+    from thickets.flows.runtime.interrupt import ends_soon
 
     run_config = load_config(config, overrides or [])
     check_inputs(run_config)
     start_prefect(run_config.storage.home)
-    from flows.display import console, show_summary
-    from flows.randopt import randopt
+    from thickets.flows.cli.tables_results import console, show_summary
+    from thickets.flows.randopt import randopt
 
     if run_config.problems:
-        from flows.display_comparison import show_comparison
-        from flows.randopt_many import randopt_many
+        from thickets.flows.cli.tables_comparison import show_comparison
+        from thickets.flows.randopt_many import randopt_many
 
         with ends_soon():
             comparison = randopt_many(run_config, fresh=fresh)
@@ -47,15 +57,15 @@ def run(
 
 def estimate(config: Source, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Candidates, completions, tokens, time and disk of a run, before anything is spent."""
-    from flows.config_file import load_config
-    from flows.preflight import check_inputs
+    from thickets.flows.config.file import load_config
+    from thickets.flows.config.preflight import check_inputs
 
     run_config = load_config(config, overrides or [])
     check_inputs(run_config)
     say("loading the model for a short probe")
-    from flows.display import estimate_table, estimates_table
-    from flows.estimate import Estimate, estimate_many
-    from flows.estimate import estimate as estimate_run
+    from thickets.flows.cli.tables_results import estimate_table, estimates_table
+    from thickets.flows.search.estimate import Estimate, estimate_many
+    from thickets.flows.search.estimate import estimate as estimate_run
 
     result = estimate_many(run_config) if run_config.problems else estimate_run(run_config)
     if as_json:
@@ -66,17 +76,17 @@ def estimate(config: Source, overrides: Overrides = None, as_json: AsJson = Fals
 
 def distill(name: RunName, overrides: Overrides = None, home: HomeFolder = None, as_json: AsJson = False) -> None:
     """Train one model on the answers of a finished run's experts, and compare it with them."""
-    from flows.distillation.plan import distill_config
-    from flows.history import find_run
-    from flows.interrupt import ends_soon
-    from flows.preflight import check_inputs
+    from thickets.flows.config.preflight import check_inputs
+    from thickets.flows.distillation.plan import distill_config
+    from thickets.flows.results.runs import find_run
+    from thickets.flows.runtime.interrupt import ends_soon
 
     run_config = distill_config(home_of(home), find_run(home_of(home), name), overrides or [])
     check_inputs(run_config)
     start_prefect(run_config.storage.home)
-    from flows.display import console
-    from flows.distillation.display import show_distillation
-    from flows.distillation.flow import distill as distill_run
+    from thickets.flows.cli.tables_distillation import show_distillation
+    from thickets.flows.cli.tables_results import console
+    from thickets.flows.distillation.flow import distill as distill_run
 
     with ends_soon():
         summary = distill_run(run_config)
@@ -104,8 +114,8 @@ def parity(
     as_json: AsJson = False,
 ) -> None:
     """Where two engines, or two settings of one, differ: texts, answers and scores on the selection split."""
-    from flows.config_file import load_config
-    from flows.parity import compare_engines, engine_config
+    from thickets.flows.config.file import load_config
+    from thickets.flows.placement.parity import compare_engines, engine_config
 
     run_config = load_config(config, overrides or [])
     sides = [engine_config(config, overrides or [], option, text) for option, text in (("--a", a), ("--b", b))]
@@ -114,7 +124,7 @@ def parity(
     if as_json:
         typer.echo(result.model_dump_json(indent=2))
     else:
-        from flows.parity import parity_report
+        from thickets.flows.placement.parity import parity_report
 
         render(parity_report(result))
 
@@ -123,9 +133,9 @@ def _show_students(config: RunConfig, run_ids: list[str]) -> None:
     """What became of a configuration's runs as one model each, if it asks for that."""
     if config.distillation is None:
         return
-    from flows.display import console
-    from flows.distillation.display import show_distillation
-    from flows.distillation.plan import load_distillation
+    from thickets.flows.cli.tables_distillation import show_distillation
+    from thickets.flows.cli.tables_results import console
+    from thickets.flows.distillation.plan import load_distillation
 
     for run_id in run_ids:
         show_distillation(load_distillation(config, run_id), console())

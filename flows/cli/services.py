@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows.commands.options import AsJson, HomeFolder, home_of, render, say
+from thickets.flows.cli.options import AsJson, HomeFolder, home_of, render, say
 
 
 def up(
@@ -20,9 +20,9 @@ def up(
     detach: Annotated[bool, typer.Option("--detach", help="In the background; stop with `thickets down`.")] = False,
 ) -> None:
     """Start Prefect, MLflow and a worker with our deployments on this machine; Ctrl-C stops them all."""
-    from flows.services.settings import make_settings
-    from flows.services.state import read_state
-    from storage.errors import RunError
+    from thickets.flows.services.settings import make_settings
+    from thickets.flows.services.state import read_state
+    from thickets.storage.errors import RunError
 
     folder = home_of(home).writable().root
     state = read_state(folder)
@@ -33,21 +33,21 @@ def up(
         )
     settings = make_settings(folder, host, prefect_port, mlflow_port)
     if detach:
-        from flows.services.detached import start
+        from thickets.flows.services.detached import start
 
         say("starting Prefect, MLflow and the worker (about a minute)")
         started = start(settings)
         for row in started.services:
             typer.echo(f"{row.name + ':':9}{row.address}")
         return
-    from flows.services.supervisor import run
+    from thickets.flows.services.supervisor import run
 
     run(settings, say)
 
 
 def down(home: HomeFolder = None) -> None:
     """Stop the services of a home; a run under way is marked crashed and keeps its finished shards."""
-    from flows.services.detached import stop
+    from thickets.flows.services.detached import stop
 
     folder = home_of(home).root
     say(f"stopped the services of {folder}" if stop(folder) else f"no services of {folder} are up")
@@ -61,19 +61,19 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """What is up here, what runs and what waits."""
-    from flows.services.connect import connect_services
-    from flows.services.state import read_state
-    from storage.layout import Home
+    from thickets.flows.services.connect import connect_services
+    from thickets.flows.services.state import read_state
+    from thickets.storage.home import Home
 
     folder = home_of(home).root
     connected = connect_services(folder)
     state = read_state(folder)
-    from flows.services.display import status_lines
-    from flows.services.status import read_status
+    from thickets.flows.cli.tables_services import status_lines
+    from thickets.flows.services.status import read_status
 
     repaired = []
     if repair:
-        from flows.repair import repair as mark_dead
+        from thickets.flows.runtime.repair import repair as mark_dead
 
         if not connected:
             say("the services are not up; repairing on the Prefect server that this shell is set to")

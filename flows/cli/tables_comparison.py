@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows.comparison import Comparison
-from flows.comparison_text import (
+from thickets.flows.results.comparison import Comparison
+from thickets.flows.results.comparison_text import (
     TextTable,
     config_table,
     discordance_table,

@@ -6,12 +6,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows.display import duration
-from flows.distillation.findings import distill_findings
-from flows.distillation.rows import distill_rows
-from flows.distillation.summary import DistillSummary
-from flows.findings import percent
-from tasks.verdicts import points
+from thickets.flows.cli.tables_results import duration
+from thickets.flows.distillation.rows import distill_rows
+from thickets.flows.distillation.summary import DistillSummary
+from thickets.flows.results.distillation_text import distill_findings
+from thickets.flows.results.sentences import percent
+from thickets.tasks.results.verdicts import points
 
 
 def distill_table(found: DistillSummary) -> Table:

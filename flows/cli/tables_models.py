@@ -9,10 +9,10 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from flows.findings import percent
-from flows.models.reevaluation import Reevaluation
-from tasks.answering import Answers
-from tasks.verdicts import points
+from thickets.flows.models.reevaluation import Reevaluation
+from thickets.flows.results.sentences import percent
+from thickets.tasks.results.verdicts import points
+from thickets.tasks.serving import Answers
 
 
 def answer_json(found: Answers) -> dict[str, Any]:

@@ -12,16 +12,16 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from flows.findings import findings, percent
-from flows.result_rows import result_rows
-from flows.summary import RunSummary
-from storage.layout import RunFolder
-from tasks.results import Thicket
-from tasks.verdicts import points
+from thickets.flows.results.rows import result_rows
+from thickets.flows.results.sentences import findings, percent
+from thickets.flows.results.summary import RunSummary
+from thickets.storage.home import RunFolder
+from thickets.tasks.results.evaluation import Thicket
+from thickets.tasks.results.verdicts import points
 
 if TYPE_CHECKING:
-    from flows.estimate import Estimate, EstimateOfMany
-    from flows.history import RunRow
+    from thickets.flows.results.runs import RunRow
+    from thickets.flows.search.estimate import Estimate, EstimateOfMany
 
 _MARGINS = (0, 2, 5, 10)
 
@@ -93,7 +93,7 @@ def votes_table(votes: pl.DataFrame) -> Group:
     """Some test questions with every expert's answer, a column per question.
 
     Args:
-        votes: question, gold, who, answer, correct; as `flows.history.example_votes` gives them.
+        votes: question, gold, who, answer, correct; as `thickets.flows.results.runs.example_votes` gives them.
     """
     questions = votes.select("question", "gold").unique(maintain_order=True)
     heading = Text.assemble(("Test questions on which the experts differ most\n", "italic"))
@@ -227,7 +227,7 @@ def _cell(value: object) -> str:
 
 def problem_list(contains: str) -> Iterator[Panel]:
     """Problems whose names contain a text, each with a sample; made one by one, since some take a second."""
-    from tasks.problems import catalogue
+    from thickets.tasks.problems import catalogue
 
     for entry in catalogue():
         if contains in entry.name:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
-from flows.display import duration
-from flows.services.state import ServicesState, seconds_up
-from flows.services.status import Status
+from thickets.flows.cli.tables_results import duration
+from thickets.flows.services.state import ServicesState, seconds_up
+from thickets.flows.services.status import Status
 
 _GIB = 2**30
 

@@ -6,8 +6,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from flows.config_sections import PositiveInt, Section
-from tasks.engines.base import DtypeName
+from thickets.flows.config.sections import PositiveInt, Section
+from thickets.tasks.engines.base import DtypeName
 
 
 class VllmConfig(Section):

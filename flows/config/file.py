@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from flows.config import RunConfig
-from storage.errors import InputError
+from thickets.flows.config.run import RunConfig
+from thickets.storage.errors import InputError
 
 PRESETS = Path(__file__).parent / "presets"
 

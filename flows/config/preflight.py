@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from flows.config import RunConfig
-from storage.errors import InputError
-from storage.fingerprint import fingerprint
-from storage.layout import Home
-from storage.shard_folder import check_writable
-from tasks.base_model import find_base_model
-from tasks.distillation.generic import generic_text
-from tasks.distillation.training import check_can_learn, check_installed
-from tasks.executors.ray_cluster import check_reachable
-from tasks.problems import load_problem
-from tasks.splits import draw_splits, draw_training
+from thickets.flows.config.run import RunConfig
+from thickets.storage.errors import InputError
+from thickets.storage.fingerprint import fingerprint
+from thickets.storage.home import Home
+from thickets.storage.shards.folder import check_writable
+from thickets.tasks.distillation.generic import generic_text
+from thickets.tasks.distillation.training import check_can_learn, check_installed
+from thickets.tasks.engines.base_model import find_base_model
+from thickets.tasks.problems import load_problem
+from thickets.tasks.problems.splits import draw_splits, draw_training
+from thickets.tasks.scoring.executors.ray_cluster import check_reachable
 
 
 def check_inputs(config: RunConfig) -> None:

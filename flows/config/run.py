@@ -2,7 +2,7 @@
 
 The Prefect UI draws its form from these models, so titles and descriptions are written for a reader who sees nothing
 else. Defaults come from the paper's scripts (Gan & Isola 2026) where it has one. The sections are in
-`flows.config_sections`, `flows.engine_config` and `flows.distillation.config`.
+`thickets.flows.config.sections`, `thickets.flows.config.engine` and `thickets.flows.config.distillation`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
-from flows.config_sections import (
+from thickets.flows.config.distillation import DistillationConfig
+from thickets.flows.config.engine import EngineConfig, VllmConfig
+from thickets.flows.config.sections import (
     BudgetConfig,
     ControlsConfig,
     DataConfig,
@@ -28,11 +30,9 @@ from flows.config_sections import (
     StorageConfig,
     TrackingConfig,
 )
-from flows.distillation.config import DistillationConfig
-from flows.engine_config import EngineConfig, VllmConfig
-from storage.errors import InputError
-from tasks.noise import Perturbation
-from tasks.problems.config import ProblemConfig
+from thickets.storage.errors import InputError
+from thickets.tasks.noise import Perturbation
+from thickets.tasks.problems.config import ProblemConfig
 
 __all__ = [
     "BudgetConfig",
@@ -154,7 +154,7 @@ class RunConfig(Section):
         if self.problem is None:
             raise InputError(
                 f"problems: found {len(self.problems or ())} where one is wanted; start several with "
-                "flows.randopt_many.randopt_many or `thickets run`, or set problem to one of them and problems to null"
+                "`thickets.search` or `thickets run`, or set problem to one of them and problems to null"
             )
         return self.problem
 

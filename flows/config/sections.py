@@ -1,6 +1,6 @@
-"""The sections of a run's configuration, one class each; `flows.config.RunConfig` puts them together.
+"""The sections of a run's configuration, one class each; `thickets.flows.config.run.RunConfig` puts them together.
 
-The engine's is in `flows.engine_config`, that of the distillation in `flows.distillation.config`.
+The engine's is in `thickets.flows.config.engine`, that of the distillation in `thickets.flows.config.distillation`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
-from tasks.noise import Family, Perturbation
-from tasks.results import Method
-from tasks.voting import VoteRule
+from thickets.tasks.evaluation.voting import VoteRule
+from thickets.tasks.noise import Family, Perturbation
+from thickets.tasks.results.evaluation import Method
 
 Sigma = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 PositiveInt = Annotated[int, Field(gt=0)]

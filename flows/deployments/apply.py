@@ -10,8 +10,8 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.types.entrypoint import EntrypointType
 from prefect.workers.process import ProcessWorker
 
-from flows.deployments import POOL
-from flows.deployments.definitions import Definition, definitions
+from thickets.flows.deployments import POOL
+from thickets.flows.deployments.definitions import Definition, definitions
 
 
 def apply_deployments(pool: str = POOL) -> list[str]:

@@ -13,10 +13,10 @@ from prefect.client.schemas.objects import Artifact, FlowRun
 from prefect.deployments import run_deployment
 from prefect.utilities.urls import url_for
 
-from flows.announce import SUMMARY_KEY
-from flows.config import RunConfig
-from flows.summary import RunSummary
-from storage.errors import InputError, RunError
+from thickets.flows.config.run import RunConfig
+from thickets.flows.publish.artifacts import SUMMARY_KEY
+from thickets.flows.results.summary import RunSummary
+from thickets.storage.errors import InputError, RunError
 
 SEARCH = "randopt/search"
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from prefect import Flow
 
-from flows.config_file import load_config
-from flows.followups import distill_run, evaluate, report
-from flows.randopt import randopt
-from flows.randopt_many import randopt_many
+from thickets.flows.config.file import load_config
+from thickets.flows.followups import distill_run, evaluate, report
+from thickets.flows.randopt import randopt
+from thickets.flows.randopt_many import randopt_many
 
 _PROBLEMS = ("largest_number", "reasoning_gym:chain_sum")
 

@@ -11,30 +11,30 @@ from functools import partial
 
 from prefect import flow
 
-from flows.announce import emit_student_asset
-from flows.config import RunConfig
-from flows.config_file import dump_config
-from flows.distillation.plan import plan_distillation
-from flows.distillation.steps import answer_training_split, choose_rows, too_little, train_and_judge
-from flows.distillation.summary import DistillSummary
-from flows.distillation.tracking import log_distillation, log_rows, log_student_model, start_distill_tracking
-from flows.distillation.verdict import conclude, read_test_answers
-from flows.executor import open_cluster
-from flows.hooks import end_mlflow_runs
-from flows.progress import log
-from flows.report import report_again
-from flows.session import session
-from storage.files import write_text_atomically
-from storage.layout import Home
-from storage.manifest import EnsembleManifest
-from tasks.distillation.generic import generic_text
-from tasks.distillation.perplexity import measure_perplexity
-from tasks.distillation.results import Arm
-from tasks.distillation.training import check_installed
-from tasks.engines import resolve_spec
-from tasks.executors.ray_cluster import RayCluster
-from tasks.preparation import prepare_base_model, prepare_splits
-from tasks.problems import load_problem
+from thickets.flows.config.file import dump_config
+from thickets.flows.config.run import RunConfig
+from thickets.flows.distillation.plan import plan_distillation
+from thickets.flows.distillation.steps import answer_training_split, choose_rows, too_little, train_and_judge
+from thickets.flows.distillation.summary import DistillSummary
+from thickets.flows.distillation.tracking import log_distillation, log_rows, log_student_model, start_distill_tracking
+from thickets.flows.distillation.verdict import conclude, read_test_answers
+from thickets.flows.hooks import end_mlflow_runs
+from thickets.flows.placement.engines import open_cluster
+from thickets.flows.publish.artifacts import emit_student_asset
+from thickets.flows.report import report_again
+from thickets.flows.runtime.session import session
+from thickets.flows.search.progress import log
+from thickets.storage.files import write_text_atomically
+from thickets.storage.home import Home
+from thickets.storage.models.manifest import EnsembleManifest
+from thickets.tasks.distillation.generic import generic_text
+from thickets.tasks.distillation.perplexity import measure_perplexity
+from thickets.tasks.distillation.results import Arm
+from thickets.tasks.distillation.training import check_installed
+from thickets.tasks.engines import resolve_spec
+from thickets.tasks.preparation import prepare_base_model, prepare_splits
+from thickets.tasks.problems import load_problem
+from thickets.tasks.scoring.executors.ray_cluster import RayCluster
 
 
 @flow(

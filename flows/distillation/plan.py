@@ -8,28 +8,28 @@ from functools import partial
 
 import polars as pl
 
-from flows.config import RunConfig
-from flows.config_file import load_config
-from flows.distillation.config import DistillationConfig
-from flows.distillation.folder import DistillFolder, distill_folder
-from flows.distillation.summary import DistillSummary
-from flows.experts import experts_of
-from flows.history import load_summary
-from flows.plan import RunPlan, make_plan
-from flows.summary import RunSummary
-from flows.token_limit import recall
-from storage.errors import InputError
-from storage.fingerprint import fingerprint
-from storage.layout import Home, RunFolder
-from storage.models import BaseModelRef
-from tasks.controls import attempts
-from tasks.distillation.data import Rules
-from tasks.distillation.training import check_can_learn, library_versions
-from tasks.engines import EngineSpec
-from tasks.problems import Problem
-from tasks.seeds import POPULATION_SCHEMA
-from tasks.splits import Split, Splits, draw_training
-from tasks.types import Attempt, Candidate, Respondent
+from thickets.flows.config.distillation import DistillationConfig
+from thickets.flows.config.file import load_config
+from thickets.flows.config.run import RunConfig
+from thickets.flows.distillation.summary import DistillSummary
+from thickets.flows.experts import experts_of
+from thickets.flows.plan import RunPlan, make_plan
+from thickets.flows.results.distillation import DistillFolder, distill_folder
+from thickets.flows.results.runs import load_summary
+from thickets.flows.results.summary import RunSummary
+from thickets.flows.search.answer_limit import recall
+from thickets.storage.errors import InputError
+from thickets.storage.fingerprint import fingerprint
+from thickets.storage.home import Home, RunFolder
+from thickets.storage.models.base import BaseModelRef
+from thickets.tasks.distillation.data import Rules
+from thickets.tasks.distillation.training import check_can_learn, library_versions
+from thickets.tasks.engines import EngineSpec
+from thickets.tasks.evaluation.controls import attempts
+from thickets.tasks.problems import Problem
+from thickets.tasks.problems.splits import Split, Splits, draw_training
+from thickets.tasks.seeds import POPULATION_SCHEMA
+from thickets.tasks.types import Attempt, Candidate, Respondent
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def plan_distillation(
         base: The base model.
         problem: What is asked of it.
         splits: The run's three splits.
-        resolve: As for `flows.plan.make_plan`.
+        resolve: As for `thickets.flows.plan.make_plan`.
 
     Raises:
         InputError: The run is not finished, or there is too little data for a training split.
@@ -181,7 +181,7 @@ def distillation_id(run_id: str, section: DistillationConfig) -> str:
 def _device(run: RunPlan) -> str:
     if run.config.engine.executor == "local":
         return run.engine.device
-    from tasks.engines.transformers import pick_device  # PyTorch: seconds
+    from thickets.tasks.engines.transformers import pick_device  # PyTorch: seconds
 
     return str(pick_device("auto"))  # the engines' GPUs are the cluster's, not this machine's
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flows.distillation.summary import DistillSummary
-from flows.result_rows import result_rows
-from tasks.distillation.results import Arm
-from tasks.results import Accuracy, Difference
+from thickets.flows.distillation.summary import DistillSummary
+from thickets.flows.results.rows import result_rows
+from thickets.tasks.distillation.results import Arm
+from thickets.tasks.results.evaluation import Accuracy, Difference
 
 
 @dataclass(frozen=True, slots=True)

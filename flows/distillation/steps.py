@@ -9,34 +9,34 @@ from pathlib import Path
 
 import polars as pl
 
-from flows.distillation.plan import DistillPlan
-from flows.distillation.tracking import watch_training
-from flows.distillation.verdict import TestAnswers
-from flows.executor import open_executor
-from flows.plan import RunPlan
-from flows.progress import ScoringProgress, log
-from flows.stages import score_split
-from storage.files import atomic_path
-from storage.models import resolve_model
-from storage.scores import BASE_ID
-from storage.tracking import Tracker
-from tasks.aggregation import ScoreBook
-from tasks.distillation.arm import ArmTraining, train_arm
-from tasks.distillation.card import student_card
-from tasks.distillation.data import LABELS, REJECTION, STUDENT, label_rows, rejection_rows, student_rows
-from tasks.distillation.exam import validation_exam
-from tasks.distillation.objective import Targets, collect
-from tasks.distillation.results import Arm, DataReport
-from tasks.distillation.texts import TrainingText, encode
-from tasks.distillation.training import Exam, TrainingSettings, forget
-from tasks.engines import build_engine
-from tasks.engines.transformers import TransformersEngine
-from tasks.executors.ray_cluster import RayCluster
-from tasks.prompts import PromptTemplate
-from tasks.statistics import accuracy, paired_difference
-from tasks.types import Respondent
-from tasks.units import candidate_id
-from tasks.voting import ballots
+from thickets.flows.distillation.plan import DistillPlan
+from thickets.flows.distillation.tracking import watch_training
+from thickets.flows.distillation.verdict import TestAnswers
+from thickets.flows.placement.engines import open_executor
+from thickets.flows.plan import RunPlan
+from thickets.flows.search.progress import ScoringProgress, log
+from thickets.flows.search.stages import score_split
+from thickets.storage.files import atomic_path
+from thickets.storage.models.base import resolve_model
+from thickets.storage.scores.database import BASE_ID
+from thickets.storage.tracking.store import Tracker
+from thickets.tasks.aggregation import ScoreBook
+from thickets.tasks.distillation.arm import ArmTraining, train_arm
+from thickets.tasks.distillation.card import student_card
+from thickets.tasks.distillation.data import LABELS, REJECTION, STUDENT, label_rows, rejection_rows, student_rows
+from thickets.tasks.distillation.exam import validation_exam
+from thickets.tasks.distillation.objective import Targets, collect
+from thickets.tasks.distillation.results import Arm, DataReport
+from thickets.tasks.distillation.texts import TrainingText, encode
+from thickets.tasks.distillation.training import Exam, TrainingSettings, forget
+from thickets.tasks.engines import build_engine
+from thickets.tasks.engines.prompts import PromptTemplate
+from thickets.tasks.engines.transformers import TransformersEngine
+from thickets.tasks.evaluation.voting import ballots
+from thickets.tasks.scoring.executors.ray_cluster import RayCluster
+from thickets.tasks.scoring.units import candidate_id
+from thickets.tasks.statistics import accuracy, paired_difference
+from thickets.tasks.types import Respondent
 
 _ANSWERS = """
 SELECT candidate_id, example_id, answer, correct, finish_reason, completion

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from flows.summary import TrackingLinks
-from tasks.distillation.results import Arm, Comparison, DataReport
-from tasks.results import Accuracy, Evaluation
+from thickets.flows.results.summary import TrackingLinks
+from thickets.tasks.distillation.results import Arm, Comparison, DataReport
+from thickets.tasks.results.evaluation import Accuracy, Evaluation
 
 
 class DistillSummary(BaseModel):

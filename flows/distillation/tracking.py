@@ -11,19 +11,19 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flows.config_file import dump_config, flatten
-from flows.distillation.display import distill_markdown
-from flows.distillation.plan import DistillPlan
-from flows.distillation.summary import DistillSummary
-from flows.models.logged_models import KeptAnswers, log_student
-from flows.progress import log
-from flows.tracking import links
-from storage.manifest import Recipe
-from storage.scores import BASE_ID, ScoreStore
-from storage.tracking import RUN_ID_TAG, STAGE_TAG, MetricPoint, Tracker
-from tasks.distillation.data import STUDENT
-from tasks.distillation.results import ValidationPoint
-from tasks.scoring import is_worth_a_retry
+from thickets.flows.cli.tables_distillation import distill_markdown
+from thickets.flows.config.file import dump_config, flatten
+from thickets.flows.distillation.plan import DistillPlan
+from thickets.flows.distillation.summary import DistillSummary
+from thickets.flows.models.logged import KeptAnswers, log_student
+from thickets.flows.publish.tracking import links
+from thickets.flows.search.progress import log
+from thickets.storage.models.manifest import Recipe
+from thickets.storage.scores.database import BASE_ID, ScoreStore
+from thickets.storage.tracking.store import RUN_ID_TAG, STAGE_TAG, MetricPoint, Tracker
+from thickets.tasks.distillation.data import STUDENT
+from thickets.tasks.distillation.results import ValidationPoint
+from thickets.tasks.scoring.score import is_worth_a_retry
 
 
 @task(

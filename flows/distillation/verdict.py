@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from flows.distillation.plan import DistillPlan
-from flows.distillation.summary import DistillSummary
-from flows.history import open_scores
-from flows.tracking import links
-from storage.scores import BASE_ID
-from storage.tracking import Tracker
-from tasks.aggregation import ScoreBook
-from tasks.controls import count_tokens
-from tasks.distillation.data import LABELS, REJECTION, STUDENT
-from tasks.distillation.results import Arm, Comparison, DataReport
-from tasks.results import Accuracy
-from tasks.statistics import accuracy, paired_difference
-from tasks.types import Average
-from tasks.units import candidate_id
-from tasks.voting import ballots, vote
+from thickets.flows.distillation.plan import DistillPlan
+from thickets.flows.distillation.summary import DistillSummary
+from thickets.flows.publish.tracking import links
+from thickets.flows.results.runs import open_scores
+from thickets.storage.scores.database import BASE_ID
+from thickets.storage.tracking.store import Tracker
+from thickets.tasks.aggregation import ScoreBook
+from thickets.tasks.distillation.data import LABELS, REJECTION, STUDENT
+from thickets.tasks.distillation.results import Arm, Comparison, DataReport
+from thickets.tasks.evaluation.controls import count_tokens
+from thickets.tasks.evaluation.voting import ballots, vote
+from thickets.tasks.results.evaluation import Accuracy
+from thickets.tasks.scoring.units import candidate_id
+from thickets.tasks.statistics import accuracy, paired_difference
+from thickets.tasks.types import Average
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def conclude(
     tracker: Tracker,
     wall_s: float,
 ) -> DistillSummary:
-    """Put the figures together; see `flows.distillation.summary.DistillSummary`.
+    """Put the figures together; see `thickets.flows.distillation.summary.DistillSummary`.
 
     Args:
         plan: The distillation.

@@ -13,20 +13,19 @@ from typing import Any
 
 import polars as pl
 
-import storage
-import tasks
-from storage.fingerprint import fingerprint
-from storage.layout import model_cache
-from storage.manifest import EnsembleManifest, Recipe
-from storage.models import BUILT_IN
-from storage.tracked_models import BASE_SHA_TAG, ModelKind, log_model
-from storage.tracking import RUN_ID_TAG, Tracker
-from storage.weights import identify_weights
-from tasks.answering import load_recipe_problem
-from tasks.problems.base import question_id
-from tasks.problems.config import REASONING_GYM_PREFIX, VERIFIERS
-from tasks.prompts import PromptTemplate
-from tasks.types import Example
+import thickets
+from thickets.storage.fingerprint import fingerprint
+from thickets.storage.home import model_cache
+from thickets.storage.models.base import BUILT_IN
+from thickets.storage.models.manifest import EnsembleManifest, Recipe
+from thickets.storage.models.weights import identify_weights
+from thickets.storage.tracking.models import BASE_SHA_TAG, ModelKind, log_model
+from thickets.storage.tracking.store import RUN_ID_TAG, Tracker
+from thickets.tasks.engines.prompts import PromptTemplate
+from thickets.tasks.problems.base import question_id
+from thickets.tasks.problems.config import REASONING_GYM_PREFIX, VERIFIERS
+from thickets.tasks.serving import load_recipe_problem
+from thickets.tasks.types import Example
 
 # In the model's folder, beside what MLflow puts there.
 TEST_ANSWERS = "test_answers.parquet"
@@ -39,7 +38,8 @@ TEST_SPLIT_TAG = "thickets.test_split"
 TEST_ACCURACY_TAG = "thickets.test_accuracy"
 CONTENT_TAG = "thickets.content_sha256"
 
-_MODEL_CODE = Path(tasks.__file__).parent / "answering" / "ensemble_model.py"
+_PACKAGE = Path(thickets.__path__[0])
+_MODEL_CODE = _PACKAGE / "tasks" / "serving" / "ensemble_model.py"
 # What is imported to answer; mlflow-skinny loads and serves models, without the tracking server.
 _ANSWERING = (
     "mlflow-skinny",
@@ -215,8 +215,8 @@ def _tags(kind: ModelKind, run_id: str, problem: dict[str, Any], base: str, answ
 
 
 def _code(recipe: Recipe) -> list[Path]:
-    """Our own packages, so that the model loads where they are not installed, and a verifier of the user's."""
-    found = [Path(package.__file__).parent for package in (tasks, storage) if package.__file__]
+    """Our own package, so that the model loads where it is not installed, and a verifier of the user's."""
+    found = [_PACKAGE]
     verifier = recipe.problem_config.get("verifier")
     if verifier and verifier not in VERIFIERS:
         module = importlib.util.find_spec(verifier.partition(":")[0].partition(".")[0])

@@ -6,20 +6,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from flows.config import RunConfig
-from flows.config_file import load_config
-from flows.history import open_scores
-from storage.errors import InputError
-from storage.layout import Home, RunFolder
-from storage.manifest import EnsembleManifest
-from storage.models import BaseModelRef, hub_commit
-from storage.new_folder import check_vacant, new_folder
-from tasks.base_model import find_base_model
-from tasks.engines.signals.recipe import is_signals_model
-from tasks.model_card import AverageFacts, ExpertFacts, Member, SelectionScore
-from tasks.noise import NOISE_VERSION
-from tasks.noise.spec import check_sigma, seed_key
-from tasks.types import Average, Candidate, Weights
+from thickets.flows.config.file import load_config
+from thickets.flows.config.run import RunConfig
+from thickets.flows.results.runs import open_scores
+from thickets.storage.errors import InputError
+from thickets.storage.home import Home, RunFolder
+from thickets.storage.models.base import BaseModelRef, hub_commit
+from thickets.storage.models.manifest import EnsembleManifest
+from thickets.storage.new_folder import check_vacant, new_folder
+from thickets.tasks.engines.base_model import find_base_model
+from thickets.tasks.engines.signals.recipe import is_signals_model
+from thickets.tasks.export.card import AverageFacts, ExpertFacts, Member, SelectionScore
+from thickets.tasks.noise import NOISE_VERSION
+from thickets.tasks.noise.spec import check_sigma, seed_key
+from thickets.tasks.types import Average, Candidate, Weights
 
 
 def pick_candidate(
@@ -91,7 +91,7 @@ def materialize(
             "loads; language models can be materialized"
         )
 
-    from tasks.materialize import write_checkpoint  # PyTorch: seconds, for nothing if the input is wrong
+    from thickets.tasks.export.checkpoint import write_checkpoint  # PyTorch: seconds, for nothing if the input is wrong
 
     with new_folder(target, "DIR") as scratch:
         written = write_checkpoint(

@@ -9,16 +9,16 @@ from typing import Any
 
 import yaml
 
-from flows.config_file import load_config
-from flows.history import find_run
-from flows.models.logged_models import RECIPE_KEY
-from storage.errors import InputError
-from storage.layout import Home, RunFolder
-from storage.manifest import EnsembleManifest, Recipe
-from storage.tracked_models import find_ready, model_folder
-from storage.tracking import RUN_ID_TAG, mlflow_client, tracking_errors
-from tasks.answering import Answerer, open_answerer, open_ensemble
-from tasks.base_model import find_base_model
+from thickets.flows.config.file import load_config
+from thickets.flows.models.logged import RECIPE_KEY
+from thickets.flows.results.runs import find_run
+from thickets.storage.errors import InputError
+from thickets.storage.home import Home, RunFolder
+from thickets.storage.models.manifest import EnsembleManifest, Recipe
+from thickets.storage.tracking.models import find_ready, model_folder
+from thickets.storage.tracking.store import RUN_ID_TAG, mlflow_client, tracking_errors
+from thickets.tasks.engines.base_model import find_base_model
+from thickets.tasks.serving import Answerer, open_answerer, open_ensemble
 
 FORMS = (
     "a run, models:/NAME@ALIAS, models:/NAME/VERSION, models:/m-ID, runs:/ID/NAME, or with --like RUN a checkpoint "

@@ -10,8 +10,7 @@ from typing import Any
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from flows.history import load_summary
-from flows.models.logged_models import (
+from thickets.flows.models.logged import (
     BASE_TAG,
     CONTENT_TAG,
     PROBLEM_TAG,
@@ -19,12 +18,13 @@ from flows.models.logged_models import (
     TEST_ANSWERS,
     TEST_SPLIT_TAG,
 )
-from storage.errors import InputError
-from storage.layout import RunFolder
-from storage.tracked_models import ModelKind, find_model, model_folder, name_on_page, process_uri
-from storage.tracking import RUN_ID_TAG, mlflow_client, tracking_errors
-from tasks.results import Difference
-from tasks.statistics import paired_difference
+from thickets.flows.results.runs import load_summary
+from thickets.storage.errors import InputError
+from thickets.storage.home import RunFolder
+from thickets.storage.tracking.models import ModelKind, find_model, model_folder, name_on_page, process_uri
+from thickets.storage.tracking.store import RUN_ID_TAG, mlflow_client, tracking_errors
+from thickets.tasks.results.evaluation import Difference
+from thickets.tasks.statistics import paired_difference
 
 CHAMPION = "champion"
 FORCED_TAG = "thickets.forced"

@@ -9,20 +9,20 @@ from typing import Any
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from flows.models.open_model import NamedModel
-from storage.errors import InputError
-from storage.layout import Home
-from storage.tracked_models import find_model, link_model
-from storage.tracking import RUN_ID_TAG, STAGE_TAG, Tracker
-from tasks.answering import Answers, Voter, load_recipe_problem, open_ensemble
-from tasks.problems import Problem
-from tasks.problems.config import REASONING_GYM_PREFIX
-from tasks.problems.data import Row, Source, read_rows
-from tasks.problems.file import FileProblem
-from tasks.results import Accuracy, Difference
-from tasks.splits import content_sha256
-from tasks.statistics import accuracy, paired_difference
-from tasks.types import Example
+from thickets.flows.models.open import NamedModel
+from thickets.storage.errors import InputError
+from thickets.storage.home import Home
+from thickets.storage.tracking.models import find_model, link_model
+from thickets.storage.tracking.store import RUN_ID_TAG, STAGE_TAG, Tracker
+from thickets.tasks.problems import Problem
+from thickets.tasks.problems.config import REASONING_GYM_PREFIX
+from thickets.tasks.problems.data import Row, Source, read_rows
+from thickets.tasks.problems.file import FileProblem
+from thickets.tasks.problems.splits import content_sha256
+from thickets.tasks.results.evaluation import Accuracy, Difference
+from thickets.tasks.serving import Answers, Voter, load_recipe_problem, open_ensemble
+from thickets.tasks.statistics import accuracy, paired_difference
+from thickets.tasks.types import Example
 
 # What reasoning_gym makes a question from, and judges an answer with.
 _ENTRY = ("seed", "size", "index")

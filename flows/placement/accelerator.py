@@ -16,9 +16,9 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
-from flows.config import EngineConfig
-from flows.progress import log
-from tasks.engines import EngineSpec
+from thickets.flows.config.run import EngineConfig
+from thickets.flows.search.progress import log
+from thickets.tasks.engines import EngineSpec
 
 # The slot of a process that was killed comes back when its lease ends, and its retry waits for that; 60 is the least
 # that Prefect takes.

@@ -10,21 +10,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from flows.accelerator import accelerator
-from flows.config import EngineConfig
-from flows.interrupt import ends_when_terminated
-from flows.plan import RunPlan
-from flows.progress import log
-from flows.replicas import engine_of_several, local_replicas, threads_each
-from storage.models import BaseModelRef, hub_commit
-from tasks.engines import Engine, EngineSpec, build_engine, resolve_spec
-from tasks.executors import Executor, LocalExecutor
-from tasks.executors.job import ScoringJob
-from tasks.units import UnitReport
-from tasks.worker import ScoringWorker
+from thickets.flows.config.run import EngineConfig
+from thickets.flows.placement.accelerator import accelerator
+from thickets.flows.placement.replicas import engine_of_several, local_replicas, threads_each
+from thickets.flows.plan import RunPlan
+from thickets.flows.runtime.interrupt import ends_when_terminated
+from thickets.flows.search.progress import log
+from thickets.storage.models.base import BaseModelRef, hub_commit
+from thickets.tasks.engines import Engine, EngineSpec, build_engine, resolve_spec
+from thickets.tasks.scoring.executors import Executor, LocalExecutor
+from thickets.tasks.scoring.executors.job import ScoringJob
+from thickets.tasks.scoring.units import UnitReport
+from thickets.tasks.scoring.worker import ScoringWorker
 
 if TYPE_CHECKING:
-    from tasks.executors.ray_cluster import RayCluster
+    from thickets.tasks.scoring.executors.ray_cluster import RayCluster
 
 
 # A false alarm costs a run, a hung engine the time until it is noticed. A model of 135 M parameters makes 230 tokens/s
@@ -43,7 +43,7 @@ def open_cluster(engine: EngineConfig) -> Iterator[RayCluster | None]:
     if engine.executor == "local":
         yield None
         return
-    from tasks.executors.ray_cluster import connect
+    from thickets.tasks.scoring.executors.ray_cluster import connect
 
     cluster = connect(engine.address)
     try:
@@ -130,7 +130,7 @@ def _make_executor(
 ) -> Executor:
     engine, timeout_s = plan.config.engine, unit_timeout_s(plan)
     if cluster is not None:
-        from tasks.executors.ray_pool import RayExecutor
+        from thickets.tasks.scoring.executors.ray_pool import RayExecutor
 
         return RayExecutor(
             cluster,
@@ -141,7 +141,7 @@ def _make_executor(
             on_unit=on_unit,
         )
     if build is build_engine and (replicas := local_replicas(plan)) is not None:
-        from tasks.executors.processes import ProcessExecutor
+        from thickets.tasks.scoring.executors.processes import ProcessExecutor
 
         log.info(
             f"{replicas} engine{'s' if replicas > 1 else ''} in processes of their own"

@@ -13,19 +13,19 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from flows.config import RunConfig
-from flows.config_file import load_config
-from flows.plan import RunPlan, make_plan
-from flows.token_limit import own_limit
-from storage.errors import InputError
-from tasks.base_model import find_base_model
-from tasks.engines import Engine, EngineSpec, build_engine
-from tasks.parity import Divergence, Parity, compare
-from tasks.problems import load_problem
-from tasks.seeds import candidates_of, population
-from tasks.splits import draw_splits
-from tasks.types import Candidate
-from tasks.units import candidate_id, judge
+from thickets.flows.config.file import load_config
+from thickets.flows.config.run import RunConfig
+from thickets.flows.plan import RunPlan, make_plan
+from thickets.flows.search.answer_limit import own_limit
+from thickets.storage.errors import InputError
+from thickets.tasks.engines import Engine, EngineSpec, build_engine
+from thickets.tasks.engines.base_model import find_base_model
+from thickets.tasks.engines.parity import Divergence, Parity, compare
+from thickets.tasks.problems import load_problem
+from thickets.tasks.problems.splits import draw_splits
+from thickets.tasks.scoring.units import candidate_id, judge
+from thickets.tasks.seeds import candidates_of, population
+from thickets.tasks.types import Candidate
 
 _FORM = "KIND[:FIELD=VALUE,...], e.g. transformers:batch_size=16"
 _SHOWN_CHARACTERS = 60
@@ -52,7 +52,7 @@ def engine_config(source: str, overrides: Sequence[str], option: str, text: str)
         source: As `load_config` takes it.
         overrides: Of the configuration.
         option: What the user calls this engine, for messages: ``--a``.
-        text: ``KIND[:FIELD=VALUE,...]``, the fields being those of `flows.config.EngineConfig`; empty: unchanged.
+        text: ``KIND[:FIELD=VALUE,...]``, the fields being those of `EngineConfig`; empty: unchanged.
 
     Raises:
         InputError: It is not of that form, or names a kind, a field or a value that there is not.

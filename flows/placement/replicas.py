@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flows.plan import RunPlan
-from flows.progress import log
-from storage.errors import InputError
-from tasks.engines import EngineSpec
-from tasks.machine import usable_cores, usable_memory_bytes
+from thickets.flows.plan import RunPlan
+from thickets.flows.search.progress import log
+from thickets.storage.errors import InputError
+from thickets.tasks.engines import EngineSpec
+from thickets.tasks.scoring.executors.machine import usable_cores, usable_memory_bytes
 
 # Answers to the selection questions from which on further engines are worth their start: about 10 s, in which little is
 # scored, against an eighth of the time. Those are figures of SmolLM2; a larger model's answers and starts cost more.

@@ -1,7 +1,7 @@
 """What a finished search leaves in Prefect: its result as artifacts, an event that automations wait for, and assets.
 
 The `summary` artifact is the whole result as JSON, so that a client anywhere gets it from the server it talks to
-already (`flows.deployments.client`); a file or a pickle would want a storage that both sides reach.
+already (`thickets.flows.deployments.client`); a file or a pickle would want a storage that both sides reach.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from prefect.assets import Asset, AssetProperties, materialize
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
-from flows.findings import findings, percent
-from flows.liveness import current_flow_run_id
-from flows.plan import RunPlan
-from flows.result_rows import result_rows
-from flows.summary import RunSummary
-from storage.tracking import Tracker
-from tasks.scoring import is_worth_a_retry
-from tasks.verdicts import points
+from thickets.flows.plan import RunPlan
+from thickets.flows.results.rows import result_rows
+from thickets.flows.results.sentences import findings, percent
+from thickets.flows.results.summary import RunSummary
+from thickets.flows.runtime.liveness import current_flow_run_id
+from thickets.storage.tracking.store import Tracker
+from thickets.tasks.results.verdicts import points
+from thickets.tasks.scoring.score import is_worth_a_retry
 
 SUMMARY_KEY = "summary"
 FINISHED_EVENT = "thickets.search.finished"

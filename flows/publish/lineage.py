@@ -8,19 +8,19 @@ import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from flows.experts import experts_of
-from flows.models.logged_models import KeptAnswers, log_ensemble
-from flows.plan import RunPlan
-from flows.summary import RunSummary
-from storage.layout import RunFolder
-from storage.queries import ScoreQueries
-from storage.tracked_models import link_base
-from storage.tracking import MetricPoint, Tracker
-from tasks.aggregation import ScoreBook
-from tasks.results import Accuracy
-from tasks.scoring import is_worth_a_retry
-from tasks.splits import Split
-from tasks.voting import ballots, vote
+from thickets.flows.experts import experts_of
+from thickets.flows.models.logged import KeptAnswers, log_ensemble
+from thickets.flows.plan import RunPlan
+from thickets.flows.results.summary import RunSummary
+from thickets.storage.home import RunFolder
+from thickets.storage.scores.queries import ScoreQueries
+from thickets.storage.tracking.models import link_base
+from thickets.storage.tracking.store import MetricPoint, Tracker
+from thickets.tasks.aggregation import ScoreBook
+from thickets.tasks.evaluation.voting import ballots, vote
+from thickets.tasks.problems.splits import Split
+from thickets.tasks.results.evaluation import Accuracy
+from thickets.tasks.scoring.score import is_worth_a_retry
 
 # The head of a large table is enough to browse; all of it is in the run's DuckDB file.
 _ROWS = 1000

@@ -12,20 +12,20 @@ from prefect.cache_policies import NO_CACHE
 from prefect.settings import PREFECT_API_URL
 from prefect.utilities.urls import url_for
 
-from flows.config_file import dump_config, flatten
-from flows.findings import findings, percent
-from flows.liveness import current_flow_run_id
-from flows.plan import RunPlan
-from flows.report import Plot, plots
-from flows.result_rows import result_rows
-from flows.summary import RunSummary, TrackingLinks
-from storage.layout import RunFolder
-from storage.tracking import FLOW_RUN_TAG, RUN_ID_TAG, MetricPoint, Tracker
-from tasks.aggregation import ScoreBook
-from tasks.figures import PRINT
-from tasks.results import Thicket
-from tasks.scoring import is_worth_a_retry
-from tasks.verdicts import points
+from thickets.flows.config.file import dump_config, flatten
+from thickets.flows.plan import RunPlan
+from thickets.flows.report import Plot, plots
+from thickets.flows.results.rows import result_rows
+from thickets.flows.results.sentences import findings, percent
+from thickets.flows.results.summary import RunSummary, TrackingLinks
+from thickets.flows.runtime.liveness import current_flow_run_id
+from thickets.storage.home import RunFolder
+from thickets.storage.tracking.store import FLOW_RUN_TAG, RUN_ID_TAG, MetricPoint, Tracker
+from thickets.tasks.aggregation import ScoreBook
+from thickets.tasks.figures import PRINT
+from thickets.tasks.results.evaluation import Thicket
+from thickets.tasks.results.verdicts import points
+from thickets.tasks.scoring.score import is_worth_a_retry
 
 # The leaderboard's head is enough to browse; all of it is in the run's DuckDB file.
 _LEADERBOARD_ROWS = 1000

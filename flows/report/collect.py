@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from flows.distillation.findings import distill_findings
-from flows.distillation.folder import finished_distillations
-from flows.distillation.rows import DistillRow, distill_rows
-from flows.distillation.summary import DistillSummary
-from flows.findings import RIVALS, findings, verdicts
-from flows.report.examples import TestExample, changed_examples
-from flows.report.plots import Plot, plots
-from flows.report.reproduce import Reproduction, reproduction
-from flows.result_rows import ResultRow, result_rows
-from flows.summary import RunSummary
-from storage.layout import RunFolder
-from storage.queries import ScoreQueries
-from tasks.results import Accuracy, Difference
-from tasks.verdicts import Kind, Verdict, verdict
+from thickets.flows.distillation.rows import DistillRow, distill_rows
+from thickets.flows.distillation.summary import DistillSummary
+from thickets.flows.report.examples import TestExample, changed_examples
+from thickets.flows.report.plots import Plot, plots
+from thickets.flows.report.reproduce import Reproduction, reproduction
+from thickets.flows.results.distillation import finished_distillations
+from thickets.flows.results.distillation_text import distill_findings
+from thickets.flows.results.rows import ResultRow, result_rows
+from thickets.flows.results.sentences import RIVALS, findings, verdicts
+from thickets.flows.results.summary import RunSummary
+from thickets.storage.home import RunFolder
+from thickets.storage.scores.queries import ScoreQueries
+from thickets.tasks.results.evaluation import Accuracy, Difference
+from thickets.tasks.results.verdicts import Kind, Verdict, verdict
 
 # One of the ensemble's own: a rival in the table, but not one for the headline.
 _BEST_SINGLE = "best single expert"

@@ -9,11 +9,11 @@ from itertools import chain, zip_longest
 
 import polars as pl
 
-from flows.experts import experts_of
-from flows.summary import RunSummary
-from storage.queries import ScoreQueries
-from storage.scores import BASE_ID
-from tasks.voting import ballots, tally, vote
+from thickets.flows.experts import experts_of
+from thickets.flows.results.summary import RunSummary
+from thickets.storage.scores.database import BASE_ID
+from thickets.storage.scores.queries import ScoreQueries
+from thickets.tasks.evaluation.voting import ballots, tally, vote
 
 _COUNT = 10
 # Where there are enough of both kinds; what a vote breaks is as telling as what it fixes, and rarer.
@@ -64,7 +64,7 @@ class TestExample:
         position: Place in the split, from 1.
         question: As it was put, before any prompt template.
         gold: The right answer.
-        fate: What the vote made of it: a `tasks.results.Fate`, or "fixed" where the run did not say in what.
+        fate: What the vote made of it: a `Fate`, or "fixed" where the run did not say in what.
         base: The base's reply.
         counted: The vote, winner first.
         n_abstain: Experts without an answer.

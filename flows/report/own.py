@@ -6,14 +6,14 @@ from functools import partial
 
 from matplotlib.figure import Figure
 
-from flows.experts import experts_of
-from flows.report.plots import Plot
-from flows.summary import RunSummary
-from storage.queries import ScoreQueries
-from tasks.figures import Theme
-from tasks.problems import Problem
-from tasks.problems.base import HasFigure, Replies
-from tasks.replies import replies_on_test
+from thickets.flows.experts import experts_of
+from thickets.flows.report.plots import Plot
+from thickets.flows.results.summary import RunSummary
+from thickets.storage.scores.queries import ScoreQueries
+from thickets.tasks.evaluation.replies import replies_on_test
+from thickets.tasks.figures import Theme
+from thickets.tasks.problems import Problem
+from thickets.tasks.problems.base import HasFigure, Replies
 
 
 def own_plots(problem: Problem, summary: RunSummary, scores: ScoreQueries) -> list[Plot]:

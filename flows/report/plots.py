@@ -9,10 +9,10 @@ from functools import partial
 import polars as pl
 from matplotlib.figure import Figure
 
-from flows.findings import percent
-from flows.result_rows import result_rows
-from flows.summary import RunSummary
-from tasks.figures import (
+from thickets.flows.results.rows import result_rows
+from thickets.flows.results.sentences import percent
+from thickets.flows.results.summary import RunSummary
+from thickets.tasks.figures import (
     Theme,
     agreement_map,
     cost_accuracy,
@@ -21,7 +21,7 @@ from tasks.figures import (
     k_curve,
     score_by_sigma,
 )
-from tasks.results import Thicket
+from thickets.tasks.results.evaluation import Thicket
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,12 @@ from importlib import resources
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from flows.findings import percent
-from flows.report.collect import Report
-from flows.report.plots import Plot
-from flows.report.svg import inline_svg
-from tasks.figures import PAGE
-from tasks.verdicts import points
+from thickets.flows.report.collect import Report
+from thickets.flows.report.plots import Plot
+from thickets.flows.report.svg import inline_svg
+from thickets.flows.results.sentences import percent
+from thickets.tasks.figures import PAGE
+from thickets.tasks.results.verdicts import points
 
 _TEMPLATE = "template.html.jinja"
 _LONG_CHARACTERS, _LONG_LINES = 420, 8
@@ -22,7 +22,7 @@ _LONG_CHARACTERS, _LONG_LINES = 420, 8
 def render(report: Report) -> str:
     """The page, which needs nothing from anywhere else: no script, no font, no image, no network."""
     environment = Environment(
-        loader=PackageLoader("flows.report", ""),
+        loader=PackageLoader("thickets.flows.report", ""),
         autoescape=True,  # questions and completions are anybody's
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -31,7 +31,7 @@ def render(report: Report) -> str:
     )
     environment.filters |= {"percent": percent, "points": points, "place": _place, "visible": visible, "svg": _svg}
     environment.tests["long"] = _is_long
-    style = resources.files("flows.report").joinpath("style.css").read_text(encoding="utf-8")
+    style = resources.files("thickets.flows.report").joinpath("style.css").read_text(encoding="utf-8")
     return environment.get_template(_TEMPLATE).render(report=report, style=Markup(style))
 
 

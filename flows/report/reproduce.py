@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.summary import RunSummary
-from storage.layout import RunFolder
+from thickets.flows.results.summary import RunSummary
+from thickets.storage.home import RunFolder
 
 Fact = tuple[str, str]
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from flows.config_file import load_config
-from flows.history import load_summary, open_scores
-from flows.report.collect import collect
-from flows.report.own import own_plots
-from flows.report.plots import Plot
-from flows.report.render import render
-from flows.summary import RunSummary
-from storage.errors import InputError
-from storage.files import write_text_atomically
-from storage.layout import Home, RunFolder
-from storage.queries import ScoreQueries
-from tasks.problems import load_problem
+from thickets.flows.config.file import load_config
+from thickets.flows.report.collect import collect
+from thickets.flows.report.own import own_plots
+from thickets.flows.report.plots import Plot
+from thickets.flows.report.render import render
+from thickets.flows.results.runs import load_summary, open_scores
+from thickets.flows.results.summary import RunSummary
+from thickets.storage.errors import InputError
+from thickets.storage.files import write_text_atomically
+from thickets.storage.home import Home, RunFolder
+from thickets.storage.scores.queries import ScoreQueries
+from thickets.tasks.problems import load_problem
 
 
 def write_report(

@@ -12,23 +12,30 @@ import numpy as np
 import polars as pl
 import yaml
 
-from flows.comparison import ComparedRow, ComparedRun, Comparison, ConfigDifference, DiscordanceTable, Pair
-from flows.config_file import flatten
-from flows.experts import experts_of
-from flows.history import find_run, load_summary, open_scores
-from flows.result_rows import result_rows
-from flows.summary import RunSummary
-from storage.errors import InputError, RunError
-from storage.layout import Home, RunFolder
-from storage.manifest import EnsembleManifest
-from storage.reader import ScoreReader
-from tasks.discordance import TaskScores, discordance
-from tasks.discordance_results import SigmaDiscordance
-from tasks.results import Evaluation
-from tasks.statistics import paired_difference
-from tasks.types import Candidate
-from tasks.verdicts import verdict
-from tasks.voting import ballots, vote
+from thickets.flows.config.file import flatten
+from thickets.flows.experts import experts_of
+from thickets.flows.results.comparison import (
+    ComparedRow,
+    ComparedRun,
+    Comparison,
+    ConfigDifference,
+    DiscordanceTable,
+    Pair,
+)
+from thickets.flows.results.rows import result_rows
+from thickets.flows.results.runs import find_run, load_summary, open_scores
+from thickets.flows.results.summary import RunSummary
+from thickets.storage.errors import InputError, RunError
+from thickets.storage.home import Home, RunFolder
+from thickets.storage.models.manifest import EnsembleManifest
+from thickets.storage.scores.reader import ScoreReader
+from thickets.tasks.evaluation.discordance import TaskScores, discordance
+from thickets.tasks.evaluation.voting import ballots, vote
+from thickets.tasks.results.discordance import SigmaDiscordance
+from thickets.tasks.results.evaluation import Evaluation
+from thickets.tasks.results.verdicts import verdict
+from thickets.tasks.statistics import paired_difference
+from thickets.tasks.types import Candidate
 
 # How a question is put, not which it is: the same questions in other words are the same questions.
 _WORDING = ("instruction", "system")

@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from tasks.discordance_results import SigmaDiscordance
-from tasks.results import Accuracy, Difference
+from thickets.tasks.results.discordance import SigmaDiscordance
+from thickets.tasks.results.evaluation import Accuracy, Difference
 
 
 class _Value(BaseModel):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from flows.comparison import ComparedRow, ComparedRun, Comparison
-from flows.findings import percent
-from tasks.discordance_results import SigmaDiscordance
-from tasks.verdicts import points
+from thickets.flows.results.comparison import ComparedRow, ComparedRun, Comparison
+from thickets.flows.results.sentences import percent
+from thickets.tasks.results.discordance import SigmaDiscordance
+from thickets.tasks.results.verdicts import points
 
 
 @dataclass(frozen=True, slots=True)

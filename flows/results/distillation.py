@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from flows.distillation.summary import DistillSummary
-from storage.errors import InputError
-from storage.layout import RunFolder
+from thickets.flows.distillation.summary import DistillSummary
+from thickets.storage.errors import InputError
+from thickets.storage.home import RunFolder
 
 
 @dataclass(frozen=True, slots=True)

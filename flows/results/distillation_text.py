@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from flows.display import duration
-from flows.distillation.summary import DistillSummary
-from flows.findings import percent
-from tasks.distillation.results import Arm
-from tasks.verdicts import verdict
+from thickets.flows.cli.tables_results import duration
+from thickets.flows.distillation.summary import DistillSummary
+from thickets.flows.results.sentences import percent
+from thickets.tasks.distillation.results import Arm
+from thickets.tasks.results.verdicts import verdict
 
 # Beyond this the model has lost something of what it could do before; chosen, not derived.
 _BROKEN = 1.5

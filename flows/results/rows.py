@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tasks.results import Accuracy, Control, Difference, Evaluation
+from thickets.tasks.results.evaluation import Accuracy, Control, Difference, Evaluation
 
 
 @dataclass(frozen=True, slots=True)

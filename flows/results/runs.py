@@ -9,13 +9,13 @@ import polars as pl
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from flows.experts import experts_of
-from flows.summary import RunSummary
-from storage.errors import InputError
-from storage.layout import Home, RunFolder
-from storage.reader import ScoreReader, read_only
-from storage.scores import BASE_ID
-from tasks.voting import ballots, vote
+from thickets.flows.experts import experts_of
+from thickets.flows.results.summary import RunSummary
+from thickets.storage.errors import InputError
+from thickets.storage.home import Home, RunFolder
+from thickets.storage.scores.database import BASE_ID
+from thickets.storage.scores.reader import ScoreReader, read_only
+from thickets.tasks.evaluation.voting import ballots, vote
 
 State = Literal["completed", "running", "interrupted"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
-from flows.summary import BudgetUse, RunSummary
-from tasks.pilot_results import Pilot
-from tasks.racing_results import Race
-from tasks.results import Accuracy, BestCandidate, Control, ControlName, GainSplit, RankCorrelation
-from tasks.verdicts import Verdict, verdict
+from thickets.flows.results.summary import BudgetUse, RunSummary
+from thickets.tasks.results.evaluation import Accuracy, BestCandidate, Control, ControlName, GainSplit, RankCorrelation
+from thickets.tasks.results.pilot import Pilot
+from thickets.tasks.results.racing import Race
+from thickets.tasks.results.verdicts import Verdict, verdict
 
 # The controls that a sentence is said about, as it names them: all that had to answer something, so not chance.
 RIVALS: dict[ControlName, str] = {

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from tasks.pilot_results import Pilot
-from tasks.racing_results import Race
-from tasks.results import Accuracy, CurvePoint, Evaluation, Thicket
-from tasks.token_limit import TokenLimit
+from thickets.tasks.adaptive.token_limit import TokenLimit
+from thickets.tasks.results.evaluation import Accuracy, CurvePoint, Evaluation, Thicket
+from thickets.tasks.results.pilot import Pilot
+from thickets.tasks.results.racing import Race
 
 
 class SigmaRow(BaseModel):

@@ -1,7 +1,7 @@
 """Who carries out a flow run: a lock per flow run, which the operating system lets go of when the process ends.
 
 A SIGKILL leaves a flow run RUNNING on the server with nobody behind it. The lock tells the two apart at once and
-without a clock, where a heartbeat needs minutes of silence (`flows.repair`).
+without a clock, where a heartbeat needs minutes of silence (`thickets.flows.runtime.repair`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from filelock import FileLock, Timeout
 from prefect.context import FlowRunContext
 
-from storage.layout import Home
+from thickets.storage.home import Home
 
 
 @contextmanager

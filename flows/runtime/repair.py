@@ -22,9 +22,9 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import Cancelled, Crashed, State
 from pydantic import BaseModel
 
-from flows.liveness import is_carried_out
-from storage.layout import Home
-from storage.tracking import end_runs_of
+from thickets.flows.runtime.liveness import is_carried_out
+from thickets.storage.home import Home
+from thickets.storage.tracking.store import end_runs_of
 
 _MESSAGE = "Its process ended without a word, as after SIGKILL or a power cut."
 _UNFINISHED = [StateType.RUNNING, StateType.CANCELLING, StateType.PENDING]

@@ -7,12 +7,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from shutil import disk_usage
 
-from flows.engine_output import is_started_by_a_worker, logged_output
-from flows.interrupt import ends_when_terminated
-from flows.liveness import alive
-from storage.errors import RunError, ThicketsError
-from storage.files import is_disk_full
-from storage.layout import Home
+from thickets.flows.runtime.engine_output import is_started_by_a_worker, logged_output
+from thickets.flows.runtime.interrupt import ends_when_terminated
+from thickets.flows.runtime.liveness import alive
+from thickets.storage.errors import RunError, ThicketsError
+from thickets.storage.files import is_disk_full
+from thickets.storage.home import Home
 
 
 @contextmanager

@@ -15,21 +15,21 @@ from tempfile import TemporaryDirectory
 
 import polars as pl
 
-from flows.batch import watch_first_batch
-from flows.config import RunConfig
-from flows.executor import Engines
-from flows.plan import RunPlan, make_plan
-from flows.progress import ScoringProgress, log
-from flows.stages import score_split
-from storage.errors import InputError
-from storage.models import BaseModelRef
-from storage.scores import BASE_ID
-from tasks.aggregation import ScoreBook, aggregate_scores
-from tasks.engines import EngineSpec
-from tasks.problems import Problem
-from tasks.seeds import POPULATION_SCHEMA
-from tasks.splits import Splits
-from tasks.token_limit import TokenLimit, learn_limit
+from thickets.flows.config.run import RunConfig
+from thickets.flows.placement.engines import Engines
+from thickets.flows.plan import RunPlan, make_plan
+from thickets.flows.search.progress import ScoringProgress, log
+from thickets.flows.search.smaller_batch import watch_first_batch
+from thickets.flows.search.stages import score_split
+from thickets.storage.errors import InputError
+from thickets.storage.models.base import BaseModelRef
+from thickets.storage.scores.database import BASE_ID
+from thickets.tasks.adaptive.token_limit import TokenLimit, learn_limit
+from thickets.tasks.aggregation import ScoreBook, aggregate_scores
+from thickets.tasks.engines import EngineSpec
+from thickets.tasks.problems import Problem
+from thickets.tasks.problems.splits import Splits
+from thickets.tasks.seeds import POPULATION_SCHEMA
 
 _ANSWERS = "SELECT correct, n_tokens, finish_reason FROM scores WHERE split = 'selection' AND candidate_id = ?"
 
@@ -80,7 +80,7 @@ def recall(
         base: The base model.
         problem: What was asked of it.
         splits: The three splits.
-        resolve: As for `flows.plan.make_plan`.
+        resolve: As for `thickets.flows.plan.make_plan`.
 
     Raises:
         InputError: The answers are not there.

@@ -6,15 +6,15 @@ from collections.abc import Callable
 
 import polars as pl
 
-from flows.config import RunConfig
-from flows.plan import RunPlan
-from flows.progress import log
-from storage.queries import ScoreQueries
-from storage.scores import DROPPED_SCHEMA
-from tasks.aggregation import ScoreBook
-from tasks.racing import Rule, n_needed, race_candidates
-from tasks.racing_results import Race, RaceRound
-from tasks.seeds import candidates_of
+from thickets.flows.config.run import RunConfig
+from thickets.flows.plan import RunPlan
+from thickets.flows.search.progress import log
+from thickets.storage.scores.database import DROPPED_SCHEMA
+from thickets.storage.scores.queries import ScoreQueries
+from thickets.tasks.adaptive.racing import Rule, n_needed, race_candidates
+from thickets.tasks.aggregation import ScoreBook
+from thickets.tasks.results.racing import Race, RaceRound
+from thickets.tasks.seeds import candidates_of
 
 
 def race_rule(config: RunConfig) -> Rule | None:
@@ -40,7 +40,7 @@ def score_selection(plan: RunPlan, book: ScoreBook, population: pl.DataFrame, sc
         plan: The run.
         book: Takes the scores; with racing, also who was dropped.
         population: Every candidate.
-        score: `flows.stages.score_split` with all but the split, the respondents and what follows them.
+        score: `thickets.flows.search.stages.score_split` with all but the split, the respondents and what follows them.
     """
     rule = race_rule(plan.config)
     if rule is None:

@@ -9,22 +9,22 @@ from dataclasses import dataclass, replace
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.askers import answers_after_selection, askers
-from flows.budget import WRAP_UP_S
-from flows.config import RunConfig
-from flows.plan import RunPlan, make_plan
-from flows.racing import race_rule
-from flows.replicas import engine_of_several, known_replicas
-from flows.token_limit import own_limit
-from storage.scores import BASE_ID
-from tasks.base_model import find_base_model
-from tasks.budget import Need, affordable
-from tasks.engines import BatchEngine, Engine, EngineSpec, build_engine
-from tasks.problems import load_problem
-from tasks.seeds import candidates_of, population
-from tasks.splits import draw_splits
-from tasks.token_limit import TokenLimit, learn_limit
-from tasks.units import judge
+from thickets.flows.askers import answers_after_selection, askers
+from thickets.flows.config.run import RunConfig
+from thickets.flows.placement.replicas import engine_of_several, known_replicas
+from thickets.flows.plan import RunPlan, make_plan
+from thickets.flows.search.answer_limit import own_limit
+from thickets.flows.search.candidates import race_rule
+from thickets.flows.search.spending import WRAP_UP_S
+from thickets.storage.scores.database import BASE_ID
+from thickets.tasks.adaptive.budget import Need, affordable
+from thickets.tasks.adaptive.token_limit import TokenLimit, learn_limit
+from thickets.tasks.engines import BatchEngine, Engine, EngineSpec, build_engine
+from thickets.tasks.engines.base_model import find_base_model
+from thickets.tasks.problems import load_problem
+from thickets.tasks.problems.splits import draw_splits
+from thickets.tasks.scoring.units import judge
+from thickets.tasks.seeds import candidates_of, population
 
 # A completion is kept once in a shard and once, without its text, in the database: 42 MB for 400,000 rows there. Text
 # is counted as it is, although compression leaves less of it: better too much.

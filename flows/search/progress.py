@@ -15,12 +15,12 @@ from prefect.context import FlowRunContext
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from flows.display import duration
-from flows.summary import EngineUse
-from storage.scores import BASE_ID
-from tasks.units import UnitReport
+from thickets.flows.cli.tables_results import duration
+from thickets.flows.results.summary import EngineUse
+from thickets.storage.scores.database import BASE_ID
+from thickets.tasks.scoring.units import UnitReport
 
-# Prefect sends what this logger says to the flow run's page; the command line prints it (flows/environment.py).
+# Prefect sends what this logger says to the flow run's page; the command line prints it (flows/runtime/environment.py).
 log = logging.getLogger("thickets")
 
 _ARTIFACT_EVERY_S = 5.0

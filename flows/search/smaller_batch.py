@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from flows.config import RunConfig
-from flows.plan import RunPlan
-from flows.progress import log
-from storage.errors import OutOfMemoryError
-from storage.shards import list_shards
+from thickets.flows.config.run import RunConfig
+from thickets.flows.plan import RunPlan
+from thickets.flows.search.progress import log
+from thickets.storage.errors import OutOfMemoryError
+from thickets.storage.shards.file import list_shards
 
 
 class BatchTooLargeError(OutOfMemoryError):

@@ -15,18 +15,18 @@ from typing import Protocol
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from flows.askers import answers_after_selection
-from flows.pilot import Candidates
-from flows.plan import RunPlan
-from flows.progress import ScoringProgress, log
-from flows.racing import score_selection
-from flows.summary import BudgetUse
-from storage.errors import RunError
-from storage.files import write_text_atomically
-from storage.layout import RunFolder
-from tasks.aggregation import ScoreBook
-from tasks.budget import Need, affordable, next_wave
-from tasks.worker import SHARDS_PER_ENGINE
+from thickets.flows.askers import answers_after_selection
+from thickets.flows.pilot import Candidates
+from thickets.flows.plan import RunPlan
+from thickets.flows.results.summary import BudgetUse
+from thickets.flows.search.candidates import score_selection
+from thickets.flows.search.progress import ScoringProgress, log
+from thickets.storage.errors import RunError
+from thickets.storage.files import write_text_atomically
+from thickets.storage.home import RunFolder
+from thickets.tasks.adaptive.budget import Need, affordable, next_wave
+from thickets.tasks.aggregation import ScoreBook
+from thickets.tasks.scoring.worker import SHARDS_PER_ENGINE
 
 # Reports, figures, tracking: about 15 s after the last answer on two busy cores.
 WRAP_UP_S = 20.0
@@ -164,7 +164,7 @@ def score_what_is_paid_for(
         book: Takes the scores.
         folder: Where the decisions are kept.
         candidates: Every candidate there may be; those that are paid for take part.
-        score: As for `flows.racing.score_selection`.
+        score: As for `thickets.flows.search.candidates.score_selection`.
         meter: Measures what is spent.
         n_engines: Engines to keep busy.
 

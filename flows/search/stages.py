@@ -8,20 +8,20 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from flows.config import SelectionConfig
-from flows.plan import RunPlan, plan_controls
-from flows.progress import ScoringProgress, log
-from tasks.aggregation import ScoreBook, aggregate_scores, check_complete
-from tasks.controls import Controls
-from tasks.ensemble import choose_on_validation
-from tasks.executors import Executor
-from tasks.results import CurvePoint
-from tasks.scoring import score_shards
-from tasks.seeds import candidates_of
-from tasks.selection import rank_candidates, select_top_k, union
-from tasks.types import Respondent, Reworded
-from tasks.units import candidate_id, plan_shards
-from tasks.wordings import choose_prompt_on_validation
+from thickets.flows.config.run import SelectionConfig
+from thickets.flows.plan import RunPlan, plan_controls
+from thickets.flows.search.progress import ScoringProgress, log
+from thickets.tasks.aggregation import ScoreBook, aggregate_scores, check_complete
+from thickets.tasks.evaluation.controls import Controls
+from thickets.tasks.evaluation.ensemble import choose_on_validation
+from thickets.tasks.evaluation.wordings import choose_prompt_on_validation
+from thickets.tasks.results.evaluation import CurvePoint
+from thickets.tasks.scoring.executors import Executor
+from thickets.tasks.scoring.score import score_shards
+from thickets.tasks.scoring.units import candidate_id, plan_shards
+from thickets.tasks.seeds import candidates_of
+from thickets.tasks.selection.ranking import rank_candidates, select_top_k, union
+from thickets.tasks.types import Respondent, Reworded
 
 # Scores reach the database at least this often, so that `thickets sql` has something to say during a long run.
 _AGGREGATE_EVERY_S = 30.0

@@ -5,19 +5,19 @@ from __future__ import annotations
 from importlib.metadata import version
 from pathlib import Path
 
-from flows.plan import RunPlan
-from flows.racing import describe_race
-from flows.stages import Scored
-from flows.summary import BudgetUse, EngineUse, ExpertRow, RunSummary, SigmaRow, TrackingLinks
-from storage.scores import BASE_ID
-from tasks.aggregation import ScoreBook
-from tasks.controls import count_tokens
-from tasks.pilot_results import Pilot
-from tasks.results import Evaluation
-from tasks.statistics import accuracy
-from tasks.thicket import describe
-from tasks.token_limit import TokenLimit
-from tasks.units import candidate_id
+from thickets.flows.plan import RunPlan
+from thickets.flows.results.summary import BudgetUse, EngineUse, ExpertRow, RunSummary, SigmaRow, TrackingLinks
+from thickets.flows.search.candidates import describe_race
+from thickets.flows.search.stages import Scored
+from thickets.storage.scores.database import BASE_ID
+from thickets.tasks.adaptive.token_limit import TokenLimit
+from thickets.tasks.aggregation import ScoreBook
+from thickets.tasks.evaluation.controls import count_tokens
+from thickets.tasks.evaluation.thicket import describe
+from thickets.tasks.results.evaluation import Evaluation
+from thickets.tasks.results.pilot import Pilot
+from thickets.tasks.scoring.units import candidate_id
+from thickets.tasks.statistics import accuracy
 
 
 def summarise(
@@ -34,7 +34,7 @@ def summarise(
     budget: BudgetUse | None = None,
     limit: TokenLimit | None = None,
 ) -> RunSummary:
-    """Put the figures together; see `flows.summary.RunSummary`.
+    """Put the figures together; see `thickets.flows.results.summary.RunSummary`.
 
     Args:
         plan: The run.

@@ -6,9 +6,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from flows.services.settings import AUTH_VARIABLE, credentials_of
-from flows.services.state import read_state
-from storage.errors import InputError
+from thickets.flows.services.settings import AUTH_VARIABLE, credentials_of
+from thickets.flows.services.state import read_state
+from thickets.storage.errors import InputError
 
 
 def connect_services(home: Path, say: Callable[[str], None] = lambda line: None) -> bool:

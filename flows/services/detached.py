@@ -10,10 +10,10 @@ from pathlib import Path
 
 import psutil
 
-from flows.services.settings import ServiceSettings
-from flows.services.state import ServicesState, read_state, services_folder
-from flows.services.supervisor import clean_up
-from storage.errors import RunError
+from thickets.flows.services.settings import ServiceSettings
+from thickets.flows.services.state import ServicesState, read_state, services_folder
+from thickets.flows.services.supervisor import clean_up
+from thickets.storage.errors import RunError
 
 _POLL_S = 0.3
 _STOP_WITHIN_S = 60.0
@@ -29,7 +29,7 @@ def start(settings: ServiceSettings) -> ServicesState:
     folder = services_folder(home)
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "supervisor.log"
-    command = [sys.executable, "-m", "flows.cli", "up", "--home", str(home), "--host", settings.host]
+    command = [sys.executable, "-m", "thickets", "up", "--home", str(home), "--host", settings.host]
     command += ["--prefect-port", str(settings.prefect_port), "--mlflow-port", str(settings.mlflow_port)]
     with log.open("wb") as output:
         supervisor = subprocess.Popen(

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.deployments import POOL
-from flows.environment import WORKER
-from flows.services.settings import Credentials, ServiceSettings
-from storage.layout import Home
+from thickets.flows.deployments import POOL
+from thickets.flows.runtime.environment import WORKER
+from thickets.flows.services.settings import Credentials, ServiceSettings
+from thickets.storage.home import Home
 
 _ADMIN_FILE = """[mlflow]
 default_permission = READ
@@ -151,7 +151,7 @@ def _worker(settings: ServiceSettings) -> Launch:
         found = ask(f"{settings.prefect_api}/work_pools/{POOL}/workers/filter", settings.credentials, {})
         return any(worker["name"] == name and worker["status"] == "ONLINE" for worker in found or [])
 
-    command = [sys.executable, "-m", "flows.services.worker"]
+    command = [sys.executable, "-m", "thickets.flows.services.worker"]
     return Launch("worker", command, environment, f"{name}, of work pool {POOL}", is_online)
 
 

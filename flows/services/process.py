@@ -11,9 +11,9 @@ from pathlib import Path
 
 import psutil
 
-from flows.services.launch import Launch
-from flows.services.state import ProcessMark, mark
-from storage.errors import RunError
+from thickets.flows.services.launch import Launch
+from thickets.flows.services.state import ProcessMark, mark
+from thickets.storage.errors import RunError
 
 _HEALTHY_WITHIN_S = 180.0
 _POLL_S = 0.3

@@ -8,7 +8,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage.errors import InputError
+from thickets.storage.errors import InputError
 
 AUTH_VARIABLE = "THICKETS_AUTH"
 _SHORTEST_PASSWORD = 12  # what MLflow demands

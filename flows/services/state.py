@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 from pydantic import BaseModel, ValidationError
 
-from storage.files import write_text_atomically
+from thickets.storage.files import write_text_atomically
 
 
 class ProcessMark(BaseModel):

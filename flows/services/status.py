@@ -10,9 +10,9 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, Fl
 from prefect.client.schemas.objects import StateType
 from pydantic import BaseModel
 
-from flows.repair import find_dead
-from flows.services.state import ServicesState
-from storage.layout import Home
+from thickets.flows.runtime.repair import find_dead
+from thickets.flows.services.state import ServicesState
+from thickets.storage.home import Home
 
 _SHOWN = [StateType.RUNNING, StateType.CANCELLING, StateType.PENDING, StateType.SCHEDULED, StateType.PAUSED]
 _MOST = 50

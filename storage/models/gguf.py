@@ -10,8 +10,8 @@ from typing import Any
 
 from filelock import FileLock
 
-from storage.errors import InputError
-from storage.weights import WEIGHTS, hash_file, save_tensors
+from thickets.storage.errors import InputError
+from thickets.storage.models.weights import WEIGHTS, hash_file, save_tensors
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
 
-from storage.errors import InputError
-from storage.files import write_text_atomically
+from thickets.storage.errors import InputError
+from thickets.storage.files import write_text_atomically
 
 _SHA256 = r"^[0-9a-f]{64}$"
 

@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from storage.errors import InputError
-from storage.files import write_text_atomically
-from storage.fingerprint import canonical_json
+from thickets.storage.errors import InputError
+from thickets.storage.files import write_text_atomically
+from thickets.storage.fingerprint import canonical_json
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"

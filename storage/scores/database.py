@@ -13,11 +13,11 @@ from typing import Self
 import duckdb
 import polars as pl
 
-from storage.errors import RunError
-from storage.files import atomic_path
-from storage.queries import ScoreQueries
-from storage.shards import SUFFIX, is_readable, quarantine
-from storage.sql import Params, connect, create_schema, fetch, one_line, show_completions
+from thickets.storage.errors import RunError
+from thickets.storage.files import atomic_path
+from thickets.storage.scores.queries import ScoreQueries
+from thickets.storage.scores.sql import Params, connect, create_schema, fetch, one_line, show_completions
+from thickets.storage.shards.file import SUFFIX, is_readable, quarantine
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import Self
 
 import polars as pl
 
-from storage.sql import Params
+from thickets.storage.scores.sql import Params
 
 # The questions that every candidate was asked; see the view common_accuracy. As text, and not through the view, because
 # a database of an earlier version has no such view.

@@ -8,12 +8,12 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from storage.errors import InputError
-from storage.layout import RunFolder
-from storage.queries import ScoreQueries
-from storage.scores import ScoreStore, is_locked
-from storage.shards import list_shards
-from storage.sql import Params, connect, fetch, forbid_files, one_line, show_completions, supply_dropped
+from thickets.storage.errors import InputError
+from thickets.storage.home import RunFolder
+from thickets.storage.scores.database import ScoreStore, is_locked
+from thickets.storage.scores.queries import ScoreQueries
+from thickets.storage.scores.sql import Params, connect, fetch, forbid_files, one_line, show_completions, supply_dropped
+from thickets.storage.shards.file import list_shards
 
 
 class ScoreReader(ScoreQueries):

@@ -14,8 +14,8 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.dataset as ds  # type: ignore[import-untyped]
 from pyarrow import fs
 
-from storage.errors import InputError
-from storage.shards import SHARD_SCHEMA, list_shards
+from thickets.storage.errors import InputError
+from thickets.storage.shards.file import SHARD_SCHEMA, list_shards
 
 MEMORY = ":memory:"
 _MEMORY = "1GB"
@@ -56,7 +56,7 @@ def create_schema(connection: duckdb.DuckDBPyConnection) -> None:
 
     A run opens its database many times. Which schema a database has stands in a comment on its main table.
     """
-    schema = resources.files("storage").joinpath("schema.sql").read_text(encoding="utf-8")
+    schema = resources.files("thickets.storage.scores").joinpath("schema.sql").read_text(encoding="utf-8")
     mark = f"schema {hashlib.sha256(schema.encode()).hexdigest()[:16]}"
     known = connection.execute("SELECT comment FROM duckdb_tables() WHERE table_name = 'scores'").fetchall()
     if known == [(mark,)]:

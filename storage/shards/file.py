@@ -10,8 +10,8 @@ from pathlib import Path
 
 import polars as pl
 
-from storage.errors import RunError
-from storage.files import TEMPORARY_SUFFIX, atomic_path
+from thickets.storage.errors import RunError
+from thickets.storage.files import TEMPORARY_SUFFIX, atomic_path
 
 log = logging.getLogger(__name__)
 

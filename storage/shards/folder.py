@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 import polars as pl
 
-from storage.errors import InputError
-from storage.files import TEMPORARY_SUFFIX, atomic_path
-from storage.layout import Home
-from storage.shards import (
+from thickets.storage.errors import InputError
+from thickets.storage.files import TEMPORARY_SUFFIX, atomic_path
+from thickets.storage.home import Home
+from thickets.storage.shards.file import (
     BROKEN_SUFFIX,
     SUFFIX,
     check_shard,
@@ -47,7 +47,7 @@ class ShardFolder(Protocol):
         """Whether the shard's file is there, whole."""
 
     def write(self, shard_id: str, frame: pl.DataFrame) -> None:
-        """Write a shard so that it exists whole or not at all; see `storage.shards.write_shard`."""
+        """Write a shard so that it exists whole or not at all; see `thickets.storage.shards.file.write_shard`."""
 
     def mirror(self, local: Path) -> None:
         """Copy shards that `local` lacks into it, each whole or not at all; nothing to do where `local` is the folder.

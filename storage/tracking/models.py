@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from storage.models import BaseModelRef
-from storage.tracking import RUN_ID_TAG, Tracker, tracking_errors
+from thickets.storage.models.base import BaseModelRef
+from thickets.storage.tracking.store import RUN_ID_TAG, Tracker, tracking_errors
 
 ModelKind = Literal["ensemble", "student"]
 _URI_VARIABLE = "MLFLOW_TRACKING_URI"

@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 
 import polars as pl
 
-from storage.errors import InputError, RunError, TransientError
-from storage.layout import Home
-from storage.tracking_entities import dataset_digest, dataset_input
+from thickets.storage.errors import InputError, RunError, TransientError
+from thickets.storage.home import Home
+from thickets.storage.tracking_entities import dataset_digest, dataset_input
 
 log = logging.getLogger(__name__)
 

@@ -18,10 +18,10 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from scipy import optimize
 
-from tasks.aggregation import ScoreBook
-from tasks.luck import Abilities, SigmaCounts, abilities
-from tasks.pilot_results import Pilot, PilotSigma
-from tasks.seeds import with_sigmas_after
+from thickets.tasks.aggregation import ScoreBook
+from thickets.tasks.results.pilot import Pilot, PilotSigma
+from thickets.tasks.seeds import with_sigmas_after
+from thickets.tasks.selection.luck import Abilities, SigmaCounts, abilities
 
 # Candidates count as far as they lie above the best hundredth of an even population: 50 of 5000 vote in the paper. A
 # share that followed the size of the population would make other candidates of the same position.
@@ -100,7 +100,7 @@ def shift(drawn: pl.DataFrame, pilot: Pilot) -> pl.DataFrame:
     """The population with the pilot's shares: its first candidates and every seed stay.
 
     Args:
-        drawn: The even population, as `tasks.seeds.population` gives it.
+        drawn: The even population, as `thickets.tasks.seeds.population` gives it.
         pilot: What its first candidates say.
     """
     places = islice(spread_out([row.millionths for row in pilot.sigmas]), max(0, drawn.height - pilot.n_candidates))

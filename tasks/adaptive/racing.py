@@ -19,10 +19,10 @@ import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from storage.queries import ScoreQueries
-from tasks.aggregation import ScoreBook
-from tasks.diversity import pool_size
-from tasks.results import Method
+from thickets.storage.scores.queries import ScoreQueries
+from thickets.tasks.aggregation import ScoreBook
+from thickets.tasks.results.evaluation import Method
+from thickets.tasks.selection.diversity import pool_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def go_on(board: pl.DataFrame, n_asked: int, n_questions: int, rule: Rule) -> pl
     Returns:
         Rows of `board`, the best first; all of them after the last question.
     """
-    # A total order, that of `tasks.selection.top_k`.
+    # A total order, that of `thickets.tasks.selection.ranking.top_k`.
     ranked = board.sort(["n_correct", "seed", "sigma"], descending=[True, False, False])
     last = min(rule.n_needed, ranked.height) - 1  # the last of the best
     left = n_questions - n_asked

@@ -8,13 +8,13 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from storage.files import write_text_atomically
-from tasks.distillation.objective import Targets
-from tasks.distillation.results import Training, ValidationPoint
-from tasks.distillation.student import write_student
-from tasks.distillation.texts import TrainingText
-from tasks.distillation.training import Exam, TrainingSettings, forget, train
-from tasks.scoring import is_worth_a_retry
+from thickets.storage.files import write_text_atomically
+from thickets.tasks.distillation.objective import Targets
+from thickets.tasks.distillation.results import Training, ValidationPoint
+from thickets.tasks.distillation.student import write_student
+from thickets.tasks.distillation.texts import TrainingText
+from thickets.tasks.distillation.training import Exam, TrainingSettings, forget, train
+from thickets.tasks.scoring.score import is_worth_a_retry
 
 
 class ArmTraining:
@@ -36,7 +36,7 @@ class ArmTraining:
         targets: Callable[[], Targets] | None = None,
         on_point: Callable[[ValidationPoint, float | None], None] = lambda point, loss: None,
     ) -> None:
-        """Say what is to be done; see `tasks.distillation.training.train`.
+        """Say what is to be done; see `thickets.tasks.distillation.training.train`.
 
         Args:
             base: Folder of the base checkpoint.

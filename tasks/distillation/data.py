@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from tasks.distillation.results import DataReport
-from tasks.problems.base import Problem
-from tasks.types import Example
-from tasks.voting import BALLOT_SCHEMA, VoteRule, vote
+from thickets.tasks.distillation.results import DataReport
+from thickets.tasks.evaluation.voting import BALLOT_SCHEMA, VoteRule, vote
+from thickets.tasks.problems.base import Problem
+from thickets.tasks.types import Example
 
 STUDENT, REJECTION, LABELS = "student", "rejection_sampling", "labels"
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from storage.scores import BASE_ID
-from tasks.distillation.training import Exam
-from tasks.problems.base import Problem
-from tasks.types import Sampling
-from tasks.units import Block, judge
+from thickets.storage.scores.database import BASE_ID
+from thickets.tasks.distillation.training import Exam
+from thickets.tasks.problems.base import Problem
+from thickets.tasks.scoring.units import Block, judge
+from thickets.tasks.types import Sampling
 
 
 def validation_exam(
@@ -34,7 +34,7 @@ def validation_exam(
     """
     from transformers import AutoTokenizer
 
-    from tasks.engines.transformers import TransformersEngine
+    from thickets.tasks.engines.transformers import TransformersEngine
 
     tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=trust_remote_code, local_files_only=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
-from storage.errors import InputError
+from thickets.storage.errors import InputError
 
 
 def generic_text(path: Path | None) -> str:
@@ -15,7 +15,7 @@ def generic_text(path: Path | None) -> str:
         InputError: The file cannot be read, or is not text.
     """
     if path is None:
-        return resources.files("tasks.distillation").joinpath("generic_text.txt").read_text(encoding="utf-8")
+        return resources.files("thickets.tasks.distillation").joinpath("generic_text.txt").read_text(encoding="utf-8")
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
-from storage.files import atomic_path
-from storage.weights import save_tensors
-from tasks.distillation.texts import IGNORED, TrainingText
-from tasks.types import Candidate
+from thickets.storage.files import atomic_path
+from thickets.storage.models.weights import save_tensors
+from thickets.tasks.distillation.texts import IGNORED, TrainingText
+from thickets.tasks.types import Candidate
 
 _TOKENS_AT_ONCE = 4096
 
@@ -70,7 +70,7 @@ def collect(
     """Let every expert read every response, and average what they expect.
 
     Args:
-        engine: A `tasks.engines.transformers.TransformersEngine` of the run's base.
+        engine: A `thickets.tasks.engines.transformers.TransformersEngine` of the run's base.
         experts: Who reads, each with the same weight.
         texts: What is read.
         folder: One file per expert; those that are there are not made again.

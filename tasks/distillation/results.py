@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from tasks.results import Accuracy, Difference
+from thickets.tasks.results.evaluation import Accuracy, Difference
 
 
 class _Result(BaseModel):

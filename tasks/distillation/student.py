@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from safetensors import safe_open
 
-from storage.new_folder import new_folder
-from storage.weights import INDEX, save_tensors, weight_files
-from tasks.materialize import copy_companions
+from thickets.storage.models.weights import INDEX, save_tensors, weight_files
+from thickets.storage.new_folder import new_folder
+from thickets.tasks.export.checkpoint import copy_companions
 
 
 def write_student(
@@ -28,13 +28,13 @@ def write_student(
 
     Args:
         base: Folder of the base checkpoint.
-        checkpoint: Of `tasks.distillation.training.train`.
+        checkpoint: Of `thickets.tasks.distillation.training.train`.
         target: The new folder.
         method: How it was trained.
         card: Text of its README.md.
         trust_remote_code: Run Python code found in the base folder.
     """
-    from tasks.engines.checkpoint import inspect_checkpoint
+    from thickets.tasks.engines.checkpoint import inspect_checkpoint
 
     weights = dict(_trained(base, checkpoint, method, trust_remote_code).named_parameters())
     layout = inspect_checkpoint(base, trust_remote_code=trust_remote_code)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from storage.errors import InputError
+from thickets.storage.errors import InputError
 
 IGNORED = -100
 """The label that every loss of PyTorch and Transformers leaves out."""
@@ -45,7 +45,7 @@ def encode(tokenizer: Any, prompts: Sequence[str], responses: Sequence[str]) -> 
     """Tokenize rows as generation has seen them.
 
     Prompt and response are tokenized apart: when a model answers, its first token also begins anew after the prompt.
-    The prompt has its special tokens written out already (`tasks.prompts`), so none are added.
+    The prompt has its special tokens written out already (`thickets.tasks.engines.prompts`), so none are added.
 
     Args:
         tokenizer: Of the base.

@@ -10,13 +10,13 @@ import torch
 from transformers import PrinterCallback, TrainerCallback
 from trl import SFTTrainer
 
-from tasks.distillation.objective import Targets, distribution_loss
-from tasks.distillation.results import ValidationPoint
-from tasks.distillation.texts import IGNORED
+from thickets.tasks.distillation.objective import Targets, distribution_loss
+from thickets.tasks.distillation.results import ValidationPoint
+from thickets.tasks.distillation.texts import IGNORED
 
 
 class ResponseTrainer(SFTTrainer):
-    """See `tasks.distillation.training.train`."""
+    """See `thickets.tasks.distillation.training.train`."""
 
     data_collator: Any
     control: Any

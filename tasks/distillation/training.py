@@ -18,14 +18,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from storage.errors import InputError
-from storage.files import write_text_atomically
-from tasks.distillation.results import Training, ValidationPoint
-from tasks.distillation.texts import TrainingText
-from tasks.engines.signals.recipe import is_signals_model
+from thickets.storage.errors import InputError
+from thickets.storage.files import write_text_atomically
+from thickets.tasks.distillation.results import Training, ValidationPoint
+from thickets.tasks.distillation.texts import TrainingText
+from thickets.tasks.engines.signals.recipe import is_signals_model
 
 if TYPE_CHECKING:
-    from tasks.distillation.objective import Targets
+    from thickets.tasks.distillation.objective import Targets
 
 log = logging.getLogger("thickets")
 
@@ -36,7 +36,7 @@ _STATE = "trainer_state.json"
 
 @dataclass(frozen=True, slots=True)
 class TrainingSettings:
-    """How a student is trained; see `flows.distillation.config.DistillationConfig` for what each field means."""
+    """How a student is trained; see `DistillationConfig` for what each field means."""
 
     method: Literal["lora", "full"]
     rank: int
@@ -166,7 +166,7 @@ def _make_trainer(
     from transformers import AutoModelForCausalLM, AutoTokenizer, EarlyStoppingCallback
     from trl import SFTConfig
 
-    from tasks.distillation.trainer import ResponseTrainer
+    from thickets.tasks.distillation.trainer import ResponseTrainer
 
     lora = settings.method == "lora"
     tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=settings.trust_remote_code, local_files_only=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
-from storage.errors import InputError
-from tasks.engines.base import BatchEngine, Engine, EngineSpec, VllmOptions
-from tasks.engines.signals.recipe import is_signals_model
+from thickets.storage.errors import InputError
+from thickets.tasks.engines.base import BatchEngine, Engine, EngineSpec, VllmOptions
+from thickets.tasks.engines.signals.recipe import is_signals_model
 
 __all__ = ["BatchEngine", "Engine", "EngineSpec", "VllmOptions", "build_engine", "library_versions", "resolve_spec"]
 
@@ -24,12 +24,12 @@ def resolve_spec(spec: EngineSpec) -> EngineSpec:
                 f"engine.device: found {spec.device!r}; the signals engine runs on the CPU: use auto or cpu"
             )
         return replace(spec, kind=kind, device="cpu")
-    from tasks.engines.transformers import pick_device  # imports torch: seconds
+    from thickets.tasks.engines.transformers import pick_device  # imports torch: seconds
 
     device = pick_device(spec.device)
     kind = spec.kind
     if kind in ("auto", "vllm"):
-        from tasks.engines.vllm import is_available
+        from thickets.tasks.engines.vllm import is_available
 
         found = is_available(device.type)
         if kind == "vllm" and not found:
@@ -84,15 +84,15 @@ def build_engine(spec: EngineSpec) -> Engine:
         InputError: The kind is unknown, or the model cannot be used.
     """
     if spec.kind == "transformers":
-        from tasks.engines.transformers import TransformersEngine
+        from thickets.tasks.engines.transformers import TransformersEngine
 
         return TransformersEngine(spec)
     if spec.kind == "vllm":
-        from tasks.engines.vllm import VllmEngine
+        from thickets.tasks.engines.vllm import VllmEngine
 
         return VllmEngine(spec)
     if spec.kind == "signals":
-        from tasks.engines.signals.engine import SignalsEngine
+        from thickets.tasks.engines.signals.engine import SignalsEngine
 
         return SignalsEngine(spec)
     raise InputError(f"engine.kind: {spec.kind!r} is unknown; use auto, transformers, vllm or signals")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from tasks.types import Weights
+from thickets.tasks.types import Weights
 
 
 class Ahead:

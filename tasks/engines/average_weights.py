@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from tasks.engines.candidate_weights import check_pair, noise_device, noise_dtype, write_candidate
-from tasks.noise import Family
-from tasks.noise.spec import QUIET_NAN_BITS
-from tasks.types import Average, Candidate, Weights
+from thickets.tasks.engines.candidate_weights import check_pair, noise_device, noise_dtype, write_candidate
+from thickets.tasks.noise import Family
+from thickets.tasks.noise.spec import QUIET_NAN_BITS
+from thickets.tasks.types import Average, Candidate, Weights
 
 # Weights that are averaged at a time: bounds the memory beside them to a few float32 buffers of this length (64 MiB).
 CHUNK_LEN = 1 << 24
@@ -38,7 +38,7 @@ def write_weights(live: torch.Tensor, base: torch.Tensor, *, name: str, weights:
 def _write_average(
     live: torch.Tensor, base: torch.Tensor, name: str, average: Average, family: Family, start: int
 ) -> None:
-    """See `tasks.types.Average` for what is computed; each line here is one rounding."""
+    """See `thickets.tasks.types.Average` for what is computed; each line here is one rounding."""
     dtype, device = noise_dtype(live, name), noise_device(live)
     # A candidate of "weights" that are nothing yet is its noise alone, and one upon another is their sum. Minus zero,
     # because that is what changes no summand: 0 + -0 is 0.

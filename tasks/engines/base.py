@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
-from tasks.noise import Perturbation
-from tasks.types import Completion, Sampling, Weights
+from thickets.tasks.noise import Perturbation
+from thickets.tasks.types import Completion, Sampling, Weights
 
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 

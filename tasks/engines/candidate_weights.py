@@ -10,11 +10,11 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from storage.errors import InputError
-from tasks.noise import Family
-from tasks.noise.kernel import perturb_into
-from tasks.noise.spec import Dtype
-from tasks.types import Candidate
+from thickets.storage.errors import InputError
+from thickets.tasks.noise import Family
+from thickets.tasks.noise.kernel import perturb_into
+from thickets.tasks.noise.spec import Dtype
+from thickets.tasks.types import Candidate
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ def _on_device(live: torch.Tensor) -> bool:
 def _device_kernel() -> Callable[..., None] | None:
     """The CUDA kernel, or None (and one warning) where Triton is not installed."""
     try:
-        from tasks.noise.triton_kernel import perturb_cuda
+        from thickets.tasks.noise.triton_kernel import perturb_cuda
     except ImportError as error:
         logger.warning("Triton cannot be imported (%s): noise is made on the host and copied to the device", error)
         return None

@@ -16,12 +16,12 @@ import torch
 from safetensors import safe_open
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from storage.errors import InputError
-from storage.weights import weight_files
-from tasks.engines.base import DtypeName
-from tasks.engines.candidate_weights import noise_dtype
-from tasks.engines.signals.recipe import is_signals_model
-from tasks.noise import Perturbation
+from thickets.storage.errors import InputError
+from thickets.storage.models.weights import weight_files
+from thickets.tasks.engines.base import DtypeName
+from thickets.tasks.engines.candidate_weights import noise_dtype
+from thickets.tasks.engines.signals.recipe import is_signals_model
+from thickets.tasks.noise import Perturbation
 
 
 @dataclass(frozen=True, slots=True)

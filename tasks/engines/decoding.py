@@ -15,7 +15,7 @@ import torch
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
-from tasks.engines.sampling import TokenChooser
+from thickets.tasks.engines.sampling import TokenChooser
 
 # Dropping rows copies the keys and values of those that stay, so it waits until this share of the batch has ended.
 _DROP_SHARE = 0.125

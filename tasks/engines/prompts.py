@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from tasks.engines.signals.recipe import is_signals_model
-from tasks.types import Message
+from thickets.tasks.engines.signals.recipe import is_signals_model
+from thickets.tasks.types import Message
 
 # Some chat templates print today's date. A prompt must not change overnight, so they are shown this one.
 _FIXED_DATE = "26 Jul 2024"

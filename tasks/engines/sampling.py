@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tasks.noise.reference import philox4x32
-from tasks.noise.spec import seed_key
-from tasks.types import Sampling
+from thickets.tasks.noise.reference import philox4x32
+from thickets.tasks.noise.spec import seed_key
+from thickets.tasks.types import Sampling
 
 
 class TokenChooser:

@@ -10,15 +10,15 @@ from typing import Any, cast
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from storage.errors import InputError
-from tasks.engines.ahead import Ahead
-from tasks.engines.average_weights import write_weights
-from tasks.engines.base import EngineSpec
-from tasks.engines.candidate_weights import copy_base, noise_dtype
-from tasks.engines.checkpoint import check_parameters
-from tasks.engines.decoding import Prefix, StopChecker, common_prefix, compute_prefix, decode
-from tasks.engines.sampling import TokenChooser
-from tasks.types import Completion, Sampling, Weights
+from thickets.storage.errors import InputError
+from thickets.tasks.engines.ahead import Ahead
+from thickets.tasks.engines.average_weights import write_weights
+from thickets.tasks.engines.base import EngineSpec
+from thickets.tasks.engines.candidate_weights import copy_base, noise_dtype
+from thickets.tasks.engines.checkpoint import check_parameters
+from thickets.tasks.engines.decoding import Prefix, StopChecker, common_prefix, compute_prefix, decode
+from thickets.tasks.engines.sampling import TokenChooser
+from thickets.tasks.types import Completion, Sampling, Weights
 
 
 @dataclass(slots=True)
@@ -126,7 +126,7 @@ class TransformersEngine:
         write_weights(target, weight.base, name=weight.name, weights=weights, family=self._perturbation.family)
 
     def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
-        """Answer the prompts; see `tasks.engines.base.Engine.generate`."""
+        """Answer the prompts; see `thickets.tasks.engines.base.Engine.generate`."""
         if not prompts:
             return []
         rows: list[list[int]] = self._tokenizer(list(prompts), add_special_tokens=False)["input_ids"]

@@ -17,11 +17,11 @@ import torch
 from pydantic import ValidationError
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
-from storage.errors import InputError
-from tasks.engines.base import EngineSpec
-from tasks.engines.checkpoint import inspect_checkpoint
-from tasks.engines.decoding import StopChecker
-from tasks.types import Candidate, Completion, Sampling, Weights
+from thickets.storage.errors import InputError
+from thickets.tasks.engines.base import EngineSpec
+from thickets.tasks.engines.checkpoint import inspect_checkpoint
+from thickets.tasks.engines.decoding import StopChecker
+from thickets.tasks.types import Candidate, Completion, Sampling, Weights
 
 _ENVIRONMENT = {
     # The engine core in this process: on one device a candidate is a function call away.
@@ -32,7 +32,7 @@ _ENVIRONMENT = {
     "VLLM_LOGGING_STREAM": "ext://sys.stderr",  # standard output is for results
     "VLLM_NO_USAGE_STATS": "1",
 }
-_WORKER = "tasks.engines.vllm_worker.CandidateWorker"
+_WORKER = "thickets.tasks.engines.vllm_worker.CandidateWorker"
 _LONGEST_REASON = 200  # characters; vLLM lists every architecture it knows
 _CPU_BLOCK = 32  # tokens; must be a multiple of 32 there
 
@@ -143,7 +143,7 @@ class VllmEngine:
         self._llm.collective_rpc("thickets_prepare", args=(_plain(weights),))
 
     def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
-        """Answer the prompts; see `tasks.engines.base.Engine.generate`."""
+        """Answer the prompts; see `thickets.tasks.engines.base.Engine.generate`."""
         if not prompts:
             return []
         rows: list[list[int]] = self._tokenizer(list(prompts), add_special_tokens=False)["input_ids"]

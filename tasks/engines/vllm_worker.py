@@ -14,12 +14,12 @@ from typing import Any
 
 import torch
 
-from tasks.engines.ahead import Ahead
-from tasks.engines.average_weights import write_weights
-from tasks.engines.base import DtypeName
-from tasks.engines.checkpoint import Checkpoint, inspect_checkpoint
-from tasks.noise import Family, Perturbation
-from tasks.types import Average, Candidate, Weights
+from thickets.tasks.engines.ahead import Ahead
+from thickets.tasks.engines.average_weights import write_weights
+from thickets.tasks.engines.base import DtypeName
+from thickets.tasks.engines.checkpoint import Checkpoint, inspect_checkpoint
+from thickets.tasks.noise import Family, Perturbation
+from thickets.tasks.types import Average, Candidate, Weights
 
 
 class CandidateWorker:

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from storage.queries import ScoreQueries
-from tasks.problems.base import HasOptions, Problem
-from tasks.results import Accuracy, Control, ControlName
-from tasks.seeds import candidates_of
-from tasks.statistics import accuracy, paired_difference
-from tasks.types import Attempt, Average, Candidate, Example, Respondent, Reworded
-from tasks.units import candidate_id
-from tasks.voting import ballots, vote
+from thickets.storage.scores.queries import ScoreQueries
+from thickets.tasks.evaluation.voting import ballots, vote
+from thickets.tasks.problems.base import HasOptions, Problem
+from thickets.tasks.results.evaluation import Accuracy, Control, ControlName
+from thickets.tasks.scoring.units import candidate_id
+from thickets.tasks.seeds import candidates_of
+from thickets.tasks.statistics import accuracy, paired_difference
+from thickets.tasks.types import Attempt, Average, Candidate, Example, Respondent, Reworded
 
 # A constant answer says something only where answers come back: this many questions for each of them, on average.
 _LEAST_PER_ANSWER = 5
@@ -90,7 +90,7 @@ def random_experts(population: pl.DataFrame, k: int, seed: int) -> Panel:
     """Candidates drawn from the whole population, whatever they score: is selection worth anything?
 
     Args:
-        population: As `tasks.seeds.population` gives it.
+        population: As `thickets.tasks.seeds.population` gives it.
         k: How many; fewer are the beginning of more.
         seed: Of the draw.
     """

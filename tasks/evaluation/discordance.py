@@ -19,8 +19,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.discordance_results import LeftOut, RankedTask, SigmaDiscordance
-from tasks.statistics import CONFIDENCE
+from thickets.tasks.results.discordance import LeftOut, RankedTask, SigmaDiscordance
+from thickets.tasks.statistics import CONFIDENCE
 
 LEAST_CANDIDATES = 3
 # Resamples of fewer are too alike, and say "more than noise" where there is next to nothing to go by.

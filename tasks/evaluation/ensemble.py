@@ -9,12 +9,12 @@ import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from storage.scores import BASE_ID, ScoreStore
-from tasks.aggregation import ScoreBook
-from tasks.controls import Controls, count_tokens, judge_controls
-from tasks.results import AnswerTokens, CurvePoint, Evaluation, Method
-from tasks.statistics import accuracy, paired_difference
-from tasks.voting import VoteRule, ballots, curve, vote
+from thickets.storage.scores.database import BASE_ID, ScoreStore
+from thickets.tasks.aggregation import ScoreBook
+from thickets.tasks.evaluation.controls import Controls, count_tokens, judge_controls
+from thickets.tasks.evaluation.voting import VoteRule, ballots, curve, vote
+from thickets.tasks.results.evaluation import AnswerTokens, CurvePoint, Evaluation, Method
+from thickets.tasks.statistics import accuracy, paired_difference
 
 
 def curve_points(
@@ -49,7 +49,7 @@ def evaluate(
 
     Args:
         store: Scores of the run.
-        experts: As `tasks.selection.rank_by` gives them.
+        experts: As `thickets.tasks.selection.ranking.rank_by` gives them.
         k: How many of them vote.
         rule: How.
         controls: What else to compare with.
@@ -93,7 +93,7 @@ def choose_on_validation(
 
     Args:
         book: The run's scores.
-        rankings: The candidates of every method, as `tasks.selection.rank_by` gives them, in the order listed.
+        rankings: The candidates of every method, as `ranking.rank_by` gives them, in the order listed.
         k_values: The K to choose from, ascending.
         votes: The vote rules to choose from.
 

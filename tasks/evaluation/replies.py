@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import polars as pl
 
-from storage.queries import ScoreQueries
-from storage.scores import BASE_ID
-from tasks.problems.base import Replies
-from tasks.voting import VoteRule, ballots, vote
+from thickets.storage.scores.database import BASE_ID
+from thickets.storage.scores.queries import ScoreQueries
+from thickets.tasks.evaluation.voting import VoteRule, ballots, vote
+from thickets.tasks.problems.base import Replies
 
 _CONTROL_PREFIX = f"{BASE_ID}~"
 

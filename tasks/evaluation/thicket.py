@@ -11,14 +11,23 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from storage.queries import ScoreQueries
-from storage.scores import BASE_ID
-from tasks.luck import SigmaCounts, best_candidate, sigma_counts
-from tasks.problems import Problem
-from tasks.results import Accuracy, Agreement, DensityPoint, Fate, GainSplit, RankCorrelation, SigmaScores, Thicket
-from tasks.statistics import accuracy, rank_correlation, share
-from tasks.types import Example
-from tasks.voting import VoteRule, ballots, vote
+from thickets.storage.scores.database import BASE_ID
+from thickets.storage.scores.queries import ScoreQueries
+from thickets.tasks.evaluation.voting import VoteRule, ballots, vote
+from thickets.tasks.problems import Problem
+from thickets.tasks.results.evaluation import (
+    Accuracy,
+    Agreement,
+    DensityPoint,
+    Fate,
+    GainSplit,
+    RankCorrelation,
+    SigmaScores,
+    Thicket,
+)
+from thickets.tasks.selection.luck import SigmaCounts, best_candidate, sigma_counts
+from thickets.tasks.statistics import accuracy, rank_correlation, share
+from thickets.tasks.types import Example
 
 MARGINS = (0, 1, 2, 3, 5, 10, 15, 20)
 
@@ -37,7 +46,7 @@ def describe(
         store: Scores of a finished run.
         problem: Reads the base's replies once more, leniently.
         test: The test split.
-        ranked: Candidates with validation scores, as `tasks.selection.rank_by` gives them; the first `k` vote.
+        ranked: Candidates with validation scores, as `ranking.rank_by` gives them; the first `k` vote.
         k: How many experts vote.
         rule: How.
     """
@@ -115,7 +124,7 @@ def agreement(cast: pl.DataFrame) -> Agreement:
     """How often each pair of experts gives the same answer.
 
     Args:
-        cast: Ballots, as `tasks.voting.BALLOT_SCHEMA`.
+        cast: Ballots, as `thickets.tasks.evaluation.voting.BALLOT_SCHEMA`.
     """
     wide = cast.pivot("rank", index="example_id", values="answer")
     names = [name for name in wide.columns if name != "example_id"]
@@ -140,7 +149,7 @@ def gain_split(outcome: pl.DataFrame, named: Mapping[str, bool | None]) -> GainS
     Args:
         outcome: example_id, base, ensemble (both: correct or not).
         named: Whether the base's reply names the right answer, for questions that it got wrong; see
-            `tasks.problems.base.Problem.lenient`. A question that is missing counts as None, which is: cannot be told.
+            `Problem.lenient`. A question that is missing counts as None, which is: cannot be told.
     """
     counts: Counter[str] = Counter(fates(outcome, named).values())
     return GainSplit(**{name: counts[name] for name in GainSplit.model_fields})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 
 if TYPE_CHECKING:
-    from storage.queries import ScoreQueries
+    from thickets.storage.scores.queries import ScoreQueries
 
 VoteRule = Literal["majority", "weighted"]
 
@@ -30,7 +30,7 @@ def ballots(scores: ScoreQueries, split: str, experts: pl.DataFrame) -> pl.DataF
     Args:
         scores: The run's scores.
         split: Which split.
-        experts: rank, candidate_id, and their votes' weight, as `tasks.selection.rank_by` gives them; without a weight
+        experts: rank, candidate_id, and their votes' weight, as `ranking.rank_by` gives them; without a weight
             it is n_correct.
 
     Returns:

@@ -14,14 +14,14 @@ import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from storage.queries import ScoreQueries
-from tasks.aggregation import ScoreBook
-from tasks.controls import Panel, attempts
-from tasks.problems import Problem, ProblemConfig, load_problem
-from tasks.problems.base import HasInstruction
-from tasks.prompts import Template
-from tasks.types import Example, Reworded
-from tasks.units import candidate_id
+from thickets.storage.scores.queries import ScoreQueries
+from thickets.tasks.aggregation import ScoreBook
+from thickets.tasks.engines.prompts import Template
+from thickets.tasks.evaluation.controls import Panel, attempts
+from thickets.tasks.problems import Problem, ProblemConfig, load_problem
+from thickets.tasks.problems.base import HasInstruction
+from thickets.tasks.scoring.units import candidate_id
+from thickets.tasks.types import Example, Reworded
 
 log = logging.getLogger("thickets")
 

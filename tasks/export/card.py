@@ -8,8 +8,8 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from storage.manifest import BaseIdentity, NoiseIdentity, Seed
-from storage.models import hub_commit
+from thickets.storage.models.base import hub_commit
+from thickets.storage.models.manifest import BaseIdentity, NoiseIdentity, Seed
 
 CARD = "README.md"
 FACTS = "thickets.json"
@@ -136,7 +136,7 @@ class Member(BaseModel):
 class AverageFacts(_Facts):
     """Where the weights of a materialized average come from."""
 
-    average_version: Literal[1] = Field(1, description="of the definition in tasks.types.Average")
+    average_version: Literal[1] = Field(1, description="of the definition in thickets.tasks.types.Average")
     members: tuple[Member, ...] = Field(min_length=1, description="by rank, in the order they were added up")
 
     def title(self) -> str:

@@ -1,6 +1,6 @@
 """Any candidate or average as an ordinary checkpoint: the base's files again, with its weights in them.
 
-The weights are those that `tasks.engines.transformers.TransformersEngine` holds for the candidate, bit for bit. That
+The weights are those that `TransformersEngine` holds for the candidate, bit for bit. That
 engine reads its tensors through Transformers, so Transformers is asked what it makes of each: it loads the base onto
 the meta device, where tensors have names, shapes, types and ties, but no content. Content goes from file to file.
 """
@@ -15,12 +15,12 @@ from typing import Any
 
 from safetensors import safe_open
 
-from storage.weights import INDEX, WEIGHTS, save_tensors, weight_files
-from tasks.engines.average_weights import write_weights
-from tasks.engines.base import DtypeName
-from tasks.engines.checkpoint import inspect_checkpoint
-from tasks.noise import Perturbation
-from tasks.types import Weights
+from thickets.storage.models.weights import INDEX, WEIGHTS, save_tensors, weight_files
+from thickets.tasks.engines.average_weights import write_weights
+from thickets.tasks.engines.base import DtypeName
+from thickets.tasks.engines.checkpoint import inspect_checkpoint
+from thickets.tasks.noise import Perturbation
+from thickets.tasks.types import Weights
 
 # What lies beside the weights: configurations, tokenizer, chat template, code of the model, terms of its use.
 _COMPANIONS = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken", "*.py", "LICENSE*", "NOTICE*")

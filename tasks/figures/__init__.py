@@ -3,11 +3,11 @@
 One function per plot; a `Theme` says where it will be seen, on paper (PNG) or inside a page (SVG).
 """
 
-from tasks.figures.agreement import agreement_map
-from tasks.figures.curves import density_curve, k_curve
-from tasks.figures.outcome import cost_accuracy, gains_bar
-from tasks.figures.population import score_by_sigma
-from tasks.figures.theme import PAGE, PRINT, Theme
+from thickets.tasks.figures.agreement import agreement_map
+from thickets.tasks.figures.curves import density_curve, k_curve
+from thickets.tasks.figures.outcome import cost_accuracy, gains_bar
+from thickets.tasks.figures.population import score_by_sigma
+from thickets.tasks.figures.theme import PAGE, PRINT, Theme
 
 __all__ = [
     "PAGE",

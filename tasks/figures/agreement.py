@@ -11,7 +11,7 @@ from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Affine2D
 
-from tasks.figures.theme import (
+from thickets.tasks.figures.theme import (
     LABEL_SIZE,
     PRINT,
     TICK_SIZE,
@@ -22,7 +22,7 @@ from tasks.figures.theme import (
     legend_height_in,
     new_figure,
 )
-from tasks.results import Agreement
+from thickets.tasks.results.evaluation import Agreement
 
 # Faint to strong, but never so strong that the number written on it could not be read.
 _FAINT, _STRONG = 0.1, 0.5

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from tasks.figures.theme import (
+from thickets.tasks.figures.theme import (
     DASHES,
     MARKERS,
     PRINT,
@@ -20,7 +20,7 @@ from tasks.figures.theme import (
     literal,
     new_figure,
 )
-from tasks.results import CurvePoint, Evaluation, SigmaScores
+from thickets.tasks.results.evaluation import CurvePoint, Evaluation, SigmaScores
 
 
 def k_curve(validation: Sequence[CurvePoint], evaluation: Evaluation, theme: Theme = PRINT) -> Figure:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import NullLocator
 
-from tasks.figures.theme import (
+from thickets.tasks.figures.theme import (
     LABEL_SIZE,
     MARKERS,
     PRINT,
@@ -21,7 +21,7 @@ from tasks.figures.theme import (
     literal,
     new_figure,
 )
-from tasks.results import Accuracy, GainSplit
+from thickets.tasks.results.evaluation import Accuracy, GainSplit
 
 # Label, series (None: grey) and hatching of each share, from what stayed right to what stayed wrong.
 _FATES = {

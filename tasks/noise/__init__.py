@@ -1,11 +1,11 @@
 """The perturbation as a pure function of (seed, parameter name, element index); DESIGN.md section 4.
 
-The kernel that writes it into weights is `tasks.noise.kernel.perturb_into`, imported from there because Numba takes a
+The kernel that writes it into weights is `kernel.perturb_into`, imported from there because Numba takes a
 second to import and most users of this package only want to say which noise they mean.
 """
 
-from tasks.noise.patterns import Perturbation
-from tasks.noise.reference import noise
-from tasks.noise.spec import NOISE_VERSION, Family
+from thickets.tasks.noise.patterns import Perturbation
+from thickets.tasks.noise.reference import noise
+from thickets.tasks.noise.spec import NOISE_VERSION, Family
 
 __all__ = ["NOISE_VERSION", "Family", "Perturbation", "noise"]

@@ -14,7 +14,7 @@ import numba as nb
 import numpy as np
 from numba.extending import intrinsic
 
-from tasks.noise.spec import PHILOX_M0, PHILOX_M1, PHILOX_ROUNDS, PHILOX_W0, PHILOX_W1
+from thickets.tasks.noise.spec import PHILOX_M0, PHILOX_M1, PHILOX_ROUNDS, PHILOX_W0, PHILOX_W1
 
 FLOAT32: Final = 0
 BFLOAT16: Final = 1

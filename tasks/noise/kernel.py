@@ -1,6 +1,6 @@
 """The noise contract on every CPU core: base weights in, perturbed weights out, in the model dtype, in one pass.
 
-Bit-identical to `tasks.noise.reference`, at a few times the cost of copying the weights.
+Bit-identical to `thickets.tasks.noise.reference`, at a few times the cost of copying the weights.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.errors import InputError
-from tasks.noise.compiled import BFLOAT16, CHUNK_LEN, FLOAT16, FLOAT32, perturb_chunks
-from tasks.noise.spec import (
+from thickets.storage.errors import InputError
+from thickets.tasks.noise.compiled import BFLOAT16, CHUNK_LEN, FLOAT16, FLOAT32, perturb_chunks
+from thickets.tasks.noise.spec import (
     BLOCK_LEN,
     Dtype,
     Family,

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from storage.errors import InputError
-from tasks.noise.spec import NOISE_VERSION, Family, check_family
+from thickets.storage.errors import InputError
+from thickets.tasks.noise.spec import NOISE_VERSION, Family, check_family
 
 # The parts of a vision-language checkpoint that only turn images into embeddings, as Transformers names them.
 # Projectors are on the list because Qwen-VL keeps its own inside `visual`: every model is treated alike.

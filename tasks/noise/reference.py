@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.errors import InputError
-from tasks.noise.spec import (
+from thickets.storage.errors import InputError
+from thickets.tasks.noise.spec import (
     BLOCK_LEN,
     PHILOX_M0,
     PHILOX_M1,

@@ -15,7 +15,7 @@ from typing import Final, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.errors import InputError, RunError
+from thickets.storage.errors import InputError, RunError
 
 NOISE_VERSION: Final = 1
 

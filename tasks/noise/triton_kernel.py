@@ -1,6 +1,6 @@
 """The noise contract on a GPU: base weights in, perturbed weights out, in the model dtype, in one pass.
 
-Bit-identical to `tasks.noise.reference`. Needs Triton, which is not installed everywhere, so nothing imports this
+Bit-identical to `noise.reference`. Needs Triton, which is not installed everywhere, so nothing imports this
 module but the callers that have a GPU. With ``TRITON_INTERPRET=1`` set before the import, the same kernel runs on
 tensors in host memory, slowly, which is how it is tested where there is no GPU.
 """
@@ -15,8 +15,8 @@ import torch
 import triton
 import triton.language as tl
 
-from storage.errors import InputError
-from tasks.noise.spec import (
+from thickets.storage.errors import InputError
+from thickets.tasks.noise.spec import (
     BLOCK_LEN,
     PHILOX_M0,
     PHILOX_M1,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from tasks.problems.base import Problem
-from tasks.problems.catalogue import CatalogueEntry, Sample, catalogue
-from tasks.problems.config import ProblemConfig
-from tasks.problems.file import FileProblem
-from tasks.problems.gsm8k import Gsm8k
-from tasks.problems.largest_number import LargestNumber
-from tasks.problems.reasoning_gym import ReasoningGym
-from tasks.problems.signals import Signals
+from thickets.tasks.problems.base import Problem
+from thickets.tasks.problems.catalogue import CatalogueEntry, Sample, catalogue
+from thickets.tasks.problems.config import ProblemConfig
+from thickets.tasks.problems.file import FileProblem
+from thickets.tasks.problems.gsm8k import Gsm8k
+from thickets.tasks.problems.largest_number import LargestNumber
+from thickets.tasks.problems.reasoning_gym import ReasoningGym
+from thickets.tasks.problems.signals import Signals
 
 __all__ = ["CatalogueEntry", "Problem", "ProblemConfig", "Sample", "catalogue", "load_problem"]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
-from tasks.types import Example, Message, Sampling
+from thickets.tasks.types import Example, Message, Sampling
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -76,7 +76,7 @@ class Problem(Protocol):
         """Whether a completion names the right answer at all, wherever and in whatever form.
 
         Only ever asked about completions that ``extract`` and ``verify`` found wrong, to tell an answer in the wrong
-        form from a wrong answer; see ``tasks.problems.lenient``. No score depends on it, so it is not part of
+        form from a wrong answer; see ``thickets.tasks.problems.lenient``. No score depends on it, so it is not part of
         ``identity``.
 
         Returns:

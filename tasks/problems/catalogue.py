@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tasks.problems import reasoning_gym
-from tasks.problems.base import Problem
-from tasks.problems.config import REASONING_GYM_PREFIX, ProblemConfig
-from tasks.problems.file import FileProblem
-from tasks.problems.gsm8k import SAMPLE, Gsm8k
-from tasks.problems.largest_number import LargestNumber
-from tasks.problems.signals import Signals
-from tasks.types import Example
+from thickets.tasks.problems import reasoning_gym
+from thickets.tasks.problems.base import Problem
+from thickets.tasks.problems.config import REASONING_GYM_PREFIX, ProblemConfig
+from thickets.tasks.problems.file import FileProblem
+from thickets.tasks.problems.gsm8k import SAMPLE, Gsm8k
+from thickets.tasks.problems.largest_number import LargestNumber
+from thickets.tasks.problems.signals import Signals
+from thickets.tasks.types import Example
 
 
 @dataclass(frozen=True)

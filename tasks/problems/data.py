@@ -13,9 +13,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from storage.errors import InputError
-from tasks.problems.base import question_id
-from tasks.types import Example
+from thickets.storage.errors import InputError
+from thickets.tasks.problems.base import question_id
+from thickets.tasks.types import Example
 
 logger = logging.getLogger(__name__)
 

@@ -17,11 +17,11 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from tasks.problems.base import JSON, prompt
-from tasks.problems.config import ProblemConfig
-from tasks.problems.data import Source, read_rows
-from tasks.problems.verifiers import Verifier, make_verifier
-from tasks.types import Example, Message, Sampling
+from thickets.tasks.problems.base import JSON, prompt
+from thickets.tasks.problems.config import ProblemConfig
+from thickets.tasks.problems.data import Source, read_rows
+from thickets.tasks.problems.verifiers import Verifier, make_verifier
+from thickets.tasks.types import Example, Message, Sampling
 
 _VERSION = 1
 

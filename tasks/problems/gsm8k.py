@@ -17,11 +17,11 @@ its last number. Numbers compare by value ("$1,234.50" is 1234.5), with no toler
 
 from __future__ import annotations
 
-from tasks.problems.config import ProblemConfig
-from tasks.problems.file import FileProblem
-from tasks.problems.text import boxed, canonical_number, last_number, numbers
-from tasks.problems.verifiers import Verifier
-from tasks.types import Example
+from thickets.tasks.problems.config import ProblemConfig
+from thickets.tasks.problems.file import FileProblem
+from thickets.tasks.problems.text import boxed, canonical_number, last_number, numbers
+from thickets.tasks.problems.verifiers import Verifier
+from thickets.tasks.types import Example
 
 INSTRUCTION = "{question}\n\nThink step by step. Then give the final answer as a number after ####."
 

@@ -14,12 +14,12 @@ import hashlib
 import math
 from typing import Any
 
-from storage.errors import InputError
-from tasks.problems.base import JSON, prompt, question_id
-from tasks.problems.config import ProblemConfig
-from tasks.problems.lenient import lenient_match
-from tasks.problems.text import last_number
-from tasks.types import Example, Message, Sampling
+from thickets.storage.errors import InputError
+from thickets.tasks.problems.base import JSON, prompt, question_id
+from thickets.tasks.problems.config import ProblemConfig
+from thickets.tasks.problems.lenient import lenient_match
+from thickets.tasks.problems.text import last_number
+from thickets.tasks.types import Example, Message, Sampling
 
 INSTRUCTION = "{question} Reply with just the number."
 _VERSION = 1

@@ -25,13 +25,13 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
-from storage.errors import InputError
-from tasks.problems.base import JSON, prompt, question_id
-from tasks.problems.config import REASONING_GYM_PREFIX, ProblemConfig
-from tasks.problems.lenient import as_number, lenient_match
-from tasks.problems.reasoning_gym_tasks import ARITHMETIC, NEEDS_PACKAGE, UNSAFE, UNUSABLE
-from tasks.problems.text import final_answer
-from tasks.types import Example, Message, Sampling
+from thickets.storage.errors import InputError
+from thickets.tasks.problems.base import JSON, prompt, question_id
+from thickets.tasks.problems.config import REASONING_GYM_PREFIX, ProblemConfig
+from thickets.tasks.problems.lenient import as_number, lenient_match
+from thickets.tasks.problems.reasoning_gym_tasks import ARITHMETIC, NEEDS_PACKAGE, UNSAFE, UNUSABLE
+from thickets.tasks.problems.text import final_answer
+from thickets.tasks.types import Example, Message, Sampling
 
 INSTRUCTION = "{question}\n\nGive the final answer between <answer> and </answer>."
 _VERSION = 1

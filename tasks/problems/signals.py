@@ -16,12 +16,12 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from storage.errors import InputError
-from tasks.problems.base import JSON, Replies, prompt, question_id
-from tasks.problems.config import ProblemConfig
-from tasks.signals.families import FAMILIES, TARGET, draw
-from tasks.signals.values import find, tenth, to_levels, write
-from tasks.types import Example, Message, Sampling
+from thickets.storage.errors import InputError
+from thickets.tasks.problems.base import JSON, Replies, prompt, question_id
+from thickets.tasks.problems.config import ProblemConfig
+from thickets.tasks.signals.families import FAMILIES, TARGET, draw
+from thickets.tasks.signals.values import find, tenth, to_levels, write
+from thickets.tasks.types import Example, Message, Sampling
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,8 +120,8 @@ class Signals:
         return None if self.extract(text, example) is None else False
 
     def figure(self, replies: Sequence[Replies]) -> Figure:
-        """The signals with their continuations; see `tasks.signals.figure`."""
-        from tasks.signals.figure import signal_predictions
+        """The signals with their continuations; see `thickets.tasks.problems.signals_figure`."""
+        from thickets.tasks.problems.signals_figure import signal_predictions
 
         return signal_predictions(replies)
 

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from tasks.problems.base import Replies
-from tasks.signals.values import find, to_values
+from thickets.tasks.problems.base import Replies
+from thickets.tasks.signals.values import find, to_values
 
 # Okabe-Ito colours: told apart by readers with any colour vision.
 _TRUTH, _EXPERT, _VOTE, _BASE, _OTHER = "#0072B2", "#E69F00", "#D55E00", "#222222", "#999999"
@@ -25,7 +25,7 @@ def signal_predictions(replies: Sequence[Replies]) -> Figure:
     Experts vote on the last value alone; the line through the values before it is their median, for the eye.
 
     Args:
-        replies: Questions and golden answers as `tasks.problems.signals` writes them; completions that hold fewer
+        replies: Questions and golden answers as `problems.signals` writes them; completions that hold fewer
             values than the gold answer are drawn as far as they go.
     """
     n_columns = min(2, len(replies))

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from storage.errors import InputError
-from tasks.problems.base import Problem
-from tasks.types import Example
+from thickets.storage.errors import InputError
+from thickets.tasks.problems.base import Problem
+from thickets.tasks.types import Example
 
 SplitName = Literal["selection", "validation", "test", "training"]
 

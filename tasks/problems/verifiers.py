@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from storage.errors import InputError
-from tasks.problems.base import JSON
-from tasks.problems.choice import choice_letter, named_letters
-from tasks.problems.config import ProblemConfig
-from tasks.problems.lenient import lenient_match
-from tasks.problems.text import canonical_number, last_number, normalise, numbers
-from tasks.types import Example
+from thickets.storage.errors import InputError
+from thickets.tasks.problems.base import JSON
+from thickets.tasks.problems.choice import choice_letter, named_letters
+from thickets.tasks.problems.config import ProblemConfig
+from thickets.tasks.problems.lenient import lenient_match
+from thickets.tasks.problems.text import canonical_number, last_number, normalise, numbers
+from thickets.tasks.types import Example
 
 # A pattern is the user's own, but the text it runs on is the model's: backtracking is bounded by bounding the text.
 # The end of the text is kept, where the last match is.

@@ -1,4 +1,4 @@
-"""How differently tasks rank the same candidates, as values. Models only, like `tasks.results`."""
+"""How differently tasks rank the same candidates, as values. Models only, like `thickets.tasks.results.evaluation`."""
 
 from __future__ import annotations
 

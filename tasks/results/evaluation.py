@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
-from tasks.voting import VoteRule
+from thickets.tasks.evaluation.voting import VoteRule
 
 
 class Accuracy(BaseModel):
@@ -43,7 +43,7 @@ class Difference(BaseModel):
         n: Examples; None, like what follows, in results of versions that did not count.
         n_better: Examples that only ours has right.
         n_worse: Examples that only theirs has right.
-        p_value: Exact McNemar test; see `tasks.statistics.mcnemar`.
+        p_value: Exact McNemar test; see `thickets.tasks.statistics.mcnemar`.
         examples_needed: Examples at which a true difference of this size would be told from 0 (80 % power at 95 %).
             None where the difference is 0.
     """
@@ -66,7 +66,7 @@ class Difference(BaseModel):
 
 
 Method: TypeAlias = Literal["top_k", "shrunken", "diverse"]
-"""How candidates are ranked; see `tasks.selection`."""
+"""How candidates are ranked; see `thickets.tasks.selection.ranking`."""
 
 
 class CurvePoint(BaseModel):

@@ -1,4 +1,4 @@
-"""What a pilot learnt about the sigmas, as values. Models only, like `tasks.results`."""
+"""What a pilot learnt about the sigmas, as values. Models only, like `thickets.tasks.results.evaluation`."""
 
 from __future__ import annotations
 

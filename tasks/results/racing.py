@@ -1,4 +1,4 @@
-"""What racing asked and what it saved, as values. Models only, like `tasks.results`."""
+"""What racing asked and what it saved, as values. Models only, like `thickets.tasks.results.evaluation`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Race(BaseModel):
     """A selection split that was asked in rounds.
 
     Attributes:
-        z: See `tasks.racing.Rule`.
+        z: See `thickets.tasks.adaptive.racing.Rule`.
         keep: See there.
         rounds: In their order; at least two.
     """

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from tasks.results import Difference
+from thickets.tasks.results.evaluation import Difference
 
 Kind = Literal["better", "worse", "not distinguishable"]
 

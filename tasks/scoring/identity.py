@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from storage.fingerprint import fingerprint
-from tasks.engines import EngineSpec, library_versions
-from tasks.problems.base import Problem
-from tasks.prompts import Template
-from tasks.splits import Split
-from tasks.types import Sampling
+from thickets.storage.fingerprint import fingerprint
+from thickets.tasks.engines import EngineSpec, library_versions
+from thickets.tasks.engines.prompts import Template
+from thickets.tasks.problems.base import Problem
+from thickets.tasks.problems.splits import Split
+from thickets.tasks.types import Sampling
 
 
 def answer_identity(

@@ -10,9 +10,9 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from storage.errors import ThicketsError, TransientError
-from tasks.executors import Executor
-from tasks.units import Shard, ShardReport
+from thickets.storage.errors import ThicketsError, TransientError
+from thickets.tasks.scoring.executors import Executor
+from thickets.tasks.scoring.units import Shard, ShardReport
 
 _TICK_S = 5.0
 

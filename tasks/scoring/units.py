@@ -8,13 +8,23 @@ from dataclasses import dataclass, field, replace
 
 import polars as pl
 
-from storage.errors import RunError
-from storage.scores import BASE_ID
-from storage.shards import SHARD_SCHEMA
-from tasks.problems.base import Problem
-from tasks.prompts import Template
-from tasks.splits import Split
-from tasks.types import Attempt, Average, Candidate, Completion, Example, Respondent, Reworded, Sampling, Weights
+from thickets.storage.errors import RunError
+from thickets.storage.scores.database import BASE_ID
+from thickets.storage.shards.file import SHARD_SCHEMA
+from thickets.tasks.engines.prompts import Template
+from thickets.tasks.problems.base import Problem
+from thickets.tasks.problems.splits import Split
+from thickets.tasks.types import (
+    Attempt,
+    Average,
+    Candidate,
+    Completion,
+    Example,
+    Respondent,
+    Reworded,
+    Sampling,
+    Weights,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,12 @@ from typing import Any, TypeVar
 
 import polars as pl
 
-from storage.errors import OutOfMemoryError, RunError, ThicketsError
-from storage.shard_folder import ShardFolder
-from tasks.engine_thread import EngineThread
-from tasks.engines.base import BatchEngine, Engine
-from tasks.problems.base import Problem
-from tasks.types import Completion, Respondent, Sampling, Weights
-from tasks.units import (
+from thickets.storage.errors import OutOfMemoryError, RunError, ThicketsError
+from thickets.storage.shards.folder import ShardFolder
+from thickets.tasks.engines.base import BatchEngine, Engine
+from thickets.tasks.problems.base import Problem
+from thickets.tasks.scoring.engine_thread import EngineThread
+from thickets.tasks.scoring.units import (
     Block,
     Shard,
     ShardReport,
@@ -35,6 +34,7 @@ from tasks.units import (
     sampling_of,
     weights_of,
 )
+from thickets.tasks.types import Completion, Respondent, Sampling, Weights
 
 # Shards to hand to one worker at a time: one generates, the other is judged and written, or waits its turn.
 SHARDS_PER_ENGINE = 2

@@ -19,8 +19,8 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
-from tasks.results import BestCandidate
-from tasks.statistics import CONFIDENCE, accuracy
+from thickets.tasks.results.evaluation import BestCandidate
+from thickets.tasks.statistics import CONFIDENCE, accuracy
 
 _GRID = 400
 

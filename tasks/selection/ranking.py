@@ -1,7 +1,7 @@
 """Selection: which candidates become experts, and in which order; several methods, of which validation chooses one.
 
-``top_k`` takes the largest scores. ``shrunken`` (`tasks.luck`) corrects each score for what all candidates of its sigma
-say about it. ``diverse`` (`tasks.diversity`) prefers experts that err on other questions than those already chosen.
+``top_k`` takes the largest scores. ``shrunken`` (`luck.py`) corrects each score for what all candidates of its sigma
+say about it. ``diverse`` (`diversity.py`) prefers experts that err on other questions than those already chosen.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from storage.scores import ScoreStore
-from tasks.aggregation import ScoreBook
-from tasks.diversity import diverse_order, pool_size
-from tasks.luck import SigmaCounts, posterior_mean, sigma_counts
-from tasks.results import Method
+from thickets.storage.scores.database import ScoreStore
+from thickets.tasks.aggregation import ScoreBook
+from thickets.tasks.results.evaluation import Method
+from thickets.tasks.selection.diversity import diverse_order, pool_size
+from thickets.tasks.selection.luck import SigmaCounts, posterior_mean, sigma_counts
 
 _PER_MILLION = 1_000_000
 
@@ -54,7 +54,7 @@ def plain(board: pl.DataFrame, k: int) -> pl.DataFrame:
 
 
 def shrunken(board: pl.DataFrame, groups: Iterable[SigmaCounts], k: int) -> pl.DataFrame:
-    """Rank by expected accuracy on new questions, given all candidates of the sigma (`tasks.luck.posterior_mean`).
+    """Rank by expected accuracy on new questions, given all candidates of the sigma (`luck.posterior_mean`).
 
     Within one sigma the order is that of `top_k`. Across sigmas it is not: a high score counts for less where the
     candidates of its sigma are few, alike or bad. The expectation is rounded to a whole number per million before it is
@@ -82,7 +82,7 @@ def shrunken(board: pl.DataFrame, groups: Iterable[SigmaCounts], k: int) -> pl.D
 
 
 def diverse(pool: pl.DataFrame, correct: pl.Series, k: int) -> pl.DataFrame:
-    """Rank greedily by correct answers less shared errors; see `tasks.diversity.diverse_order`.
+    """Rank greedily by correct answers less shared errors; see `thickets.tasks.selection.diversity.diverse_order`.
 
     Args:
         pool: The first `pool_size(k)` candidates of the leaderboard, or all there are.

@@ -6,8 +6,8 @@ or MLflow (but for `ensemble_model`, which MLflow runs): a model is served where
 
 from __future__ import annotations
 
-from tasks.answering.answerer import Answer, Answerer, Answers, Voter
-from tasks.answering.opening import ensemble_voters, load_recipe_problem, open_answerer, open_ensemble
+from thickets.tasks.serving.answerer import Answer, Answerer, Answers, Voter
+from thickets.tasks.serving.opening import ensemble_voters, load_recipe_problem, open_answerer, open_ensemble
 
 __all__ = [
     "Answer",

@@ -7,12 +7,12 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from storage.errors import InputError
-from tasks.answering.tally import Tally
-from tasks.engines.base import Engine
-from tasks.problems.base import Problem, question_id
-from tasks.prompts import Template
-from tasks.types import Candidate, Example, Sampling
+from thickets.storage.errors import InputError
+from thickets.tasks.engines.base import Engine
+from thickets.tasks.engines.prompts import Template
+from thickets.tasks.problems.base import Problem, question_id
+from thickets.tasks.serving.tally import Tally
+from thickets.tasks.types import Candidate, Example, Sampling
 
 
 @dataclass(frozen=True, slots=True)

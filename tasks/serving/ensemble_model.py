@@ -13,14 +13,14 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
-from storage.errors import InputError
-from storage.layout import model_cache
-from storage.manifest import EnsembleManifest
+from thickets.storage.errors import InputError
+from thickets.storage.home import model_cache
+from thickets.storage.models.manifest import EnsembleManifest
 
 # Numba keeps what it compiled beside the code, in files that it unpickles: not in MLflow's store, where this code is.
 os.environ.setdefault("NUMBA_CACHE_DIR", str(model_cache() / "numba"))
 
-from tasks.answering import Answer, open_ensemble
+from thickets.tasks.serving import Answer, open_ensemble
 
 # Below MLflow's own logger, so that it is shown where MLflow's messages are.
 logger = logging.getLogger("mlflow.thickets")

@@ -15,16 +15,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from storage.errors import InputError
-from storage.manifest import EnsembleManifest, Recipe
-from storage.models import BaseModelRef, hub_commit
-from tasks.answering.answerer import Answerer, Voter
-from tasks.base_model import find_base_model
-from tasks.engines import EngineSpec, VllmOptions, build_engine, resolve_spec
-from tasks.noise import NOISE_VERSION, Perturbation
-from tasks.problems import Problem, ProblemConfig, load_problem
-from tasks.prompts import prompt_template
-from tasks.types import Candidate, Sampling
+from thickets.storage.errors import InputError
+from thickets.storage.models.base import BaseModelRef, hub_commit
+from thickets.storage.models.manifest import EnsembleManifest, Recipe
+from thickets.tasks.engines import EngineSpec, VllmOptions, build_engine, resolve_spec
+from thickets.tasks.engines.base_model import find_base_model
+from thickets.tasks.engines.prompts import prompt_template
+from thickets.tasks.noise import NOISE_VERSION, Perturbation
+from thickets.tasks.problems import Problem, ProblemConfig, load_problem
+from thickets.tasks.serving.answerer import Answerer, Voter
+from thickets.tasks.types import Candidate, Sampling
 
 BASE_VARIABLE = "THICKETS_BASE_MODEL"
 # Problems made from a file want to know which; it is opened for examples only, and to ask needs none.

@@ -6,7 +6,7 @@ from __future__ import annotations
 class Tally:
     """Votes in order of rank, until nobody who is still to be asked can change the answer.
 
-    The answer is that of `tasks.voting.vote` on the full ballots: most votes, and among equals the answer whose
+    The answer is that of `voting.vote` on the full ballots: most votes, and among equals the answer whose
     best-ranked supporter is better.
     """
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.noise.reference import philox4x32
-from tasks.noise.spec import seed_key
+from thickets.tasks.noise.reference import philox4x32
+from thickets.tasks.noise.spec import seed_key
 
 _RADIANS = 0.4  # between two samples: a period has 15.7
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from flows import cli
-from flows.config import RunConfig
-from flows.config_file import dump_config, parse_config
 from tests.flows.command_line import Result
+from thickets.flows.cli import main as cli
+from thickets.flows.config.file import dump_config, parse_config
+from thickets.flows.config.run import RunConfig
 
 
 @pytest.fixture

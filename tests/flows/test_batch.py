@@ -8,11 +8,11 @@ from typing import NoReturn
 import pytest
 import torch
 
-from flows.config import RunConfig
-from flows.randopt import search
-from storage.errors import OutOfMemoryError
-from tasks.engines import Engine, EngineSpec, build_engine
 from tests.flows.watched_engine import engine_that_tells
+from thickets.flows.config.run import RunConfig
+from thickets.flows.randopt import search
+from thickets.storage.errors import OutOfMemoryError
+from thickets.tasks.engines import Engine, EngineSpec, build_engine
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
-from flows.config import RunConfig
-from flows.findings import findings
-from flows.history import find_run
-from flows.randopt import randopt, search
-from flows.summary import RunSummary
-from storage.errors import InputError, RunError
-from storage.layout import Home
 from tests.flows.watched_engine import engine_that_ends_after
+from thickets.flows.config.run import RunConfig
+from thickets.flows.randopt import randopt, search
+from thickets.flows.results.runs import find_run
+from thickets.flows.results.sentences import findings
+from thickets.flows.results.summary import RunSummary
+from thickets.storage.errors import InputError, RunError
+from thickets.storage.home import Home
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

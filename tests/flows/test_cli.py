@@ -89,7 +89,7 @@ def test_a_run_that_is_not_there_is_named(thickets, command: list[str]) -> None:
 
 
 def test_an_unexpected_failure_is_one_line_too(thickets, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flows.config_file.load_config", lambda *args: 1 / 0)
+    monkeypatch.setattr("thickets.flows.config.file.load_config", lambda *args: 1 / 0)
     status, out, err = thickets("run", "quickstart")
     assert (status, out) == (1, "")
     assert err == "error: ZeroDivisionError: division by zero (THICKETS_DEBUG=1 shows where)\n"

@@ -11,19 +11,19 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from flows.compare import compare, config_differences
-from flows.comparison import Comparison
-from flows.comparison_text import comparison_markdown
-from flows.config_file import parse_config
-from flows.history import find_run, open_scores
-from flows.randopt import randopt
-from flows.summary import RunSummary
-from storage.errors import InputError, RunError
-from storage.layout import Home
-from storage.shards import list_shards
-from tasks.statistics import paired_difference
 from tests.flows.command_line import refused
 from tests.tiny_model import make_tiny_model
+from thickets.flows.config.file import parse_config
+from thickets.flows.randopt import randopt
+from thickets.flows.results.compare import compare, config_differences
+from thickets.flows.results.comparison import Comparison
+from thickets.flows.results.comparison_text import comparison_markdown
+from thickets.flows.results.runs import find_run, open_scores
+from thickets.flows.results.summary import RunSummary
+from thickets.storage.errors import InputError, RunError
+from thickets.storage.home import Home
+from thickets.storage.shards.file import list_shards
+from thickets.tasks.statistics import paired_difference
 
 Runs = dict[str, RunSummary]
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows.config import RunConfig
-from flows.config_file import PRESETS, dump_config, load_config, parse_config, preset_names
-from storage.errors import InputError
+from thickets.flows.config.file import PRESETS, dump_config, load_config, parse_config, preset_names
+from thickets.flows.config.run import RunConfig
+from thickets.storage.errors import InputError
 
 MINIMAL = {"problem": "largest_number"}
 

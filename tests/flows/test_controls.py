@@ -10,23 +10,23 @@ from typing import Any
 import polars as pl
 import pytest
 
-from flows.config import RunConfig
-from flows.findings import findings, verdicts
-from flows.history import find_run, open_scores
-from flows.plan import RunPlan, make_plan
-from flows.randopt import randopt
-from flows.result_rows import result_rows
-from flows.summary import RunSummary
-from storage.errors import RunError
-from storage.layout import Home
-from storage.models import resolve_model
-from storage.shards import list_shards
-from tasks.problems import load_problem
-from tasks.splits import draw_splits
-from tasks.types import Attempt, Average, Candidate, Reworded
-from tasks.units import Shard, ShardReport
-from tasks.verdicts import points
-from tasks.worker import ScoringWorker
+from thickets.flows.config.run import RunConfig
+from thickets.flows.plan import RunPlan, make_plan
+from thickets.flows.randopt import randopt
+from thickets.flows.results.rows import result_rows
+from thickets.flows.results.runs import find_run, open_scores
+from thickets.flows.results.sentences import findings, verdicts
+from thickets.flows.results.summary import RunSummary
+from thickets.storage.errors import RunError
+from thickets.storage.home import Home
+from thickets.storage.models.base import resolve_model
+from thickets.storage.shards.file import list_shards
+from thickets.tasks.problems import load_problem
+from thickets.tasks.problems.splits import draw_splits
+from thickets.tasks.results.verdicts import points
+from thickets.tasks.scoring.units import Shard, ShardReport
+from thickets.tasks.scoring.worker import ScoringWorker
+from thickets.tasks.types import Attempt, Average, Candidate, Reworded
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

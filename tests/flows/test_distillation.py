@@ -14,32 +14,32 @@ import torch
 from markupsafe import escape
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-import flows.distillation.flow as flow_module
-from flows.config import RunConfig
-from flows.config_file import dump_config, parse_config
-from flows.distillation.findings import distill_findings
-from flows.distillation.flow import distill
-from flows.distillation.folder import DistillFolder, finished_distillations
-from flows.distillation.plan import distill_config, plan_distillation
-from flows.distillation.summary import DistillSummary
-from flows.distillation.verdict import read_test_answers
-from flows.history import find_run
-from flows.randopt import randopt
-from flows.summary import RunSummary
-from storage.errors import InputError
-from storage.layout import Home
-from storage.models import resolve_model
-from storage.reader import read_only
-from tasks.distillation.texts import IGNORED, encode
-from tasks.engines import EngineSpec, resolve_spec
-from tasks.engines.transformers import TransformersEngine
-from tasks.noise import Perturbation
-from tasks.problems import ProblemConfig, load_problem
-from tasks.prompts import PromptTemplate
-from tasks.splits import draw_splits
-from tasks.types import Candidate, Sampling
+import thickets.flows.distillation.flow as flow_module
 from tests.flows.command_line import refused
 from tests.tiny_model import make_tiny_model
+from thickets.flows.config.file import dump_config, parse_config
+from thickets.flows.config.run import RunConfig
+from thickets.flows.distillation.flow import distill
+from thickets.flows.distillation.plan import distill_config, plan_distillation
+from thickets.flows.distillation.summary import DistillSummary
+from thickets.flows.distillation.verdict import read_test_answers
+from thickets.flows.randopt import randopt
+from thickets.flows.results.distillation import DistillFolder, finished_distillations
+from thickets.flows.results.distillation_text import distill_findings
+from thickets.flows.results.runs import find_run
+from thickets.flows.results.summary import RunSummary
+from thickets.storage.errors import InputError
+from thickets.storage.home import Home
+from thickets.storage.models.base import resolve_model
+from thickets.storage.scores.reader import read_only
+from thickets.tasks.distillation.texts import IGNORED, encode
+from thickets.tasks.engines import EngineSpec, resolve_spec
+from thickets.tasks.engines.prompts import PromptTemplate
+from thickets.tasks.engines.transformers import TransformersEngine
+from thickets.tasks.noise import Perturbation
+from thickets.tasks.problems import ProblemConfig, load_problem
+from thickets.tasks.problems.splits import draw_splits
+from thickets.tasks.types import Candidate, Sampling
 
 SECTION = {
     "examples": 60,
@@ -385,13 +385,13 @@ def test_a_signals_network_has_nothing_to_distil(thickets, tmp_path: Path) -> No
 def test_without_the_extra_one_line_says_what_to_install(
     thickets, run: tuple[RunConfig, RunSummary], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.distillation.training.LIBRARIES", ("no-such-library", "torch"))
+    monkeypatch.setattr("thickets.tasks.distillation.training.LIBRARIES", ("no-such-library", "torch"))
     found = refused(thickets("distill", "latest", "--home", home_of(run)))
     assert found.startswith("distillation: no-such-library not installed; install the extra thickets[distill]")
 
 
 def test_the_preset_is_the_quickstart_with_a_section_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    from flows.config_file import load_config
+    from thickets.flows.config.file import load_config
 
     plain, with_section = load_config("quickstart"), load_config("quickstart-distill")
     assert with_section.distillation is not None
@@ -401,7 +401,7 @@ def test_the_preset_is_the_quickstart_with_a_section_more(monkeypatch: pytest.Mo
 def test_a_section_that_was_left_out_can_be_set_field_by_field(
     config: Callable[..., RunConfig], tmp_path: Path
 ) -> None:
-    from flows.config_file import load_config
+    from thickets.flows.config.file import load_config
 
     path = tmp_path / "my.yaml"
     path.write_text(dump_config(config()))  # has `distillation: null`

@@ -11,8 +11,8 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 
-from flows.engine_output import logged_output
-from flows.liveness import current_flow_run_id
+from thickets.flows.runtime.engine_output import logged_output
+from thickets.flows.runtime.liveness import current_flow_run_id
 
 
 @pytest.mark.usefixtures("prefect_server")

@@ -9,14 +9,14 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from flows.config import RunConfig
-from flows.display import show_summary
-from flows.findings import findings, verdicts
-from flows.history import find_run, load_summary
-from flows.randopt import randopt
-from flows.summary import RunSummary
-from storage.layout import Home
-from tasks.results import Difference
+from thickets.flows.cli.tables_results import show_summary
+from thickets.flows.config.run import RunConfig
+from thickets.flows.randopt import randopt
+from thickets.flows.results.runs import find_run, load_summary
+from thickets.flows.results.sentences import findings, verdicts
+from thickets.flows.results.summary import RunSummary
+from thickets.storage.home import Home
+from thickets.tasks.results.evaluation import Difference
 
 MakeConfig = Callable[..., RunConfig]
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from flows.randopt import search
-from flows.session import session
-from storage.errors import RunError
-from storage.shards import list_shards
 from tests.flows.watched_engine import engine_that_tells
+from thickets.flows.randopt import search
+from thickets.flows.runtime.session import session
+from thickets.storage.errors import RunError
+from thickets.storage.shards.file import list_shards
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 _SIZE = "48m"  # of the disk; a home with an empty MLflow database takes a few

@@ -16,11 +16,11 @@ import psutil
 import pytest
 from prefect.settings import PREFECT_API_URL
 
-from flows.config import RunConfig
-from flows.config_file import dump_config
-from flows.history import find_run, list_runs, load_summary, open_scores
-from flows.interrupt import INTERRUPTED
-from storage.layout import Home
+from thickets.flows.config.file import dump_config
+from thickets.flows.config.run import RunConfig
+from thickets.flows.results.runs import find_run, list_runs, load_summary, open_scores
+from thickets.flows.runtime.interrupt import INTERRUPTED
+from thickets.storage.home import Home
 
 ROOT = Path(__file__).parents[2]
 SIZE = 150
@@ -31,7 +31,7 @@ def start(config_file: Path) -> subprocess.Popen[bytes]:
     if url := PREFECT_API_URL.value():
         environment["PREFECT_API_URL"] = url
     return subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", "run", str(config_file)], env=environment, stdout=subprocess.DEVNULL
+        [sys.executable, "-m", "thickets", "run", str(config_file)], env=environment, stdout=subprocess.DEVNULL
     )
 
 
@@ -164,7 +164,7 @@ def test_an_interrupt_ends_the_run_and_all_it_started(config: Callable[..., RunC
     environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
     with (tmp_path / "stderr").open("w") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", "run", str(config_file)],
+            [sys.executable, "-m", "thickets", "run", str(config_file)],
             env={**environment, "PYTHONPATH": str(ROOT)},
             stdout=subprocess.DEVNULL,
             stderr=stderr,

@@ -13,18 +13,18 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from flows import cli
-from flows.config_file import parse_config
-from flows.randopt import randopt
-from flows.summary import RunSummary
-from storage.weights import WEIGHTS
-from tasks.engines import EngineSpec
-from tasks.engines.transformers import TransformersEngine
-from tasks.model_card import AverageFacts, ExpertFacts
-from tasks.noise import Perturbation
-from tasks.types import Average, Candidate
 from tests.flows.command_line import Result, refused
 from tests.tiny_model import make_tiny_model
+from thickets.flows.cli import main as cli
+from thickets.flows.config.file import parse_config
+from thickets.flows.randopt import randopt
+from thickets.flows.results.summary import RunSummary
+from thickets.storage.models.weights import WEIGHTS
+from thickets.tasks.engines import EngineSpec
+from thickets.tasks.engines.transformers import TransformersEngine
+from thickets.tasks.export.card import AverageFacts, ExpertFacts
+from thickets.tasks.noise import Perturbation
+from thickets.tasks.types import Average, Candidate
 
 PERTURBATION = Perturbation(exclude=("*.mlp.*",))
 
@@ -237,7 +237,7 @@ def test_an_empty_folder_or_none_is_filled(thickets, tmp_path: Path, target: str
 
 
 def test_a_failure_half_way_leaves_nothing(thickets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.model_card.ExpertFacts.save", lambda self, folder: 1 / 0)
+    monkeypatch.setattr("thickets.tasks.export.card.ExpertFacts.save", lambda self, folder: 1 / 0)
     status, _, err = thickets("latest", "out")
     assert status == 1
     assert "ZeroDivisionError" in err
@@ -251,7 +251,7 @@ def test_a_folder_that_fills_up_meanwhile_is_left_alone(
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / "theirs").write_text("theirs")
 
-    monkeypatch.setattr("tasks.model_card.ExpertFacts.save", someone_else)
+    monkeypatch.setattr("thickets.tasks.export.card.ExpertFacts.save", someone_else)
     assert refused(thickets("latest", "out")).startswith("DIR: ")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["theirs"]
     assert leftovers(tmp_path) == []

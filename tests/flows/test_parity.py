@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from flows.config import RunConfig
-from flows.config_file import dump_config, load_config
-from flows.parity import compare_engines, engine_config
-from storage.errors import InputError
-from tasks.engines import EngineSpec, build_engine
-from tasks.types import Candidate, Completion, Sampling
 from tests.flows.command_line import refused
+from thickets.flows.config.file import dump_config, load_config
+from thickets.flows.config.run import RunConfig
+from thickets.flows.placement.parity import compare_engines, engine_config
+from thickets.storage.errors import InputError
+from thickets.tasks.engines import EngineSpec, build_engine
+from thickets.tasks.types import Candidate, Completion, Sampling
 
 
 @pytest.fixture

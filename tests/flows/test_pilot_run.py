@@ -10,22 +10,22 @@ import mlflow
 import polars as pl
 import pytest
 
-from flows.config import RunConfig
-from flows.config_file import parse_config
-from flows.findings import findings
-from flows.history import find_run, open_scores
-from flows.randopt import randopt
-from flows.randopt_many import randopt_many
-from flows.summary import RunSummary
-from storage.errors import InputError, RunError
-from storage.layout import Home
-from storage.shards import list_shards
-from tasks.identity import run_id
-from tasks.pilot import learn, spread_out
-from tasks.seeds import population
-from tasks.units import Shard, ShardReport
-from tasks.worker import ScoringWorker
 from tests.flows.text_parity_problem import outcome, write_problem
+from thickets.flows.config.file import parse_config
+from thickets.flows.config.run import RunConfig
+from thickets.flows.randopt import randopt
+from thickets.flows.randopt_many import randopt_many
+from thickets.flows.results.runs import find_run, open_scores
+from thickets.flows.results.sentences import findings
+from thickets.flows.results.summary import RunSummary
+from thickets.storage.errors import InputError, RunError
+from thickets.storage.home import Home
+from thickets.storage.shards.file import list_shards
+from thickets.tasks.adaptive.pilot import learn, spread_out
+from thickets.tasks.scoring.identity import run_id
+from thickets.tasks.scoring.units import Shard, ShardReport
+from thickets.tasks.scoring.worker import ScoringWorker
+from thickets.tasks.seeds import population
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

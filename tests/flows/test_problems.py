@@ -9,21 +9,21 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from flows.compare import compare
-from flows.comparison import Group
-from flows.config import RunConfig
-from flows.config_file import dump_config, load_config, parse_config
-from flows.estimate import estimate, estimate_many
-from flows.history import list_runs
-from flows.preflight import check_inputs
-from flows.randopt import randopt
-from flows.randopt_many import randopt_many
-from flows.summary import RunSummary
-from storage.errors import InputError
-from storage.layout import Home
-from storage.tracked_models import find_model
-from tasks.worker import ScoringWorker
 from tests.flows.command_line import refused
+from thickets.flows.config.file import dump_config, load_config, parse_config
+from thickets.flows.config.preflight import check_inputs
+from thickets.flows.config.run import RunConfig
+from thickets.flows.randopt import randopt
+from thickets.flows.randopt_many import randopt_many
+from thickets.flows.results.compare import compare
+from thickets.flows.results.comparison import Group
+from thickets.flows.results.runs import list_runs
+from thickets.flows.results.summary import RunSummary
+from thickets.flows.search.estimate import estimate, estimate_many
+from thickets.storage.errors import InputError
+from thickets.storage.home import Home
+from thickets.storage.tracking.models import find_model
+from thickets.tasks.scoring.worker import ScoringWorker
 
 MakeConfig = Callable[..., RunConfig]
 

@@ -17,22 +17,22 @@ import psutil
 import pytest
 from prefect.settings import PREFECT_API_URL
 
-from flows.config import RunConfig
-from flows.config_file import dump_config
-from flows.executor import scoring_job
-from flows.plan import make_plan
-from flows.randopt import randopt
-from flows.summary import RunSummary
-from storage.errors import InputError, RunError
-from storage.models import resolve_model
-from storage.shards import list_shards
-from tasks.executors.job import ScoringJob
-from tasks.executors.processes import ProcessExecutor
-from tasks.executors.seats import RemoteEngineError
-from tasks.problems import load_problem
-from tasks.splits import draw_splits
-from tasks.types import Candidate
-from tasks.units import Shard, UnitReport
+from thickets.flows.config.file import dump_config
+from thickets.flows.config.run import RunConfig
+from thickets.flows.placement.engines import scoring_job
+from thickets.flows.plan import make_plan
+from thickets.flows.randopt import randopt
+from thickets.flows.results.summary import RunSummary
+from thickets.storage.errors import InputError, RunError
+from thickets.storage.models.base import resolve_model
+from thickets.storage.shards.file import list_shards
+from thickets.tasks.problems import load_problem
+from thickets.tasks.problems.splits import draw_splits
+from thickets.tasks.scoring.executors.job import ScoringJob
+from thickets.tasks.scoring.executors.processes import ProcessExecutor
+from thickets.tasks.scoring.executors.seats import RemoteEngineError
+from thickets.tasks.scoring.units import Shard, UnitReport
+from thickets.tasks.types import Candidate
 
 MakeConfig = Callable[..., RunConfig]
 ROOT = Path(__file__).parents[2]
@@ -61,7 +61,7 @@ def engines(of: int) -> list[psutil.Process]:
     return [
         child
         for child in psutil.Process(of).children()
-        if child.status() != psutil.STATUS_ZOMBIE and "tasks.executors.engine_main" in child.cmdline()
+        if child.status() != psutil.STATUS_ZOMBIE and "thickets.tasks.scoring.executors.engine_main" in child.cmdline()
     ]
 
 
@@ -179,7 +179,7 @@ def test_no_engine_outlives_its_run_however_that_ends(config: MakeConfig, tmp_pa
 
     def start() -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", "run", str(config_file)],
+            [sys.executable, "-m", "thickets", "run", str(config_file)],
             env=environment,
             stdout=subprocess.DEVNULL,
             start_new_session=True,

@@ -14,22 +14,22 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from flows.config import RunConfig
-from flows.config_file import parse_config
-from flows.display import show_summary
-from flows.history import find_run, open_scores
-from flows.randopt import randopt
-from flows.summary import RunSummary
-from storage.errors import RunError
-from storage.layout import Home
-from storage.reader import ScoreReader
-from storage.shards import list_shards
-from tasks.diversity import pool_size
-from tasks.racing_results import Race
-from tasks.types import Candidate
-from tasks.units import Shard, ShardReport
-from tasks.worker import ScoringWorker
 from tests.flows.text_parity_problem import outcome, write_problem
+from thickets.flows.cli.tables_results import show_summary
+from thickets.flows.config.file import parse_config
+from thickets.flows.config.run import RunConfig
+from thickets.flows.randopt import randopt
+from thickets.flows.results.runs import find_run, open_scores
+from thickets.flows.results.summary import RunSummary
+from thickets.storage.errors import RunError
+from thickets.storage.home import Home
+from thickets.storage.scores.reader import ScoreReader
+from thickets.storage.shards.file import list_shards
+from thickets.tasks.results.racing import Race
+from thickets.tasks.scoring.units import Shard, ShardReport
+from thickets.tasks.scoring.worker import ScoringWorker
+from thickets.tasks.selection.diversity import pool_size
+from thickets.tasks.types import Candidate
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

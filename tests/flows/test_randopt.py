@@ -11,16 +11,16 @@ import mlflow
 import polars as pl
 import pytest
 
-import flows.randopt as flow_module
-from flows.config import RunConfig
-from flows.history import example_votes, find_run, list_runs, load_summary, open_scores
-from flows.randopt import randopt
-from flows.summary import RunSummary
-from storage.errors import InputError, RunError
-from storage.layout import Home
-from storage.manifest import EnsembleManifest
-from storage.shards import list_shards
-from tasks.worker import ScoringWorker
+import thickets.flows.randopt as flow_module
+from thickets.flows.config.run import RunConfig
+from thickets.flows.randopt import randopt
+from thickets.flows.results.runs import example_votes, find_run, list_runs, load_summary, open_scores
+from thickets.flows.results.summary import RunSummary
+from thickets.storage.errors import InputError, RunError
+from thickets.storage.home import Home
+from thickets.storage.models.manifest import EnsembleManifest
+from thickets.storage.shards.file import list_shards
+from thickets.tasks.scoring.worker import ScoringWorker
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

@@ -14,31 +14,31 @@ from typing import Any
 import polars as pl
 import pytest
 
-from flows.config import RunConfig
-from flows.executor import scoring_job
-from flows.history import find_run, open_scores
-from flows.plan import make_plan
-from flows.randopt import randopt
-from flows.summary import RunSummary
-from storage.errors import InputError, RunError
-from storage.layout import Home
-from storage.models import resolve_model
-from storage.shard_folder import LocalShardFolder
-from storage.shards import list_shards
-from tasks.executors.job import ScoringJob
-from tasks.problems import load_problem
-from tasks.splits import draw_splits
-from tasks.types import Candidate
-from tasks.units import Shard
+from thickets.flows.config.run import RunConfig
+from thickets.flows.placement.engines import scoring_job
+from thickets.flows.plan import make_plan
+from thickets.flows.randopt import randopt
+from thickets.flows.results.runs import find_run, open_scores
+from thickets.flows.results.summary import RunSummary
+from thickets.storage.errors import InputError, RunError
+from thickets.storage.home import Home
+from thickets.storage.models.base import resolve_model
+from thickets.storage.shards.file import list_shards
+from thickets.storage.shards.folder import LocalShardFolder
+from thickets.tasks.problems import load_problem
+from thickets.tasks.problems.splits import draw_splits
+from thickets.tasks.scoring.executors.job import ScoringJob
+from thickets.tasks.scoring.units import Shard
+from thickets.tasks.types import Candidate
 
 ray = pytest.importorskip("ray")
 
 from ray.cluster_utils import Cluster  # noqa: E402
 
-from tasks.executors import ray_pool  # noqa: E402
-from tasks.executors.ray_cluster import connect  # noqa: E402
-from tasks.executors.ray_pool import RayExecutor  # noqa: E402
-from tasks.executors.seats import RemoteEngineError  # noqa: E402
+from thickets.tasks.scoring.executors import ray_pool  # noqa: E402
+from thickets.tasks.scoring.executors.ray_cluster import connect  # noqa: E402
+from thickets.tasks.scoring.executors.ray_pool import RayExecutor  # noqa: E402
+from thickets.tasks.scoring.executors.seats import RemoteEngineError  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

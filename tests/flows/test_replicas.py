@@ -9,17 +9,17 @@ from dataclasses import replace
 import pytest
 import torch
 
-from flows import replicas
-from flows.config import RunConfig
-from flows.config_file import parse_config
-from flows.estimate import estimate
-from flows.executor import unit_timeout_s
-from flows.plan import RunPlan, make_plan
-from flows.replicas import engine_bytes, engine_of_several, known_replicas, local_replicas
-from storage.errors import InputError
-from storage.models import resolve_model
-from tasks.problems import load_problem
-from tasks.splits import draw_splits
+from thickets.flows.config.file import parse_config
+from thickets.flows.config.run import RunConfig
+from thickets.flows.placement import replicas
+from thickets.flows.placement.engines import unit_timeout_s
+from thickets.flows.placement.replicas import engine_bytes, engine_of_several, known_replicas, local_replicas
+from thickets.flows.plan import RunPlan, make_plan
+from thickets.flows.search.estimate import estimate
+from thickets.storage.errors import InputError
+from thickets.storage.models.base import resolve_model
+from thickets.tasks.problems import load_problem
+from thickets.tasks.problems.splits import draw_splits
 
 MakeConfig = Callable[..., RunConfig]
 ENGINE = {"kind": "transformers", "device": "cpu", "batch_size": 5}

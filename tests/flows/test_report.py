@@ -13,21 +13,21 @@ import mlflow
 import polars as pl
 import pytest
 
-from flows import cli
-from flows.config import RunConfig
-from flows.config_file import parse_config
-from flows.display import show_summary
-from flows.findings import findings, percent
-from flows.history import load_summary
-from flows.randopt import randopt
-from flows.report.collect import comparisons, headline
-from flows.report.examples import pick
-from flows.report.render import visible
-from flows.result_rows import result_rows
-from flows.summary import RunSummary
-from storage.layout import Home, RunFolder
-from storage.shards import list_shards
 from tests.tiny_model import make_tiny_model
+from thickets.flows.cli import main as cli
+from thickets.flows.cli.tables_results import show_summary
+from thickets.flows.config.file import parse_config
+from thickets.flows.config.run import RunConfig
+from thickets.flows.randopt import randopt
+from thickets.flows.report.collect import comparisons, headline
+from thickets.flows.report.examples import pick
+from thickets.flows.report.render import visible
+from thickets.flows.results.rows import result_rows
+from thickets.flows.results.runs import load_summary
+from thickets.flows.results.sentences import findings, percent
+from thickets.flows.results.summary import RunSummary
+from thickets.storage.home import Home, RunFolder
+from thickets.storage.shards.file import list_shards
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -352,7 +352,7 @@ def luminance(color: str) -> float:
 
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
 def test_text_stands_out_and_so_do_lines(scheme: int) -> None:
-    style = (Path(cli.__file__).parent / "report" / "style.css").read_text()
+    style = (Path(cli.__file__).parents[1] / "report" / "style.css").read_text()
     block = re.findall(r":root \{(.*?)\}", style, re.DOTALL)[scheme]
     colors = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", block))
 

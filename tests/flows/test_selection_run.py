@@ -15,17 +15,17 @@ from rich.console import Console
 
 from benchmarks.complete_scores import complete_scores
 from benchmarks.replay import CHOSEN, METHODS, RULES, own_division, replay
-from flows.config import RunConfig
-from flows.display import show_summary
-from flows.history import example_votes, find_run, load_summary, open_scores
-from flows.randopt import randopt
-from flows.summary import RunSummary
-from storage.errors import RunError
-from storage.layout import Home
-from storage.manifest import EnsembleManifest
-from tasks.types import Candidate
-from tasks.units import Shard, ShardReport
-from tasks.worker import ScoringWorker
+from thickets.flows.cli.tables_results import show_summary
+from thickets.flows.config.run import RunConfig
+from thickets.flows.randopt import randopt
+from thickets.flows.results.runs import example_votes, find_run, load_summary, open_scores
+from thickets.flows.results.summary import RunSummary
+from thickets.storage.errors import RunError
+from thickets.storage.home import Home
+from thickets.storage.models.manifest import EnsembleManifest
+from thickets.tasks.scoring.units import Shard, ShardReport
+from thickets.tasks.scoring.worker import ScoringWorker
+from thickets.tasks.types import Candidate
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

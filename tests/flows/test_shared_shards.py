@@ -8,15 +8,15 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from flows.config import RunConfig
-from flows.config_file import parse_config
-from flows.history import find_run, open_scores
-from flows.randopt import randopt
-from storage.errors import InputError
-from storage.layout import Home
-from storage.shards import list_shards
-from tasks.worker import ScoringWorker
 from tests.s3_server import s3_bucket
+from thickets.flows.config.file import parse_config
+from thickets.flows.config.run import RunConfig
+from thickets.flows.randopt import randopt
+from thickets.flows.results.runs import find_run, open_scores
+from thickets.storage.errors import InputError
+from thickets.storage.home import Home
+from thickets.storage.shards.file import list_shards
+from thickets.tasks.scoring.worker import ScoringWorker
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

@@ -8,26 +8,26 @@ import polars as pl
 import pytest
 from matplotlib.figure import Figure
 
-from flows.config import RunConfig
-from flows.config_file import load_config
-from flows.estimate import estimate
-from flows.history import find_run
-from flows.materialize import materialize
-from flows.models.lineage import ensemble_answers
-from flows.parity import compare_engines
-from flows.preflight import check_inputs
-from flows.randopt import randopt
-from flows.summary import RunSummary
-from storage.errors import InputError
-from storage.layout import Home
-from storage.manifest import EnsembleManifest
-from storage.scores import ScoreStore
-from storage.shards import list_shards
-from tasks.answering import open_ensemble
-from tasks.problems import ProblemConfig, load_problem
-from tasks.problems.base import HasFigure, Replies
-from tasks.replies import replies_on_test
-from tasks.types import Candidate
+from thickets.flows.config.file import load_config
+from thickets.flows.config.preflight import check_inputs
+from thickets.flows.config.run import RunConfig
+from thickets.flows.models.materialize import materialize
+from thickets.flows.placement.parity import compare_engines
+from thickets.flows.publish.lineage import ensemble_answers
+from thickets.flows.randopt import randopt
+from thickets.flows.results.runs import find_run
+from thickets.flows.results.summary import RunSummary
+from thickets.flows.search.estimate import estimate
+from thickets.storage.errors import InputError
+from thickets.storage.home import Home
+from thickets.storage.models.manifest import EnsembleManifest
+from thickets.storage.scores.database import ScoreStore
+from thickets.storage.shards.file import list_shards
+from thickets.tasks.evaluation.replies import replies_on_test
+from thickets.tasks.problems import ProblemConfig, load_problem
+from thickets.tasks.problems.base import HasFigure, Replies
+from thickets.tasks.serving import open_ensemble
+from thickets.tasks.types import Candidate
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
 

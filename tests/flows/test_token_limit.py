@@ -9,36 +9,36 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from flows.config import RunConfig
-from flows.config_file import parse_config
-from flows.distillation.plan import distill_config, plan_distillation
-from flows.estimate import estimate
-from flows.executor import Engines
-from flows.findings import findings
-from flows.history import open_scores
-from flows.plan import make_plan
-from flows.progress import ScoringProgress
-from flows.randopt import randopt, search
-from flows.report.reproduce import reproduction
-from flows.summary import RunSummary
-from flows.token_limit import own_limit, recall
-from storage.errors import InputError, RunError
-from storage.layout import Home, RunFolder
-from storage.manifest import EnsembleManifest
-from storage.models import resolve_model
-from tasks.engines import Engine, EngineSpec, build_engine, resolve_spec
-from tasks.engines.transformers import TransformersEngine
-from tasks.identity import run_id
-from tasks.noise import Perturbation
-from tasks.problems import ProblemConfig, load_problem
-from tasks.prompts import PromptTemplate
-from tasks.splits import draw_splits
-from tasks.token_limit import FLOOR
-from tasks.types import Example, Sampling
-from tasks.units import Shard
-from tasks.worker import ScoringWorker
 from tests.flows.watched_engine import engine_that_ends_after
 from tests.tiny_model import make_tiny_model
+from thickets.flows.config.file import parse_config
+from thickets.flows.config.run import RunConfig
+from thickets.flows.distillation.plan import distill_config, plan_distillation
+from thickets.flows.placement.engines import Engines
+from thickets.flows.plan import make_plan
+from thickets.flows.randopt import randopt, search
+from thickets.flows.report.reproduce import reproduction
+from thickets.flows.results.runs import open_scores
+from thickets.flows.results.sentences import findings
+from thickets.flows.results.summary import RunSummary
+from thickets.flows.search.answer_limit import own_limit, recall
+from thickets.flows.search.estimate import estimate
+from thickets.flows.search.progress import ScoringProgress
+from thickets.storage.errors import InputError, RunError
+from thickets.storage.home import Home, RunFolder
+from thickets.storage.models.base import resolve_model
+from thickets.storage.models.manifest import EnsembleManifest
+from thickets.tasks.adaptive.token_limit import FLOOR
+from thickets.tasks.engines import Engine, EngineSpec, build_engine, resolve_spec
+from thickets.tasks.engines.prompts import PromptTemplate
+from thickets.tasks.engines.transformers import TransformersEngine
+from thickets.tasks.noise import Perturbation
+from thickets.tasks.problems import ProblemConfig, load_problem
+from thickets.tasks.problems.splits import draw_splits
+from thickets.tasks.scoring.identity import run_id
+from thickets.tasks.scoring.units import Shard
+from thickets.tasks.scoring.worker import ScoringWorker
+from thickets.tasks.types import Example, Sampling
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from flows.config import RunConfig
-from flows.config_file import load_config
-from flows.history import find_run, open_scores
-from flows.parity import compare_engines, engine_config
-from flows.randopt import randopt
-from storage.layout import Home
 from tests.tiny_model import make_tiny_model
+from thickets.flows.config.file import load_config
+from thickets.flows.config.run import RunConfig
+from thickets.flows.placement.parity import compare_engines, engine_config
+from thickets.flows.randopt import randopt
+from thickets.flows.results.runs import find_run, open_scores
+from thickets.storage.home import Home
 
 pytestmark = [
     pytest.mark.slow,

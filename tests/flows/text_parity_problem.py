@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from flows.summary import RunSummary
+from thickets.flows.results.summary import RunSummary
 
 _VERIFIER = """
 def judge(text, example):

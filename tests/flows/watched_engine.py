@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tasks.engines import Engine, EngineSpec, build_engine
+from thickets.tasks.engines import Engine, EngineSpec, build_engine
 
 
 def engine_that_tells(before: Callable[[int], None]) -> Callable[[EngineSpec], Engine]:

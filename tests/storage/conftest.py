@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from storage.shards import write_shard
 from tests.storage.storage_samples import BLOCK, SPLITS, candidate_frame, score_rows
+from thickets.storage.shards.file import write_shard
 
 ROOT = Path(__file__).parents[2]
 

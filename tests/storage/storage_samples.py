@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from storage.shards import SHARD_SCHEMA
+from thickets.storage.shards.file import SHARD_SCHEMA
 
 SPLITS = {"selection": 6, "validation": 4}
 BLOCK = 2

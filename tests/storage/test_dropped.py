@@ -8,9 +8,9 @@ import duckdb
 import polars as pl
 import pytest
 
-from storage.reader import read_only
-from storage.scores import ScoreStore
-from storage.shards import SHARD_SCHEMA, write_shard
+from thickets.storage.scores.database import ScoreStore
+from thickets.storage.scores.reader import read_only
+from thickets.storage.shards.file import SHARD_SCHEMA, write_shard
 
 IDS = ["a", "b", "c"]
 # Two blocks of two selection questions, and one test question.

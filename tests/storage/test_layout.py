@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from storage.errors import InputError, RunError
-from storage.layout import Home, model_cache
+from thickets.storage.errors import InputError, RunError
+from thickets.storage.home import Home, model_cache
 
 HOLD = """
 import sys
 from pathlib import Path
-from storage.layout import Home
+from thickets.storage.home import Home
 with Home(Path(sys.argv[1])).run_lock("r1"):
     print("held", flush=True)
     sys.stdin.read()

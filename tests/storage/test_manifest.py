@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from storage.errors import InputError
-from storage.manifest import BaseIdentity, EnsembleManifest, ExpertRow, NoiseIdentity
+from thickets.storage.errors import InputError
+from thickets.storage.models.manifest import BaseIdentity, EnsembleManifest, ExpertRow, NoiseIdentity
 
 
 @pytest.fixture

@@ -10,10 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from storage import models, weights
-from storage.errors import InputError
-from storage.models import resolve_model
 from tests.tiny_model import make_tiny_model
+from thickets.storage.errors import InputError
+from thickets.storage.models import base as models
+from thickets.storage.models import weights
+from thickets.storage.models.base import resolve_model
 
 
 @pytest.fixture(autouse=True)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from storage.errors import InputError, RunError
-from storage.reader import read_only
-from storage.scores import ScoreStore
 from tests.storage.storage_samples import SPLITS, candidate_frame, example_frame
+from thickets.storage.errors import InputError, RunError
+from thickets.storage.scores.database import ScoreStore
+from thickets.storage.scores.reader import read_only
 
 HOLD = """
 import sys
 from pathlib import Path
 from tests.storage.storage_samples import candidate_frame, example_frame
-from storage.scores import ScoreStore
-from storage.shards import list_shards
+from thickets.storage.scores.database import ScoreStore
+from thickets.storage.shards.file import list_shards
 run, shards = map(Path, sys.argv[1:])
 with ScoreStore.open(run / "scores.duckdb", run.name, shards) as store:
     store.register(candidate_frame(5), example_frame())

@@ -8,17 +8,17 @@ import threading
 import polars as pl
 import pytest
 
-from storage.errors import InputError, RunError
-from storage.scores import ScoreStore
-from storage.shards import list_shards, write_shard
 from tests.storage.storage_samples import BLOCK, SPLITS, candidate_frame, example_frame, score_rows
+from thickets.storage.errors import InputError, RunError
+from thickets.storage.scores.database import ScoreStore
+from thickets.storage.shards.file import list_shards, write_shard
 
 KILLED_IN_INGEST = """
 import os, signal, sys
 from pathlib import Path
 from tests.storage.storage_samples import candidate_frame, example_frame
-from storage.scores import ScoreStore
-from storage.shards import list_shards
+from thickets.storage.scores.database import ScoreStore
+from thickets.storage.shards.file import list_shards
 
 class Killer:
     def __init__(self, connection):

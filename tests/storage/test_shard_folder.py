@@ -14,17 +14,11 @@ import fsspec
 import polars as pl
 import pytest
 
-from storage.errors import InputError, RunError
-from storage.layout import Home
-from storage.shard_folder import (
-    RemoteShardFolder,
-    check_writable,
-    is_url,
-    open_shard_folder,
-    shard_location,
-)
-from storage.shards import SHARD_SCHEMA, list_shards
 from tests.s3_server import s3_bucket
+from thickets.storage.errors import InputError, RunError
+from thickets.storage.home import Home
+from thickets.storage.shards.file import SHARD_SCHEMA, list_shards
+from thickets.storage.shards.folder import RemoteShardFolder, check_writable, is_url, open_shard_folder, shard_location
 
 ROOT = Path(__file__).parents[2]
 FINGERPRINT = "0123456789abcdef" * 4
@@ -162,7 +156,7 @@ def test_a_killed_writer_leaves_whole_objects_in_a_bucket(s3: str, tmp_path: Pat
     code = (
         "import sys; sys.path.insert(0, sys.argv[2])\n"
         "from tests.storage.test_shard_folder import frame\n"
-        "from storage.shard_folder import open_shard_folder\n"
+        "from thickets.storage.shards.folder import open_shard_folder\n"
         "folder = open_shard_folder(sys.argv[1])\n"
         "for i in range(10**6): folder.write(f's{i}', frame(f'c{i}', 2000))\n"
     )

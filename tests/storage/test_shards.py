@@ -8,15 +8,22 @@ import time
 import polars as pl
 import pytest
 
-from storage.errors import RunError
-from storage.shards import SHARD_SCHEMA, clean_temporaries, is_readable, list_shards, quarantine, write_shard
 from tests.storage.storage_samples import score_rows
+from thickets.storage.errors import RunError
+from thickets.storage.shards.file import (
+    SHARD_SCHEMA,
+    clean_temporaries,
+    is_readable,
+    list_shards,
+    quarantine,
+    write_shard,
+)
 
 KILLED_BEFORE_RENAME = """
 import os, signal, sys
 from pathlib import Path
 from tests.storage.storage_samples import score_rows
-from storage.shards import write_shard
+from thickets.storage.shards.file import write_shard
 folder = Path(sys.argv[1])
 write_shard(folder, "whole", score_rows(["base"], "selection", 0))
 os.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)

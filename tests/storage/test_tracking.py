@@ -15,9 +15,9 @@ import urllib.request
 import polars as pl
 import pytest
 
-from storage.errors import InputError, RunError, TransientError
-from storage.layout import Home
-from storage.tracking import RUN_ID_TAG, MetricPoint, Tracker, tracking_errors
+from thickets.storage.errors import InputError, RunError, TransientError
+from thickets.storage.home import Home
+from thickets.storage.tracking.store import RUN_ID_TAG, MetricPoint, Tracker, tracking_errors
 
 SHA = "0123456789abcdef" * 4
 
@@ -154,7 +154,8 @@ def test_uris_that_mlflow_cannot_write_to_are_refused(home, uri):
 
 def test_mlflow_is_quiet(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from storage.layout import Home; from storage.tracking import *\n"
+        "import sys; from pathlib import Path; from thickets.storage.home import Home\n"
+        "from thickets.storage.tracking.store import *\n"
         "with Tracker.start(Home(Path(sys.argv[1])), 'e', 'r', {RUN_ID_TAG: 'x'}) as t: t.log_text('a.txt', 'a')"
     )
     command = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path)]

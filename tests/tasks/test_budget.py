@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.budget import RESERVE, Need, affordable, next_wave
+from thickets.tasks.adaptive.budget import RESERVE, Need, affordable, next_wave
 
 
 def test_what_the_rest_of_the_run_needs_is_put_aside() -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from storage.errors import RunError
-from storage.shards import SHARD_SCHEMA, write_shard
-from tasks.aggregation import ScoreBook
-from tasks.controls import (
+from thickets.storage.errors import RunError
+from thickets.storage.shards.file import SHARD_SCHEMA, write_shard
+from thickets.tasks.aggregation import ScoreBook
+from thickets.tasks.evaluation.controls import (
     Controls,
     Guess,
     Panel,
@@ -21,12 +21,12 @@ from tasks.controls import (
     self_consistency,
     weight_average,
 )
-from tasks.ensemble import evaluate
-from tasks.problems import ProblemConfig, load_problem
-from tasks.seeds import candidates_of, population
-from tasks.selection import top_k
-from tasks.types import Attempt, Average, Candidate, Example, Reworded, Sampling
-from tasks.units import Block, candidate_id, prompts_of, sampling_of, weights_of
+from thickets.tasks.evaluation.ensemble import evaluate
+from thickets.tasks.problems import ProblemConfig, load_problem
+from thickets.tasks.scoring.units import Block, candidate_id, prompts_of, sampling_of, weights_of
+from thickets.tasks.seeds import candidates_of, population
+from thickets.tasks.selection.ranking import top_k
+from thickets.tasks.types import Attempt, Average, Candidate, Example, Reworded, Sampling
 
 GREEDY = Sampling(8, ("\n",))
 BLOCK = Block("test", 0, (), ())

@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tasks.discordance import TaskScores, attenuated, correlation, discordance, percentiles, spearman_brown
-from tasks.discordance_results import SigmaDiscordance
+from thickets.tasks.evaluation.discordance import (
+    TaskScores,
+    attenuated,
+    correlation,
+    discordance,
+    percentiles,
+    spearman_brown,
+)
+from thickets.tasks.results.discordance import SigmaDiscordance
 
 
 def task(name: str, correct: np.ndarray, experts: list[int] | None = None) -> TaskScores:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from tasks.distillation.data import LABELS, REJECTION, STUDENT, Rules, label_rows, rejection_rows, student_rows
-from tasks.problems import ProblemConfig, load_problem
-from tasks.types import Example
+from thickets.tasks.distillation.data import LABELS, REJECTION, STUDENT, Rules, label_rows, rejection_rows, student_rows
+from thickets.tasks.problems import ProblemConfig, load_problem
+from thickets.tasks.types import Example
 
 # Example, rank, answer, correct, completion, finish reason.
 Reply = tuple[str, int, str | None, bool, str, str]

@@ -17,20 +17,20 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tasks.distillation import objective, training
-from tasks.distillation.generic import generic_text
-from tasks.distillation.objective import Targets, collect, distribution_loss, mean_distribution
-from tasks.distillation.perplexity import perplexity
-from tasks.distillation.student import write_student
-from tasks.distillation.texts import IGNORED, TrainingText, encode
-from tasks.distillation.training import Exam, TrainingSettings, train
-from tasks.engines import EngineSpec
-from tasks.engines.transformers import TransformersEngine
-from tasks.noise import Perturbation
-from tasks.problems import ProblemConfig, load_problem
-from tasks.prompts import PromptTemplate
-from tasks.types import Candidate, Sampling
 from tests.tiny_model import make_tiny_model
+from thickets.tasks.distillation import objective, training
+from thickets.tasks.distillation.generic import generic_text
+from thickets.tasks.distillation.objective import Targets, collect, distribution_loss, mean_distribution
+from thickets.tasks.distillation.perplexity import perplexity
+from thickets.tasks.distillation.student import write_student
+from thickets.tasks.distillation.texts import IGNORED, TrainingText, encode
+from thickets.tasks.distillation.training import Exam, TrainingSettings, train
+from thickets.tasks.engines import EngineSpec
+from thickets.tasks.engines.prompts import PromptTemplate
+from thickets.tasks.engines.transformers import TransformersEngine
+from thickets.tasks.noise import Perturbation
+from thickets.tasks.problems import ProblemConfig, load_problem
+from thickets.tasks.types import Candidate, Sampling
 
 SETTINGS = TrainingSettings(
     method="lora",
@@ -330,7 +330,7 @@ def test_perplexity_is_what_the_definition_says_and_a_broken_model_has_more(tiny
 
 
 def test_the_generic_text_is_there_and_a_file_that_is_none_is_named(tmp_path: Path) -> None:
-    from storage.errors import InputError
+    from thickets.storage.errors import InputError
 
     assert 1_900 < len(generic_text(None).split()) < 2_300
     (tmp_path / "mine.txt").write_text("some words of mine")

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.diversity import PENALTY, PER, diverse_order, pool_size
+from thickets.tasks.selection.diversity import PENALTY, PER, diverse_order, pool_size
 
 
 def table(*rows: str) -> np.ndarray:

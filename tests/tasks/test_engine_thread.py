@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tasks.engine_thread import EngineThread
+from thickets.tasks.scoring.engine_thread import EngineThread
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import time
-from tasks.engine_thread import EngineThread
+from thickets.tasks.scoring.engine_thread import EngineThread
 thread = EngineThread()
 thread.submit(time.sleep, {seconds})
 thread.submit(print, "done")

@@ -7,17 +7,17 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from storage.errors import RunError
-from storage.shards import SHARD_SCHEMA, write_shard
-from tasks.aggregation import ScoreBook, check_complete
-from tasks.ensemble import choose, choose_on_validation, evaluate
-from tasks.results import CurvePoint, Method
-from tasks.seeds import population
-from tasks.selection import rank_candidates, top_k
-from tasks.statistics import accuracy
-from tasks.types import Example
-from tasks.units import Block
-from tasks.voting import VoteRule
+from thickets.storage.errors import RunError
+from thickets.storage.shards.file import SHARD_SCHEMA, write_shard
+from thickets.tasks.aggregation import ScoreBook, check_complete
+from thickets.tasks.evaluation.ensemble import choose, choose_on_validation, evaluate
+from thickets.tasks.evaluation.voting import VoteRule
+from thickets.tasks.results.evaluation import CurvePoint, Method
+from thickets.tasks.scoring.units import Block
+from thickets.tasks.seeds import population
+from thickets.tasks.selection.ranking import rank_candidates, top_k
+from thickets.tasks.statistics import accuracy
+from thickets.tasks.types import Example
 
 POPULATION = population(4, [0.001, 0.002], 0)
 IDS = POPULATION["candidate_id"].to_list()

@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 from matplotlib.figure import Figure
 
-from tasks.figures import (
+from thickets.tasks.evaluation.thicket import sigma_counts, sigma_scores
+from thickets.tasks.figures import (
     PAGE,
     PRINT,
     Theme,
@@ -21,8 +22,8 @@ from tasks.figures import (
     k_curve,
     score_by_sigma,
 )
-from tasks.figures.curves import chosen_curve
-from tasks.results import (
+from thickets.tasks.figures.curves import chosen_curve
+from thickets.tasks.results.evaluation import (
     Agreement,
     AnswerTokens,
     Control,
@@ -31,8 +32,7 @@ from tasks.results import (
     Evaluation,
     GainSplit,
 )
-from tasks.statistics import accuracy
-from tasks.thicket import sigma_counts, sigma_scores
+from thickets.tasks.statistics import accuracy
 
 
 def board(n: int) -> pl.DataFrame:

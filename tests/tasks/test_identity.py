@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from storage.fingerprint import fingerprint
-from tasks.engines import EngineSpec, VllmOptions
-from tasks.identity import answer_identity, run_id
-from tasks.noise import Perturbation
-from tasks.problems import ProblemConfig, load_problem
-from tasks.prompts import PromptTemplate
-from tasks.splits import draw_splits
-from tasks.types import Sampling
+from thickets.storage.fingerprint import fingerprint
+from thickets.tasks.engines import EngineSpec, VllmOptions
+from thickets.tasks.engines.prompts import PromptTemplate
+from thickets.tasks.noise import Perturbation
+from thickets.tasks.problems import ProblemConfig, load_problem
+from thickets.tasks.problems.splits import draw_splits
+from thickets.tasks.scoring.identity import answer_identity, run_id
+from thickets.tasks.types import Sampling
 
 SPEC = EngineSpec("transformers", Path("model"), Perturbation(), device="cpu")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tasks.luck import SigmaCounts, best_candidate, luck, true_accuracy
+from thickets.tasks.selection.luck import SigmaCounts, best_candidate, luck, true_accuracy
 
 
 def counts(right: np.ndarray, sigma: float = 0.001) -> SigmaCounts:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import psutil
 
-from tasks.machine import usable_cores, usable_memory_bytes
+from thickets.tasks.scoring.executors.machine import usable_cores, usable_memory_bytes
 
 
 def test_the_affinity_of_the_process_counts() -> None:

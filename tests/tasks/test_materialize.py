@@ -11,16 +11,16 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
-from storage.errors import InputError
-from storage.models import resolve_model
-from storage.weights import INDEX, WEIGHTS, weight_files
-from tasks.engines import EngineSpec
-from tasks.engines.base import DtypeName
-from tasks.engines.transformers import TransformersEngine
-from tasks.materialize import write_checkpoint
-from tasks.noise import Perturbation
-from tasks.types import Average, Candidate, Weights
 from tests.tiny_model import make_tiny_model
+from thickets.storage.errors import InputError
+from thickets.storage.models.base import resolve_model
+from thickets.storage.models.weights import INDEX, WEIGHTS, weight_files
+from thickets.tasks.engines import EngineSpec
+from thickets.tasks.engines.base import DtypeName
+from thickets.tasks.engines.transformers import TransformersEngine
+from thickets.tasks.export.checkpoint import write_checkpoint
+from thickets.tasks.noise import Perturbation
+from thickets.tasks.types import Average, Candidate, Weights
 
 CANDIDATE = Candidate(2**63 + 11, 0.02)
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.errors import RunError
-from storage.shards import SHARD_SCHEMA
-from tasks.parity import Parity, compare, parting
+from thickets.storage.errors import RunError
+from thickets.storage.shards.file import SHARD_SCHEMA
+from thickets.tasks.engines.parity import Parity, compare, parting
 
 QUESTIONS = {f"q{i}": (f"question {i}?", str(i)) for i in range(4)}
 

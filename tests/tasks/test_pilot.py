@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from benchmarks.sigma import Draw, compare, even_split, take, with_pilot
 from benchmarks.synthetic_scores import Situation, synthetic_scores
-from tasks.luck import SigmaCounts, abilities
-from tasks.pilot import learn, shift, spread_out
-from tasks.pilot_results import Pilot, PilotSigma
-from tasks.seeds import population
+from thickets.tasks.adaptive.pilot import learn, shift, spread_out
+from thickets.tasks.results.pilot import Pilot, PilotSigma
+from thickets.tasks.seeds import population
+from thickets.tasks.selection.luck import SigmaCounts, abilities
 
 MILLION = 1_000_000
 evens = st.floats(0, 1)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from transformers import AutoTokenizer
 
-from tasks.prompts import PromptTemplate
 from tests.tiny_model import make_tiny_model
+from thickets.tasks.engines.prompts import PromptTemplate
 
 MESSAGES = [{"role": "system", "content": "Be short."}, {"role": "user", "content": "1+1?"}]
 

@@ -13,9 +13,9 @@ from scipy import stats
 
 from benchmarks.racing import HALVINGS, PER_CANDIDATE, Draw, race
 from benchmarks.synthetic_scores import SITUATIONS, Situation, synthetic_scores
-from tasks.diversity import pool_size
-from tasks.racing import Rule, final_score, go_on, hopeless_count, n_needed
-from tasks.racing_results import Race, RaceRound
+from thickets.tasks.adaptive.racing import Rule, final_score, go_on, hopeless_count, n_needed
+from thickets.tasks.results.racing import Race, RaceRound
+from thickets.tasks.selection.diversity import pool_size
 
 CERTAIN = 1000.0
 zs = st.floats(0.01, 5)

@@ -13,15 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prefect import flow
 
-from storage.errors import InputError, RunError, TransientError
-from storage.shard_folder import LocalShardFolder
-from storage.shards import SHARD_SCHEMA, list_shards
-from tasks.executors import LocalExecutor
-from tasks.problems import ProblemConfig, load_problem
-from tasks.scoring import score_shards
-from tasks.types import Candidate, Completion, Example, Sampling
-from tasks.units import Block, Shard, UnitReport, candidate_id, judge, plan_shards
-from tasks.worker import EngineHungError, ScoringWorker
+from thickets.storage.errors import InputError, RunError, TransientError
+from thickets.storage.shards.file import SHARD_SCHEMA, list_shards
+from thickets.storage.shards.folder import LocalShardFolder
+from thickets.tasks.problems import ProblemConfig, load_problem
+from thickets.tasks.scoring.executors import LocalExecutor
+from thickets.tasks.scoring.score import score_shards
+from thickets.tasks.scoring.units import Block, Shard, UnitReport, candidate_id, judge, plan_shards
+from thickets.tasks.scoring.worker import EngineHungError, ScoringWorker
+from thickets.tasks.types import Candidate, Completion, Example, Sampling
 
 CANDIDATES = [None, *(Candidate(seed, 0.01) for seed in range(9))]
 EXAMPLES = tuple(

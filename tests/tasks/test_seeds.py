@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.seeds import candidates_of, population
+from thickets.tasks.seeds import candidates_of, population
 
 SIGMAS = [0.001, 0.002, 0.003]
 SEEDS_OF_VERSION_1 = [14451279649817239394, 10947419833398380742]

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.luck import SigmaCounts, posterior_mean, sigma_counts, true_accuracy
-from tasks.selection import diverse, plain, shrunken, union
+from thickets.tasks.selection.luck import SigmaCounts, posterior_mean, sigma_counts, true_accuracy
+from thickets.tasks.selection.ranking import diverse, plain, shrunken, union
 
 
 def board_of(right: np.ndarray, sigmas: list[float]) -> tuple[pl.DataFrame, list[SigmaCounts], pl.Series]:

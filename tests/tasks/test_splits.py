@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.errors import InputError
-from tasks.problems import ProblemConfig, load_problem
-from tasks.problems.base import JSON, prompt
-from tasks.splits import Splits, draw_splits, draw_training
-from tasks.types import Example, Message, Sampling
+from thickets.storage.errors import InputError
+from thickets.tasks.problems import ProblemConfig, load_problem
+from thickets.tasks.problems.base import JSON, prompt
+from thickets.tasks.problems.splits import Splits, draw_splits, draw_training
+from thickets.tasks.types import Example, Message, Sampling
 
 
 @dataclass

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from tasks.statistics import accuracy, examples_needed, mcnemar, paired_difference, rank_correlation, share
+from thickets.tasks.statistics import accuracy, examples_needed, mcnemar, paired_difference, rank_correlation, share
 
 
 def test_wilson_interval_of_a_worked_example() -> None:

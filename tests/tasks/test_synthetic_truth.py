@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tasks.luck import SigmaCounts, best_candidate
-from tasks.results import BestCandidate, Difference
-from tasks.statistics import examples_needed, paired_difference
-from tasks.verdicts import verdict
+from thickets.tasks.results.evaluation import BestCandidate, Difference
+from thickets.tasks.results.verdicts import verdict
+from thickets.tasks.selection.luck import SigmaCounts, best_candidate
+from thickets.tasks.statistics import examples_needed, paired_difference
 
 REPETITIONS = 500
 

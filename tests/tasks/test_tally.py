@@ -8,8 +8,8 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.answering.tally import Tally
-from tasks.voting import BALLOT_SCHEMA, vote
+from thickets.tasks.evaluation.voting import BALLOT_SCHEMA, vote
+from thickets.tasks.serving.tally import Tally
 
 ANSWERS = [None, "a", "b", "c"]
 expert_lists = st.lists(st.tuples(st.sampled_from(ANSWERS), st.integers(0, 4)), min_size=1, max_size=5)

@@ -9,17 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.shards import SHARD_SCHEMA, write_shard
-from tasks.aggregation import ScoreBook
-from tasks.luck import SigmaCounts
-from tasks.problems import ProblemConfig, load_problem
-from tasks.results import GainSplit, Thicket
-from tasks.seeds import population
-from tasks.selection import top_k
-from tasks.thicket import agreement, density, describe, gain_split, oracle, sigma_scores
-from tasks.types import Example
-from tasks.units import Block
-from tasks.voting import BALLOT_SCHEMA, vote
+from thickets.storage.shards.file import SHARD_SCHEMA, write_shard
+from thickets.tasks.aggregation import ScoreBook
+from thickets.tasks.evaluation.thicket import agreement, density, describe, gain_split, oracle, sigma_scores
+from thickets.tasks.evaluation.voting import BALLOT_SCHEMA, vote
+from thickets.tasks.problems import ProblemConfig, load_problem
+from thickets.tasks.results.evaluation import GainSplit, Thicket
+from thickets.tasks.scoring.units import Block
+from thickets.tasks.seeds import population
+from thickets.tasks.selection.luck import SigmaCounts
+from thickets.tasks.selection.ranking import top_k
+from thickets.tasks.types import Example
 
 Answers = list[list[str | None]]
 

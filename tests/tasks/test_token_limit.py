@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.token_limit import FEWEST_ANSWERS, FLOOR, learn_limit
+from thickets.tasks.adaptive.token_limit import FEWEST_ANSWERS, FLOOR, learn_limit
 
 Row = tuple[bool, int, str]
 

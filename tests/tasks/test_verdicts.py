@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.results import Difference
-from tasks.statistics import paired_difference
-from tasks.verdicts import rounded_up, verdict
+from thickets.tasks.results.evaluation import Difference
+from thickets.tasks.results.verdicts import rounded_up, verdict
+from thickets.tasks.statistics import paired_difference
 
 
 def difference(n_better: int, n_worse: int, n: int) -> Difference:

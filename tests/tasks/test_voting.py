@@ -6,7 +6,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.voting import BALLOT_SCHEMA, curve, vote
+from thickets.tasks.evaluation.voting import BALLOT_SCHEMA, curve, vote
 
 
 def ballots(answers: list[list[str | None]], weights: list[int] | None = None, gold: str = "a") -> pl.DataFrame:

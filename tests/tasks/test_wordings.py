@@ -11,15 +11,10 @@ from typing import Any, cast
 import polars as pl
 import pytest
 
-from storage.shards import SHARD_SCHEMA, write_shard
-from tasks.aggregation import ScoreBook
-from tasks.problems import Problem, ProblemConfig, load_problem
-from tasks.prompts import PromptTemplate
-from tasks.seeds import population
-from tasks.splits import Split
-from tasks.types import Attempt, Example, Reworded
-from tasks.units import Block, make_blocks, prompts_of
-from tasks.wordings import (
+from thickets.storage.shards.file import SHARD_SCHEMA, write_shard
+from thickets.tasks.aggregation import ScoreBook
+from thickets.tasks.engines.prompts import PromptTemplate
+from thickets.tasks.evaluation.wordings import (
     Wordings,
     best_prompt,
     best_prompt_self_consistency,
@@ -28,6 +23,11 @@ from tasks.wordings import (
     leave_out_too_long,
     plan_wordings,
 )
+from thickets.tasks.problems import Problem, ProblemConfig, load_problem
+from thickets.tasks.problems.splits import Split
+from thickets.tasks.scoring.units import Block, make_blocks, prompts_of
+from thickets.tasks.seeds import population
+from thickets.tasks.types import Attempt, Example, Reworded
 
 QUESTION = "{question}"
 

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch.func import functional_call, vmap
 
-from storage.errors import InputError
-from tasks.engines.average_weights import write_weights
-from tasks.engines.base import EngineSpec
-from tasks.engines.sampling import TokenChooser
-from tasks.engines.signals.network import SignalsNetwork, load_network
-from tasks.engines.signals.recipe import read_config
-from tasks.signals.values import N_LEVELS, read, to_values, write
-from tasks.types import Completion, Sampling, Weights
+from thickets.storage.errors import InputError
+from thickets.tasks.engines.average_weights import write_weights
+from thickets.tasks.engines.base import EngineSpec
+from thickets.tasks.engines.sampling import TokenChooser
+from thickets.tasks.engines.signals.network import SignalsNetwork, load_network
+from thickets.tasks.engines.signals.recipe import read_config
+from thickets.tasks.signals.values import N_LEVELS, read, to_values, write
+from thickets.tasks.types import Completion, Sampling, Weights
 
 # Networks per forward pass. Always so many, whoever is asked: a batched product of another size may be computed by
 # another kernel and round otherwise, and an answer must not depend on the company it is given in.
@@ -48,22 +48,22 @@ class SignalsEngine:
         self.load(None)
 
     def load(self, weights: Weights | None) -> None:
-        """See `tasks.engines.base.Engine.load`."""
+        """See `thickets.tasks.engines.base.Engine.load`."""
         self.load_many([weights])
 
     def prepare(self, weights: Weights) -> None:
         """Nothing: a shard's candidates are made together, in a few milliseconds each."""
 
     def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
-        """See `tasks.engines.base.Engine.generate`."""
+        """See `thickets.tasks.engines.base.Engine.generate`."""
         return self.generate_many(prompts, [sampling])[0]
 
     def load_many(self, weights: Sequence[Weights | None]) -> None:
-        """See `tasks.engines.base.BatchEngine.load_many`."""
+        """See `thickets.tasks.engines.base.BatchEngine.load_many`."""
         self._stacks = [self._stack(weights[start : start + SLOTS]) for start in range(0, len(weights), SLOTS)]
 
     def generate_many(self, prompts: Sequence[str], samplings: Sequence[Sampling]) -> list[list[Completion]]:
-        """See `tasks.engines.base.BatchEngine.generate_many`."""
+        """See `thickets.tasks.engines.base.BatchEngine.generate_many`."""
         if stops := {stop for sampling in samplings for stop in sampling.stop}:
             raise InputError(
                 f"decoding.stop: found {sorted(stops)}; a signals model writes values until decoding.max_tokens and "

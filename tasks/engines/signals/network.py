@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from storage.errors import InputError
-from storage.weights import weight_files
-from tasks.engines.signals.recipe import Architecture, read_config
+from thickets.storage.errors import InputError
+from thickets.storage.models.weights import weight_files
+from thickets.tasks.engines.signals.recipe import Architecture, read_config
 
 
 class SignalsNetwork(nn.Module):

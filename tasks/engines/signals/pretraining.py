@@ -12,14 +12,14 @@ import torch
 from filelock import FileLock
 from torch import nn
 
-from storage.errors import InputError
-from storage.fingerprint import fingerprint
-from storage.new_folder import new_folder
-from storage.weights import WEIGHTS, save_tensors
-from tasks.engines.signals.network import SignalsNetwork
-from tasks.engines.signals.recipe import SignalsConfig
-from tasks.signals.families import draw
-from tasks.signals.values import to_levels, to_values
+from thickets.storage.errors import InputError
+from thickets.storage.fingerprint import fingerprint
+from thickets.storage.models.weights import WEIGHTS, save_tensors
+from thickets.storage.new_folder import new_folder
+from thickets.tasks.engines.signals.network import SignalsNetwork
+from thickets.tasks.engines.signals.recipe import SignalsConfig
+from thickets.tasks.signals.families import draw
+from thickets.tasks.signals.values import to_levels, to_values
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from storage.errors import InputError
-from tasks.signals.families import MIX, TARGET
-from tasks.signals.values import N_LEVELS
+from thickets.storage.errors import InputError
+from thickets.tasks.signals.families import MIX, TARGET
+from thickets.tasks.signals.values import N_LEVELS
 
 MODEL_TYPE: Final = "thickets-signals"
 

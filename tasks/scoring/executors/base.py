@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from tasks.units import Shard, ShardReport
+from thickets.tasks.scoring.units import Shard, ShardReport
 
 
 class Executor(Protocol):

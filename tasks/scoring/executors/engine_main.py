@@ -1,8 +1,8 @@
 """What runs in an engine's own process: one worker, fed through a channel, and gone when whoever started it is.
 
-    python -m tasks.executors.engine_main CHANNEL PARENT     (a file descriptor and a process id)
+    python -m thickets.tasks.scoring.executors.engine_main CHANNEL PARENT     (a file descriptor and a process id)
 
-Started by `tasks.executors.engine_process`. The first message in is a `ScoringJob`, every further one an `Ask`.
+Started by `executors.engine_process`. The first message in is a `ScoringJob`, every further one an `Ask`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 
-from tasks.executors.job import ScoringJob
-from tasks.executors.messages import Ask, Failed, Message, Ready, ShardDone, UnitDone
-from tasks.units import UnitReport
-from tasks.worker import SHARDS_PER_ENGINE, ScoringWorker
+from thickets.tasks.scoring.executors.job import ScoringJob
+from thickets.tasks.scoring.executors.messages import Ask, Failed, Message, Ready, ShardDone, UnitDone
+from thickets.tasks.scoring.units import UnitReport
+from thickets.tasks.scoring.worker import SHARDS_PER_ENGINE, ScoringWorker
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 

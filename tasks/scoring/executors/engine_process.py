@@ -11,8 +11,8 @@ import threading
 from collections.abc import Iterator
 from multiprocessing import Pipe
 
-from tasks.executors.job import ScoringJob
-from tasks.executors.messages import Ask, Message
+from thickets.tasks.scoring.executors.job import ScoringJob
+from thickets.tasks.scoring.executors.messages import Ask, Message
 
 # Every library that would start as many threads as there are cores, by the variable that it reads when it is imported.
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "POLARS_MAX_THREADS")
@@ -38,7 +38,14 @@ class EngineProcess:
         with theirs:
             self._process = subprocess.Popen(
                 # -P: the current folder is on the path where it is on ours, and not before everything else.
-                [sys.executable, "-P", "-m", "tasks.executors.engine_main", str(theirs.fileno()), str(os.getpid())],
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "thickets.tasks.scoring.executors.engine_main",
+                    str(theirs.fileno()),
+                    str(os.getpid()),
+                ],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 # Ctrl-C is for us alone; and what the engine starts goes with it.

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from storage.errors import InputError
-from storage.shard_folder import open_shard_folder
-from tasks.base_model import find_base_model
-from tasks.engines import EngineSpec, build_engine
-from tasks.problems import ProblemConfig, load_problem
-from tasks.types import Sampling
-from tasks.units import Block, UnitReport
-from tasks.worker import ScoringWorker
+from thickets.storage.errors import InputError
+from thickets.storage.shards.folder import open_shard_folder
+from thickets.tasks.engines import EngineSpec, build_engine
+from thickets.tasks.engines.base_model import find_base_model
+from thickets.tasks.problems import ProblemConfig, load_problem
+from thickets.tasks.scoring.units import Block, UnitReport
+from thickets.tasks.scoring.worker import ScoringWorker
+from thickets.tasks.types import Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class ScoringJob:
         problem: What is asked.
         blocks: The examples with their prompts.
         sampling: Decoding.
-        shards: Where shards go, as `storage.shard_folder.shard_location` gives it.
+        shards: Where shards go, as `thickets.storage.shards.folder.shard_location` gives it.
         identity: What the fingerprint is the hash of; the machine must agree with it.
     """
 

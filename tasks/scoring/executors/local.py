@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from storage.shard_folder import ShardFolder
-from tasks.types import Sampling
-from tasks.units import Block, Shard, ShardReport
-from tasks.worker import SHARDS_PER_ENGINE, ScoringWorker
+from thickets.storage.shards.folder import ShardFolder
+from thickets.tasks.scoring.units import Block, Shard, ShardReport
+from thickets.tasks.scoring.worker import SHARDS_PER_ENGINE, ScoringWorker
+from thickets.tasks.types import Sampling
 
 
 class LocalExecutor:

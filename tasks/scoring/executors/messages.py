@@ -5,8 +5,8 @@ from __future__ import annotations
 import traceback
 from dataclasses import dataclass
 
-from storage.errors import ThicketsError
-from tasks.units import Shard, ShardReport, UnitReport
+from thickets.storage.errors import ThicketsError
+from thickets.tasks.scoring.units import Shard, ShardReport, UnitReport
 
 
 @dataclass(frozen=True, slots=True)

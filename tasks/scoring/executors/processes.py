@@ -12,12 +12,12 @@ from contextvars import copy_context
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 
-from tasks.executors.engine_process import EngineProcess
-from tasks.executors.job import ScoringJob
-from tasks.executors.messages import Ask, Failed, Ready, ShardDone, UnitDone
-from tasks.executors.seats import RemoteEngineError, Seat, Seats
-from tasks.units import Shard, ShardReport, UnitReport
-from tasks.worker import SHARDS_PER_ENGINE, START_WITHIN_S
+from thickets.tasks.scoring.executors.engine_process import EngineProcess
+from thickets.tasks.scoring.executors.job import ScoringJob
+from thickets.tasks.scoring.executors.messages import Ask, Failed, Ready, ShardDone, UnitDone
+from thickets.tasks.scoring.executors.seats import RemoteEngineError, Seat, Seats
+from thickets.tasks.scoring.units import Shard, ShardReport, UnitReport
+from thickets.tasks.scoring.worker import SHARDS_PER_ENGINE, START_WITHIN_S
 
 _LOOK_EVERY_S = 0.5
 _GONE_WITHIN_S = 5.0

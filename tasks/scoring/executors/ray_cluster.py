@@ -11,9 +11,9 @@ import threading
 from dataclasses import dataclass, replace
 from typing import Any
 
-from storage.errors import InputError
-from tasks.engines import EngineSpec, resolve_spec
-from tasks.engines.signals.recipe import is_signals_model
+from thickets.storage.errors import InputError
+from thickets.tasks.engines import EngineSpec, resolve_spec
+from thickets.tasks.engines.signals.recipe import is_signals_model
 
 NAMESPACE = "thickets"
 _CONNECT_TIMEOUT_S = 10.0
@@ -45,7 +45,7 @@ class RayCluster:
         return "cuda" if any(self.gpus) else "cpu"
 
     def resolve(self, spec: EngineSpec) -> EngineSpec:
-        """`tasks.engines.resolve_spec`, asked where the engines will be: this machine may have no GPU.
+        """`thickets.tasks.engines.resolve_spec`, asked where the engines will be: this machine may have no GPU.
 
         Raises:
             InputError: The device or the engine is not there.

@@ -18,17 +18,17 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
 
-from storage.errors import RunError, ThicketsError
-from storage.shard_folder import open_shard_folder
-from tasks.executors.job import ScoringJob
-from tasks.executors.ray_cluster import RayCluster
-from tasks.executors.seats import RemoteEngineError, Seat, Seats
-from tasks.units import Shard, ShardReport, UnitReport
-from tasks.worker import SHARDS_PER_ENGINE, ScoringWorker
+from thickets.storage.errors import RunError, ThicketsError
+from thickets.storage.shards.folder import open_shard_folder
+from thickets.tasks.scoring.executors.job import ScoringJob
+from thickets.tasks.scoring.executors.ray_cluster import RayCluster
+from thickets.tasks.scoring.executors.seats import RemoteEngineError, Seat, Seats
+from thickets.tasks.scoring.units import Shard, ShardReport, UnitReport
+from thickets.tasks.scoring.worker import SHARDS_PER_ENGINE, ScoringWorker
 
 log = logging.getLogger("thickets.ray")
 
-# Settings of the libraries below us that the actors share with this process; see flows/environment.py.
+# Settings of the libraries below us that the actors share with this process; see flows/runtime/environment.py.
 _PASSED_ON = ("GOMP_SPINCOUNT", "TOKENIZERS_PARALLELISM", "DO_NOT_TRACK")
 _WATCH_EVERY_S = 0.3
 _LOOK_EVERY_S = 5.0
@@ -56,7 +56,7 @@ class ScoringActor:
         return self._name
 
     def score(self, shard: Shard) -> ShardReport:
-        """See `tasks.worker.ScoringWorker.score`; called by several threads at once."""
+        """See `thickets.tasks.scoring.worker.ScoringWorker.score`; called by several threads at once."""
         with self._lock:
             if self._job is None:
                 raise JustRestartedError(f"{self._name} is new and has no job yet")

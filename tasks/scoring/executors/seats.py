@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from storage.errors import RunError, ThicketsError, TransientError
-from tasks.worker import SHARDS_PER_ENGINE, START_WITHIN_S
+from thickets.storage.errors import RunError, ThicketsError, TransientError
+from thickets.tasks.scoring.worker import SHARDS_PER_ENGINE, START_WITHIN_S
 
 log = logging.getLogger("thickets.engines")
 

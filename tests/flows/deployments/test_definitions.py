@@ -11,12 +11,12 @@ import yaml
 from prefect.server.schemas.actions import WorkPoolCreate
 from prefect.utilities.schema_tools.validation import is_valid_schema, validate
 
-from flows.config import RunConfig
-from flows.config_file import parse_config
-from flows.deployments import POOL
-from flows.deployments.client import start
-from flows.deployments.definitions import Definition, definitions
-from storage.errors import InputError
+from thickets.flows.config.file import parse_config
+from thickets.flows.config.run import RunConfig
+from thickets.flows.deployments import POOL
+from thickets.flows.deployments.client import start
+from thickets.flows.deployments.definitions import Definition, definitions
+from thickets.storage.errors import InputError
 
 FOLDER = Path(__file__).parents[3] / "deployments"
 

@@ -11,16 +11,16 @@ import mlflow
 import polars as pl
 import pytest
 
-from flows import cli
-from flows.config_file import load_config
-from flows.materialize import materialize
-from flows.models.logged_models import KeptAnswers, log_student
-from flows.summary import RunSummary
-from storage.layout import Home, RunFolder
-from storage.manifest import EnsembleManifest
-from storage.tracking import Tracker
 from tests.flows.models.helpers import make_run, stored
 from tests.tiny_model import make_tiny_model
+from thickets.flows.cli import main as cli
+from thickets.flows.config.file import load_config
+from thickets.flows.models.logged import KeptAnswers, log_student
+from thickets.flows.models.materialize import materialize
+from thickets.flows.results.summary import RunSummary
+from thickets.storage.home import Home, RunFolder
+from thickets.storage.models.manifest import EnsembleManifest
+from thickets.storage.tracking.store import Tracker
 
 
 @pytest.fixture(scope="session")

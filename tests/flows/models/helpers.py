@@ -7,12 +7,12 @@ from typing import Any
 
 import polars as pl
 
-from flows.config_file import parse_config
-from flows.history import open_scores
-from flows.randopt import randopt
-from flows.summary import RunSummary
-from storage.layout import Home, RunFolder
-from tasks.voting import ballots
+from thickets.flows.config.file import parse_config
+from thickets.flows.randopt import randopt
+from thickets.flows.results.runs import open_scores
+from thickets.flows.results.summary import RunSummary
+from thickets.storage.home import Home, RunFolder
+from thickets.tasks.evaluation.voting import ballots
 
 TEST_N = 24
 NAME = "largest_number-model"

@@ -14,15 +14,15 @@ import polars as pl
 import pytest
 from mlflow.exceptions import MlflowException
 
-from flows.history import open_scores
-from flows.models.lineage import ensemble_answers
-from flows.summary import RunSummary
-from storage.errors import InputError
-from storage.layout import Home, RunFolder
-from storage.manifest import EnsembleManifest
-from tasks.answering import open_ensemble
-from tasks.voting import vote
 from tests.flows.models.helpers import TEST_N, make_run, stored
+from thickets.flows.publish.lineage import ensemble_answers
+from thickets.flows.results.runs import open_scores
+from thickets.flows.results.summary import RunSummary
+from thickets.storage.errors import InputError
+from thickets.storage.home import Home, RunFolder
+from thickets.storage.models.manifest import EnsembleManifest
+from thickets.tasks.evaluation.voting import vote
+from thickets.tasks.serving import open_ensemble
 
 
 def test_every_expert_answers_as_it_did_in_the_run_and_so_does_the_vote(home: Home, run: RunSummary) -> None:

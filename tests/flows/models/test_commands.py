@@ -9,16 +9,16 @@ from typing import Any
 import polars as pl
 import pytest
 
-from flows import cli
-from flows.models.promotion import promote
-from flows.summary import RunSummary
-from storage.layout import Home, RunFolder
-from storage.manifest import EnsembleManifest
-from tasks.answering import open_ensemble
-from tasks.types import Example
-from tasks.voting import vote
 from tests.flows.command_line import refused
 from tests.flows.models.helpers import NAME, TEST_N, stored
+from thickets.flows.cli import main as cli
+from thickets.flows.models.promotion import promote
+from thickets.flows.results.summary import RunSummary
+from thickets.storage.home import Home, RunFolder
+from thickets.storage.models.manifest import EnsembleManifest
+from thickets.tasks.evaluation.voting import vote
+from thickets.tasks.serving import open_ensemble
+from thickets.tasks.types import Example
 
 
 def test_ask_shows_the_vote(thickets, home: Home, run: RunSummary) -> None:

@@ -14,12 +14,12 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Crashed
 
-from flows import followups
-from flows.accelerator import create_limits
-from flows.hooks import end_mlflow_runs
-from flows.summary import RunSummary
-from storage.layout import Home
-from storage.tracking import FLOW_RUN_TAG, RUN_ID_TAG, Tracker
+from thickets.flows import followups
+from thickets.flows.hooks import end_mlflow_runs
+from thickets.flows.placement.accelerator import create_limits
+from thickets.flows.results.summary import RunSummary
+from thickets.storage.home import Home
+from thickets.storage.tracking.store import FLOW_RUN_TAG, RUN_ID_TAG, Tracker
 
 
 @pytest.fixture(autouse=True)

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from flows.config_file import load_config
-from flows.models.promotion import promote
-from flows.summary import RunSummary
-from storage.layout import Home, RunFolder
+from thickets.flows.config.file import load_config
+from thickets.flows.models.promotion import promote
+from thickets.flows.results.summary import RunSummary
+from thickets.storage.home import Home, RunFolder
 
 
 def test_a_registered_version_leads_back_to_everything_it_was_made_from(

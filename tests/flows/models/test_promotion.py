@@ -9,13 +9,13 @@ from typing import Any
 import polars as pl
 import pytest
 
-from flows.models.promotion import default_name, promote
-from flows.summary import RunSummary
-from storage.layout import Home, RunFolder
-from tasks.statistics import paired_difference
-from tasks.voting import vote
 from tests.flows.command_line import refused
 from tests.flows.models.helpers import NAME, TEST_N, make_run, stored
+from thickets.flows.models.promotion import default_name, promote
+from thickets.flows.results.summary import RunSummary
+from thickets.storage.home import Home, RunFolder
+from thickets.tasks.evaluation.voting import vote
+from thickets.tasks.statistics import paired_difference
 
 
 @pytest.fixture

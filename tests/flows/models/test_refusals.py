@@ -9,12 +9,12 @@ from typing import Any
 import mlflow
 import pytest
 
-from flows.summary import RunSummary
-from storage.errors import InputError
-from storage.manifest import EnsembleManifest
-from storage.models import resolve_model
-from tasks.answering import open_ensemble
 from tests.tiny_model import make_tiny_model
+from thickets.flows.results.summary import RunSummary
+from thickets.storage.errors import InputError
+from thickets.storage.models.base import resolve_model
+from thickets.storage.models.manifest import EnsembleManifest
+from thickets.tasks.serving import open_ensemble
 
 
 @pytest.fixture

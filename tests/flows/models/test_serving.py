@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from flows.summary import RunSummary
-from storage.layout import Home
-from tasks.voting import vote
 from tests.flows.models.helpers import stored
+from thickets.flows.results.summary import RunSummary
+from thickets.storage.home import Home
+from thickets.tasks.evaluation.voting import vote
 
 pytestmark = pytest.mark.slow  # a server each
 

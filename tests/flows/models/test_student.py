@@ -16,14 +16,14 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from flows.summary import RunSummary
-from storage.layout import Home
-from storage.tracked_models import process_uri
-from tasks.problems import ProblemConfig, load_problem
-from tasks.types import Example
 from tests.flows.command_line import refused
 from tests.flows.models.helpers import stored
 from tests.tiny_model import make_tiny_model
+from thickets.flows.results.summary import RunSummary
+from thickets.storage.home import Home
+from thickets.storage.tracking.models import process_uri
+from thickets.tasks.problems import ProblemConfig, load_problem
+from thickets.tasks.types import Example
 
 
 def test_a_student_is_an_ordinary_checkpoint(client: Any, checkpoint: Path, student: str) -> None:

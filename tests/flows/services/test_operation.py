@@ -22,17 +22,17 @@ import psutil
 import pytest
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 
-from flows.announce import FINISHED_EVENT
-from flows.config import RunConfig
-from flows.config_file import dump_config, parse_config
-from flows.deployments.client import start, submit
-from flows.history import find_run, list_runs, load_summary
-from flows.randopt import search
-from flows.services.process import stop_session
-from flows.services.settings import Credentials
-from flows.services.state import ServicesState, read_state
-from storage.layout import Home
-from storage.tracking import mlflow_client
+from thickets.flows.config.file import dump_config, parse_config
+from thickets.flows.config.run import RunConfig
+from thickets.flows.deployments.client import start, submit
+from thickets.flows.publish.artifacts import FINISHED_EVENT
+from thickets.flows.randopt import search
+from thickets.flows.results.runs import find_run, list_runs, load_summary
+from thickets.flows.services.process import stop_session
+from thickets.flows.services.settings import Credentials
+from thickets.flows.services.state import ServicesState, read_state
+from thickets.storage.home import Home
+from thickets.storage.tracking.store import mlflow_client
 
 ROOT = Path(__file__).parents[3]
 CREDENTIALS = Credentials("operator", "planted-secret-2718")
@@ -53,7 +53,7 @@ class Services:
         return state
 
     def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "flows.cli", *arguments]
+        command = [sys.executable, "-m", "thickets", *arguments]
         return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=240, check=False)
 
     def prefect(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -196,7 +196,7 @@ def test_a_submitted_search_comes_back_with_its_result(services: Services, clien
     assert summary.tracking.mlflow_uri == services.state.mlflow
 
     flow_run_id = summary.tracking.prefect_flow_run_id
-    from flows.deployments.client import artifacts_of
+    from thickets.flows.deployments.client import artifacts_of
 
     kept = {each.key: each for each in artifacts_of(client, client.read_flow_run(flow_run_id))}
     assert {"summary", "result-table", "result", "mlflow", "report", "scoring-selection"} <= kept.keys()
@@ -312,7 +312,7 @@ def test_what_nobody_carries_out_any_more_is_repaired(services, client, request_
         )
     )
     before = n_shards(services.home)
-    command = [sys.executable, "-m", "flows.cli", "run", str(path)]
+    command = [sys.executable, "-m", "thickets", "run", str(path)]
     process = subprocess.Popen(command, env=services.environment, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: n_shards(services.home) >= before + 2)
     process.kill()

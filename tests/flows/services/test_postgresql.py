@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.services.state import read_state
-from storage.tracking import mlflow_client
+from thickets.flows.services.state import read_state
+from thickets.storage.tracking.store import mlflow_client
 
 ROOT = Path(__file__).parents[3]
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
@@ -68,7 +68,7 @@ def test_a_run_lands_in_both_databases(postgresql: str, my_yaml, tmp_path: Path)
     }
 
     def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "flows.cli", *arguments]
+        command = [sys.executable, "-m", "thickets", *arguments]
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
     started = call("up", "--detach", "--prefect-port", "0", "--mlflow-port", "0")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from flows.config import RunConfig
-from flows.services.settings import AUTH_VARIABLE, credentials_of, make_settings
-from storage.errors import InputError
 from tests.flows.command_line import refused
+from thickets.flows.config.run import RunConfig
+from thickets.flows.services.settings import AUTH_VARIABLE, credentials_of, make_settings
+from thickets.storage.errors import InputError
 
 PASSWORD = "correct-horse-battery"
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from storage.errors import InputError
-from tasks.engines import EngineSpec, average_weights
-from tasks.engines.average_weights import write_weights
-from tasks.engines.candidate_weights import copy_base, write_candidate
-from tasks.engines.transformers import TransformersEngine
-from tasks.noise import Family, Perturbation, noise
-from tasks.types import Average, Candidate, Weights
 from tests.tiny_model import make_tiny_model
+from thickets.storage.errors import InputError
+from thickets.tasks.engines import EngineSpec, average_weights
+from thickets.tasks.engines.average_weights import write_weights
+from thickets.tasks.engines.candidate_weights import copy_base, write_candidate
+from thickets.tasks.engines.transformers import TransformersEngine
+from thickets.tasks.noise import Family, Perturbation, noise
+from thickets.tasks.types import Average, Candidate, Weights
 
 NAME = "model.layers.0.mlp.down_proj.weight"
 MEMBERS = (Candidate(1 << 40, 0.02), Candidate(7, 0.001), Candidate(2**64 - 1, 0.3))

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from tasks.engines.average_weights import write_weights
-from tasks.engines.checkpoint import Checkpoint, inspect_checkpoint
-from tasks.engines.vllm_worker import CandidateSource
-from tasks.noise import Perturbation
-from tasks.types import Average, Candidate, Weights
+from thickets.tasks.engines.average_weights import write_weights
+from thickets.tasks.engines.checkpoint import Checkpoint, inspect_checkpoint
+from thickets.tasks.engines.vllm_worker import CandidateSource
+from thickets.tasks.noise import Perturbation
+from thickets.tasks.types import Average, Candidate, Weights
 
 CPU = torch.device("cpu")
 ONE, OTHER = Candidate(11, 0.05), Candidate(12, 0.1)

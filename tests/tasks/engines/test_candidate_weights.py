@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from storage.errors import InputError
-from tasks.engines import candidate_weights
-from tasks.engines.candidate_weights import copy_base, write_candidate
-from tasks.noise.reference import perturbed
-from tasks.types import Candidate
+from thickets.storage.errors import InputError
+from thickets.tasks.engines import candidate_weights
+from thickets.tasks.engines.candidate_weights import copy_base, write_candidate
+from thickets.tasks.noise.reference import perturbed
+from thickets.tasks.types import Candidate
 
 NAME = "model.layers.0.mlp.down_proj.weight"
 CANDIDATE = Candidate(1 << 40, 0.02)
@@ -63,7 +63,7 @@ def test_a_base_beside_the_weights_is_read_there_and_one_in_host_memory_is_copie
 
 
 def test_without_triton_there_is_no_device_kernel_and_one_warning(monkeypatch, caplog):
-    monkeypatch.setitem(sys.modules, "tasks.noise.triton_kernel", None)
+    monkeypatch.setitem(sys.modules, "thickets.tasks.noise.triton_kernel", None)
     with caplog.at_level(logging.WARNING):
         assert [candidate_weights._device_kernel() for _ in range(3)] == [None] * 3
     assert len(caplog.records) == 1
@@ -103,7 +103,7 @@ def test_tensors_that_do_not_fit_are_refused_by_name(live, base, message):
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_weights_on_a_device_become_the_same_candidate(monkeypatch, dtype, family, where, triton):
     if not triton:
-        monkeypatch.setitem(sys.modules, "tasks.noise.triton_kernel", None)
+        monkeypatch.setitem(sys.modules, "thickets.tasks.noise.triton_kernel", None)
     live = weights(dtype).cuda()
     base = copy_base(live, where)
     assert (base.is_cuda, base.is_pinned()) == ((True, False) if triton and where == "device" else (False, True))

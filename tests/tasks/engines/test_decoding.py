@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tasks.engines import EngineSpec
-from tasks.engines.decoding import common_prefix
-from tasks.engines.transformers import TransformersEngine
-from tasks.noise import Perturbation
-from tasks.types import Sampling
+from thickets.tasks.engines import EngineSpec
+from thickets.tasks.engines.decoding import common_prefix
+from thickets.tasks.engines.transformers import TransformersEngine
+from thickets.tasks.noise import Perturbation
+from thickets.tasks.types import Sampling
 
 SYSTEM = "[system] You answer questions.\n[user] "
 PROMPTS = [

@@ -10,12 +10,12 @@ import pytest
 import torch
 from scipy import stats
 
-from tasks.engines import EngineSpec
-from tasks.engines.sampling import TokenChooser, uniforms
-from tasks.engines.transformers import TransformersEngine
-from tasks.noise import Perturbation
-from tasks.types import Candidate, Sampling
 from tests.sampling_statistics import LEAST_P, first_token_shares, goodness
+from thickets.tasks.engines import EngineSpec
+from thickets.tasks.engines.sampling import TokenChooser, uniforms
+from thickets.tasks.engines.transformers import TransformersEngine
+from thickets.tasks.noise import Perturbation
+from thickets.tasks.types import Candidate, Sampling
 
 PROMPTS = [f"[user] {text}\n[assistant] " for text in ("2+2?", "17 or 4?", "x", "say 123", "a b c d", "2+2?", "2+2?")]
 SAMPLED = Sampling(24, temperature=0.9, seed=5)

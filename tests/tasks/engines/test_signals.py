@@ -13,25 +13,25 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import tasks.base_model
-from storage.errors import InputError
-from storage.shard_folder import LocalShardFolder
-from tasks.base_model import find_base_model
-from tasks.engines import BatchEngine, EngineSpec, build_engine, library_versions, resolve_spec
-from tasks.engines.signals.engine import SLOTS, SignalsEngine
-from tasks.engines.signals.network import SignalsNetwork, load_network
-from tasks.engines.signals.pretraining import made_model, pretrain
-from tasks.engines.signals.recipe import RECIPES, Pretraining, SignalsConfig, is_signals_model, read_config
-from tasks.noise import Perturbation
-from tasks.noise.reference import perturbed
-from tasks.problems import ProblemConfig, load_problem
-from tasks.prompts import ValuesTemplate, prompt_template
-from tasks.signals.families import MIX
-from tasks.signals.values import read, to_values, write
-from tasks.splits import draw_splits
-from tasks.types import Attempt, Candidate, Completion, Respondent, Sampling
-from tasks.units import Shard, UnitReport, make_blocks
-from tasks.worker import ScoringWorker
+import thickets.tasks.engines.base_model
+from thickets.storage.errors import InputError
+from thickets.storage.shards.folder import LocalShardFolder
+from thickets.tasks.engines import BatchEngine, EngineSpec, build_engine, library_versions, resolve_spec
+from thickets.tasks.engines.base_model import find_base_model
+from thickets.tasks.engines.prompts import ValuesTemplate, prompt_template
+from thickets.tasks.engines.signals.engine import SLOTS, SignalsEngine
+from thickets.tasks.engines.signals.network import SignalsNetwork, load_network
+from thickets.tasks.engines.signals.pretraining import made_model, pretrain
+from thickets.tasks.engines.signals.recipe import RECIPES, Pretraining, SignalsConfig, is_signals_model, read_config
+from thickets.tasks.noise import Perturbation
+from thickets.tasks.noise.reference import perturbed
+from thickets.tasks.problems import ProblemConfig, load_problem
+from thickets.tasks.problems.splits import draw_splits
+from thickets.tasks.scoring.units import Shard, UnitReport, make_blocks
+from thickets.tasks.scoring.worker import ScoringWorker
+from thickets.tasks.signals.families import MIX
+from thickets.tasks.signals.values import read, to_values, write
+from thickets.tasks.types import Attempt, Candidate, Completion, Respondent, Sampling
 
 QUICK = SignalsConfig(pretraining=Pretraining(families=MIX, steps=40))
 PROBLEM = load_problem(ProblemConfig(name="signals"))
@@ -256,7 +256,7 @@ def test_models_by_name_are_made_in_the_cache(monkeypatch: pytest.MonkeyPatch, t
     with pytest.raises(InputError, match=r"revision is 'main', but 'signals-needle' is made here"):
         find_base_model("signals-needle", "main")
     (tmp_path / "file").touch()
-    monkeypatch.setattr(tasks.base_model, "model_cache", lambda: tmp_path / "file")
+    monkeypatch.setattr(thickets.tasks.engines.base_model, "model_cache", lambda: tmp_path / "file")
     with pytest.raises(InputError, match=r"model: cannot make signals-needle"):
         find_base_model("signals-needle")
 

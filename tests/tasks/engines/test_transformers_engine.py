@@ -8,13 +8,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from storage.errors import InputError
-from storage.models import resolve_model
-from tasks.engines import EngineSpec, build_engine, resolve_spec
-from tasks.engines.transformers import TransformersEngine
-from tasks.noise import Perturbation, noise
-from tasks.types import Candidate, Sampling
 from tests.tiny_model import make_tiny_model
+from thickets.storage.errors import InputError
+from thickets.storage.models.base import resolve_model
+from thickets.tasks.engines import EngineSpec, build_engine, resolve_spec
+from thickets.tasks.engines.transformers import TransformersEngine
+from thickets.tasks.noise import Perturbation, noise
+from thickets.tasks.types import Candidate, Sampling
 
 PROMPTS = [f"[user] number {i}?\n[assistant] " for i in range(6)]
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
@@ -133,7 +133,7 @@ def test_weights_made_ahead_are_those_of_the_candidate_they_are_for(tiny_model: 
 def test_auto_means_transformers_on_the_best_device_without_vllm(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.engines.vllm.is_available", lambda device_type: False)
+    monkeypatch.setattr("thickets.tasks.engines.vllm.is_available", lambda device_type: False)
     spec = resolve_spec(EngineSpec("auto", tiny_model, Perturbation()))
     assert (spec.kind, spec.device) == ("transformers", "cuda" if torch.cuda.is_available() else "cpu")
     assert isinstance(build_engine(spec), TransformersEngine)

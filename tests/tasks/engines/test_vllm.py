@@ -17,17 +17,17 @@ from pathlib import Path
 import pytest
 import torch
 
-import tasks.engines
-from storage.errors import InputError
-from storage.models import resolve_model
-from tasks.engines import Engine, EngineSpec, VllmOptions, build_engine, resolve_spec
-from tasks.materialize import write_checkpoint
-from tasks.noise import Perturbation
-from tasks.problems import ProblemConfig, load_problem
-from tasks.prompts import PromptTemplate
-from tasks.types import Average, Candidate, Completion, Sampling
+import thickets.tasks.engines
 from tests.sampling_statistics import LEAST_P, first_token_shares, goodness
 from tests.tiny_model import make_tiny_model
+from thickets.storage.errors import InputError
+from thickets.storage.models.base import resolve_model
+from thickets.tasks.engines import Engine, EngineSpec, VllmOptions, build_engine, resolve_spec
+from thickets.tasks.engines.prompts import PromptTemplate
+from thickets.tasks.export.checkpoint import write_checkpoint
+from thickets.tasks.noise import Perturbation
+from thickets.tasks.problems import ProblemConfig, load_problem
+from thickets.tasks.types import Average, Candidate, Completion, Sampling
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("vllm") is None or torch.cuda.is_available(),
@@ -260,7 +260,7 @@ def test_it_starts_where_other_libraries_hold_odd_objects(tied: Path) -> None:
 
 def test_auto_takes_vllm_where_it_serves_the_device(tied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve_spec(spec(tied, kind="auto")).kind == "vllm"
-    monkeypatch.setattr("tasks.engines.vllm.is_available", lambda device_type: False)
+    monkeypatch.setattr("thickets.tasks.engines.vllm.is_available", lambda device_type: False)
     assert resolve_spec(spec(tied, kind="auto")).kind == "transformers"
     with pytest.raises(InputError, match=r"engine\.kind: vllm is not installed"):
         resolve_spec(spec(tied, kind="vllm"))
@@ -268,7 +268,7 @@ def test_auto_takes_vllm_where_it_serves_the_device(tied: Path, monkeypatch: pyt
 
 def test_another_gpu_than_the_first_is_not_for_vllm(tied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("tasks.engines.vllm.is_available", lambda device_type: True)
+    monkeypatch.setattr("thickets.tasks.engines.vllm.is_available", lambda device_type: True)
     assert resolve_spec(spec(tied, kind="auto", device="cuda:1")).kind == "transformers"
     assert resolve_spec(spec(tied, kind="auto", device="cuda:0")).kind == "vllm"
     with pytest.raises(InputError, match=r"engine\.device: .* CUDA_VISIBLE_DEVICES=1"):
@@ -281,10 +281,11 @@ def test_standard_output_stays_free_for_results(tied: Path) -> None:
     import sys
 
     program = (
-        "import sys; from pathlib import Path; from tasks.engines import *; from tasks.noise import Perturbation;"
+        "import sys; from pathlib import Path; from thickets.tasks.engines import *;"
+        "from thickets.tasks.noise import Perturbation;"
         "build_engine(EngineSpec('vllm', Path(sys.argv[1]), Perturbation(), device='cpu', max_length=256)).close()"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(tasks.engines.__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(thickets.tasks.engines.__file__).parents[2])}
     done = subprocess.run(
         [sys.executable, "-c", program, str(tied)], env=environment, capture_output=True, text=True, check=True
     )

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pickle
 
-from storage.errors import OutOfMemoryError
-from tasks.executors.messages import Failed
+from thickets.storage.errors import OutOfMemoryError
+from thickets.tasks.scoring.executors.messages import Failed
 
 
 class OnlyThereError(Exception):

@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from storage.errors import InputError, OutOfMemoryError, RunError
-from tasks.executors.seats import RemoteEngineError, Seat, Seats
+from thickets.storage.errors import InputError, OutOfMemoryError, RunError
+from thickets.tasks.scoring.executors.seats import RemoteEngineError, Seat, Seats
 
 
 def seats_of(n: int, patience_s: float = 60.0) -> Seats[Seat]:

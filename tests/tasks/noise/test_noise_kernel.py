@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.errors import InputError
-from tasks.noise import compiled, kernel
-from tasks.noise.kernel import perturb_into
-from tasks.noise.reference import perturbed
-from tasks.noise.spec import QUIET_NAN_BITS
+from thickets.storage.errors import InputError
+from thickets.tasks.noise import compiled, kernel
+from thickets.tasks.noise.kernel import perturb_into
+from thickets.tasks.noise.reference import perturbed
+from thickets.tasks.noise.spec import QUIET_NAN_BITS
 
 FIGURES = json.loads(Path(__file__).with_name("vectors.json").read_text())
 NAME = "model.layers.0.mlp.down_proj.weight"

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from storage.errors import InputError
-from tasks.noise import NOISE_VERSION, Perturbation
+from thickets.storage.errors import InputError
+from thickets.tasks.noise import NOISE_VERSION, Perturbation
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.errors import InputError, RunError
-from tasks.noise import NOISE_VERSION, noise, spec
-from tasks.noise.reference import from_float32, perturbed, philox4x32, to_float32
+from thickets.storage.errors import InputError, RunError
+from thickets.tasks.noise import NOISE_VERSION, noise, spec
+from thickets.tasks.noise.reference import from_float32, perturbed, philox4x32, to_float32
 
 FIGURES = json.loads(Path(__file__).with_name("vectors.json").read_text())
 Q_PROJ = "model.layers.0.self_attn.q_proj.weight"
@@ -200,7 +200,7 @@ def test_numpy_integers_are_as_good_as_plain_ones():
 
 def test_importing_the_package_loads_no_heavy_dependency():
     heavy = {"torch", "prefect", "mlflow", "duckdb", "transformers"}
-    code = f"import sys, tasks.noise; print(sorted({heavy!r} & set(sys.modules)))"
+    code = f"import sys, thickets.tasks.noise; print(sorted({heavy!r} & set(sys.modules)))"
     root = Path(__file__).parents[3]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

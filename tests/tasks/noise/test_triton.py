@@ -70,8 +70,8 @@ COMPILE = """
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
 
-from tasks.noise.spec import BLOCK_LEN, QUIET_NAN_BITS
-from tasks.noise.triton_kernel import _DTYPES, TILE_LEN, _perturb_tile
+from thickets.tasks.noise.spec import BLOCK_LEN, QUIET_NAN_BITS
+from thickets.tasks.noise.triton_kernel import _DTYPES, TILE_LEN, _perturb_tile
 
 for dtype, storage in _DTYPES.values():
     bits = "*i32" if "32" in str(storage) else "*i16"
@@ -99,5 +99,9 @@ def test_kernel_compiles_to_16_byte_accesses_without_fused_or_flushing_arithmeti
 
 
 def test_importing_the_noise_package_does_not_import_triton():
-    done = python("-c", "import sys, tasks.noise, tasks.noise.kernel; print('triton' in sys.modules)", interpret=False)
+    done = python(
+        "-c",
+        "import sys, thickets.tasks.noise, thickets.tasks.noise.kernel; print('triton' in sys.modules)",
+        interpret=False,
+    )
     assert done.stdout.strip() == "False", done.stderr

@@ -14,14 +14,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.errors import InputError
-from tasks.engines import candidate_weights
-from tasks.engines.average_weights import write_weights
-from tasks.noise import triton_kernel
-from tasks.noise.reference import perturbed
-from tasks.noise.spec import QUIET_NAN_BITS
-from tasks.noise.triton_kernel import TILE_LEN, perturb_cuda
-from tasks.types import Average, Candidate
+from thickets.storage.errors import InputError
+from thickets.tasks.engines import candidate_weights
+from thickets.tasks.engines.average_weights import write_weights
+from thickets.tasks.noise import triton_kernel
+from thickets.tasks.noise.reference import perturbed
+from thickets.tasks.noise.spec import QUIET_NAN_BITS
+from thickets.tasks.noise.triton_kernel import TILE_LEN, perturb_cuda
+from thickets.tasks.types import Average, Candidate
 
 DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
 FIGURES = json.loads(Path(__file__).with_name("vectors.json").read_text())

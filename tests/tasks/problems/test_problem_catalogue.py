@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tasks.problems import catalogue
-from tasks.problems.reasoning_gym_tasks import UNSAFE, UNUSABLE
+from thickets.tasks.problems import catalogue
+from thickets.tasks.problems.reasoning_gym_tasks import UNSAFE, UNUSABLE
 
 
 def test_every_problem_is_listed_once_with_a_one_line_summary() -> None:

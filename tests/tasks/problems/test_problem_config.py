@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tasks.problems import ProblemConfig
+from thickets.tasks.problems import ProblemConfig
 
 
 def test_a_bare_string_is_the_name() -> None:

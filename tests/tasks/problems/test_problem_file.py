@@ -10,10 +10,10 @@ from typing import Any
 import polars
 import pytest
 
-from storage.errors import InputError
-from tasks.problems import ProblemConfig, load_problem
-from tasks.problems.base import Problem
-from tasks.types import Example
+from thickets.storage.errors import InputError
+from thickets.tasks.problems import ProblemConfig, load_problem
+from thickets.tasks.problems.base import Problem
+from thickets.tasks.types import Example
 
 ROWS = [
     {"key": "a", "question": "What is 40 + 2?", "answer": "42"},

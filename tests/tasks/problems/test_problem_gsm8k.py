@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.errors import InputError
-from tasks.problems import ProblemConfig, load_problem
-from tasks.problems.base import Problem
-from tasks.problems.gsm8k import SAMPLE, Gsm8k, extract_answer
+from thickets.storage.errors import InputError
+from thickets.tasks.problems import ProblemConfig, load_problem
+from thickets.tasks.problems.base import Problem
+from thickets.tasks.problems.gsm8k import SAMPLE, Gsm8k, extract_answer
 
 DATA = Path(__file__).parents[3] / ".." / "shared" / "data" / "gsm8k"
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.errors import InputError
-from tasks.problems import ProblemConfig, load_problem
-from tasks.problems.largest_number import LargestNumber
+from thickets.storage.errors import InputError
+from thickets.tasks.problems import ProblemConfig, load_problem
+from thickets.tasks.problems.largest_number import LargestNumber
 
 
 def problem(**options: Any) -> LargestNumber:

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.problems import ProblemConfig, load_problem
-from tasks.problems.choice import named_letters
-from tasks.problems.gsm8k import SAMPLE, VERIFIER
-from tasks.problems.lenient import lenient_match, mentions
-from tasks.problems.verifiers import make_verifier
-from tasks.types import Example
+from thickets.tasks.problems import ProblemConfig, load_problem
+from thickets.tasks.problems.choice import named_letters
+from thickets.tasks.problems.gsm8k import SAMPLE, VERIFIER
+from thickets.tasks.problems.lenient import lenient_match, mentions
+from thickets.tasks.problems.verifiers import make_verifier
+from thickets.tasks.types import Example
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from storage.errors import InputError
-from tasks.problems import ProblemConfig, load_problem
-from tasks.problems.reasoning_gym import ReasoningGym, library, task_names
-from tasks.problems.reasoning_gym_tasks import ARITHMETIC, UNSAFE, UNUSABLE
-from tasks.types import Example
+from thickets.storage.errors import InputError
+from thickets.tasks.problems import ProblemConfig, load_problem
+from thickets.tasks.problems.reasoning_gym import ReasoningGym, library, task_names
+from thickets.tasks.problems.reasoning_gym_tasks import ARITHMETIC, UNSAFE, UNUSABLE
+from thickets.tasks.types import Example
 
 ROOT = Path(__file__).parents[3]
 
@@ -60,8 +60,8 @@ def test_gold_answers_of_every_other_task_score_one(task: str) -> None:
 
 _DIGEST = """
 import hashlib, sys
-from tasks.problems import ProblemConfig, load_problem
-from tasks.problems.reasoning_gym import task_names
+from thickets.tasks.problems import ProblemConfig, load_problem
+from thickets.tasks.problems.reasoning_gym import task_names
 for task in task_names():
     examples = load_problem(ProblemConfig(name="reasoning_gym:" + task)).examples(8, seed=5)
     print(task, hashlib.sha256(repr(examples).encode()).hexdigest())
@@ -141,8 +141,8 @@ import sys
 from importlib.machinery import PathFinder
 find = PathFinder.find_spec
 PathFinder.find_spec = lambda name, *rest: None if name == "pycosat" else find(name, *rest)
-from tasks.problems import ProblemConfig, load_problem
-from tasks.problems.reasoning_gym import task_names
+from thickets.tasks.problems import ProblemConfig, load_problem
+from thickets.tasks.problems.reasoning_gym import task_names
 assert "zebra_puzzles" not in task_names() and len(task_names()) > 80
 assert "pycosat" not in sys.modules
 load_problem(ProblemConfig(name="reasoning_gym:zebra_puzzles"))

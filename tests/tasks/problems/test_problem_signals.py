@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from storage.errors import InputError
-from tasks.problems import ProblemConfig, load_problem
-from tasks.problems.signals import Signals
-from tasks.signals.families import FAMILIES
-from tasks.signals.values import find, write
-from tasks.types import Example
+from thickets.storage.errors import InputError
+from thickets.tasks.problems import ProblemConfig, load_problem
+from thickets.tasks.problems.signals import Signals
+from thickets.tasks.signals.families import FAMILIES
+from thickets.tasks.signals.values import find, write
+from thickets.tasks.types import Example
 
 
 def problem(**options: Any) -> Signals:

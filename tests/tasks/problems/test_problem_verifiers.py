@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.errors import InputError
-from tasks.problems import ProblemConfig
-from tasks.problems.choice import choice_letter
-from tasks.problems.verifiers import CHOICE, EXACT, NUMERIC, Verifier, make_verifier
-from tasks.types import Example
+from thickets.storage.errors import InputError
+from thickets.tasks.problems import ProblemConfig
+from thickets.tasks.problems.choice import choice_letter
+from thickets.tasks.problems.verifiers import CHOICE, EXACT, NUMERIC, Verifier, make_verifier
+from thickets.tasks.types import Example
 
 
 def verifier(name: str, pattern: str | None = None) -> Verifier:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.signals.families import FAMILIES, MIX, TARGET, draw
-from tasks.signals.values import N_LEVELS, find, read, tenth, to_levels, to_values, write
+from thickets.tasks.signals.families import FAMILIES, MIX, TARGET, draw
+from thickets.tasks.signals.values import N_LEVELS, find, read, tenth, to_levels, to_values, write
 
 
 @given(st.lists(st.integers(0, N_LEVELS - 1), min_size=1))

@@ -1,0 +1,1 @@
+"""Where engines run: in this process, in processes of their own, or on a Ray cluster."""

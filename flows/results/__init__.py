@@ -1,0 +1,1 @@
+"""What runs have found: summaries, rows, sentences and comparisons. Nothing here imports Prefect."""

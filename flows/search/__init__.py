@@ -1,0 +1,1 @@
+"""The search: seed generation, scoring, selection, evaluation and publication, stage by stage."""

@@ -1,0 +1,1 @@
+"""Base models, their weights and hashes, and the manifests that name experts."""

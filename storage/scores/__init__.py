@@ -1,0 +1,1 @@
+"""Scores as one DuckDB file per run: filling it, reading it, and SQL over it."""

@@ -1,0 +1,1 @@
+"""Shards of answers: the Parquet file, and the folder that holds them."""

@@ -1,0 +1,1 @@
+"""MLflow: the tracking store, runs, and logged models."""

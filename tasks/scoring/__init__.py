@@ -1,0 +1,1 @@
+"""Scoring: units of work, the worker that does one, and the executors that hand them out."""

@@ -1,0 +1,1 @@
+"""Which candidates become experts: ranking, diversity, and what luck alone would give."""
