@@ -18,9 +18,9 @@ from prefect import flow
 
 from benchmarks.output import parser, show
 from thickets.flows.config.file import parse_config
-from thickets.flows.randopt import search
 from thickets.flows.results.summary import RunSummary
 from thickets.flows.runtime.environment import set_command_line_defaults
+from thickets.flows.search.search import search
 from thickets.tasks.engines import EngineSpec
 from thickets.tasks.types import Average, Completion, Sampling, Weights
 

@@ -187,10 +187,9 @@ def measure_ours(config: dict[str, Any]) -> dict[str, Any]:
     from prefect import flow
 
     from thickets.flows.config.file import parse_config
-    from thickets.flows.experts import experts_of
-    from thickets.flows.randopt import search
     from thickets.flows.results.runs import find_run, open_scores
-    from thickets.flows.results.summary import RunSummary
+    from thickets.flows.results.summary import RunSummary, experts_of
+    from thickets.flows.search.search import search
     from thickets.storage.home import Home
     from thickets.tasks.evaluation.voting import ballots, vote
 

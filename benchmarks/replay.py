@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from benchmarks.complete_scores import CompleteScores
 from thickets.tasks.evaluation.ensemble import choose, curve_points
-from thickets.tasks.evaluation.voting import BALLOT_SCHEMA, VoteRule, vote
-from thickets.tasks.results.evaluation import CurvePoint, Method
+from thickets.tasks.evaluation.voting import BALLOT_SCHEMA, vote
+from thickets.tasks.results.evaluation import CurvePoint, Method, VoteRule
 from thickets.tasks.selection.diversity import pool_size
 from thickets.tasks.selection.luck import SigmaCounts
 from thickets.tasks.selection.ranking import diverse, plain, shrunken

@@ -16,18 +16,17 @@ from pydantic import Field
 from thickets.flows.config.run import DistillationConfig, StorageConfig
 from thickets.flows.distillation.flow import distill
 from thickets.flows.distillation.plan import distill_config
-from thickets.flows.distillation.summary import DistillSummary
-from thickets.flows.hooks import end_mlflow_runs
 from thickets.flows.models.open import find_model
 from thickets.flows.models.reevaluation import Reevaluation, reevaluate
 from thickets.flows.placement.accelerator import hold_device
 from thickets.flows.report import report_again
+from thickets.flows.results.distillation import DistillSummary
 from thickets.flows.results.runs import find_run
-from thickets.flows.results.sentences import percent
+from thickets.flows.runtime.repair import end_mlflow_runs
 from thickets.flows.runtime.session import session
 from thickets.storage.home import Home
-from thickets.tasks.results.verdicts import points
-from thickets.tasks.scoring.score import is_worth_a_retry
+from thickets.tasks.results.text import percent, points
+from thickets.tasks.task import is_worth_a_retry
 
 Run = Annotated[str, Field(title="Run", description="A run id, a unique prefix of one, or latest.")]
 

@@ -7,41 +7,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from thickets.flows.config.run import RunConfig
 from thickets.storage.errors import RunError
 from thickets.storage.fingerprint import fingerprint
 from thickets.storage.home import Home
 from thickets.storage.models.base import BaseModelRef
-from thickets.storage.models.manifest import EnsembleManifest
 from thickets.storage.shards.folder import ShardFolder, is_url, open_shard_folder, shard_location
 from thickets.tasks.engines import EngineSpec, VllmOptions, resolve_spec
 from thickets.tasks.engines.checkpoint import context_length
 from thickets.tasks.engines.prompts import Template, prompt_template
-from thickets.tasks.evaluation.controls import (
-    Controls,
-    Panel,
-    best_guess,
-    random_experts,
-    self_consistency,
-    weight_average,
-)
 from thickets.tasks.evaluation.wordings import (
     Wordings,
-    best_prompt,
-    best_prompt_self_consistency,
     leave_out_too_long,
     plan_wordings,
 )
-from thickets.tasks.noise import NOISE_VERSION
 from thickets.tasks.problems import Problem
 from thickets.tasks.problems.splits import Split, Splits
-from thickets.tasks.results.evaluation import CurvePoint
 from thickets.tasks.scoring.identity import answer_identity, run_id
 from thickets.tasks.scoring.units import Block, make_blocks
-from thickets.tasks.seeds import candidates_of
-from thickets.tasks.types import Example, Reworded, Sampling
+from thickets.tasks.types import Example, Sampling
 
 _LENGTH_STEP = 256  # tokens
 
@@ -234,64 +218,30 @@ def _max_length(blocks: Iterable[Block], template: Template, sampling: Sampling)
     return -(-(template.longest(prompts) + sampling.max_tokens) // _LENGTH_STEP) * _LENGTH_STEP
 
 
-def plan_controls(
-    plan: RunPlan, population: pl.DataFrame, experts: pl.DataFrame, wording: Reworded | None = None
-) -> Controls:
-    """The controls that the configuration asks for, beside an ensemble.
+def askers(plan: RunPlan) -> dict[str, int]:
+    """Respondents per split, at most: methods agree on many experts, and racing asks fewer.
 
-    Args:
-        plan: The run.
-        population: Every candidate.
-        experts: Those that vote in the ensemble, by rank.
-        wording: The best of the plan's wordings; None for the run's own.
+    The test split is counted at the largest K, controls included.
     """
-    asked = plan.config.controls
-    k = experts.height
-    panels: list[Panel] = []
-    if asked.self_consistency:
-        panels.append(self_consistency(k, asked.temperature, asked.seed))
-    if asked.random_experts:
-        panels.append(random_experts(population, k, asked.seed))
-    if asked.weight_average:
-        panels.append(weight_average(candidates_of(experts)))
-    if plan.wordings:
-        panels.append(best_prompt(plan.wordings, wording))
-        if asked.self_consistency:
-            panels.append(best_prompt_self_consistency(plan.wordings, wording, k, asked.temperature, asked.seed))
-    return Controls(
-        panels=tuple(panels),
-        guess=best_guess(plan.problem, plan.splits.test.examples) if asked.chance else None,
-        trials=plan.wordings.trials if plan.wordings else (),
-    )
+    config, wordings = plan.config, plan.wordings
+    most_experts = config.selection.k_values[-1]
+    controls, methods = config.controls, config.selection.methods
+    n_panels = controls.self_consistency + controls.random_experts + bool(wordings and controls.self_consistency)
+    n_tried = min(len(methods) * most_experts, config.population.size)
+    best_apart = methods != ("top_k",)  # the best single expert need not vote, unless it is the top of K
+    return {
+        "selection": config.population.size + 1,
+        "validation": n_tried + 1 + (len(wordings.others) if wordings else 0),
+        "test": (1 + n_panels) * most_experts + 1 + best_apart + controls.weight_average + bool(wordings),
+    }
 
 
-def manifest(plan: RunPlan, experts: pl.DataFrame, choice: CurvePoint) -> EnsembleManifest:
-    """The ensemble as a file that rebuilds it: no weights, only whose neighbours the experts are and which.
+def answers_after_selection(plan: RunPlan) -> int:
+    """Answers on the validation and test splits, at most."""
+    count = askers(plan)
+    return sum(count[split.name] * len(split.examples) for split in plan.splits if split.name != "selection")
 
-    Args:
-        plan: The run.
-        experts: rank, seed, sigma, n_correct, weight; the experts that vote, by rank.
-        choice: Who ranked them, and how they vote.
-    """
-    base, noise = plan.base, plan.config.noise
-    return EnsembleManifest.model_validate(
-        {
-            "base": {"name": base.name, "revision": base.revision, "sha256": base.sha256},
-            "noise": {
-                "version": NOISE_VERSION,
-                "family": noise.family,
-                "include": list(noise.include),
-                "exclude": list(noise.exclude),
-            },
-            "experts": experts.select("rank", "seed", "sigma", "n_correct", "weight").to_dicts(),
-            "problem": plan.identity["problem"],
-            "prompt_template": plan.identity["prompt"],
-            "decoding": plan.identity["decoding"],
-            "method": choice.method,
-            "vote": choice.rule,
-            "fingerprint": plan.fingerprint,
-            # Not where the data lies: that is this machine's business, and asking needs none.
-            "problem_config": plan.config.single_problem.model_dump(mode="json", exclude={"path", "test_path"}),
-            "engine": plan.identity["engine"],
-        }
-    )
+
+def own_limit(config: RunConfig) -> RunConfig:
+    """The same under the problem's own limit, which is what a limit is learned under."""
+    return config.model_copy(update={"decoding": config.decoding.model_copy(update={"max_tokens": None})})

@@ -12,20 +12,21 @@ from prefect.cache_policies import NO_CACHE
 from thickets.flows.config.file import dump_config, flatten
 from thickets.flows.config.preflight import check_inputs
 from thickets.flows.config.run import RunConfig
-from thickets.flows.hooks import end_mlflow_runs
 from thickets.flows.randopt import randopt
 from thickets.flows.results.compare import compare
 from thickets.flows.results.comparison import Comparison, Group
 from thickets.flows.results.comparison_text import comparison_markdown
 from thickets.flows.results.summary import RunSummary
+from thickets.flows.runtime.environment import log
+from thickets.flows.runtime.repair import end_mlflow_runs
 from thickets.flows.runtime.session import session
-from thickets.flows.search.progress import log
 from thickets.storage.errors import InputError
 from thickets.storage.files import write_text_atomically
 from thickets.storage.fingerprint import fingerprint
 from thickets.storage.home import Home
-from thickets.storage.tracking.store import RUN_ID_TAG, MetricPoint, Tracker
-from thickets.tasks.scoring.score import is_worth_a_retry
+from thickets.storage.tracking.run import MetricPoint, Tracker
+from thickets.storage.tracking.store import RUN_ID_TAG
+from thickets.tasks.task import is_worth_a_retry
 
 
 @flow(

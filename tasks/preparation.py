@@ -9,7 +9,7 @@ from thickets.storage.models.base import BaseModelRef
 from thickets.tasks.engines.base_model import find_base_model
 from thickets.tasks.problems import Problem
 from thickets.tasks.problems.splits import Splits, draw_splits
-from thickets.tasks.scoring.score import is_worth_a_retry
+from thickets.tasks.task import is_worth_a_retry
 
 
 @task(

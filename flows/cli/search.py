@@ -63,7 +63,7 @@ def estimate(config: Source, overrides: Overrides = None, as_json: AsJson = Fals
     run_config = load_config(config, overrides or [])
     check_inputs(run_config)
     say("loading the model for a short probe")
-    from thickets.flows.cli.tables_results import estimate_table, estimates_table
+    from thickets.flows.cli.tables_search import estimate_table, estimates_table
     from thickets.flows.search.estimate import Estimate, estimate_many
     from thickets.flows.search.estimate import estimate as estimate_run
 
@@ -124,7 +124,7 @@ def parity(
     if as_json:
         typer.echo(result.model_dump_json(indent=2))
     else:
-        from thickets.flows.placement.parity import parity_report
+        from thickets.flows.cli.tables_search import parity_report
 
         render(parity_report(result))
 

@@ -6,12 +6,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from thickets.flows.cli.tables_results import duration
-from thickets.flows.distillation.rows import distill_rows
-from thickets.flows.distillation.summary import DistillSummary
-from thickets.flows.results.distillation_text import distill_findings
-from thickets.flows.results.sentences import percent
-from thickets.tasks.results.verdicts import points
+from thickets.flows.results.distillation import DistillSummary
+from thickets.flows.results.distillation_text import distill_findings, distill_rows
+from thickets.tasks.results.text import duration, percent, points
 
 
 def distill_table(found: DistillSummary) -> Table:
@@ -40,24 +37,3 @@ def show_distillation(found: DistillSummary, console: Console) -> None:
     places = [("student", found.folder / "student")] if found.student else []
     for name, place in [*places, ("folder", found.folder), ("MLflow", found.tracking.mlflow_address)]:
         console.print(f"{name + ':':8} {place}", soft_wrap=True, highlight=False, markup=False)
-
-
-def distill_markdown(found: DistillSummary) -> str:
-    """The same for MLflow and Prefect."""
-    rows = "\n".join(
-        f"| {row.label} | {percent(row.accuracy)} | {points(row.over_base) if row.over_base else ''} "
-        f"| {row.n_tokens:,} |"
-        for row in distill_rows(found)
-    )
-    first, *others = distill_findings(found)
-    name = f"{found.run_id}/{found.distillation_id}"
-    return f"""{first}
-
-| {name} | test accuracy [95 % Wilson] | points over base [95 % paired bootstrap] | tokens |
-|---|---|---|---|
-{rows}
-
-{chr(10).join(f"- {line}" for line in others)}
-
-Folder: `{found.folder}`
-"""

@@ -10,8 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from thickets.flows.models.reevaluation import Reevaluation
-from thickets.flows.results.sentences import percent
-from thickets.tasks.results.verdicts import points
+from thickets.tasks.results.text import percent, points
 from thickets.tasks.serving import Answers
 
 

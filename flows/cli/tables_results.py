@@ -13,27 +13,16 @@ from rich.table import Table
 from rich.text import Text
 
 from thickets.flows.results.rows import result_rows
-from thickets.flows.results.sentences import findings, percent
+from thickets.flows.results.sentences import findings
 from thickets.flows.results.summary import RunSummary
 from thickets.storage.home import RunFolder
 from thickets.tasks.results.evaluation import Thicket
-from thickets.tasks.results.verdicts import points
+from thickets.tasks.results.text import duration, percent, points
 
 if TYPE_CHECKING:
     from thickets.flows.results.runs import RunRow
-    from thickets.flows.search.estimate import Estimate, EstimateOfMany
 
 _MARGINS = (0, 2, 5, 10)
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says them: ``45 s``, ``3 min 10 s``, ``2 h 05 min``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def result_table(summary: RunSummary) -> Table:
@@ -141,55 +130,6 @@ def print_addresses(summary: RunSummary, console: Console) -> None:
     if links.prefect_flow_run_id:
         where = links.prefect_address or f"flow run {links.prefect_flow_run_id}"
         console.print(f"Prefect: {where}", soft_wrap=True, highlight=False, markup=False)
-
-
-def estimate_table(found: Estimate) -> Table:
-    """What a run will cost."""
-    table = Table(title=f"{found.problem} on {found.model}, {found.n_candidates} candidates", title_justify="left")
-    table.add_column("")
-    table.add_column("estimate", justify="right")
-    for split, count in found.completions.items():
-        what = "to learn the limit" if split == "limit" else f"{split} split"
-        table.add_row(f"completions, {what}", f"{count:,}")
-    if found.racing_saves_at_most:
-        table.add_row("of these racing saves", f"at most {found.racing_saves_at_most:,}")
-    if found.n_paid_for is not None:
-        table.add_row("candidates the budget pays for", f"about {found.n_paid_for:,} of {found.n_candidates:,}")
-    if found.limit is not None:
-        table.add_row("limit, learned from the probe", f"{found.limit.max_tokens} of {found.limit.own} tokens")
-    table.add_row("tokens", f"{found.tokens:,} (at most {found.tokens_at_most:,})")
-    several = f" ({found.n_engines} engines)" if found.n_engines > 1 else ""
-    table.add_row("time", duration(found.seconds) + several)
-    table.add_row("disk", f"{found.disk_bytes / 1e6:,.1f} MB")
-    probe = found.probe
-    table.add_row(
-        "probe", f"{probe.n_examples} answers in {probe.generate_s:.1f} s, a candidate loaded in {probe.load_s:.2f} s"
-    )
-    return table
-
-
-def estimates_table(found: EstimateOfMany) -> Table:
-    """What a run of several problems will cost, a row per problem."""
-    first = found.problems[0]
-    title = f"{len(found.problems)} problems on {first.model}, {first.n_candidates} candidates each"
-    table = Table(title=title, title_justify="left")
-    table.add_column("problem", overflow="fold")
-    for heading in ("completions", "tokens", "at most", "time", "disk"):
-        table.add_column(heading, justify="right")
-    for one in found.problems:
-        table.add_row(one.problem, *_cost(one))
-    table.add_row("in all", *_cost(found), style="bold")
-    return table
-
-
-def _cost(found: Estimate | EstimateOfMany) -> list[str]:
-    return [
-        f"{sum(found.completions.values()):,}",
-        f"{found.tokens:,}",
-        f"{found.tokens_at_most:,}",
-        duration(found.seconds),
-        f"{found.disk_bytes / 1e6:,.1f} MB",
-    ]
 
 
 def runs_table(rows: Sequence[RunRow]) -> Table:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
-from thickets.flows.cli.tables_results import duration
 from thickets.flows.services.state import ServicesState, seconds_up
 from thickets.flows.services.status import Status
+from thickets.tasks.results.text import duration
 
 _GIB = 2**30
 

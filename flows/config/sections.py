@@ -12,9 +12,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
-from thickets.tasks.evaluation.voting import VoteRule
 from thickets.tasks.noise import Family, Perturbation
-from thickets.tasks.results.evaluation import Method
+from thickets.tasks.results.evaluation import Method, VoteRule
 
 Sigma = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 PositiveInt = Annotated[int, Field(gt=0)]

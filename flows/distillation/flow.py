@@ -15,15 +15,15 @@ from thickets.flows.config.file import dump_config
 from thickets.flows.config.run import RunConfig
 from thickets.flows.distillation.plan import plan_distillation
 from thickets.flows.distillation.steps import answer_training_split, choose_rows, too_little, train_and_judge
-from thickets.flows.distillation.summary import DistillSummary
 from thickets.flows.distillation.tracking import log_distillation, log_rows, log_student_model, start_distill_tracking
 from thickets.flows.distillation.verdict import conclude, read_test_answers
-from thickets.flows.hooks import end_mlflow_runs
 from thickets.flows.placement.engines import open_cluster
 from thickets.flows.publish.artifacts import emit_student_asset
 from thickets.flows.report import report_again
+from thickets.flows.results.distillation import DistillSummary
+from thickets.flows.runtime.environment import log
+from thickets.flows.runtime.repair import end_mlflow_runs
 from thickets.flows.runtime.session import session
-from thickets.flows.search.progress import log
 from thickets.storage.files import write_text_atomically
 from thickets.storage.home import Home
 from thickets.storage.models.manifest import EnsembleManifest

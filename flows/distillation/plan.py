@@ -11,12 +11,10 @@ import polars as pl
 from thickets.flows.config.distillation import DistillationConfig
 from thickets.flows.config.file import load_config
 from thickets.flows.config.run import RunConfig
-from thickets.flows.distillation.summary import DistillSummary
-from thickets.flows.experts import experts_of
 from thickets.flows.plan import RunPlan, make_plan
-from thickets.flows.results.distillation import DistillFolder, distill_folder
+from thickets.flows.results.distillation import DistillFolder, DistillSummary, distill_folder
 from thickets.flows.results.runs import load_summary
-from thickets.flows.results.summary import RunSummary
+from thickets.flows.results.summary import RunSummary, experts_of
 from thickets.flows.search.answer_limit import recall
 from thickets.storage.errors import InputError
 from thickets.storage.fingerprint import fingerprint

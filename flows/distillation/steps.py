@@ -14,19 +14,20 @@ from thickets.flows.distillation.tracking import watch_training
 from thickets.flows.distillation.verdict import TestAnswers
 from thickets.flows.placement.engines import open_executor
 from thickets.flows.plan import RunPlan
-from thickets.flows.search.progress import ScoringProgress, log
+from thickets.flows.runtime.environment import log
+from thickets.flows.search.progress import ScoringProgress
 from thickets.flows.search.stages import score_split
 from thickets.storage.files import atomic_path
 from thickets.storage.models.base import resolve_model
 from thickets.storage.scores.database import BASE_ID
-from thickets.storage.tracking.store import Tracker
+from thickets.storage.tracking.run import Tracker
 from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.distillation.arm import ArmTraining, train_arm
-from thickets.tasks.distillation.card import student_card
 from thickets.tasks.distillation.data import LABELS, REJECTION, STUDENT, label_rows, rejection_rows, student_rows
 from thickets.tasks.distillation.exam import validation_exam
 from thickets.tasks.distillation.objective import Targets, collect
 from thickets.tasks.distillation.results import Arm, DataReport
+from thickets.tasks.distillation.student import student_card
 from thickets.tasks.distillation.texts import TrainingText, encode
 from thickets.tasks.distillation.training import Exam, TrainingSettings, forget
 from thickets.tasks.engines import build_engine

@@ -11,19 +11,21 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from thickets.flows.cli.tables_distillation import distill_markdown
 from thickets.flows.config.file import dump_config, flatten
 from thickets.flows.distillation.plan import DistillPlan
-from thickets.flows.distillation.summary import DistillSummary
 from thickets.flows.models.logged import KeptAnswers, log_student
 from thickets.flows.publish.tracking import links
-from thickets.flows.search.progress import log
+from thickets.flows.results.distillation import DistillSummary
+from thickets.flows.results.distillation_text import distill_findings, distill_rows
+from thickets.flows.runtime.environment import log
 from thickets.storage.models.manifest import Recipe
 from thickets.storage.scores.database import BASE_ID, ScoreStore
-from thickets.storage.tracking.store import RUN_ID_TAG, STAGE_TAG, MetricPoint, Tracker
+from thickets.storage.tracking.run import MetricPoint, Tracker
+from thickets.storage.tracking.store import RUN_ID_TAG, STAGE_TAG
 from thickets.tasks.distillation.data import STUDENT
 from thickets.tasks.distillation.results import ValidationPoint
-from thickets.tasks.scoring.score import is_worth_a_retry
+from thickets.tasks.results.text import percent, points
+from thickets.tasks.task import is_worth_a_retry
 
 
 @task(
@@ -136,3 +138,24 @@ def log_distillation(tracker: Tracker, plan: DistillPlan, found: DistillSummary)
     text = distill_markdown(found)
     tracker.log_tags({"mlflow.note.content": text})
     create_markdown_artifact(text, key="distillation", description="The student on the test split")
+
+
+def distill_markdown(found: DistillSummary) -> str:
+    """The same for MLflow and Prefect."""
+    rows = "\n".join(
+        f"| {row.label} | {percent(row.accuracy)} | {points(row.over_base) if row.over_base else ''} "
+        f"| {row.n_tokens:,} |"
+        for row in distill_rows(found)
+    )
+    first, *others = distill_findings(found)
+    name = f"{found.run_id}/{found.distillation_id}"
+    return f"""{first}
+
+| {name} | test accuracy [95 % Wilson] | points over base [95 % paired bootstrap] | tokens |
+|---|---|---|---|
+{rows}
+
+{chr(10).join(f"- {line}" for line in others)}
+
+Folder: `{found.folder}`
+"""

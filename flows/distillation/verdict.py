@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from thickets.flows.distillation.plan import DistillPlan
-from thickets.flows.distillation.summary import DistillSummary
 from thickets.flows.publish.tracking import links
+from thickets.flows.results.distillation import DistillSummary
 from thickets.flows.results.runs import open_scores
 from thickets.storage.scores.database import BASE_ID
-from thickets.storage.tracking.store import Tracker
+from thickets.storage.tracking.run import Tracker
 from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.distillation.data import LABELS, REJECTION, STUDENT
 from thickets.tasks.distillation.results import Arm, Comparison, DataReport
@@ -73,7 +73,7 @@ def conclude(
     tracker: Tracker,
     wall_s: float,
 ) -> DistillSummary:
-    """Put the figures together; see `thickets.flows.distillation.summary.DistillSummary`.
+    """Put the figures together; see `thickets.flows.results.distillation.DistillSummary`.
 
     Args:
         plan: The distillation.

@@ -20,7 +20,8 @@ from thickets.storage.models.base import BUILT_IN
 from thickets.storage.models.manifest import EnsembleManifest, Recipe
 from thickets.storage.models.weights import identify_weights
 from thickets.storage.tracking.models import BASE_SHA_TAG, ModelKind, log_model
-from thickets.storage.tracking.store import RUN_ID_TAG, Tracker
+from thickets.storage.tracking.run import Tracker
+from thickets.storage.tracking.store import RUN_ID_TAG
 from thickets.tasks.engines.prompts import PromptTemplate
 from thickets.tasks.problems.base import question_id
 from thickets.tasks.problems.config import REASONING_GYM_PREFIX, VERIFIERS

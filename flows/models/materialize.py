@@ -10,10 +10,10 @@ from thickets.flows.config.file import load_config
 from thickets.flows.config.run import RunConfig
 from thickets.flows.results.runs import open_scores
 from thickets.storage.errors import InputError
+from thickets.storage.files import check_vacant, new_folder
 from thickets.storage.home import Home, RunFolder
 from thickets.storage.models.base import BaseModelRef, hub_commit
 from thickets.storage.models.manifest import EnsembleManifest
-from thickets.storage.new_folder import check_vacant, new_folder
 from thickets.tasks.engines.base_model import find_base_model
 from thickets.tasks.engines.signals.recipe import is_signals_model
 from thickets.tasks.export.card import AverageFacts, ExpertFacts, Member, SelectionScore

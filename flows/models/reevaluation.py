@@ -13,7 +13,8 @@ from thickets.flows.models.open import NamedModel
 from thickets.storage.errors import InputError
 from thickets.storage.home import Home
 from thickets.storage.tracking.models import find_model, link_model
-from thickets.storage.tracking.store import RUN_ID_TAG, STAGE_TAG, Tracker
+from thickets.storage.tracking.run import Tracker
+from thickets.storage.tracking.store import RUN_ID_TAG, STAGE_TAG
 from thickets.tasks.problems import Problem
 from thickets.tasks.problems.config import REASONING_GYM_PREFIX
 from thickets.tasks.problems.data import Row, Source, read_rows

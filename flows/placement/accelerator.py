@@ -17,7 +17,7 @@ from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from thickets.flows.config.run import EngineConfig
-from thickets.flows.search.progress import log
+from thickets.flows.runtime.environment import log
 from thickets.tasks.engines import EngineSpec
 
 # The slot of a process that was killed comes back when its lease ends, and its retry waits for that; 60 is the least

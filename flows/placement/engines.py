@@ -14,8 +14,8 @@ from thickets.flows.config.run import EngineConfig
 from thickets.flows.placement.accelerator import accelerator
 from thickets.flows.placement.replicas import engine_of_several, local_replicas, threads_each
 from thickets.flows.plan import RunPlan
+from thickets.flows.runtime.environment import log
 from thickets.flows.runtime.interrupt import ends_when_terminated
-from thickets.flows.search.progress import log
 from thickets.storage.models.base import BaseModelRef, hub_commit
 from thickets.tasks.engines import Engine, EngineSpec, build_engine, resolve_spec
 from thickets.tasks.scoring.executors import Executor, LocalExecutor

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from thickets.flows.plan import RunPlan
-from thickets.flows.search.progress import log
+from thickets.flows.runtime.environment import log
 from thickets.storage.errors import InputError
 from thickets.tasks.engines import EngineSpec
 from thickets.tasks.scoring.executors.machine import usable_cores, usable_memory_bytes

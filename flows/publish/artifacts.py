@@ -14,12 +14,12 @@ from prefect.events import emit_event
 
 from thickets.flows.plan import RunPlan
 from thickets.flows.results.rows import result_rows
-from thickets.flows.results.sentences import findings, percent
+from thickets.flows.results.sentences import findings
 from thickets.flows.results.summary import RunSummary
 from thickets.flows.runtime.liveness import current_flow_run_id
-from thickets.storage.tracking.store import Tracker
-from thickets.tasks.results.verdicts import points
-from thickets.tasks.scoring.score import is_worth_a_retry
+from thickets.storage.tracking.run import Tracker
+from thickets.tasks.results.text import percent, points
+from thickets.tasks.task import is_worth_a_retry
 
 SUMMARY_KEY = "summary"
 FINISHED_EVENT = "thickets.search.finished"

@@ -8,19 +8,18 @@ import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from thickets.flows.experts import experts_of
 from thickets.flows.models.logged import KeptAnswers, log_ensemble
 from thickets.flows.plan import RunPlan
-from thickets.flows.results.summary import RunSummary
+from thickets.flows.results.summary import RunSummary, experts_of
 from thickets.storage.home import RunFolder
 from thickets.storage.scores.queries import ScoreQueries
 from thickets.storage.tracking.models import link_base
-from thickets.storage.tracking.store import MetricPoint, Tracker
+from thickets.storage.tracking.run import MetricPoint, Tracker
 from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.evaluation.voting import ballots, vote
 from thickets.tasks.problems.splits import Split
 from thickets.tasks.results.evaluation import Accuracy
-from thickets.tasks.scoring.score import is_worth_a_retry
+from thickets.tasks.task import is_worth_a_retry
 
 # The head of a large table is enough to browse; all of it is in the run's DuckDB file.
 _ROWS = 1000

@@ -16,16 +16,17 @@ from thickets.flows.config.file import dump_config, flatten
 from thickets.flows.plan import RunPlan
 from thickets.flows.report import Plot, plots
 from thickets.flows.results.rows import result_rows
-from thickets.flows.results.sentences import findings, percent
+from thickets.flows.results.sentences import findings
 from thickets.flows.results.summary import RunSummary, TrackingLinks
 from thickets.flows.runtime.liveness import current_flow_run_id
 from thickets.storage.home import RunFolder
-from thickets.storage.tracking.store import FLOW_RUN_TAG, RUN_ID_TAG, MetricPoint, Tracker
+from thickets.storage.tracking.run import MetricPoint, Tracker
+from thickets.storage.tracking.store import FLOW_RUN_TAG, RUN_ID_TAG
 from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.figures import PRINT
 from thickets.tasks.results.evaluation import Thicket
-from thickets.tasks.results.verdicts import points
-from thickets.tasks.scoring.score import is_worth_a_retry
+from thickets.tasks.results.text import percent, points
+from thickets.tasks.task import is_worth_a_retry
 
 # The leaderboard's head is enough to browse; all of it is in the run's DuckDB file.
 _LEADERBOARD_ROWS = 1000

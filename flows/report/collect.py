@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from thickets.flows.distillation.rows import DistillRow, distill_rows
-from thickets.flows.distillation.summary import DistillSummary
 from thickets.flows.report.examples import TestExample, changed_examples
 from thickets.flows.report.plots import Plot, plots
 from thickets.flows.report.reproduce import Reproduction, reproduction
-from thickets.flows.results.distillation import finished_distillations
-from thickets.flows.results.distillation_text import distill_findings
+from thickets.flows.results.distillation import DistillSummary, finished_distillations
+from thickets.flows.results.distillation_text import DistillRow, distill_findings, distill_rows
 from thickets.flows.results.rows import ResultRow, result_rows
 from thickets.flows.results.sentences import RIVALS, findings, verdicts
 from thickets.flows.results.summary import RunSummary

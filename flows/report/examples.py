@@ -9,8 +9,7 @@ from itertools import chain, zip_longest
 
 import polars as pl
 
-from thickets.flows.experts import experts_of
-from thickets.flows.results.summary import RunSummary
+from thickets.flows.results.summary import RunSummary, experts_of
 from thickets.storage.scores.database import BASE_ID
 from thickets.storage.scores.queries import ScoreQueries
 from thickets.tasks.evaluation.voting import ballots, tally, vote

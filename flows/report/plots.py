@@ -10,8 +10,9 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from thickets.flows.results.rows import result_rows
-from thickets.flows.results.sentences import percent
-from thickets.flows.results.summary import RunSummary
+from thickets.flows.results.summary import RunSummary, experts_of
+from thickets.storage.scores.queries import ScoreQueries
+from thickets.tasks.evaluation.replies import replies_on_test
 from thickets.tasks.figures import (
     Theme,
     agreement_map,
@@ -21,7 +22,10 @@ from thickets.tasks.figures import (
     k_curve,
     score_by_sigma,
 )
+from thickets.tasks.problems import Problem
+from thickets.tasks.problems.base import HasFigure, Replies
 from thickets.tasks.results.evaluation import Thicket
+from thickets.tasks.results.text import percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,3 +155,26 @@ def _gains(thicket: Thicket) -> Plot:
         f"Stacked bar of the test questions: {counts}.",
         partial(gains_bar, thicket.gains),
     )
+
+
+def own_plots(problem: Problem, summary: RunSummary, scores: ScoreQueries) -> list[Plot]:
+    """The problem's own plot of what was answered on the test split; nothing where it has none."""
+    if not isinstance(problem, HasFigure):
+        return []
+    replies = replies_on_test(scores, experts_of(summary), summary.evaluation.rule)
+    return [
+        Plot(
+            "predictions",
+            "Predictions",
+            "Test questions in their order, none of them picked: what is right, and what the base, candidates drawn at "
+            "random, the experts and their vote make of it.",
+            f"Predictions of the base, the experts and their vote for the first {len(replies)} test questions.",
+            partial(_draw, problem, replies),
+            is_themed=False,
+            is_wide=True,
+        )
+    ]
+
+
+def _draw(problem: HasFigure, replies: tuple[Replies, ...], theme: Theme) -> Figure:
+    return problem.figure(replies)

@@ -11,9 +11,8 @@ from markupsafe import Markup
 from thickets.flows.report.collect import Report
 from thickets.flows.report.plots import Plot
 from thickets.flows.report.svg import inline_svg
-from thickets.flows.results.sentences import percent
 from thickets.tasks.figures import PAGE
-from thickets.tasks.results.verdicts import points
+from thickets.tasks.results.text import percent, points
 
 _TEMPLATE = "template.html.jinja"
 _LONG_CHARACTERS, _LONG_LINES = 420, 8

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from thickets.flows.config.file import load_config
 from thickets.flows.report.collect import collect
-from thickets.flows.report.own import own_plots
-from thickets.flows.report.plots import Plot
+from thickets.flows.report.plots import Plot, own_plots
 from thickets.flows.report.render import render
 from thickets.flows.results.runs import load_summary, open_scores
 from thickets.flows.results.summary import RunSummary

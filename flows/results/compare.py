@@ -13,7 +13,6 @@ import polars as pl
 import yaml
 
 from thickets.flows.config.file import flatten
-from thickets.flows.experts import experts_of
 from thickets.flows.results.comparison import (
     ComparedRow,
     ComparedRun,
@@ -24,7 +23,7 @@ from thickets.flows.results.comparison import (
 )
 from thickets.flows.results.rows import result_rows
 from thickets.flows.results.runs import find_run, load_summary, open_scores
-from thickets.flows.results.summary import RunSummary
+from thickets.flows.results.summary import RunSummary, experts_of
 from thickets.storage.errors import InputError, RunError
 from thickets.storage.home import Home, RunFolder
 from thickets.storage.models.manifest import EnsembleManifest

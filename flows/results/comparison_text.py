@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from thickets.flows.results.comparison import ComparedRow, ComparedRun, Comparison
-from thickets.flows.results.sentences import percent
 from thickets.tasks.results.discordance import SigmaDiscordance
-from thickets.tasks.results.verdicts import points
+from thickets.tasks.results.text import percent, points
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,7 @@ import polars as pl
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from thickets.flows.experts import experts_of
-from thickets.flows.results.summary import RunSummary
+from thickets.flows.results.summary import RunSummary, experts_of
 from thickets.storage.errors import InputError
 from thickets.storage.home import Home, RunFolder
 from thickets.storage.scores.database import BASE_ID

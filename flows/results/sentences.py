@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 
 from thickets.flows.results.summary import BudgetUse, RunSummary
-from thickets.tasks.results.evaluation import Accuracy, BestCandidate, Control, ControlName, GainSplit, RankCorrelation
+from thickets.tasks.results.evaluation import BestCandidate, Control, ControlName, GainSplit, RankCorrelation
 from thickets.tasks.results.pilot import Pilot
 from thickets.tasks.results.racing import Race
+from thickets.tasks.results.text import percent
 from thickets.tasks.results.verdicts import Verdict, verdict
 
 # The controls that a sentence is said about, as it names them: all that had to answer something, so not chance.
@@ -18,13 +19,6 @@ RIVALS: dict[ControlName, str] = {
     "best_prompt": "the base under the best prompt",
     "best_prompt_self_consistency": "self-consistency under the best prompt",
 }
-
-
-def percent(value: Accuracy) -> str:
-    """``38.3 % [32.5, 44.4]``, or ``33.3 %`` of a chance that is known."""
-    if value.low == value.high:
-        return f"{100 * value.value:.1f} %"
-    return f"{100 * value.value:.1f} % [{100 * value.low:.1f}, {100 * value.high:.1f}]"
 
 
 def verdicts(summary: RunSummary) -> list[Verdict]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from thickets.tasks.adaptive.token_limit import TokenLimit
 from thickets.tasks.results.evaluation import Accuracy, CurvePoint, Evaluation, Thicket
 from thickets.tasks.results.pilot import Pilot
 from thickets.tasks.results.racing import Race
+from thickets.tasks.types import Candidate
 
 
 class SigmaRow(BaseModel):
@@ -154,3 +156,12 @@ class RunSummary(BaseModel):
         if self.race is None or self.race.n_common == self.race.n_questions:
             return "the selection split"
         return f"the {self.race.n_common} selection questions that every candidate was asked"
+
+
+def experts_of(summary: RunSummary) -> pl.DataFrame:
+    """The candidates that vote, by rank: rank, candidate_id, weight."""
+    return pl.DataFrame(
+        [(row.rank, Candidate(int(row.seed), row.sigma).id, row.n_votes) for row in summary.experts],
+        schema={"rank": pl.Int64, "candidate_id": pl.String, "weight": pl.Int64},
+        orient="row",
+    )

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 
-from thickets.flows.search.progress import log
+from thickets.flows.runtime.environment import log
 
 # Prefect's own console lines, which come from its log: "12:34:56.789 | INFO    | Flow run ...".
 _FROM_THE_LOG = re.compile(r"\d\d:\d\d:\d\d\.\d{3} \| [A-Z]+ +\| ")

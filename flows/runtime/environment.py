@@ -6,6 +6,10 @@ import logging
 import os
 import sys
 
+# Prefect sends what this logger says to the flow run's page; the command line prints it (flows/runtime/environment.py).
+log = logging.getLogger("thickets")
+
+
 _RUNTIME = {
     # PyTorch's threads spin for milliseconds while they wait for each other. On a busy machine that takes the core away
     # from whoever they wait for; sleeping at once costs a wake-up at every step on a quiet one. A short spin is nearly

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import psutil
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -22,7 +23,10 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import Cancelled, Crashed, State
 from pydantic import BaseModel
 
+from thickets.flows.config.run import RunConfig, StorageConfig, TrackingConfig
+from thickets.flows.runtime.environment import log
 from thickets.flows.runtime.liveness import is_carried_out
+from thickets.storage.errors import ThicketsError
 from thickets.storage.home import Home
 from thickets.storage.tracking.store import end_runs_of
 
@@ -104,3 +108,17 @@ def _end_tasks(client: SyncPrefectClient, run: FlowRun) -> None:
 
 def _is(run: FlowRun, kind: StateType) -> bool:
     return run.state_type == kind
+
+
+def end_mlflow_runs(flow: Any, flow_run: FlowRun, state: State) -> None:
+    """Prefect hook: mark what a crashed flow run has left RUNNING in MLflow as KILLED."""
+    try:
+        given = flow_run.parameters.get("config")
+        config = RunConfig.model_validate(given) if given else None  # a flow about a finished run has none
+        storage, tracking = (config.storage, config.tracking) if config else (StorageConfig(), TrackingConfig())
+        n_ended = end_runs_of(Home(storage.home), str(flow_run.id), uri=tracking.uri)
+    except (ThicketsError, ValueError) as error:  # a hook that fails must not hide why the run ended
+        log.warning(f"MLflow runs of flow run {flow_run.name} may still be marked as running: {error}")
+        return
+    if n_ended:
+        log.info(f"marked {n_ended} MLflow runs of flow run {flow_run.name} as killed")

@@ -17,8 +17,9 @@ import polars as pl
 
 from thickets.flows.config.run import RunConfig
 from thickets.flows.placement.engines import Engines
-from thickets.flows.plan import RunPlan, make_plan
-from thickets.flows.search.progress import ScoringProgress, log
+from thickets.flows.plan import RunPlan, make_plan, own_limit
+from thickets.flows.runtime.environment import log
+from thickets.flows.search.progress import ScoringProgress
 from thickets.flows.search.smaller_batch import watch_first_batch
 from thickets.flows.search.stages import score_split
 from thickets.storage.errors import InputError
@@ -95,11 +96,6 @@ def recall(
                 f"{plan.shard_location}; run the configuration (again) first"
             )
         return _learned(book, plan)
-
-
-def own_limit(config: RunConfig) -> RunConfig:
-    """The same under the problem's own limit, which is what a limit is learned under."""
-    return config.model_copy(update={"decoding": config.decoding.model_copy(update={"max_tokens": None})})
 
 
 @contextmanager

@@ -9,11 +9,9 @@ from dataclasses import dataclass, replace
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from thickets.flows.askers import answers_after_selection, askers
 from thickets.flows.config.run import RunConfig
 from thickets.flows.placement.replicas import engine_of_several, known_replicas
-from thickets.flows.plan import RunPlan, make_plan
-from thickets.flows.search.answer_limit import own_limit
+from thickets.flows.plan import RunPlan, answers_after_selection, askers, make_plan, own_limit
 from thickets.flows.search.candidates import race_rule
 from thickets.flows.search.spending import WRAP_UP_S
 from thickets.storage.scores.database import BASE_ID

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -15,13 +14,11 @@ from prefect.context import FlowRunContext
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from thickets.flows.cli.tables_results import duration
 from thickets.flows.results.summary import EngineUse
+from thickets.flows.runtime.environment import log
 from thickets.storage.scores.database import BASE_ID
+from thickets.tasks.results.text import duration
 from thickets.tasks.scoring.units import UnitReport
-
-# Prefect sends what this logger says to the flow run's page; the command line prints it (flows/runtime/environment.py).
-log = logging.getLogger("thickets")
 
 _ARTIFACT_EVERY_S = 5.0
 _LINE_EVERY_S = 20.0

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from thickets.flows.config.run import RunConfig
 from thickets.flows.plan import RunPlan
-from thickets.flows.search.progress import log
+from thickets.flows.runtime.environment import log
 from thickets.storage.errors import OutOfMemoryError
 from thickets.storage.shards.file import list_shards
 

@@ -15,12 +15,11 @@ from typing import Protocol
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from thickets.flows.askers import answers_after_selection
-from thickets.flows.pilot import Candidates
-from thickets.flows.plan import RunPlan
+from thickets.flows.plan import RunPlan, answers_after_selection
 from thickets.flows.results.summary import BudgetUse
-from thickets.flows.search.candidates import score_selection
-from thickets.flows.search.progress import ScoringProgress, log
+from thickets.flows.runtime.environment import log
+from thickets.flows.search.candidates import Candidates, score_selection
+from thickets.flows.search.progress import ScoringProgress
 from thickets.storage.errors import RunError
 from thickets.storage.files import write_text_atomically
 from thickets.storage.home import RunFolder

@@ -9,12 +9,20 @@ from dataclasses import dataclass
 import polars as pl
 
 from thickets.flows.config.run import SelectionConfig
-from thickets.flows.plan import RunPlan, plan_controls
-from thickets.flows.search.progress import ScoringProgress, log
+from thickets.flows.plan import RunPlan
+from thickets.flows.runtime.environment import log
+from thickets.flows.search.progress import ScoringProgress
 from thickets.tasks.aggregation import ScoreBook, aggregate_scores, check_complete
-from thickets.tasks.evaluation.controls import Controls
+from thickets.tasks.evaluation.controls import (
+    Controls,
+    Panel,
+    best_guess,
+    random_experts,
+    self_consistency,
+    weight_average,
+)
 from thickets.tasks.evaluation.ensemble import choose_on_validation
-from thickets.tasks.evaluation.wordings import choose_prompt_on_validation
+from thickets.tasks.evaluation.wordings import best_prompt, best_prompt_self_consistency, choose_prompt_on_validation
 from thickets.tasks.results.evaluation import CurvePoint
 from thickets.tasks.scoring.executors import Executor
 from thickets.tasks.scoring.score import score_shards
@@ -141,3 +149,34 @@ def score_split(
     if shards:
         done = aggregate_scores(book)
     check_complete(done, [candidate_id(who) for who in candidates], split, asked)
+
+
+def plan_controls(
+    plan: RunPlan, population: pl.DataFrame, experts: pl.DataFrame, wording: Reworded | None = None
+) -> Controls:
+    """The controls that the configuration asks for, beside an ensemble.
+
+    Args:
+        plan: The run.
+        population: Every candidate.
+        experts: Those that vote in the ensemble, by rank.
+        wording: The best of the plan's wordings; None for the run's own.
+    """
+    asked = plan.config.controls
+    k = experts.height
+    panels: list[Panel] = []
+    if asked.self_consistency:
+        panels.append(self_consistency(k, asked.temperature, asked.seed))
+    if asked.random_experts:
+        panels.append(random_experts(population, k, asked.seed))
+    if asked.weight_average:
+        panels.append(weight_average(candidates_of(experts)))
+    if plan.wordings:
+        panels.append(best_prompt(plan.wordings, wording))
+        if asked.self_consistency:
+            panels.append(best_prompt_self_consistency(plan.wordings, wording, k, asked.temperature, asked.seed))
+    return Controls(
+        panels=tuple(panels),
+        guess=best_guess(plan.problem, plan.splits.test.examples) if asked.chance else None,
+        trials=plan.wordings.trials if plan.wordings else (),
+    )

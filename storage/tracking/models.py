@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from thickets.storage.models.base import BaseModelRef
-from thickets.storage.tracking.store import RUN_ID_TAG, Tracker, tracking_errors
+from thickets.storage.tracking.run import Tracker
+from thickets.storage.tracking.store import RUN_ID_TAG, tracking_errors
 
 ModelKind = Literal["ensemble", "student"]
 _URI_VARIABLE = "MLFLOW_TRACKING_URI"

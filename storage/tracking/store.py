@@ -4,268 +4,24 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
 import socket
-import tempfile
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any
 from urllib.parse import urlsplit
-
-import polars as pl
 
 from thickets.storage.errors import InputError, RunError, TransientError
 from thickets.storage.home import Home
-from thickets.storage.tracking_entities import dataset_digest, dataset_input
 
 log = logging.getLogger(__name__)
 
 RUN_ID_TAG = "thickets.run_id"
 STAGE_TAG = "thickets.stage"
 FLOW_RUN_TAG = "prefect.flow_run_id"
-Status = Literal["FINISHED", "FAILED", "KILLED"]
 
-# The most that one request may hold (mlflow.utils.validation).
-_METRICS_PER_BATCH = 1000
-_PARAMS_PER_BATCH = 100
-_PARAM_LENGTH = 6000
 _CONNECT_TIMEOUT_S = 5.0
-_PARENT_TAG = "mlflow.parentRunId"
-_INHERITED_TAGS = (RUN_ID_TAG, "mlflow.user", "mlflow.source.name", FLOW_RUN_TAG, "prefect.flow_run_url")
 _SERVERS = ("http", "https", "databricks")
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
-
-
-@dataclass(frozen=True, slots=True)
-class MetricPoint:
-    """One value of a metric.
-
-    Attributes:
-        name: Letters, digits, and ``_ - . / :`` and space.
-        value: Any number; integers beyond 2^53 lose digits.
-        step: What the value is plotted over.
-    """
-
-    name: str
-    value: float
-    step: int = 0
-
-
-class Tracker:
-    """Writes to one MLflow run; threads may share it.
-
-    As a context manager it ends the run: FINISHED, FAILED after an exception, KILLED after an interrupt.
-
-    Attributes:
-        uri: Tracking URI.
-        experiment_id: MLflow's id of the experiment.
-        run_id: MLflow's id of the run (not ours, which is the tag ``thickets.run_id``).
-    """
-
-    def __init__(self, client: Any, uri: str, experiment_id: str, run_id: str) -> None:
-        self.uri = uri
-        self.experiment_id = experiment_id
-        self.run_id = run_id
-        self._client = client
-
-    @classmethod
-    def start(
-        cls,
-        home: Home,
-        experiment: str,
-        run_name: str,
-        tags: Mapping[str, str],
-        *,
-        uri: str | None = None,
-    ) -> Self:
-        """Open a new MLflow run, and mark those that a killed process left RUNNING under the same ``thickets.run_id``.
-
-        Args:
-            home: Where the default store is.
-            experiment: Created if absent.
-            run_name: Shown in MLflow's list of runs.
-            tags: Must include ``thickets.run_id``.
-            uri: ``tracking.uri``: a server (``http://...``) or a database; None is ``$MLFLOW_TRACKING_URI``, or else
-                ``sqlite:///<home>/mlflow.db`` with the artifacts in ``<home>/mlartifacts``.
-
-        Raises:
-            InputError: If ``uri`` is of no kind that MLflow can write to.
-            RunError: If the store cannot be reached or used.
-        """
-        uri = uri or _default_uri(home)
-        _probe(uri)
-        # Beside a bare database MLflow would put artifacts into the folder that the process happens to run in.
-        artifacts = None if _is_server(uri) else home.mlflow_artifacts.resolve().as_uri()
-        with tracking_errors(uri):
-            client = mlflow_client(uri)
-            found = client.get_experiment_by_name(experiment)
-            experiment_id = found.experiment_id if found else client.create_experiment(experiment, artifacts)
-            left = f"tags.`{RUN_ID_TAG}` = '{tags[RUN_ID_TAG]}' and attributes.status = 'RUNNING'"
-            for run in client.search_runs([experiment_id], left):
-                client.set_terminated(run.info.run_id, "KILLED")
-            run = client.create_run(experiment_id, tags=dict(tags), run_name=run_name)
-        return cls(client, uri, experiment_id, run.info.run_id)
-
-    @property
-    def client(self) -> Any:
-        """MLflow's own client, for what has no method here; its errors are MLflow's."""
-        return self._client
-
-    def child(self, stage: str, note: str = "") -> Tracker:
-        """Open the nested run of one stage of this run, or go on with the one that is there.
-
-        Use it as a context manager, as this one.
-
-        Args:
-            stage: For instance "selection"; the nested run's name and its tag ``thickets.stage``.
-            note: The description on its page.
-        """
-        with tracking_errors(self.uri):
-            mine = f"tags.`{_PARENT_TAG}` = '{self.run_id}' and tags.`{STAGE_TAG}` = '{stage}'"
-            found = self._client.search_runs([self.experiment_id], mine)
-            if found:  # an earlier attempt at the same task
-                return Tracker(self._client, self.uri, self.experiment_id, found[0].info.run_id)
-            tags = {
-                **{k: v for k, v in self._client.get_run(self.run_id).data.tags.items() if k in _INHERITED_TAGS},
-                _PARENT_TAG: self.run_id,
-                STAGE_TAG: stage,
-                "mlflow.note.content": note,
-            }
-            run = self._client.create_run(self.experiment_id, tags=tags, run_name=stage)
-        return Tracker(self._client, self.uri, self.experiment_id, run.info.run_id)
-
-    def log_config(self, params: Mapping[str, Any]) -> None:
-        """Log flat parameters as strings; one longer than MLflow's 6000 characters is cut and ends in "...".
-
-        Raises:
-            RunError: If a parameter was logged with another value before (MLflow's parameters never change).
-        """
-        from mlflow.entities import Param
-
-        rows = [Param(name, _shortened(str(value))) for name, value in params.items()]
-        with tracking_errors(self.uri):
-            for start in range(0, len(rows), _PARAMS_PER_BATCH):
-                self._client.log_batch(self.run_id, params=rows[start : start + _PARAMS_PER_BATCH])
-
-    def log_tags(self, tags: Mapping[str, str]) -> None:
-        """Set tags; unlike parameters they may change."""
-        from mlflow.entities import RunTag
-
-        with tracking_errors(self.uri):
-            self._client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
-
-    def adopt(self, run_id: str) -> None:
-        """Show another run of the same experiment below this one, which MLflow does by a tag of the other."""
-        with tracking_errors(self.uri):
-            self._client.set_tag(run_id, "mlflow.parentRunId", self.run_id)
-
-    def log_dataset(self, name: str, sha256: str, frame: pl.DataFrame, context: str) -> None:
-        """Link a split as an input of the run, under our own content hash.
-
-        MLflow's digest of a frame ignores the order of its rows and their types. Its digests hold 36 characters, so
-        the digest is the hash's first 32 and the tag ``sha256`` the whole.
-
-        Args:
-            name: For instance "gsm8k/selection".
-            sha256: 64 hexadecimal digits.
-            frame: The rows; only their number and columns are logged.
-            context: What the run used it for, for instance "selection".
-        """
-        with tracking_errors(self.uri):
-            self._client.log_inputs(self.run_id, datasets=[dataset_input(name, sha256, frame, context)])
-
-    def log_metrics(
-        self,
-        metrics: Mapping[str, float] | Iterable[MetricPoint],
-        step: int = 0,
-        *,
-        model_id: str | None = None,
-        dataset: tuple[str, str] | None = None,
-    ) -> None:
-        """Log metrics in batches of 1000: one at a time costs 13 ms each, and 100 ms and more through a server.
-
-        Args:
-            metrics: Values by name, or points that carry their own step.
-            step: Step of values given by name.
-            model_id: The logged model that the values are about.
-            dataset: Name and SHA-256 of the data they were measured on, logged to this run before.
-        """
-        from mlflow.entities import Metric
-
-        if isinstance(metrics, Mapping):
-            metrics = [MetricPoint(name, value, step) for name, value in metrics.items()]
-        now_ms = int(time.time() * 1000)
-        links = {"model_id": model_id, "run_id": self.run_id}
-        if dataset is not None:
-            links |= {"dataset_name": dataset[0], "dataset_digest": dataset_digest(dataset[1])}
-        rows = [Metric(point.name, float(point.value), now_ms, point.step, **links) for point in metrics]
-        with tracking_errors(self.uri):
-            for start in range(0, len(rows), _METRICS_PER_BATCH):
-                self._client.log_batch(self.run_id, metrics=rows[start : start + _METRICS_PER_BATCH])
-
-    def log_table(self, name: str, frame: pl.DataFrame) -> None:
-        """Log a frame as ``tables/<name>.parquet``, and as CSV for MLflow's pages unless a column is nested."""
-        nested = any(dtype.is_nested() for dtype in frame.dtypes)
-        self._log_written(f"tables/{name}.parquet", frame.write_parquet)
-        if not nested:
-            self._log_written(f"tables/{name}.csv", frame.write_csv)
-
-    def log_json(self, name: str, value: Any) -> None:
-        """Log a JSON value as the artifact ``name`` (a path ending in .json)."""
-        with tracking_errors(self.uri):
-            self._client.log_dict(self.run_id, value, name)
-
-    def log_text(self, name: str, text: str) -> None:
-        """Log a text as the artifact ``name`` (a path; MLflow's pages show .md, .txt, .yaml and .html)."""
-        with tracking_errors(self.uri):
-            self._client.log_text(self.run_id, text, name)
-
-    def log_file(self, path: Path, folder: str | None = None) -> None:
-        """Log a file under its own name, in an artifact folder if one is given."""
-        with tracking_errors(self.uri):
-            self._client.log_artifact(self.run_id, str(path), folder)
-
-    def finish(self, status: Status = "FINISHED") -> None:
-        """End the MLflow run."""
-        with tracking_errors(self.uri):
-            self._client.set_terminated(self.run_id, status)
-
-    def url(self) -> str | None:
-        """Return the run's page on the tracking server, or None where no server runs."""
-        return f"{self.uri.rstrip('/')}/{self._page()}" if urlsplit(self.uri).scheme in ("http", "https") else None
-
-    def describe(self) -> str:
-        """Say how to look at the run: its page, or the command that serves it and where the page then is."""
-        if url := self.url():
-            return url
-        return f"mlflow ui --backend-store-uri {shlex.quote(self.uri)}\nthen open http://127.0.0.1:5000/{self._page()}"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self.finish("FINISHED")
-            return
-        try:
-            self.finish("FAILED" if issubclass(kind, Exception) else "KILLED")
-        except Exception as failure:  # a full disk or a lost server: why the run ended must be told all the same
-            log.warning("MLflow run %s may still be marked as running: %s", self.run_id, failure)
-
-    def _page(self) -> str:
-        return f"#/experiments/{self.experiment_id}/runs/{self.run_id}"
-
-    def _log_written(self, artifact: str, write: Callable[[Path], Any]) -> None:
-        with tempfile.TemporaryDirectory() as scratch:
-            path = Path(scratch) / Path(artifact).name
-            write(path)
-            self.log_file(path, str(Path(artifact).parent))
 
 
 def end_runs_of(home: Home, flow_run_id: str, *, uri: str | None = None) -> int:
@@ -356,7 +112,3 @@ def tracking_errors(uri: str) -> Iterator[None]:
         passing = (OSError, OperationalError)
         kind = TransientError if isinstance(error, passing) or isinstance(error.__context__, passing) else RunError
         raise kind(f"tracking.uri: {uri}: {line}") from None
-
-
-def _shortened(value: str) -> str:
-    return value if len(value) <= _PARAM_LENGTH else value[: _PARAM_LENGTH - 3] + "..."

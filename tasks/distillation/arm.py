@@ -14,7 +14,7 @@ from thickets.tasks.distillation.results import Training, ValidationPoint
 from thickets.tasks.distillation.student import write_student
 from thickets.tasks.distillation.texts import TrainingText
 from thickets.tasks.distillation.training import Exam, TrainingSettings, forget, train
-from thickets.tasks.scoring.score import is_worth_a_retry
+from thickets.tasks.task import is_worth_a_retry
 
 
 class ArmTraining:

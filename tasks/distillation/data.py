@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import polars as pl
 
 from thickets.tasks.distillation.results import DataReport
-from thickets.tasks.evaluation.voting import BALLOT_SCHEMA, VoteRule, vote
+from thickets.tasks.evaluation.voting import BALLOT_SCHEMA, vote
 from thickets.tasks.problems.base import Problem
+from thickets.tasks.results.evaluation import VoteRule
 from thickets.tasks.types import Example
 
 STUDENT, REJECTION, LABELS = "student", "rejection_sampling", "labels"

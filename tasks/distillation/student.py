@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from safetensors import safe_open
 
+from thickets.storage.files import new_folder
 from thickets.storage.models.weights import INDEX, save_tensors, weight_files
-from thickets.storage.new_folder import new_folder
 from thickets.tasks.export.checkpoint import copy_companions
 
 
@@ -72,3 +72,20 @@ def _trained(base: Path, checkpoint: Path, method: Literal["lora", "full"], trus
     from peft import PeftModel
 
     return PeftModel.from_pretrained(model, checkpoint).merge_and_unload()
+
+
+def student_card(base: str, run_id: str, problem: str, taught_by: str) -> str:
+    """Say what the checkpoint is and where it comes from.
+
+    Args:
+        base: The model it was trained from, as the user named it.
+        run_id: The search whose experts it learned from.
+        problem: What was asked.
+        taught_by: What it was trained on, for people.
+    """
+    return f"""# A student of {run_id}
+
+`{base}`, trained on {taught_by} to the problem `{problem}` (TRL, loss on the responses alone). It has the base's
+type, tokenizer and chat template, and loads wherever the base does. How it compares with the base, the experts and the
+ensemble is in `summary.json` of the distillation's folder. The base model's licence applies.
+"""

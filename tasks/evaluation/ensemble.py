@@ -12,8 +12,8 @@ from prefect.cache_policies import NO_CACHE
 from thickets.storage.scores.database import BASE_ID, ScoreStore
 from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.evaluation.controls import Controls, count_tokens, judge_controls
-from thickets.tasks.evaluation.voting import VoteRule, ballots, curve, vote
-from thickets.tasks.results.evaluation import AnswerTokens, CurvePoint, Evaluation, Method
+from thickets.tasks.evaluation.voting import ballots, curve, vote
+from thickets.tasks.results.evaluation import AnswerTokens, CurvePoint, Evaluation, Method, VoteRule
 from thickets.tasks.statistics import accuracy, paired_difference
 
 

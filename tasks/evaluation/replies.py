@@ -6,8 +6,9 @@ import polars as pl
 
 from thickets.storage.scores.database import BASE_ID
 from thickets.storage.scores.queries import ScoreQueries
-from thickets.tasks.evaluation.voting import VoteRule, ballots, vote
+from thickets.tasks.evaluation.voting import ballots, vote
 from thickets.tasks.problems.base import Replies
+from thickets.tasks.results.evaluation import VoteRule
 
 _CONTROL_PREFIX = f"{BASE_ID}~"
 

@@ -13,7 +13,7 @@ import polars as pl
 
 from thickets.storage.scores.database import BASE_ID
 from thickets.storage.scores.queries import ScoreQueries
-from thickets.tasks.evaluation.voting import VoteRule, ballots, vote
+from thickets.tasks.evaluation.voting import ballots, vote
 from thickets.tasks.problems import Problem
 from thickets.tasks.results.evaluation import (
     Accuracy,
@@ -24,6 +24,7 @@ from thickets.tasks.results.evaluation import (
     RankCorrelation,
     SigmaScores,
     Thicket,
+    VoteRule,
 )
 from thickets.tasks.selection.luck import SigmaCounts, best_candidate, sigma_counts
 from thickets.tasks.statistics import accuracy, rank_correlation, share

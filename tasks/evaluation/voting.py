@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import polars as pl
+
+from thickets.tasks.results.evaluation import VoteRule
 
 if TYPE_CHECKING:
     from thickets.storage.scores.queries import ScoreQueries
 
-VoteRule = Literal["majority", "weighted"]
 
 BALLOT_SCHEMA = pl.Schema(
     {

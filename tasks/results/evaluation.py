@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
-from thickets.tasks.evaluation.voting import VoteRule
+VoteRule = Literal["majority", "weighted"]
 
 
 class Accuracy(BaseModel):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from thickets.tasks.results.evaluation import Difference
+from thickets.tasks.results.text import points, rounded_up
 
 Kind = Literal["better", "worse", "not distinguishable"]
 
@@ -37,17 +37,6 @@ def verdict(difference: Difference, ours: str, theirs: str) -> Verdict:
     if kind == "not distinguishable" and difference.n is not None:
         sentence += f"; {_needed(difference)}"
     return Verdict(kind=kind, sentence=sentence + ".")
-
-
-def points(difference: Difference) -> str:
-    """``+10.5 [+4.7, +16.4]``, in percentage points."""
-    return f"{100 * difference.value:+.1f} [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]"
-
-
-def rounded_up(count: int) -> str:
-    """A count of which only the size is known: ``3,400`` for 3,391."""
-    step = 10 ** max(0, int(math.log10(max(count, 1))) - 1)
-    return f"{math.ceil(count / step) * step:,}"
 
 
 def _counts(difference: Difference) -> str:

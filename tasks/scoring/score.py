@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
-from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from thickets.storage.errors import ThicketsError, TransientError
 from thickets.tasks.scoring.executors import Executor
 from thickets.tasks.scoring.units import Shard, ShardReport
+from thickets.tasks.task import is_worth_a_retry
 
 _TICK_S = 5.0
 
@@ -51,16 +50,6 @@ def score_shards(
         except BaseException:
             executor.cancel()  # what is under way ends early, so that the error is told soon
             raise
-
-
-def is_worth_a_retry(task: Any, task_run: Any, state: Any) -> bool:
-    """Prefect's retry condition.
-
-    Worth one: a lost engine, memory that another process had, the network, a server that restarts. Not worth one: our
-    own errors, which are about input, configuration or data and come again, unless they say otherwise.
-    """
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, TransientError) or not isinstance(error, ThicketsError)
 
 
 @task(

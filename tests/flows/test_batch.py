@@ -10,7 +10,7 @@ import torch
 
 from tests.flows.watched_engine import engine_that_tells
 from thickets.flows.config.run import RunConfig
-from thickets.flows.randopt import search
+from thickets.flows.search.search import search
 from thickets.storage.errors import OutOfMemoryError
 from thickets.tasks.engines import Engine, EngineSpec, build_engine
 

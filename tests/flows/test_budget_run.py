@@ -8,10 +8,11 @@ import pytest
 
 from tests.flows.watched_engine import engine_that_ends_after
 from thickets.flows.config.run import RunConfig
-from thickets.flows.randopt import randopt, search
+from thickets.flows.randopt import randopt
 from thickets.flows.results.runs import find_run
 from thickets.flows.results.sentences import findings
 from thickets.flows.results.summary import RunSummary
+from thickets.flows.search.search import search
 from thickets.storage.errors import InputError, RunError
 from thickets.storage.home import Home
 

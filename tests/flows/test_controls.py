@@ -23,7 +23,7 @@ from thickets.storage.models.base import resolve_model
 from thickets.storage.shards.file import list_shards
 from thickets.tasks.problems import load_problem
 from thickets.tasks.problems.splits import draw_splits
-from thickets.tasks.results.verdicts import points
+from thickets.tasks.results.text import points
 from thickets.tasks.scoring.units import Shard, ShardReport
 from thickets.tasks.scoring.worker import ScoringWorker
 from thickets.tasks.types import Attempt, Average, Candidate, Reworded

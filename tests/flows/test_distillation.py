@@ -21,10 +21,9 @@ from thickets.flows.config.file import dump_config, parse_config
 from thickets.flows.config.run import RunConfig
 from thickets.flows.distillation.flow import distill
 from thickets.flows.distillation.plan import distill_config, plan_distillation
-from thickets.flows.distillation.summary import DistillSummary
 from thickets.flows.distillation.verdict import read_test_answers
 from thickets.flows.randopt import randopt
-from thickets.flows.results.distillation import DistillFolder, finished_distillations
+from thickets.flows.results.distillation import DistillFolder, DistillSummary, finished_distillations
 from thickets.flows.results.distillation_text import distill_findings
 from thickets.flows.results.runs import find_run
 from thickets.flows.results.summary import RunSummary

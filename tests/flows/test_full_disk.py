@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.flows.watched_engine import engine_that_tells
-from thickets.flows.randopt import search
 from thickets.flows.runtime.session import session
+from thickets.flows.search.search import search
 from thickets.storage.errors import RunError
 from thickets.storage.shards.file import list_shards
 

@@ -24,10 +24,11 @@ from thickets.flows.report.examples import pick
 from thickets.flows.report.render import visible
 from thickets.flows.results.rows import result_rows
 from thickets.flows.results.runs import load_summary
-from thickets.flows.results.sentences import findings, percent
+from thickets.flows.results.sentences import findings
 from thickets.flows.results.summary import RunSummary
 from thickets.storage.home import Home, RunFolder
 from thickets.storage.shards.file import list_shards
+from thickets.tasks.results.text import percent
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

@@ -15,15 +15,16 @@ from thickets.flows.config.file import parse_config
 from thickets.flows.config.run import RunConfig
 from thickets.flows.distillation.plan import distill_config, plan_distillation
 from thickets.flows.placement.engines import Engines
-from thickets.flows.plan import make_plan
-from thickets.flows.randopt import randopt, search
+from thickets.flows.plan import make_plan, own_limit
+from thickets.flows.randopt import randopt
 from thickets.flows.report.reproduce import reproduction
 from thickets.flows.results.runs import open_scores
 from thickets.flows.results.sentences import findings
 from thickets.flows.results.summary import RunSummary
-from thickets.flows.search.answer_limit import own_limit, recall
+from thickets.flows.search.answer_limit import recall
 from thickets.flows.search.estimate import estimate
 from thickets.flows.search.progress import ScoringProgress
+from thickets.flows.search.search import search
 from thickets.storage.errors import InputError, RunError
 from thickets.storage.home import Home, RunFolder
 from thickets.storage.models.base import resolve_model

@@ -17,7 +17,8 @@ import pytest
 
 from thickets.storage.errors import InputError, RunError, TransientError
 from thickets.storage.home import Home
-from thickets.storage.tracking.store import RUN_ID_TAG, MetricPoint, Tracker, tracking_errors
+from thickets.storage.tracking.run import MetricPoint, Tracker
+from thickets.storage.tracking.store import RUN_ID_TAG, tracking_errors
 
 SHA = "0123456789abcdef" * 4
 

@@ -11,8 +11,7 @@ from thickets.storage.errors import RunError
 from thickets.storage.shards.file import SHARD_SCHEMA, write_shard
 from thickets.tasks.aggregation import ScoreBook, check_complete
 from thickets.tasks.evaluation.ensemble import choose, choose_on_validation, evaluate
-from thickets.tasks.evaluation.voting import VoteRule
-from thickets.tasks.results.evaluation import CurvePoint, Method
+from thickets.tasks.results.evaluation import CurvePoint, Method, VoteRule
 from thickets.tasks.scoring.units import Block
 from thickets.tasks.seeds import population
 from thickets.tasks.selection.ranking import rank_candidates, top_k

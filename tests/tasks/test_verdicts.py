@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from thickets.tasks.results.evaluation import Difference
-from thickets.tasks.results.verdicts import rounded_up, verdict
+from thickets.tasks.results.text import rounded_up
+from thickets.tasks.results.verdicts import verdict
 from thickets.tasks.statistics import paired_difference
 
 

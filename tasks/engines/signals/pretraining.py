@@ -13,9 +13,9 @@ from filelock import FileLock
 from torch import nn
 
 from thickets.storage.errors import InputError
+from thickets.storage.files import new_folder
 from thickets.storage.fingerprint import fingerprint
 from thickets.storage.models.weights import WEIGHTS, save_tensors
-from thickets.storage.new_folder import new_folder
 from thickets.tasks.engines.signals.network import SignalsNetwork
 from thickets.tasks.engines.signals.recipe import SignalsConfig
 from thickets.tasks.signals.families import draw

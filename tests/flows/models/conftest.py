@@ -20,7 +20,7 @@ from thickets.flows.models.materialize import materialize
 from thickets.flows.results.summary import RunSummary
 from thickets.storage.home import Home, RunFolder
 from thickets.storage.models.manifest import EnsembleManifest
-from thickets.storage.tracking.store import Tracker
+from thickets.storage.tracking.run import Tracker
 
 
 @pytest.fixture(scope="session")

@@ -15,11 +15,12 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.states import Crashed
 
 from thickets.flows import followups
-from thickets.flows.hooks import end_mlflow_runs
 from thickets.flows.placement.accelerator import create_limits
 from thickets.flows.results.summary import RunSummary
+from thickets.flows.runtime.repair import end_mlflow_runs
 from thickets.storage.home import Home
-from thickets.storage.tracking.store import FLOW_RUN_TAG, RUN_ID_TAG, Tracker
+from thickets.storage.tracking.run import Tracker
+from thickets.storage.tracking.store import FLOW_RUN_TAG, RUN_ID_TAG
 
 
 @pytest.fixture(autouse=True)

@@ -26,8 +26,8 @@ from thickets.flows.config.file import dump_config, parse_config
 from thickets.flows.config.run import RunConfig
 from thickets.flows.deployments.client import start, submit
 from thickets.flows.publish.artifacts import FINISHED_EVENT
-from thickets.flows.randopt import search
 from thickets.flows.results.runs import find_run, list_runs, load_summary
+from thickets.flows.search.search import search
 from thickets.flows.services.process import stop_session
 from thickets.flows.services.settings import Credentials
 from thickets.flows.services.state import ServicesState, read_state
