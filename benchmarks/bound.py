@@ -20,7 +20,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +139,7 @@ def measure_scoring(options: Any, plan: Any) -> None:
     from thickets.flows.placement.engines import open_executor
     from thickets.flows.search.candidates import score_selection
     from thickets.flows.search.progress import ScoringProgress
-    from thickets.flows.search.stages import score_split
+    from thickets.flows.search.scoring import Scoring
     from thickets.tasks.aggregation import ScoreBook
     from thickets.tasks.engines import build_engine
     from thickets.tasks.seeds import population
@@ -156,10 +155,10 @@ def measure_scoring(options: Any, plan: Any) -> None:
                 part = everybody.slice(number * options.candidates, options.candidates)
                 database = config.storage.home / f"{number}.duckdb"
                 book = ScoreBook(database, plan.shards, plan.run_id, part, plan.blocks)
-                score = partial(score_split, plan, book, executor, progress)
-                score("selection", [None])  # as in a run, where the engine is up by then
+                scoring = Scoring(plan, book, executor, progress)
+                scoring.ask("selection", [None])  # as in a run, where the engine is up by then
                 before, started = progress.engine, time.perf_counter()
-                score_selection(plan, book, part, score)
+                score_selection(scoring, part)
                 took_s = time.perf_counter() - started
                 with book.open() as store:
                     n_tokens = store.totals("selection")["n_tokens"].item()

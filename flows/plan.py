@@ -35,10 +35,10 @@ class RunPlan:
     """A run before anything is scored.
 
     Attributes:
-        config: What was asked for.
+        config: The configuration.
         base: The base model.
         engine: How the engine is built, every ``auto`` resolved except the checkpoint's own dtype.
-        problem: What is asked.
+        problem: Its questions, prompts and verdicts.
         splits: The three splits.
         sampling: Decoding, with the problem's defaults filled in.
         blocks: The examples with their prompts, in units of generation.
@@ -94,24 +94,24 @@ def make_plan(
     problem: Problem,
     splits: Splits,
     resolve: Callable[[EngineSpec], EngineSpec] = resolve_spec,
-    asked: Iterable[Split] | None = None,
+    scored: Iterable[Split] | None = None,
     limit: int | None = None,
 ) -> RunPlan:
-    """Put a run together; nothing is computed or written.
+    """Put a run together; nothing is generated or written.
 
     Args:
-        config: What is asked for.
+        config: The configuration.
         base: The base model.
-        problem: What is asked of it.
+        problem: Its questions, prompts and verdicts.
         splits: The three splits.
         resolve: Replaces every ``auto`` of the engine by what is there, where the engine will run.
-        asked: What is to be scored, where it is not the three splits.
+        scored: The splits to score, where they are not the three.
         limit: Most new tokens per answer, where the configuration has it learned (`search.answer_limit`).
 
     Raises:
         RunError: The limit is learned, but not given.
     """
-    asked = tuple(splits if asked is None else asked)
+    scored = tuple(splits if scored is None else scored)
     template = prompt_template(base.path, trust_remote_code=config.engine.trust_remote_code)
     own = problem.sampling
     sampling = Sampling(
@@ -122,7 +122,7 @@ def make_plan(
     wordings = _wordings(config, base.path, problem, splits, template, sampling)
     blocks = tuple(
         block
-        for split in asked
+        for split in scored
         for block in make_blocks(
             split,
             problem,
@@ -151,7 +151,7 @@ def make_plan(
         base_sha256=base.sha256,
         engine=spec,
         problem=problem,
-        splits=asked,
+        splits=scored,
         template=template,
         sampling=sampling,
         examples_per_block=per_block,
@@ -159,12 +159,11 @@ def make_plan(
     answers = fingerprint(identity)
     # Controls are no part of either identity: they change neither a greedy answer nor which experts are selected, and
     # a finished run that is started again with one more of them scores only what that one adds.
-    # Without a pilot the id is what it was before there was any.
     population = config.population.model_dump(mode="json", exclude_none=True)
-    # Nor are racing and budget part of the answers' identity: they change who is asked, and no answer.
-    asked_what = config.scoring.model_dump(mode="json", include={"racing", "budget"}, exclude_none=True)
-    if config.decoding.learns_limit:  # a run of its own: it has asked the base more
-        asked_what["max_tokens"] = config.decoding.max_tokens
+    # Nor are racing and budget part of the answers' identity: they change which candidates answer, and no answer.
+    extra = config.scoring.model_dump(mode="json", include={"racing", "budget"}, exclude_none=True)
+    if config.decoding.learns_limit:  # a run of its own: its base has answered more
+        extra["max_tokens"] = config.decoding.max_tokens
     return RunPlan(
         config=config,
         base=base,
@@ -175,19 +174,19 @@ def make_plan(
         blocks=blocks,
         identity=identity,
         fingerprint=answers,
-        run_id=run_id(config.name, answers, population, config.selection.model_dump(mode="json"), asked_what),
+        run_id=run_id(config.name, answers, population, config.selection.model_dump(mode="json"), extra),
         home=Home(config.storage.home),
         wordings=wordings,
     )
 
 
 def _max_tokens(config: RunConfig, own: Sampling, limit: int | None) -> int:
-    asked = config.decoding.max_tokens
-    if asked == "learned":
+    configured = config.decoding.max_tokens
+    if configured == "learned":
         if limit is None:
             raise RunError("decoding.max_tokens is learned, and this was planned before anything was learned")
         return limit
-    return asked or own.max_tokens
+    return configured or own.max_tokens
 
 
 def _wordings(
@@ -218,8 +217,8 @@ def _max_length(blocks: Iterable[Block], template: Template, sampling: Sampling)
     return -(-(template.longest(prompts) + sampling.max_tokens) // _LENGTH_STEP) * _LENGTH_STEP
 
 
-def askers(plan: RunPlan) -> dict[str, int]:
-    """Respondents per split, at most: methods agree on many experts, and racing asks fewer.
+def count_respondents(plan: RunPlan) -> dict[str, int]:
+    """Count the respondents per split, at most: methods agree on many experts, and racing drops candidates.
 
     The test split is counted at the largest K, controls included.
     """
@@ -237,11 +236,11 @@ def askers(plan: RunPlan) -> dict[str, int]:
 
 
 def answers_after_selection(plan: RunPlan) -> int:
-    """Answers on the validation and test splits, at most."""
-    count = askers(plan)
-    return sum(count[split.name] * len(split.examples) for split in plan.splits if split.name != "selection")
+    """Count the answers on the validation and test splits, at most."""
+    n_respondents = count_respondents(plan)
+    return sum(n_respondents[split.name] * len(split.examples) for split in plan.splits if split.name != "selection")
 
 
 def own_limit(config: RunConfig) -> RunConfig:
-    """The same under the problem's own limit, which is what a limit is learned under."""
+    """Return the configuration with the problem's own limit, under which a limit is learned."""
     return config.model_copy(update={"decoding": config.decoding.model_copy(update={"max_tokens": None})})

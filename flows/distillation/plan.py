@@ -135,7 +135,7 @@ def plan_distillation(
         section=section,
         training=training,
         device=_device(run),
-        answers=make_plan(config, base, problem, splits, resolve, asked=(training,), limit=limit),
+        answers=make_plan(config, base, problem, splits, resolve, scored=(training,), limit=limit),
         id=name,
         folder=distill_folder(run_folder, name),
     )

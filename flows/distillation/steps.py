@@ -16,7 +16,7 @@ from thickets.flows.placement.engines import open_executor
 from thickets.flows.plan import RunPlan
 from thickets.flows.runtime.environment import log
 from thickets.flows.search.progress import ScoringProgress
-from thickets.flows.search.stages import score_split
+from thickets.flows.search.scoring import Scoring
 from thickets.storage.files import atomic_path
 from thickets.storage.models.base import resolve_model
 from thickets.storage.scores.database import BASE_ID
@@ -176,7 +176,8 @@ def _score(
     plan.shard_folder.clean_temporaries()
     with open_executor(plan, progress.on_unit, build_engine, cluster) as executor:
         for split, respondents in asked.items():
-            score_split(plan, book, executor, progress, split, respondents, f"{label}-{split}" if label else "")
+            scoring = Scoring(plan, book, executor, progress)
+            scoring.ask(split, respondents, label=f"{label}-{split}" if label else "")
 
 
 def _texts(plan: DistillPlan, rows: pl.DataFrame) -> list[TrainingText]:

@@ -1,9 +1,9 @@
-"""`decoding.max_tokens: learned`: first of all the base answers the selection split, and that sets the run's limit.
+"""`decoding.max_tokens: learned`: scores the base on the selection split first, which sets the run's limit.
 
-It answers under the problem's own limit, with the machinery of every other answer: its shards are those of a run with
-that limit, so whatever part of them is there is not asked again, and equal answers give the same limit. They are all
-that is kept of this step. The limit is then part of the run's identity like one that was written into the
-configuration: base, candidates and controls are decoded under it alone.
+The base answers under the problem's own limit, scored like everything else: its shards are those of a run with that
+limit, so answers that are there are not generated again, and equal answers give the same limit. Nothing else is kept of
+this step. The limit is then part of the run's identity like one that was written into the configuration: base,
+candidates and controls are decoded under it alone.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from thickets.flows.placement.engines import Engines
 from thickets.flows.plan import RunPlan, make_plan, own_limit
 from thickets.flows.runtime.environment import log
 from thickets.flows.search.progress import ScoringProgress
+from thickets.flows.search.scoring import Scoring
 from thickets.flows.search.smaller_batch import watch_first_batch
-from thickets.flows.search.stages import score_split
 from thickets.storage.errors import InputError
 from thickets.storage.models.base import BaseModelRef
 from thickets.storage.scores.database import BASE_ID
@@ -43,15 +43,15 @@ def learn(
     engines: Engines,
     progress: ScoringProgress,
 ) -> TokenLimit | None:
-    """Ask the base what it has not answered yet, and learn; None where the configuration sets the limit.
+    """Score the base on the selection split and learn the limit; None where the configuration sets it.
 
     Args:
         config: The run.
         base: The base model.
-        problem: What is asked of it.
-        splits: The three splits; only selection questions are asked.
-        engines: Open an executor if there is anything to ask, and keep it.
-        progress: Is told of it.
+        problem: The run's problem.
+        splits: The three splits; only selection questions are used.
+        engines: Open an executor if answers are missing, and keep it.
+        progress: Counts and shows the scoring.
     """
     if not config.decoding.learns_limit:
         return None
@@ -61,7 +61,7 @@ def learn(
     with _temporary_book(plan) as book:
         if not _is_complete(aggregate_scores(book), plan):
             with watch_first_batch(plan):
-                score_split(plan, book, engines.turn_to(plan), progress, "selection", [None], label="token limit")
+                Scoring(plan, book, engines.turn_to(plan), progress).ask("selection", [None], label="token limit")
         limit = _learned(book, plan)
     log.info(limit.sentence)
     return limit
@@ -74,12 +74,12 @@ def recall(
     splits: Splits,
     resolve: Callable[[EngineSpec], EngineSpec],
 ) -> TokenLimit | None:
-    """What a finished run has learned, from the same answers; nothing is asked.
+    """Learn a finished run's limit again from the answers in its shards; nothing is generated.
 
     Args:
         config: The run.
         base: The base model.
-        problem: What was asked of it.
+        problem: The run's problem.
         splits: The three splits.
         resolve: As for `thickets.flows.plan.make_plan`.
 
@@ -100,7 +100,7 @@ def recall(
 
 @contextmanager
 def _temporary_book(plan: RunPlan) -> Iterator[ScoreBook]:
-    """The scores of the base alone; the shards are what lasts, and the run has no folder before its limit is known."""
+    """Open a score book for the base alone, in a temporary folder: before its limit is known a run has none."""
     blocks = [block for block in plan.blocks if block.split == "selection"]
     nobody = pl.DataFrame(schema=POPULATION_SCHEMA)
     with TemporaryDirectory(prefix="thickets-") as folder:

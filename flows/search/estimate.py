@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from thickets.flows.config.run import RunConfig
 from thickets.flows.placement.replicas import engine_of_several, known_replicas
-from thickets.flows.plan import RunPlan, answers_after_selection, askers, make_plan, own_limit
+from thickets.flows.plan import RunPlan, answers_after_selection, count_respondents, make_plan, own_limit
 from thickets.flows.search.candidates import race_rule
 from thickets.flows.search.spending import WRAP_UP_S
 from thickets.storage.scores.database import BASE_ID
@@ -101,7 +101,7 @@ def estimate_many(config: RunConfig) -> EstimateOfMany:
 
 
 def estimate(config: RunConfig) -> Estimate:
-    """Plan the run, ask one candidate a batch of questions, and multiply.
+    """Plan the run, time one candidate on a batch of questions, and multiply.
 
     Raises:
         InputError: Something in the configuration cannot be used.
@@ -120,9 +120,9 @@ def estimate(config: RunConfig) -> Estimate:
             learning = _probe_limit(engine, plan)
             plan = make_plan(config, base, problem, splits, limit=learning.limit.max_tokens)
         probe = _probe(engine, plan)
-    count = askers(plan)
-    completions: dict[str, int] = {split.name: count[split.name] * len(split.examples) for split in splits}
-    n_loads = sum(count[split.name] * plan.n_blocks(split.name) for split in splits)
+    n_respondents = count_respondents(plan)
+    completions: dict[str, int] = {split.name: n_respondents[split.name] * len(split.examples) for split in splits}
+    n_loads = sum(n_respondents[split.name] * plan.n_blocks(split.name) for split in splits)
     if (section := config.distillation) is not None:
         completions["training"] = (config.selection.k_values[-1] + section.attempts) * section.examples
     total = sum(completions.values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
 
 import polars as pl
 
@@ -20,16 +20,19 @@ from thickets.flows.report import own_plots, write_report
 from thickets.flows.results.summary import RunSummary
 from thickets.flows.runtime.environment import log
 from thickets.flows.search.answer_limit import learn
-from thickets.flows.search.candidates import Candidates, score_selection
+from thickets.flows.search.candidates import Candidates, score_first
 from thickets.flows.search.progress import ScoringProgress
+from thickets.flows.search.scoring import Scoring
 from thickets.flows.search.smaller_batch import BatchTooLargeError, watch_first_batch, with_smaller_batch
-from thickets.flows.search.spending import budget_use, make_meter, score_what_is_paid_for, session_timed
-from thickets.flows.search.stages import score_selected, score_split
+from thickets.flows.search.spending import budget_use, make_meter, score_affordable, session_timed
+from thickets.flows.search.stages import score_test, select
 from thickets.flows.search.summarise import summarise
 from thickets.storage.files import write_text_atomically
 from thickets.storage.home import Home, RunFolder
 from thickets.storage.models.manifest import EnsembleManifest
 from thickets.storage.shards.folder import check_writable
+from thickets.storage.tracking.run import Tracker
+from thickets.tasks.adaptive.token_limit import TokenLimit
 from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.engines import Engine, EngineSpec, build_engine
 from thickets.tasks.evaluation.ensemble import evaluate_ensemble
@@ -43,7 +46,13 @@ from thickets.tasks.seeds import generate_seeds
 def search(
     config: RunConfig, *, fresh: bool = False, build: Callable[[EngineSpec], Engine] = build_engine
 ) -> RunSummary:
-    """The body of the flow; a benchmark passes its own `build` to measure everything but the engine."""
+    """Search, with smaller batches from the beginning if the first batch does not fit into memory.
+
+    Args:
+        config: The run, of one problem.
+        fresh: Move what an earlier run with the same identity left aside first.
+        build: Builds the engine; a benchmark passes its own to measure everything but the engine.
+    """
     with open_cluster(config.engine) as cluster:
         while True:
             progress = ScoringProgress()
@@ -55,55 +64,33 @@ def search(
 
 
 def _search(config: RunConfig, engines: Engines, progress: ScoringProgress, *, fresh: bool) -> RunSummary:
+    """Take one run through its stages; each finds what an earlier session has finished."""
     started = time.monotonic()
-    asked = config.single_problem
-    home = Home(config.storage.home).writable()
-    if config.storage.shards is not None:
-        check_writable(config.storage.shards)
-    log.info(f"preparing {config.model} and {asked.name}")
-    base = prepare_base_model(config.model, config.revision, trust_remote_code=config.engine.trust_remote_code)
-    problem = load_problem(asked)
-    data = config.data
-    splits = prepare_splits(problem, data.selection, data.validation, data.test, data.seed)
-    even = generate_seeds(config.population.size, config.population.sigmas, config.population.seed)
-    limit = learn(config, base, problem, splits, engines, progress)
-    max_tokens = None if limit is None else limit.max_tokens
-    plan = make_plan(config, base, problem, splits, engines.resolve, limit=max_tokens)
-    shard_folder = plan.shard_folder
-    with home.run_lock(plan.run_id) as folder:
-        if fresh:
-            for moved in [*home.set_aside(plan.run_id, plan.fingerprint), *shard_folder.set_aside()]:
-                log.info(f"starting over; what was there is now in {moved}")
-        write_text_atomically(folder.config, dump_config(config))
-        write_text_atomically(folder.fingerprint, plan.fingerprint + "\n")
-        write_text_atomically(folder.identity, json.dumps(plan.identity, indent=2) + "\n")
-        _note_shards(folder, plan)
-        shard_folder.clean_temporaries()  # what a killed writer left
-        log.info(f"run {plan.run_id} in {folder.root}")
-        # Who takes part is said as it becomes known: a pilot decides it, or a budget.
-        book = ScoreBook(folder.scores, plan.shards, plan.run_id, even.clear(), plan.blocks, shard_folder.mirror)
-        learning = 0 if limit is None else limit.n_extra_tokens
-        meter = make_meter(plan, book, folder, progress, started, learning)
+    prepared = _prepare(config, engines, progress)
+    plan, limit = prepared.plan, prepared.limit
+    with plan.home.run_lock(plan.run_id) as folder:
+        _begin(plan, folder, fresh=fresh)
+        book = prepared.open_book(folder)
+        meter = make_meter(plan, book, folder, progress, started, limit.n_extra_tokens if limit else 0)
         with session_timed(folder, meter), start_tracking(plan, book) as tracker:
             with watch_first_batch(plan), engines:
-                executor = engines.turn_to(plan)
-                score = partial(score_split, plan, book, executor, progress)
-                candidates = Candidates(plan, book, even, score)
+                scoring = Scoring(plan, book, engines.turn_to(plan), progress)
+                candidates = Candidates(scoring, prepared.seeds)
                 if meter is None:
-                    population = candidates.first(candidates.n_most)
-                    score_selection(plan, book, population, score)
+                    population = score_first(scoring, candidates, candidates.n_most)
                 else:
-                    population = score_what_is_paid_for(
-                        plan, book, folder, candidates, score, meter, executor.n_engines
-                    )
-                scored = score_selected(plan, book, population, score)
-            evaluation = evaluate_ensemble(book, scored.experts, scored.choice, scored.best_id, scored.controls)
-            manifest(plan, scored.experts, scored.choice).save(folder.manifest)
+                    population = score_affordable(scoring, candidates, folder, meter)
+                selected = select(scoring)
+                controls = score_test(scoring, population, selected)
+            evaluation = evaluate_ensemble(book, selected.experts, selected.choice, selected.best_id, controls)
+            make_manifest(plan, selected.experts, selected.choice).save(folder.manifest)
             summary = summarise(
                 plan,
                 book,
                 folder.root,
-                scored,
+                population,
+                selected,
+                controls,
                 evaluation,
                 links(tracker),
                 wall_s=time.monotonic() - started,
@@ -112,33 +99,89 @@ def _search(config: RunConfig, engines: Engines, progress: ScoringProgress, *, f
                 budget=None if meter is None else budget_use(meter, config.population.size),
                 limit=limit,
             )
-            # Before it is logged: a tracking server that fails now must not cost the result.
-            write_text_atomically(folder.summary, summary.model_dump_json(indent=2))
-            with book.open() as scores:
-                own = own_plots(problem, summary, scores)
-                write_report(folder, summary, scores, extra=own)
-            log_results(tracker, book, summary, folder, own)
-            log_lineage(tracker, plan, book, population, summary, folder)
-            announce(plan, summary, tracker)
-            emit_search_assets(plan, summary)
+            _publish(plan, book, folder, tracker, population, summary)
     return summary
 
 
-def _note_shards(folder: RunFolder, plan: RunPlan) -> None:
-    """Leave word of where the shards are, for whoever reads the run later, if that is not where he would look."""
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A run before anything of it is scored.
+
+    Attributes:
+        plan: Everything that stays the same until its end.
+        seeds: The whole population, its sigmas shared out evenly.
+        limit: What was learned about the length of answers; None where the configuration sets it.
+    """
+
+    plan: RunPlan
+    seeds: pl.DataFrame
+    limit: TokenLimit | None
+
+    def open_book(self, folder: RunFolder) -> ScoreBook:
+        """Return the run's score book with no candidate in it: which ones there are, a pilot or a budget decides."""
+        plan = self.plan
+        mirror = plan.shard_folder.mirror
+        return ScoreBook(folder.scores, plan.shards, plan.run_id, self.seeds.clear(), plan.blocks, mirror)
+
+
+def _prepare(config: RunConfig, engines: Engines, progress: ScoringProgress) -> _Prepared:
+    """Fetch the model, draw splits and seeds, and plan; a learned limit makes the base answer the selection split."""
+    Home(config.storage.home).writable()
+    if config.storage.shards is not None:
+        check_writable(config.storage.shards)
+    log.info(f"preparing {config.model} and {config.single_problem.name}")
+    base = prepare_base_model(config.model, config.revision, trust_remote_code=config.engine.trust_remote_code)
+    problem = load_problem(config.single_problem)
+    data = config.data
+    splits = prepare_splits(problem, data.selection, data.validation, data.test, data.seed)
+    seeds = generate_seeds(config.population.size, config.population.sigmas, config.population.seed)
+    limit = learn(config, base, problem, splits, engines, progress)
+    max_tokens = None if limit is None else limit.max_tokens
+    return _Prepared(make_plan(config, base, problem, splits, engines.resolve, limit=max_tokens), seeds, limit)
+
+
+def _begin(plan: RunPlan, folder: RunFolder, *, fresh: bool) -> None:
+    """Write down what the run is before anything is scored; `fresh` first moves what is there aside."""
+    if fresh:
+        for moved in [*plan.home.set_aside(plan.run_id, plan.fingerprint), *plan.shard_folder.set_aside()]:
+            log.info(f"starting over; what was there is now in {moved}")
+    write_text_atomically(folder.config, dump_config(plan.config))
+    write_text_atomically(folder.fingerprint, plan.fingerprint + "\n")
+    write_text_atomically(folder.identity, json.dumps(plan.identity, indent=2) + "\n")
+    _record_shard_folder(plan, folder)
+    plan.shard_folder.clean_temporaries()  # what a killed writer left
+    log.info(f"run {plan.run_id} in {folder.root}")
+
+
+def _record_shard_folder(plan: RunPlan, folder: RunFolder) -> None:
+    """Record the shard folder in the run's folder if it is not the default one."""
     if plan.shards != plan.home.shards(plan.fingerprint):
         write_text_atomically(folder.shards, f"{plan.shards}\n")
     else:
         folder.shards.unlink(missing_ok=True)
 
 
-def manifest(plan: RunPlan, experts: pl.DataFrame, choice: CurvePoint) -> EnsembleManifest:
-    """The ensemble as a file that rebuilds it: no weights, only whose neighbours the experts are and which.
+def _publish(
+    plan: RunPlan, book: ScoreBook, folder: RunFolder, tracker: Tracker, population: pl.DataFrame, summary: RunSummary
+) -> None:
+    """Write summary and report, then tell MLflow and Prefect: a server that fails now must not cost the result."""
+    write_text_atomically(folder.summary, summary.model_dump_json(indent=2))
+    with book.open() as scores:
+        plots = own_plots(plan.problem, summary, scores)
+        write_report(folder, summary, scores, extra=plots)
+    log_results(tracker, book, summary, folder, plots)
+    log_lineage(tracker, plan, book, population, summary, folder)
+    announce(plan, summary, tracker)
+    emit_search_assets(plan, summary)
+
+
+def make_manifest(plan: RunPlan, experts: pl.DataFrame, choice: CurvePoint) -> EnsembleManifest:
+    """Describe the ensemble without weights: the base, and seed and sigma of every expert.
 
     Args:
         plan: The run.
         experts: rank, seed, sigma, n_correct, weight; the experts that vote, by rank.
-        choice: Who ranked them, and how they vote.
+        choice: The method that ranked them, and their vote rule.
     """
     base, noise = plan.base, plan.config.noise
     return EnsembleManifest.model_validate(
@@ -157,7 +200,7 @@ def manifest(plan: RunPlan, experts: pl.DataFrame, choice: CurvePoint) -> Ensemb
             "method": choice.method,
             "vote": choice.rule,
             "fingerprint": plan.fingerprint,
-            # Not where the data lies: that is this machine's business, and asking needs none.
+            # Not where the data lies: that is this machine's business, and answering needs none.
             "problem_config": plan.config.single_problem.model_dump(mode="json", exclude={"path", "test_path"}),
             "engine": plan.identity["engine"],
         }

@@ -1,4 +1,4 @@
-"""An engine whose first batch does not fit into memory: the run starts over with batches half as large.
+"""Starts a run over with batches half as large if its first batch does not fit into memory.
 
 Only as long as nothing is scored. How many prompts are decoded together is part of what an answer depends on, so the
 smaller batch makes another run (DESIGN.md section 6); once there are scores, the user decides.
@@ -22,10 +22,10 @@ class BatchTooLargeError(OutOfMemoryError):
 
 @contextmanager
 def watch_first_batch(plan: RunPlan) -> Iterator[None]:
-    """Tell memory that runs out before the first shard from memory that runs out later.
+    """Turn an OutOfMemoryError before the first shard into a BatchTooLargeError; later ones pass through.
 
     Raises:
-        BatchTooLargeError: Smaller batches are worth a try.
+        BatchTooLargeError: Nothing is scored yet, and the batch can be halved.
     """
     try:
         yield
@@ -36,7 +36,7 @@ def watch_first_batch(plan: RunPlan) -> Iterator[None]:
 
 
 def with_smaller_batch(config: RunConfig, error: BatchTooLargeError) -> RunConfig:
-    """The same run with batches half as large, and word of it."""
+    """Return the configuration with batches half as large, and log that."""
     size = config.engine.batch_size // 2
     log.warning(f"{error}; nothing is scored yet, so the run starts over with engine.batch_size {size}")
     return config.model_copy(update={"engine": config.engine.model_copy(update={"batch_size": size})})

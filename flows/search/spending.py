@@ -1,4 +1,4 @@
-"""`scoring.budget`: as many candidates as the tokens or the minutes pay for, and then the rest of the run.
+"""`scoring.budget`: scores as many candidates as the tokens or the minutes pay for.
 
 Tokens are counted in the score database, so the same answers always pay for the same candidates, whoever generated
 them and when. Minutes are those of this machine: what was decided is kept in the run's folder, and a run that is
@@ -8,7 +8,7 @@ started again goes on from there.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -18,8 +18,9 @@ from pydantic import BaseModel, ConfigDict
 from thickets.flows.plan import RunPlan, answers_after_selection
 from thickets.flows.results.summary import BudgetUse
 from thickets.flows.runtime.environment import log
-from thickets.flows.search.candidates import Candidates, score_selection
+from thickets.flows.search.candidates import Candidates, score_first
 from thickets.flows.search.progress import ScoringProgress
+from thickets.flows.search.scoring import Scoring
 from thickets.storage.errors import RunError
 from thickets.storage.files import write_text_atomically
 from thickets.storage.home import RunFolder
@@ -34,11 +35,10 @@ _TOKEN_WAVE = 16
 
 
 class Ledger(BaseModel):
-    """What is kept of the decisions.
+    """The decisions that the run's folder keeps.
 
     Attributes:
-        n_candidates: Scored, or about to be: kept before they are asked, so that a run that was killed goes on with
-            them.
+        n_candidates: Scored, or about to be: written before they are scored, so that a killed run goes on with them.
         seconds: Spent in all sessions until then.
         is_final: Whether no more will be scored.
     """
@@ -51,7 +51,7 @@ class Ledger(BaseModel):
 
 
 class Meter(Protocol):
-    """Measures in the unit of the budget.
+    """Measures cost in the unit of the budget.
 
     Attributes:
         budget: What there is to spend.
@@ -62,17 +62,17 @@ class Meter(Protocol):
     fixed: float
 
     def spent(self) -> float:
-        """What the run has cost so far."""
+        """Return the cost of the run so far."""
 
     def per_answer(self) -> float:
-        """What an answer costs; 0 if none was generated yet."""
+        """Return the cost of an answer; 0 if none was generated yet."""
 
     def say(self, amount: float) -> str:
-        """An amount, for people."""
+        """Write an amount with its unit."""
 
 
 class TokenMeter:
-    """Tokens generated for the selection split, base included, and for what was learned before it."""
+    """Counts tokens generated for the selection split, base included, and for the learned limit before it."""
 
     fixed = 0.0
 
@@ -98,7 +98,7 @@ class TokenMeter:
 
 
 class ClockMeter:
-    """Seconds since the run was started, those of earlier sessions included."""
+    """Counts seconds since the run was started, those of earlier sessions included."""
 
     fixed = WRAP_UP_S
 
@@ -129,15 +129,15 @@ def make_meter(
     started: float,
     n_tokens_before: int = 0,
 ) -> Meter | None:
-    """What measures in the unit of the plan's budget, if it has one.
+    """Return the meter for the plan's budget, or None.
 
     Args:
         plan: The run.
         book: Its scores.
         folder: Its folder.
-        progress: Knows what the engines of this session do.
-        started: When the session was, by the monotonic clock.
-        n_tokens_before: Tokens that the run took before its first score: those of learning its limit.
+        progress: Counts what the engines of this session do.
+        started: Start of the session by the monotonic clock.
+        n_tokens_before: Tokens generated before the first score, to learn `decoding.max_tokens`.
     """
     if (budget := plan.config.scoring.budget) is None:
         return None
@@ -147,64 +147,53 @@ def make_meter(
     return ClockMeter(60.0 * budget.minutes, progress, read_ledger(folder).seconds, started)
 
 
-def score_what_is_paid_for(
-    plan: RunPlan,
-    book: ScoreBook,
-    folder: RunFolder,
-    candidates: Candidates,
-    score: Callable[..., None],
-    meter: Meter,
-    n_engines: int,
-) -> pl.DataFrame:
+def score_affordable(scoring: Scoring, candidates: Candidates, folder: RunFolder, meter: Meter) -> pl.DataFrame:
     """Score the selection split for as many candidates as the budget pays for.
 
     Args:
-        plan: The run, with a budget.
-        book: Takes the scores.
-        folder: Where the decisions are kept.
-        candidates: Every candidate there may be; those that are paid for take part.
-        score: As for `thickets.flows.search.candidates.score_selection`.
+        scoring: Of a run with a budget.
+        candidates: Every candidate there may be; those that the budget pays for are enrolled.
+        folder: Keeps the decisions.
         meter: Measures what is spent.
-        n_engines: Engines to keep busy.
 
     Returns:
-        Those who were scored: the beginning of the population.
+        The candidates that were scored: the beginning of the population.
 
     Raises:
         RunError: The budget does not pay for the smallest run.
     """
-    least, scoring = plan.config.selection.k_values[-1], plan.config.scoring
-    assert scoring.budget is not None
-    # Tokens are to pay for the same candidates however the work is cut and whoever does it; minutes are this machine's.
-    busy = _TOKEN_WAVE if scoring.budget.tokens else SHARDS_PER_ENGINE * n_engines * scoring.candidates_per_shard
-    at_once = max(least, busy)
+    config = scoring.plan.config
+    least, budget = config.selection.k_values[-1], config.scoring.budget
+    assert budget is not None
+    # Tokens pay for the same candidates however the work is cut and on whatever machines; minutes are this machine's.
+    n_slots = SHARDS_PER_ENGINE * scoring.executor.n_engines
+    at_once = max(least, _TOKEN_WAVE if budget.tokens else n_slots * config.scoring.candidates_per_shard)
     ledger = read_ledger(folder)
     if ledger.n_candidates == 0:
-        score("selection", [None], label="base")
-        need = _need(plan, book, meter)
+        scoring.ask("selection", [None], label="base")
+        need = _need(scoring, meter)
         if (n_affordable := affordable(meter.budget, meter.spent(), need)) < least:
             raise RunError(_too_small(meter, need, least))
         ledger = Ledger(n_candidates=min(at_once, n_affordable, candidates.n_most))
     while True:
         _keep(folder, ledger, meter)
-        taking_part = candidates.first(ledger.n_candidates)
-        score_selection(plan, book, taking_part, score)
+        population = score_first(scoring, candidates, ledger.n_candidates)
         if ledger.is_final:
-            log.info(f"the budget pays for {taking_part.height:,} of {candidates.n_most:,} candidates")
-            return taking_part
-        n_affordable = affordable(meter.budget, meter.spent(), _need(plan, book, meter))
+            log.info(f"the budget pays for {population.height:,} of {candidates.n_most:,} candidates")
+            return population
+        n_affordable = affordable(meter.budget, meter.spent(), _need(scoring, meter))
         wave = next_wave(ledger.n_candidates, candidates.n_most, n_affordable, at_once)
         ledger = Ledger(n_candidates=ledger.n_candidates + wave, is_final=wave == 0)
 
 
 def read_ledger(folder: RunFolder) -> Ledger:
-    """What earlier sessions have decided."""
+    """Return the decisions of earlier sessions."""
     return Ledger.model_validate_json(folder.budget.read_text()) if folder.budget.is_file() else Ledger()
 
 
 @contextmanager
 def session_timed(folder: RunFolder, meter: Meter | None) -> Iterator[None]:
-    """Around a session: its time counts, however it ends; a SIGKILL takes what was not kept with the last wave."""
+    """Add the session's time to the ledger however the session ends; a SIGKILL loses what followed the last wave."""
     try:
         yield
     finally:
@@ -213,10 +202,10 @@ def session_timed(folder: RunFolder, meter: Meter | None) -> Iterator[None]:
 
 
 def budget_use(meter: Meter, n_most: int) -> BudgetUse:
-    """What is left to say when the run is scored.
+    """Describe the budget for the summary.
 
     Args:
-        meter: Measured it.
+        meter: Of the budget.
         n_most: Candidates there might have been.
     """
     return BudgetUse(given=meter.say(meter.budget), n_most=n_most)
@@ -227,8 +216,9 @@ def _keep(folder: RunFolder, ledger: Ledger, meter: Meter) -> None:
     write_text_atomically(folder.budget, timed.model_dump_json() + "\n")
 
 
-def _need(plan: RunPlan, book: ScoreBook, meter: Meter) -> Need:
-    with book.open() as store:
+def _need(scoring: Scoring, meter: Meter) -> Need:
+    plan = scoring.plan
+    with scoring.book.open() as store:
         totals = store.totals("selection").row(0, named=True)
     n_questions = sum(plan.block_sizes("selection"))
     each = totals["n_answers"] / totals["n_candidates"] if totals["n_candidates"] else n_questions

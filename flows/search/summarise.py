@@ -5,14 +5,16 @@ from __future__ import annotations
 from importlib.metadata import version
 from pathlib import Path
 
+import polars as pl
+
 from thickets.flows.plan import RunPlan
 from thickets.flows.results.summary import BudgetUse, EngineUse, ExpertRow, RunSummary, SigmaRow, TrackingLinks
 from thickets.flows.search.candidates import describe_race
-from thickets.flows.search.stages import Scored
+from thickets.flows.search.stages import Selected
 from thickets.storage.scores.database import BASE_ID
 from thickets.tasks.adaptive.token_limit import TokenLimit
 from thickets.tasks.aggregation import ScoreBook
-from thickets.tasks.evaluation.controls import count_tokens
+from thickets.tasks.evaluation.controls import Controls, count_tokens
 from thickets.tasks.evaluation.thicket import describe
 from thickets.tasks.results.evaluation import Evaluation
 from thickets.tasks.results.pilot import Pilot
@@ -24,7 +26,9 @@ def summarise(
     plan: RunPlan,
     book: ScoreBook,
     folder: Path,
-    scored: Scored,
+    population: pl.DataFrame,
+    selected: Selected,
+    controls: Controls,
     evaluation: Evaluation,
     tracking: TrackingLinks,
     *,
@@ -40,16 +44,18 @@ def summarise(
         plan: The run.
         book: Its scores.
         folder: Its folder.
-        scored: Who has answered what, and what was chosen.
-        evaluation: What the vote reached on the test split.
-        tracking: Where the run is found.
+        population: Every scored candidate.
+        selected: The choice, its experts, and the candidates that were tried.
+        controls: The respondents that the ensemble is compared with.
+        evaluation: The figures of the test split.
+        tracking: Links to the run in MLflow and Prefect.
         wall_s: Seconds of this session.
-        engine: What the engines did in it.
-        pilot: What its first candidates said about the sigmas.
-        budget: What it was allowed to cost.
-        limit: What was learned about the length of answers.
+        engine: Time and work of the engines in it.
+        pilot: What the pilot showed about the sigmas.
+        budget: The budget.
+        limit: The learned limit of answers.
     """
-    controls, experts = scored.controls, scored.experts
+    experts = selected.experts
     with book.open() as store:
         selection = store.totals("selection").row(0, named=True)
         sigmas = store.sigma_statistics()
@@ -57,14 +63,16 @@ def summarise(
         race = describe_race(plan.config, store)
         # Shards of a smaller population may hold answers of experts that are none in this one; they are not counted.
         n_tokens = {"selection": selection["n_tokens"] + selection["base_n_tokens"]}
-        for split, who in {"validation": scored.tried, "test": scored.tested}.items():
+        for split, who in {"validation": selected.tried, "test": selected.tested}.items():
             answers = store.answers(split, [BASE_ID, *who["candidate_id"]])
             n_tokens[split] = int(answers["n_tokens"].sum())
-        thicket = describe(store, plan.problem, plan.splits.test.examples, scored.ranked, evaluation.k, evaluation.rule)
+        thicket = describe(
+            store, plan.problem, plan.splits.test.examples, selected.ranked, evaluation.k, evaluation.rule
+        )
         if controls.panels:
             # A random expert that votes in the ensemble too has been counted, and so has the base where its own prompt
             # is the best.
-            extra = {candidate_id(who) for who in controls.respondents} - {BASE_ID, *scored.tested["candidate_id"]}
+            extra = {candidate_id(who) for who in controls.respondents} - {BASE_ID, *selected.tested["candidate_id"]}
             n_tokens["controls"] = count_tokens(store, "test", sorted(extra))
             n_tokens["controls"] += count_tokens(store, "validation", [who.id for who in controls.trials])
     if limit is not None:
@@ -76,7 +84,7 @@ def summarise(
         model=plan.base.name,
         model_sha256=plan.base.sha256,
         problem=plan.config.single_problem.name,
-        n_candidates=scored.n_candidates,
+        n_candidates=population.height,
         split_sizes={split.name: len(split.examples) for split in plan.splits},
         base_selection=base_selection,
         sigmas=tuple(
@@ -89,7 +97,7 @@ def summarise(
             )
             for row in sigmas.iter_rows(named=True)
         ),
-        validation_curve=scored.curve,
+        validation_curve=selected.curve,
         evaluation=evaluation,
         experts=tuple(
             ExpertRow(

@@ -1,0 +1,70 @@
+"""Scores part of a run: what is missing of a split, for some respondents."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from thickets.flows.plan import RunPlan
+from thickets.flows.search.progress import ScoringProgress
+from thickets.tasks.aggregation import ScoreBook, aggregate_scores, check_complete
+from thickets.tasks.scoring.executors import Executor
+from thickets.tasks.scoring.score import score_shards
+from thickets.tasks.scoring.units import candidate_id, plan_shards
+from thickets.tasks.types import Respondent
+
+# Scores reach the database at least this often, so that `thickets sql` has something to say during a long run.
+_AGGREGATE_EVERY_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """What all scoring of one run has in common.
+
+    Attributes:
+        plan: The run.
+        book: Takes the scores.
+        executor: Makes them.
+        progress: Counts and shows them.
+    """
+
+    plan: RunPlan
+    book: ScoreBook
+    executor: Executor
+    progress: ScoringProgress
+
+    def ask(
+        self, split: str, respondents: Sequence[Respondent], *, label: str = "", blocks: Sequence[int] | None = None
+    ) -> None:
+        """Have respondents answer a split; answers that are in the shards already are not generated again.
+
+        Args:
+            split: Whose questions.
+            respondents: The base (None), candidates, averages or samples.
+            label: For progress, instead of the split's name.
+            blocks: Which blocks of the split; None: all.
+
+        Raises:
+            RunError: Scores are missing afterwards.
+        """
+        plan, scoring = self.plan, self.plan.config.scoring
+        n_blocks = plan.n_blocks(split)
+        wanted = range(n_blocks) if blocks is None else blocks
+        done = aggregate_scores(self.book)
+        shards = plan_shards(split, n_blocks, respondents, done.iter_rows(), scoring.candidates_per_shard, wanted)
+        n_units = sum(len(shard.candidates) for shard in shards)
+        n_done = len(respondents) * len(wanted) - n_units
+        last_aggregated = time.monotonic()
+
+        def aggregate_now_and_then() -> None:
+            nonlocal last_aggregated
+            if time.monotonic() - last_aggregated > _AGGREGATE_EVERY_S:
+                aggregate_scores(self.book)
+                last_aggregated = time.monotonic()
+
+        with self.progress.split(label or split, n_units, n_done, self.executor.n_engines):
+            score_shards(self.executor, shards, retries=scoring.retries, on_tick=aggregate_now_and_then)
+        if shards:
+            done = aggregate_scores(self.book)
+        check_complete(done, [candidate_id(respondent) for respondent in respondents], split, wanted)
