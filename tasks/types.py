@@ -25,6 +25,11 @@ class Candidate:
     Attributes:
         seed: Unsigned 64-bit key of the noise.
         sigma: Standard deviation of the perturbation, in units of the weights.
+
+    Example:
+        >>> from thickets import Candidate
+        >>> Candidate(seed=7, sigma=0.002).id
+        '0000000000000007@0.002'
     """
 
     seed: int

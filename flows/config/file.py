@@ -29,6 +29,11 @@ def load_config(source: str, overrides: Sequence[str] = ()) -> RunConfig:
 
     Raises:
         InputError: One line per problem: the field, what was found, what is allowed.
+
+    Example:
+        >>> from thickets import load_config
+        >>> load_config("quickstart", ["population.size=96"]).population.size
+        96
     """
     path = _find(source)
     values = _read_mapping(path)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -54,8 +54,28 @@ __all__ = [
 ]
 
 
+def _selection_that_fits(validated: dict[str, Any]) -> SelectionConfig:
+    """Make the default section, less the ensemble sizes that the population is too small for."""
+    default = SelectionConfig()
+    population = validated.get("population")  # missing if it is itself at fault
+    if population is None or population.size >= default.k_values[-1]:
+        return default
+    fitting = tuple(k for k in default.k_values if k <= population.size)
+    return SelectionConfig(k_values=fitting or (population.size,))
+
+
 class RunConfig(Section):
-    """A search: a model, a problem (or several, one after the other), a population, and how the best of it vote."""
+    """A search: a model, a problem (or several, one after the other), a population, and how the best of it vote.
+
+    Raises:
+        ValueError: pydantic's ValidationError, where a field cannot be used; `load_config` raises an InputError.
+
+    Example:
+        >>> from thickets import RunConfig
+        >>> config = RunConfig(problem="largest_number", population={"size": 48})
+        >>> config.model, config.selection.k_values
+        ('smollm2-135m-instruct', (5, 10, 25))
+    """
 
     name: str = Field("run", description="Label of the run; part of its id.")
     model: str = Field(
@@ -77,7 +97,7 @@ class RunConfig(Section):
     decoding: DecodingConfig = Field(default_factory=DecodingConfig)
     engine: EngineConfig = Field(default_factory=EngineConfig)
     scoring: ScoringConfig = Field(default_factory=ScoringConfig)
-    selection: SelectionConfig = Field(default_factory=SelectionConfig)
+    selection: SelectionConfig = Field(default_factory=_selection_that_fits)
     controls: ControlsConfig = Field(default_factory=ControlsConfig)
     distillation: DistillationConfig | None = Field(
         None, description="Train one model on the experts' answers afterwards; empty: do not."

@@ -11,7 +11,7 @@ import mlflow
 import polars as pl
 import pytest
 
-import thickets.flows.randopt as flow_module
+import thickets.flows.search.search as search_module
 from thickets.flows.config.run import RunConfig
 from thickets.flows.randopt import randopt
 from thickets.flows.results.runs import example_votes, find_run, list_runs, load_summary, open_scores
@@ -217,7 +217,7 @@ def test_a_failure_after_scoring_keeps_the_scores_and_is_recorded(
         raise RunError("planted")
 
     with monkeypatch.context() as planted:
-        planted.setattr(flow_module, "evaluate_ensemble", fail)
+        planted.setattr(search_module, "evaluate_ensemble", fail)
         with pytest.raises(RunError, match="planted"):
             randopt(config())
     home = Home(config().storage.home)

@@ -1,0 +1,158 @@
+"""Uses what a run leaves: asks, evaluates, writes and registers its models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from thickets.flows.api.homes import find, home_at
+
+if TYPE_CHECKING:
+    from thickets.flows.models.promotion import Promotion
+    from thickets.flows.models.reevaluation import Reevaluation
+    from thickets.tasks.export.card import AverageFacts, ExpertFacts
+    from thickets.tasks.serving import Answer
+
+
+def ask(
+    model: str,
+    question: str,
+    *,
+    k: int = 0,
+    temperature: float = 0.0,
+    every: bool = False,
+    like: str | None = None,
+    home: Path | str | None = None,
+) -> Answer:
+    """Ask a model one question; the experts of an ensemble answer, the best first, until the vote is decided.
+
+    Args:
+        model: A run, an MLflow address (``models:/...``, ``runs:/...``), a checkpoint folder or a hub id.
+        question: As the problem's data has it, without the prompt around it.
+        k: How many experts vote; 0: all.
+        temperature: Of each expert's answer; 0: greedy.
+        every: Ask every expert, even when the vote is decided.
+        like: For a checkpoint or a hub id: the run whose prompt and verdict are used.
+        home: As for `list_runs`.
+
+    Raises:
+        InputError: There is no such model.
+
+    Example:
+        >>> from thickets import ask
+        >>> answer = ask("latest", "Which is the largest number: 790, 311 or 392?", every=True)
+        >>> len(answer.ballots) == answer.n_asked
+        True
+    """
+    from thickets.flows.models.open import find_model
+
+    answerer = find_model(home_at(home), model, like).open()
+    try:
+        return answerer.ask([question], k=k, temperature=temperature, every=every).rows[0]
+    finally:
+        answerer.close()
+
+
+def evaluate(
+    model: str,
+    data: Path | str,
+    *,
+    k: int = 0,
+    base: bool = False,
+    like: str | None = None,
+    home: Path | str | None = None,
+    **columns: str,
+) -> Reevaluation:
+    """Evaluate a model on a file of new questions, judged as its run did, and log an MLflow run.
+
+    Args:
+        model: As for `ask`.
+        data: Questions and gold answers: .jsonl, .csv or .parquet.
+        k: How many experts vote; 0: all.
+        base: Ask the base too, and give the paired difference.
+        like: As for `ask`.
+        home: As for `list_runs`.
+        columns: `question_column`, `answer_column` and `id_column`, where the run's problem calls them otherwise.
+
+    Raises:
+        InputError: There is no such model, or the file cannot be used.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from thickets import evaluate
+        >>> row = '{"question": "Which is the largest number: 7 or 3?", "answer": "7"}'
+        >>> _ = Path("new.jsonl").write_text(row)
+        >>> found = evaluate("latest", "new.jsonl", question_column="question", answer_column="answer")
+        >>> found.accuracy.n
+        1
+    """
+    from thickets.flows.models.open import find_model
+    from thickets.flows.models.reevaluation import reevaluate
+
+    where = home_at(home)
+    return reevaluate(where, find_model(where, model, like), Path(data), columns, k=k, with_base=base)
+
+
+def materialize(
+    run: str,
+    target: Path | str,
+    *,
+    rank: int | None = None,
+    seed: int | None = None,
+    sigma: float | None = None,
+    average: bool = False,
+    home: Path | str | None = None,
+) -> ExpertFacts | AverageFacts:
+    """Write one expert, any candidate, or the weight average of the experts as an ordinary checkpoint folder.
+
+    Args:
+        run: A finished run.
+        target: A new or an empty folder; it appears whole or not at all.
+        rank: Place on the selection split; None without `seed` and `average`: 1, the best.
+        seed: Of any candidate, with `sigma`, instead of a rank.
+        sigma: Noise scale of that candidate.
+        average: Take the mean of the weights of all K experts.
+        home: As for `list_runs`.
+
+    Raises:
+        InputError: There is no such run or candidate, or `target` is taken.
+
+    Example:
+        >>> from thickets import materialize
+        >>> materialize("latest", "my-expert").selection.rank
+        1
+    """
+    from thickets.flows.models import materialize as models
+
+    where, folder = find(run, home)
+    return models.materialize(where, folder, models.pick_candidate(rank, seed, sigma, average=average), Path(target))
+
+
+def promote(
+    run: str,
+    kind: Literal["ensemble", "student"] = "ensemble",
+    name: str | None = None,
+    *,
+    force: bool = False,
+    home: Path | str | None = None,
+) -> Promotion:
+    """Register a run's model in MLflow; it becomes `champion` if the same test questions exclude a loss.
+
+    Args:
+        run: A finished run.
+        kind: Its ensemble or its student.
+        name: Of the registered model; None: problem and base.
+        force: Make it champion whatever the comparison says; the version is marked.
+        home: As for `list_runs`.
+
+    Raises:
+        InputError: The run has no such model, or the name cannot be one.
+
+    Example:
+        >>> from thickets import promote
+        >>> promote("latest", name="my-model").is_champion
+        True
+    """
+    from thickets.flows.models.promotion import promote as register
+
+    return register(find(run, home)[1], kind, name, force=force)

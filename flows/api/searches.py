@@ -1,0 +1,105 @@
+"""Starts what computes: a search, its estimate, a distillation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from thickets.flows.api.homes import find, use_services
+
+if TYPE_CHECKING:
+    from thickets.flows.config.run import RunConfig
+    from thickets.flows.results.comparison import Comparison
+    from thickets.flows.results.distillation import DistillSummary
+    from thickets.flows.results.summary import RunSummary
+    from thickets.flows.search.estimate import Estimate, EstimateOfMany
+
+
+def search(config: RunConfig, *, fresh: bool = False) -> RunSummary | Comparison:
+    """Search the neighbourhood of a model for experts of a task, as a Prefect flow (paper, section 3).
+
+    Uses the services of ``thickets up`` in the run's home if they are up, else the Prefect server that
+    ``PREFECT_API_URL`` names, else a temporary one. The same configuration again goes on where it stopped.
+
+    Args:
+        config: The run; with `problems`, a run per problem.
+        fresh: Move what an earlier run with the same identity left aside, and start over.
+
+    Returns:
+        The run's summary; for several problems, the comparison of their runs.
+
+    Raises:
+        InputError: Something in the configuration cannot be used.
+        RunError: The run is in progress elsewhere, or could not be completed.
+
+    Example:
+        >>> from thickets import RunConfig, search
+        >>> data = {"selection": 12, "validation": 10, "test": 14}
+        >>> population = {"size": 6, "sigmas": [0.1]}
+        >>> config = RunConfig(model="tiny", problem="largest_number", population=population, data=data)
+        >>> result = search(config)
+        >>> result.n_candidates, result.evaluation.ensemble.n
+        (6, 14)
+    """
+    from thickets.flows.config.preflight import check_inputs
+
+    check_inputs(config)
+    use_services(config.storage.home)
+    if config.problems is not None:
+        from thickets.flows.randopt_many import randopt_many
+
+        return randopt_many(config, fresh=fresh)
+    from thickets.flows.randopt import randopt
+
+    return randopt(config, fresh=fresh)
+
+
+def estimate(config: RunConfig) -> Estimate | EstimateOfMany:
+    """Estimate candidates, completions, tokens, seconds and bytes of a run from a short probe of its model.
+
+    Raises:
+        InputError: Something in the configuration cannot be used.
+
+    Example:
+        >>> from thickets import RunConfig, estimate
+        >>> data = {"selection": 12, "validation": 10, "test": 14}
+        >>> cost = estimate(RunConfig(model="tiny", problem="largest_number", population={"size": 6}, data=data))
+        >>> cost.n_candidates, cost.completions["selection"]
+        (6, 84)
+    """
+    from thickets.flows.config.preflight import check_inputs
+    from thickets.flows.search.estimate import estimate as estimate_one
+    from thickets.flows.search.estimate import estimate_many
+
+    check_inputs(config)
+    return estimate_one(config) if config.problems is None else estimate_many(config)
+
+
+def distill(run: str, overrides: Sequence[str] = (), *, home: Path | str | None = None) -> DistillSummary:
+    """Train one model on the answers of a finished run's experts, as a Prefect flow, and compare it with them.
+
+    Args:
+        run: A finished run.
+        overrides: ``distillation.FIELD=VALUE`` assignments.
+        home: As for `list_runs`.
+
+    Raises:
+        InputError: The run is not finished, or an override is about something else.
+
+    Example:
+        >>> from thickets import distill
+        >>> student = distill("latest", ["distillation.examples=8", "distillation.min_rows=1000"])
+        >>> student.reason is None
+        False
+    """
+    from thickets.flows.config.preflight import check_inputs
+    from thickets.flows.distillation.plan import distill_config
+
+    where, folder = find(run, home)
+    config = distill_config(where, folder, overrides)
+    check_inputs(config)
+    use_services(where.root)
+    from thickets.flows.distillation.flow import distill as distill_run
+
+    return distill_run(config)
