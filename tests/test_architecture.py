@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -11,36 +14,137 @@ ROOT = Path(__file__).parents[1]
 LAYERS = ["storage", "tasks", "flows"]  # each may import itself and what stands before it
 PURE = ["tasks/noise", "tasks/engines", "tasks/problems"]
 FORBIDDEN_IN_PURE = {"prefect", "mlflow", "duckdb"}
+# The command line, and the progress bar of a search.
+MAY_USE_RICH = ("flows/cli/", "flows/search/progress.py")
+OURS = ["flows", "tasks", "storage", "tests", "benchmarks", "examples", "deployments", "thickets"]
 
 
-def imported(path: Path) -> set[str]:
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+@cache
+def sources(folder: str) -> tuple[Path, ...]:
+    return tuple(path for path in sorted((ROOT / folder).rglob("*.py")) if not is_behind_a_link(path))
+
+
+def is_behind_a_link(path: Path) -> bool:
+    return any(parent.is_symlink() for parent in path.parents if parent.is_relative_to(ROOT))
+
+
+def imports(tree: ast.AST) -> Iterable[tuple[str, tuple[str, ...]]]:
+    """Every imported module, with the names taken from it."""
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            yield from ((alias.name, ()) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            found.add(node.module)
-    return {name.partition(".")[0] for name in found}
+            yield node.module, tuple(alias.name for alias in node.names)
+
+
+@cache
+def imported(path: Path) -> frozenset[str]:
+    """What a file imports: top-level names of libraries, ``layer`` or ``layer.module`` names of ours."""
+    found = set()
+    for module, _ in imports(ast.parse(path.read_text(encoding="utf-8"))):
+        top, _, rest = module.partition(".")
+        found.add(rest.partition(".")[0] if top == "thickets" and rest else top)
+    return frozenset(found)
 
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_a_layer_imports_only_layers_below_it(layer: str) -> None:
     above = set(LAYERS[LAYERS.index(layer) + 1 :])
-    offenders = {str(path): imported(path) & above for path in (ROOT / layer).rglob("*.py") if imported(path) & above}
-    assert offenders == {}
+    assert {str(path): imported(path) & above for path in sources(layer) if imported(path) & above} == {}
 
 
 @pytest.mark.parametrize("package", PURE)
 def test_noise_engines_and_problems_work_without_the_orchestration(package: str) -> None:
-    files = list((ROOT / package).rglob("*.py"))
+    files = sources(package)
     assert files
     offenders = {str(path): imported(path) & FORBIDDEN_IN_PURE for path in files if imported(path) & FORBIDDEN_IN_PURE}
     assert offenders == {}
 
 
-def test_storage_knows_nothing_of_prefect() -> None:
-    assert [path for path in (ROOT / "storage").rglob("*.py") if "prefect" in imported(path)] == []
+@pytest.mark.parametrize("folder", ["storage", "flows/results", "tasks/results"])
+def test_storage_and_results_know_nothing_of_prefect(folder: str) -> None:
+    assert sources(folder)
+    assert [path for path in sources(folder) if "prefect" in imported(path)] == []
 
 
-def test_the_import_scan_sees_an_import() -> None:
+def test_rich_stays_in_the_command_line_and_the_progress_bar() -> None:
+    users = [
+        path.relative_to(ROOT).as_posix() for layer in LAYERS for path in sources(layer) if "rich" in imported(path)
+    ]
+    assert [path for path in users if not path.startswith(MAY_USE_RICH)] == []
+    assert "flows/search/progress.py" in users
+
+
+@pytest.mark.parametrize("folder", OURS)
+def test_nothing_imports_a_bare_layer(folder: str) -> None:
+    bare = {
+        f"{path}: {module}"
+        for path in sources(folder)
+        for module, _ in imports(ast.parse(path.read_text(encoding="utf-8")))
+        if module.partition(".")[0] in LAYERS
+    }
+    assert bare == set()
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Our modules by dotted name, ``flows.plan`` for instance; a package stands for its ``__init__.py``."""
+    found = {}
+    for layer in LAYERS:
+        for path in sources(layer):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Our modules that a file imports, wherever in it, for types as well."""
+    found = set()
+    for module, names in imports(ast.parse(path.read_text(encoding="utf-8"))):
+        name = module.removeprefix("thickets.")
+        if name == module:
+            continue
+        inside = {f"{name}.{each}" for each in names} & modules().keys()
+        found |= inside or {name}
+        if len(inside) < len(names):
+            found.add(name)
+    return found & modules().keys()
+
+
+def circle(arrows: dict[str, set[str]]) -> list[str]:
+    try:
+        TopologicalSorter(arrows).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def file_arrows() -> dict[str, set[str]]:
+    return {name: imported_modules(path) - {name} for name, path in modules().items()}
+
+
+def folder_of(module: str) -> str:
+    """The folder of a module, nested ones apart; the loose files of a layer stand for themselves."""
+    path = modules()[module].relative_to(ROOT)
+    return path.as_posix() if len(path.parts) == 2 else path.parent.as_posix()
+
+
+def test_no_circle_of_files() -> None:
+    assert circle(file_arrows()) == []
+
+
+def test_no_circle_of_folders() -> None:
+    arrows: dict[str, set[str]] = {}
+    for module, targets in file_arrows().items():
+        here = folder_of(module)
+        arrows.setdefault(here, set()).update(folder_of(target) for target in targets)
+        arrows[here].discard(here)
+    assert circle(arrows) == []
+
+
+def test_the_scan_sees_imports_and_circles() -> None:
     assert {"ast", "pathlib", "pytest"} <= imported(Path(__file__))
+    assert "flows.plan" in imported_modules(ROOT / "flows/search/search.py")
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}}) != []
+    assert not is_behind_a_link(ROOT / "flows/plan.py")
+    assert is_behind_a_link(ROOT / "thickets/flows/plan.py")

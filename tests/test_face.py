@@ -13,8 +13,29 @@ import pytest
 import thickets
 
 # In this order in one folder: a search leaves the run that the others open.
-STORY = """noise Candidate Problem Engine load_config RunConfig estimate search list_runs open_run Run RunSummary ask evaluate
-    materialize distill promote compare ThicketsError InputError RunError""".split()
+STORY = [
+    "noise",
+    "Candidate",
+    "Problem",
+    "Engine",
+    "load_config",
+    "RunConfig",
+    "estimate",
+    "search",
+    "list_runs",
+    "open_run",
+    "Run",
+    "RunSummary",
+    "ask",
+    "evaluate",
+    "materialize",
+    "distill",
+    "promote",
+    "compare",
+    "ThicketsError",
+    "InputError",
+    "RunError",
+]
 HEAVY = ("torch", "prefect", "mlflow", "polars", "numpy", "pydantic", "duckdb", "ray", "rich", "transformers")
 
 
@@ -60,10 +81,12 @@ def test_the_examples_are_true(
     (tmp_path / "tiny").symlink_to(tiny_model)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("THICKETS_HOME", raising=False)
+    # As on most machines: vLLM takes seconds to start, and has no attention for heads as small as these.
+    monkeypatch.setattr("thickets.tasks.engines.vllm.is_available", lambda device_type: False)
     parser, runner = doctest.DocTestParser(), doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
     said: list[str] = []
     for name in STORY:
         text = inspect.getdoc(getattr(thickets, name)) or ""
         runner.run(parser.get_doctest(text, {}, name, None, None), out=said.append)
-    assert "".join(said) == ""
+    assert said == []
     assert runner.summarize(verbose=False).attempted > len(STORY)

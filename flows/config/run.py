@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from thickets.flows.config.distillation import DistillationConfig
 from thickets.flows.config.engine import EngineConfig, VllmConfig
@@ -76,6 +76,11 @@ class RunConfig(Section):
         >>> config.model, config.selection.k_values
         ('smollm2-135m-instruct', (5, 10, 25))
     """
+
+    # The Prefect UI shows this above its form; the docstring is for readers of Python.
+    model_config = ConfigDict(
+        json_schema_extra={"description": "A search: a model, a problem or several, a population, and how it votes."}
+    )
 
     name: str = Field("run", description="Label of the run; part of its id.")
     model: str = Field(
