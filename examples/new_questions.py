@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from thickets.storage.errors import InputError
+from thickets import InputError
 from thickets.tasks.problems import ProblemConfig, load_problem
 
 

@@ -39,7 +39,7 @@ def sweep(sigmas: list[float], changes: list[str]) -> list[dict[str, str]]:
     from prefect import flow
     from prefect.artifacts import create_table_artifact
 
-    from thickets.flows.config.file import load_config
+    from thickets import load_config
     from thickets.flows.deployments.client import follow, start
 
     @flow(name="sweep", flow_run_name="sweep-over-{sigmas}")

@@ -14,27 +14,20 @@ import thickets
 
 # In this order in one folder: a search leaves the run that the others open.
 STORY = [
-    "noise",
-    "Candidate",
-    "Problem",
-    "Engine",
-    "load_config",
-    "RunConfig",
-    "estimate",
-    "search",
-    "list_runs",
-    "open_run",
-    "Run",
-    "RunSummary",
-    "ask",
-    "evaluate",
-    "materialize",
-    "distill",
-    "promote",
-    "compare",
-    "ThicketsError",
-    "InputError",
-    "RunError",
+    *(
+        "noise",
+        "Candidate",
+        "Problem",
+        "Engine",
+        "load_config",
+        "RunConfig",
+        "estimate",
+        "search",
+        "list_runs",
+        "open_run",
+    ),
+    *("Run", "RunSummary", "ask", "evaluate", "materialize", "distill", "promote", "compare"),
+    *("ThicketsError", "InputError", "RunError"),
 ]
 HEAVY = ("torch", "prefect", "mlflow", "polars", "numpy", "pydantic", "duckdb", "ray", "rich", "transformers")
 

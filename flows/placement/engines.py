@@ -1,4 +1,4 @@
-"""Who scores a run's shards, by its configuration."""
+"""Opens the executor that scores a run's shards: in this process, in processes of their own, or on Ray."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _CPU_TOKENS_PER_S, _GPU_TOKENS_PER_S = 10.0, 200.0
 
 @contextmanager
 def open_cluster(engine: EngineConfig) -> Iterator[RayCluster | None]:
-    """Be connected to the Ray cluster that the configuration names; None without Ray.
+    """Connect to the Ray cluster that the configuration names; gives None without Ray.
 
     Raises:
         InputError: Ray is not installed, or there is no such cluster.
@@ -59,11 +59,11 @@ def open_executor(
     build: Callable[[EngineSpec], Engine],
     cluster: RayCluster | None = None,
 ) -> Iterator[Executor]:
-    """Hold the executor that the plan asks for; engines start with their first shard, and are gone afterwards.
+    """Open the plan's executor; its engines start with their first shard, and end with the block.
 
     Args:
         plan: The run.
-        on_unit: Told of every finished unit, from any thread.
+        on_unit: Called with every finished unit, from any thread.
         build: Builds an engine of this process; a benchmark passes its own, and gets one engine in this process.
         cluster: The Ray cluster that takes the engines instead.
     """
@@ -77,9 +77,9 @@ def open_executor(
 
 
 class Engines:
-    """The executors of a session, one plan's after another's.
+    """Opens one executor per plan; reuses the engine when the next plan needs the same.
 
-    An engine in this process stays for the next plan if that wants the same one: starting it takes seconds to minutes.
+    Starting an engine takes seconds to minutes.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Engines:
         self._opened.__exit__(kind, error, trace)
 
     def turn_to(self, plan: RunPlan) -> Executor:
-        """The plan's executor, which serves until the next plan's is wanted or `with` ends; those before it end."""
+        """Return the plan's executor and close the previous one."""
         if self._current is not None:
             spec, executor = self._current
             if isinstance(executor, LocalExecutor) and _same_engine(spec, plan.engine):
@@ -162,7 +162,7 @@ def _make_executor(
 
 
 def unit_timeout_s(plan: RunPlan) -> float:
-    """Seconds one candidate may take on one block, by the configuration or by the most tokens it may generate there."""
+    """Return the seconds that one candidate may take on one block, from the configuration or from its most tokens."""
     if (configured := plan.config.scoring.unit_timeout_s) is not None:
         return configured
     n_questions = max((len(block.examples) for block in plan.blocks), default=0)
@@ -171,7 +171,7 @@ def unit_timeout_s(plan: RunPlan) -> float:
 
 
 def scoring_job(plan: RunPlan) -> ScoringJob:
-    """The plan's scoring as engines in other processes and on other machines take it."""
+    """Describe the plan's scoring for engines in other processes and on other machines."""
     return ScoringJob(
         model=_name_anywhere(plan.base),
         revision=hub_commit(plan.base.revision),
@@ -187,6 +187,6 @@ def scoring_job(plan: RunPlan) -> ScoringJob:
 
 
 def _name_anywhere(base: BaseModelRef) -> str:
-    """The model's name; a path made absolute, for a process with another working folder."""
+    """Return the model's name; a path is made absolute, for processes with another working folder."""
     path = Path(base.name).expanduser()
     return str(path.absolute()) if path.exists() else base.name
