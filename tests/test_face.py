@@ -61,7 +61,7 @@ def test_the_import_is_quick_and_starts_nothing(tmp_path: Path) -> None:
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'serach'"):
-        thickets.serach  # noqa: B018
+        _ = thickets.serach
 
 
 def test_it_is_typed() -> None:

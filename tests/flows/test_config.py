@@ -30,6 +30,11 @@ def test_defaults_are_the_paper_s() -> None:
     assert config.data.selection == 200
 
 
+@pytest.mark.parametrize(("size", "k_values"), [(5000, (5, 10, 25, 50)), (48, (5, 10, 25)), (3, (3,))])
+def test_default_ensembles_fit_into_the_population(size: int, k_values: tuple[int, ...]) -> None:
+    assert parse_config(MINIMAL | {"population": {"size": size}}).selection.k_values == k_values
+
+
 def test_every_field_says_what_it_is_for() -> None:
     def silent(model: type, prefix: str = "") -> list[str]:
         found = []
@@ -89,7 +94,11 @@ def test_set_extends_a_problem_given_by_name_alone(tmp_path: Path) -> None:
         ({"population": {"sigmas": [-1]}}, "population.sigmas[0]", "found -1"),
         ({"population": {"sigmas": [0.1, 0.1]}}, "population.sigmas", "twice"),
         ({"population": {"sigmas": []}}, "population.sigmas", "at least 1"),
-        ({"population": {"size": 40}}, "selection.k_values", "K = 50 experts of a population of 40"),
+        (
+            {"population": {"size": 40}, "selection": {"k_values": [5, 50]}},
+            "selection.k_values",
+            "K = 50 experts of a population of 40",
+        ),
         ({"selection": {"k_values": [5, 3]}}, "selection.k_values", "ascending"),
         ({"selection": {"methods": ["best"]}}, "selection.methods[0]", "found 'best'"),
         ({"selection": {"methods": []}}, "selection.methods", "at least 1"),
