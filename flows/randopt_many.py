@@ -55,9 +55,7 @@ def randopt_many(config: RunConfig, fresh: bool = False) -> Comparison:
         RunError: A run is already in progress, or could not be completed.
     """
     if config.problems is None:
-        raise InputError(
-            "problems: missing; for a single problem use thickets.flows.randopt.randopt, or name at least two"
-        )
+        raise InputError("problems: missing; name at least two, or use `thickets.search`, which takes one as well")
     check_inputs(config)
     started = time.monotonic()
     child = randopt.with_options(flow_run_name="{config.label}-n{config.population.size}-{config.problem.name}")

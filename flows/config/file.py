@@ -52,7 +52,8 @@ def parse_config(values: dict[str, Any]) -> RunConfig:
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
-        problems = error.errors()
+        # A default that depends on a field at fault is reported as well, and says nothing.
+        problems = [problem for problem in error.errors() if problem["type"] != "default_factory_not_called"]
         # A list with a bad item is reported again as being too short: what is wrong is the item.
         inner = {problem["loc"][:-1] for problem in problems if problem["loc"]}
         raise InputError("\n".join(_explain(p) for p in problems if not p["loc"] or p["loc"] not in inner)) from None
