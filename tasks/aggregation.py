@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import polars as pl
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from thickets.storage.errors import RunError
 from thickets.storage.scores.database import BASE_ID, BASE_POSITION, CONTROL_POSITION, ScoreStore
 from thickets.storage.shards.file import list_shards
 from thickets.tasks.scoring.units import Block, candidate_id
 from thickets.tasks.seeds import POPULATION_SCHEMA
+from thickets.tasks.task import task
 from thickets.tasks.types import Respondent
 
 # Files per transaction: bounds the memory of taking in a large run that was scored before.
@@ -120,7 +119,7 @@ def check_complete(done: pl.DataFrame, candidate_ids: Iterable[str], split: str,
         )
 
 
-@task(name="aggregate-scores", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE, persist_result=False)
+@task("aggregate-scores", retries=2, retry_delays_s=[2])
 def aggregate_scores(book: ScoreBook) -> pl.DataFrame:
     """Prefect task over `ScoreBook.aggregate`; worth a retry because a reader may hold the database for seconds."""
     return book.aggregate()

@@ -6,9 +6,8 @@ import hashlib
 from collections.abc import Sequence
 
 import polars as pl
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
+from thickets.tasks.task import task
 from thickets.tasks.types import Candidate
 
 _DOMAIN = b"thickets population 1"
@@ -75,7 +74,7 @@ def candidates_of(frame: pl.DataFrame) -> list[Candidate]:
     return [Candidate(seed, sigma) for seed, sigma in frame.select("seed", "sigma").iter_rows()]
 
 
-@task(name="generate-seeds", retries=1, cache_policy=NO_CACHE)
+@task("generate-seeds", retries=1)
 def generate_seeds(size: int, sigmas: Sequence[float], seed: int) -> pl.DataFrame:
     """Prefect task over `population`."""
     return population(size, sigmas, seed)

@@ -13,7 +13,7 @@ from typing import Self
 import duckdb
 import polars as pl
 
-from thickets.storage.errors import RunError
+from thickets.storage.errors import RunError, TransientError
 from thickets.storage.files import atomic_path
 from thickets.storage.scores.queries import ScoreQueries
 from thickets.storage.scores.sql import Params, connect, create_schema, fetch, one_line, show_completions
@@ -128,7 +128,8 @@ class ScoreStore(ScoreQueries):
             wait_s: How long to wait for another process to close the file (a reader holds it for seconds).
 
         Raises:
-            RunError: If another process still holds the file, or it is no database of this kind.
+            TransientError: Another process still holds the file.
+            RunError: The file is no DuckDB database.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         deadline = time.monotonic() + wait_s
@@ -139,7 +140,7 @@ class ScoreStore(ScoreQueries):
                 if not is_locked(error):
                     raise RunError(f"cannot open {path}: {one_line(error)}") from None
                 if time.monotonic() > deadline:
-                    raise RunError(f"{path} is in use by another process; close it and start again") from None
+                    raise TransientError(f"{path} is in use by another process; close it and start again") from None
             time.sleep(0.1)
 
     def register(self, candidates: pl.DataFrame, examples: pl.DataFrame) -> None:
