@@ -151,27 +151,21 @@ class Home:
         """Return the shard folder shared by every run with this fingerprint (N = 500 and its extension to 5000)."""
         return self.root / "shards" / _checked_id(fingerprint)[:16]
 
-    def set_aside(self, run_id: str, fingerprint: str) -> list[Path]:
-        """Move a run's results and its shards out of the way, deleting nothing; the caller holds the run's lock.
+    def set_aside(self, run_id: str) -> list[Path]:
+        """Move everything in a run's folder but its lock, which the caller holds, to ``replaced``; delete nothing.
+
+        The run's shards are moved by `thickets.storage.shards.folder.ShardFolder.set_aside`.
 
         Returns:
-            The folders that now hold what was there.
+            The folder that holds the moved files, or nothing if there were none.
         """
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-        folder, moved = self.run(run_id), []
-        kept = self.root / "replaced" / f"{run_id}-{stamp}"
-        # The lock stays where it is: this process holds it.
+        folder = self.run(run_id)
+        kept = self.root / "replaced" / f"{run_id}-{timestamp()}"
         for item in [path for path in folder.root.iterdir() if path != folder.lock]:
             kept.mkdir(parents=True, exist_ok=True)
             item.rename(kept / item.name)
-        moved += [kept] if kept.exists() else []
-        if (shards := self.shards(fingerprint)).exists():
-            target = self.root / "replaced" / f"shards-{shards.name}-{stamp}"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shards.rename(target)
-            moved.append(target)
         folder.create()
-        return moved
+        return [kept] if kept.exists() else []
 
     def is_locked(self, run_id: str) -> bool:
         """Say whether a process is carrying out the run right now."""
@@ -226,6 +220,11 @@ def model_cache() -> Path:
     """Return the folder for converted base models: ``$THICKETS_CACHE``, else the user's cache folder."""
     chosen = os.environ.get("THICKETS_CACHE")
     return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("thickets")
+
+
+def timestamp() -> str:
+    """Return the time in UTC to the microsecond, in a form that sorts and can be part of a file name."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
 
 
 def _checked_id(name: str) -> str:

@@ -72,7 +72,7 @@ def _search(config: RunConfig, engines: Engines, progress: ScoringProgress, *, f
     shard_folder = plan.shard_folder
     with home.run_lock(plan.run_id) as folder:
         if fresh:
-            for moved in [*home.set_aside(plan.run_id, plan.fingerprint), *shard_folder.set_aside()]:
+            for moved in [*home.set_aside(plan.run_id), *shard_folder.set_aside(plan.shards)]:
                 log.info(f"starting over; what was there is now in {moved}")
         write_text_atomically(folder.config, dump_config(config))
         write_text_atomically(folder.fingerprint, plan.fingerprint + "\n")

@@ -15,7 +15,7 @@ import polars as pl
 
 from thickets.storage.errors import InputError
 from thickets.storage.files import TEMPORARY_SUFFIX, atomic_path
-from thickets.storage.home import Home
+from thickets.storage.home import Home, timestamp
 from thickets.storage.shards.file import (
     BROKEN_SUFFIX,
     SUFFIX,
@@ -55,8 +55,12 @@ class ShardFolder(Protocol):
         A shard that was written with less than all its bytes readable is renamed to ``*.broken``, there and not here.
         """
 
-    def set_aside(self) -> list[str]:
-        """Move every shard out of the way, deleting nothing, and say where to."""
+    def set_aside(self, local: Path) -> list[str]:
+        """Move every shard, and the copies that `mirror` made in `local`, to ``replaced``; delete nothing.
+
+        Returns:
+            The folders that hold the moved shards, or nothing if there were none.
+        """
 
     def clean_temporaries(self) -> None:
         """Delete what killed writers left."""
@@ -133,11 +137,11 @@ class LocalShardFolder:
     def mirror(self, local: Path) -> None:
         """See `ShardFolder.mirror`: scores are read where they are."""
 
-    def set_aside(self) -> list[str]:
-        """See `ShardFolder.set_aside`; they go to ``replaced`` beside the folder."""
+    def set_aside(self, local: Path) -> list[str]:
+        """See `ShardFolder.set_aside`; ``replaced`` is beside the folder."""
         if not self.path.is_dir():
             return []
-        target = self.path.parent / "replaced" / f"{self.path.name}-{_stamp()}"
+        target = self.path.parent / "replaced" / f"{self.path.name}-{timestamp()}"
         target.parent.mkdir(exist_ok=True)
         self.path.rename(target)
         return [str(target)]
@@ -225,18 +229,19 @@ class RemoteShardFolder:
                 self._fs.mv(f"{self._path}/{name}", f"{self._path}/{name}{BROKEN_SUFFIX}")
                 log.warning("shard %s is unreadable in %s; renamed, its units will be scored again", name, self._path)
 
-    def set_aside(self) -> list[str]:
-        """See `ShardFolder.set_aside`; they go to ``replaced`` beside the folder."""
+    def set_aside(self, local: Path) -> list[str]:
+        """See `ShardFolder.set_aside`; ``replaced`` is beside the folder, and beside `local` for the copies."""
+        copies = LocalShardFolder(local).set_aside(local)
         names = self._names()
         if not names:
-            return []
+            return copies
         root, _, own_name = self._path.rpartition("/")
-        kept = f"replaced/{own_name}-{_stamp()}"
+        kept = f"replaced/{own_name}-{timestamp()}"
         if not self._puts_are_atomic:
             self._fs.makedirs(f"{root}/{kept}", exist_ok=True)
         for name in names:
             self._fs.mv(f"{self._path}/{name}", f"{root}/{kept}/{name}")
-        return [f"{self.location.rstrip('/').rpartition('/')[0]}/{kept}"]
+        return [f"{self.location.rstrip('/').rpartition('/')[0]}/{kept}", *copies]
 
     def clean_temporaries(self, older_than_s: float = 3600.0) -> None:
         """See `ShardFolder.clean_temporaries`; younger files may be another run's, which is writing them now."""
@@ -265,7 +270,3 @@ class RemoteShardFolder:
 def _local_path(where: str) -> Path:
     found = _URL.match(where)
     return Path(found[2] if found else where).expanduser().absolute()
-
-
-def _stamp() -> str:
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
