@@ -11,12 +11,8 @@ import polars as pl
 
 from thickets.storage.scores.sql import Params
 
-# The questions that every candidate was asked; see the view common_accuracy. As text, and not through the view, because
-# a database of an earlier version has no such view.
-_COMMON = """
-    (split <> 'selection'
-     OR s.block < coalesce((SELECT min(n_blocks) FROM dropped WHERE run_id = $run_id), 4294967295))
-"""
+# The rows `s` about questions that every candidate answered; the number is beyond every block.
+_COMMON = "s.block < coalesce((SELECT n_blocks FROM race WHERE run_id = $run_id AND split = $split), 4294967296)"
 
 
 class ScoreQueries(ABC):
@@ -75,14 +71,11 @@ class ScoreQueries(ABC):
             `leaderboard`, which without racing has the same rows.
         """
         return self.query(
-            f"""
-            SELECT candidate_id, c.seed, c.sigma, count_if(s.correct)::INTEGER AS n_correct, count(*)::INTEGER AS n,
-                   n_correct / n AS accuracy
-            FROM scores AS s
-            JOIN candidates AS c USING (run_id, candidate_id)
-            WHERE run_id = $run_id AND split = $split AND c.position >= 0 AND {_COMMON}
-            GROUP BY candidate_id, c.seed, c.sigma
-            ORDER BY n_correct DESC, c.seed, c.sigma
+            """
+            SELECT candidate_id, seed, sigma, n_correct, n, accuracy
+            FROM common_accuracy
+            WHERE run_id = $run_id AND split = $split AND position >= 0
+            ORDER BY n_correct DESC, seed, sigma
             """,
             {"run_id": self.run_id, "split": split},
         )

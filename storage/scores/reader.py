@@ -12,7 +12,7 @@ from thickets.storage.errors import InputError
 from thickets.storage.home import RunFolder
 from thickets.storage.scores.database import ScoreStore, is_locked
 from thickets.storage.scores.queries import ScoreQueries
-from thickets.storage.scores.sql import Params, connect, fetch, forbid_files, one_line, show_completions, supply_dropped
+from thickets.storage.scores.sql import Params, connect, fetch, forbid_files, one_line, show_completions
 from thickets.storage.shards.file import list_shards
 
 
@@ -32,7 +32,6 @@ class ScoreReader(ScoreQueries):
         self.is_snapshot = is_snapshot
         self._connection = connection
         self._lock = threading.Lock()
-        supply_dropped(connection)
         show_completions(connection, shards)
         forbid_files(connection)
 

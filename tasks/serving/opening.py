@@ -70,11 +70,7 @@ def open_ensemble(
 def ensemble_voters(manifest: EnsembleManifest) -> list[Voter]:
     """The experts, by rank, with the votes that the vote rule gives each."""
     weighted = manifest.vote == "weighted"
-    weights = [row.n_correct if row.weight is None else row.weight for row in manifest.experts]
-    return [
-        Voter(Candidate(row.seed, row.sigma), weight if weighted else 1)
-        for row, weight in zip(manifest.experts, weights, strict=True)
-    ]
+    return [Voter(Candidate(row.seed, row.sigma), row.weight if weighted else 1) for row in manifest.experts]
 
 
 def find_base(manifest: EnsembleManifest, *, trust_remote_code: bool = False) -> BaseModelRef:
