@@ -1,4 +1,4 @@
-"""Where everything lasting lives: one home folder, one folder per run, one shard folder per fingerprint."""
+"""Paths of everything that lasts: the home folder, a folder per run, a shard folder per fingerprint."""
 
 from __future__ import annotations
 
@@ -41,37 +41,37 @@ class RunFolder:
 
     @property
     def scores(self) -> Path:
-        """The DuckDB file with every score; written by one process at a time."""
+        """The DuckDB file with every score; one process at a time writes to it."""
         return self.root / "scores.duckdb"
 
     @property
     def candidates(self) -> Path:
-        """The registered candidates, for readers that come while a writer holds ``scores``."""
+        """The registered candidates, for readers while a writer holds ``scores``."""
         return self.root / "candidates.parquet"
 
     @property
     def examples(self) -> Path:
-        """The registered examples, for the same readers."""
+        """The registered examples, for readers while a writer holds ``scores``."""
         return self.root / "examples.parquet"
 
     @property
     def dropped(self) -> Path:
-        """The candidates that racing has dropped so far, for the same readers; absent without racing."""
+        """The candidates that racing has dropped so far, for the same purpose; absent without racing."""
         return self.root / "dropped.parquet"
 
     @property
     def budget(self) -> Path:
-        """How many candidates a budget paid for so far; absent without one."""
+        """How many candidates the budget has paid for so far; absent without a budget."""
         return self.root / "budget.json"
 
     @property
     def fingerprint(self) -> Path:
-        """The fingerprint of the run's answers, as text; tells where its shards are before it is finished."""
+        """The fingerprint of the run's answers, as text; names its shard folder also before the run is finished."""
         return self.root / "fingerprint"
 
     @property
     def shards(self) -> Path:
-        """The folder of the shards, as text, if the run keeps them in a folder outside of the home."""
+        """The path of the shard folder, as text; absent if the shards are in the home."""
         return self.root / "shards"
 
     @property
@@ -86,7 +86,7 @@ class RunFolder:
 
     @property
     def identity(self) -> Path:
-        """Everything that the fingerprint is the hash of, as JSON."""
+        """The values that the fingerprint is the hash of, as JSON."""
         return self.root / "identity.json"
 
     @property
@@ -143,7 +143,7 @@ class Home:
         """Return the paths of one run, which need not exist.
 
         Raises:
-            InputError: If ``run_id`` cannot be a folder name.
+            InputError: ``run_id`` cannot be a folder name.
         """
         return RunFolder(self.runs / _checked_id(run_id))
 
@@ -168,7 +168,7 @@ class Home:
         return [kept] if kept.exists() else []
 
     def is_locked(self, run_id: str) -> bool:
-        """Say whether a process is carrying out the run right now."""
+        """Return whether a process is carrying out the run right now."""
         lock = FileLock(self.run(run_id).lock, blocking=False)
         try:
             lock.acquire()
@@ -181,7 +181,7 @@ class Home:
         """Create the home if absent, prove that a file can be written to it, and return self.
 
         Raises:
-            InputError: If it cannot be written to.
+            InputError: The home cannot be written to.
         """
         probe = self.root / f".write-check-{os.getpid()}"
         try:
@@ -194,13 +194,13 @@ class Home:
 
     @contextmanager
     def run_lock(self, run_id: str) -> Iterator[RunFolder]:
-        """Hold the run for this process; the operating system lets go of it when the process ends, SIGKILL included.
+        """Lock the run for this process; the operating system releases the lock when the process ends, also by SIGKILL.
 
         Yields:
             The run's folder, created.
 
         Raises:
-            RunError: If another process (or another flow of this one) holds the run.
+            RunError: Another process, or another flow of this one, holds the run.
         """
         folder = self.run(run_id).create()
         lock = FileLock(folder.lock)

@@ -1,4 +1,4 @@
-"""Talking to DuckDB: connect, create the schema, run one query into a Polars frame, show the shards as a view."""
+"""DuckDB connections: open one, create the schema, run one query into a Polars frame, show the shards as a view."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _SHARD_FILES = pa.schema(
     + [pa.field("shard_id", pa.large_string())]
 )
 
-# Joined through scores, so a unit that was written twice (two runs at once) appears once, and what this run has not
-# registered does not appear.
+# Joined through scores: a unit that two runs wrote at once appears once, and rows that this run has not registered do not
+# appear.
 _COMPLETIONS = """
 CREATE OR REPLACE TEMP VIEW completions AS
 SELECT s.*, f.completion
@@ -97,7 +97,7 @@ def fetch(connection: duckdb.DuckDBPyConnection, sql: str, params: Params = ()) 
     It runs in a read-only transaction: DuckDB 2 takes ``WITH x AS (INSERT ...) SELECT ...`` for a SELECT.
 
     Raises:
-        InputError: If the SQL is wrong, is not exactly one statement, or would write; one line.
+        InputError: The SQL is wrong, is not exactly one statement, or would write; the message is one line.
     """
     try:
         statements = connection.extract_statements(sql)
