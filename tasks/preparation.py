@@ -1,4 +1,4 @@
-"""The first tasks of a run: find the base model and draw the splits."""
+"""The Prefect tasks that begin a run: find the base model and draw the splits."""
 
 from __future__ import annotations
 

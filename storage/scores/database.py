@@ -54,8 +54,8 @@ LEFT JOIN examples AS e
     ON e.run_id = $run_id AND e.split = f.split AND e.example_id = f.example_id AND e.block = f.block
 """
 
-# If two files hold the same unit, the one whose name comes first counts, in whatever order threads read them. A unit that
-# the database has stays as it is, and an incomplete one, which no run writes, is left out.
+# If two files hold the same unit, the one whose name comes first counts, in whatever order threads read them. A unit
+# that the database has stays as it is, and an incomplete one, which no run writes, is left out.
 _FRESH = """
 CREATE OR REPLACE TEMP TABLE fresh AS
 WITH size AS (

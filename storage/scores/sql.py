@@ -32,8 +32,8 @@ _SHARD_FILES = pa.schema(
     + [pa.field("shard_id", pa.large_string())]
 )
 
-# Joined through scores: a unit that two runs wrote at once appears once, and rows that this run has not registered do not
-# appear.
+# Joined through scores: a unit that two runs wrote at once appears once, and rows that this run has not registered do
+# not appear.
 _COMPLETIONS = """
 CREATE OR REPLACE TEMP VIEW completions AS
 SELECT s.*, f.completion

@@ -152,7 +152,7 @@ class LocalShardFolder:
 
 
 class RemoteShardFolder:
-    """A shard folder that fsspec opens: an object store, SFTP, and so on. DuckDB reads the copies that `mirror` makes."""
+    """A shard folder that fsspec opens (an object store, SFTP, ...); DuckDB reads the copies that `mirror` makes."""
 
     def __init__(self, filesystem: Any, path: str, location: str, *, puts_are_atomic: bool) -> None:
         self.location = location
