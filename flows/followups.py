@@ -8,9 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from prefect import flow, task
+from prefect import flow
 from prefect.artifacts import create_markdown_artifact
-from prefect.cache_policies import NO_CACHE
 from pydantic import Field
 
 from thickets.flows.config.run import DistillationConfig, StorageConfig
@@ -26,7 +25,7 @@ from thickets.flows.runtime.repair import end_mlflow_runs
 from thickets.flows.runtime.session import session
 from thickets.storage.home import Home
 from thickets.tasks.results.text import percent, points
-from thickets.tasks.task import is_worth_a_retry
+from thickets.tasks.task import task
 
 Run = Annotated[str, Field(title="Run", description="A run id, a unique prefix of one, or latest.")]
 
@@ -91,12 +90,9 @@ def report(run: Run = "latest") -> str:
 
 
 @task(
-    name="measure",
+    "measure",
     retries=1,  # an engine may be lost; a second loss is no accident
-    retry_delay_seconds=10,
-    retry_condition_fn=is_worth_a_retry,
-    cache_policy=NO_CACHE,
-    persist_result=False,
+    retry_delays_s=[10],
 )
 def measure(home: Home, model: str, data: Path, k: int, base: bool, like: str | None) -> Reevaluation:
     """Prefect task over `thickets.flows.models.reevaluation.reevaluate`."""
@@ -107,7 +103,7 @@ def measure(home: Home, model: str, data: Path, k: int, base: bool, like: str | 
         return reevaluate(home, find_model(home, model, like), data, {}, k=k, with_base=base, device=device)
 
 
-@task(name="write-report", cache_policy=NO_CACHE, persist_result=False, timeout_seconds=600)
+@task("write-report", timeout_s=600)
 def write_again(home: Home, run: str) -> Path:
     """Prefect task over `report.report_again`: a function of files, which a second attempt would not change."""
     return report_again(home, find_run(home, run))

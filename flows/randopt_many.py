@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from prefect import flow, task
+from prefect import flow
 from prefect.artifacts import create_markdown_artifact
-from prefect.cache_policies import NO_CACHE
 
 from thickets.flows.config.file import dump_config, flatten
 from thickets.flows.config.preflight import check_inputs
@@ -26,7 +25,7 @@ from thickets.storage.fingerprint import fingerprint
 from thickets.storage.home import Home
 from thickets.storage.tracking.run import MetricPoint, Tracker
 from thickets.storage.tracking.store import RUN_ID_TAG
-from thickets.tasks.task import is_worth_a_retry
+from thickets.tasks.task import task
 
 
 @flow(
@@ -66,7 +65,7 @@ def randopt_many(config: RunConfig, fresh: bool = False) -> Comparison:
     return group.comparison
 
 
-@task(name="compare-problems", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE, persist_result=False)
+@task("compare-problems", retries=2, retry_delays_s=[2])
 def compare_group(config: RunConfig, summaries: list[RunSummary]) -> Group:
     """Compare the finished runs and keep the result; worth a retry because a reader may hold a run for seconds."""
     home = Home(config.storage.home)
@@ -79,14 +78,7 @@ def compare_group(config: RunConfig, summaries: list[RunSummary]) -> Group:
     return group
 
 
-@task(
-    name="log-comparison",
-    retries=2,
-    retry_delay_seconds=[2, 10],
-    retry_condition_fn=is_worth_a_retry,
-    cache_policy=NO_CACHE,
-    persist_result=False,
-)
+@task("log-comparison", retries=2)
 def log_group(config: RunConfig, group: Group, summaries: list[RunSummary], wall_s: float) -> None:
     """Log the comparison to MLflow, with the problems' runs below it, and to Prefect."""
     home, tracking = Home(config.storage.home), config.tracking

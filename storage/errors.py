@@ -1,4 +1,4 @@
-"""The exceptions a user is meant to read: one line, naming the field, what was found, and what is allowed."""
+"""Exceptions whose message is for the user: one line with the field, the value found, and the values allowed."""
 
 
 class ThicketsError(Exception):
@@ -14,8 +14,8 @@ class RunError(ThicketsError):
 
 
 class TransientError(RunError):
-    """A server or a disk did not do its part this time; the same attempt may succeed later."""
+    """A server, a disk or a lock failed this time; the same attempt may succeed later."""
 
 
 class OutOfMemoryError(TransientError):
-    """An engine ran out of memory: another process may have had it for a while, or the batches are too large."""
+    """An engine ran out of memory: another process may have used it for a while, or the batches are too large."""

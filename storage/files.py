@@ -1,4 +1,7 @@
-"""Files that appear whole or not at all: temporary name in the same folder, fsync, rename, fsync of the folder."""
+"""Files and folders that appear whole or not at all, and the errors of a full disk.
+
+Each is written under a temporary name in the same folder, flushed to the disk (fsync) and renamed.
+"""
 
 from __future__ import annotations
 
@@ -18,17 +21,17 @@ _DISK_FULL_WORDS = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), "datab
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``target``; what is written there takes the target's name when the block ends.
+    """Yield a temporary path beside ``target``, and rename the file written there to ``target`` when the block ends.
 
-    A kill at any moment leaves either the old file, the new one, or a stray ``.<name>.*.tmp``, never a part.
+    A kill at any moment leaves the old file or the new one, never a part; a stray ``.<name>.*.tmp`` may remain.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.parent / f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
+    temporary = _temporary_beside(target)
     try:
         yield temporary
         _fsync(temporary)
         os.replace(temporary, target)
-        fsync_folder(target.parent)
+        _fsync(target.parent)  # so that the rename survives a power cut
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -39,42 +42,15 @@ def write_text_atomically(target: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def is_disk_full(error: BaseException | None) -> bool:
-    """Whether an exception, or what it was raised from, is about a disk without room (or a quota used up).
-
-    Polars, DuckDB and SQLite raise exceptions of their own, and quote the operating system or not.
-    """
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        if any(words in str(error) for words in _DISK_FULL_WORDS):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
-def fsync_folder(folder: Path) -> None:
-    """Make the folder's entries (a rename, say) survive a power cut."""
-    _fsync(folder)
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def check_vacant(target: Path, field: str) -> Path:
-    """Return the real path of a folder that is to be made: absent so far, or empty.
+    """Return the real path of a folder that can be made: it is absent or empty.
 
     Args:
         target: The folder.
-        field: What the user calls it, for the message.
+        field: Name of the option or config field, for the message.
 
     Raises:
-        InputError: Something is there already.
+        InputError: `target` is a file, or a folder that is not empty.
     """
     real = target.expanduser().resolve()
     if real.is_dir():
@@ -88,31 +64,57 @@ def check_vacant(target: Path, field: str) -> Path:
 
 @contextmanager
 def new_folder(target: Path, field: str) -> Iterator[Path]:
-    """Yield an empty folder beside `target` that takes its name, with all it then holds, when the block ends.
+    """Yield an empty folder beside `target`, and rename it to `target` when the block ends.
 
-    An error leaves nothing, a kill a stray ``.<name>.*.tmp``; whoever sees `target` sees all of it.
+    An error leaves nothing, a kill a stray ``.<name>.*.tmp``; `target` is never there in part.
 
     Raises:
-        InputError: `target` is there and is not an empty folder, or its place cannot be written to.
+        InputError: `target` is a file or is not empty, or its parent folder cannot be written to.
     """
     target = check_vacant(target, field)
-    scratch = target.parent / f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
+    scratch = _temporary_beside(target)
     try:
         scratch.mkdir(parents=True)
     except OSError as error:
         raise InputError(f"{field}: cannot write beside {target}: {error.strerror or error}") from None
     try:
         yield scratch
-        _make_durable(scratch)
+        _fsync_tree(scratch)
         # Another process may have filled it meanwhile; a rename replaces nothing but an empty folder.
         check_vacant(target, field)
         scratch.rename(target)
-        fsync_folder(target.parent)
+        _fsync(target.parent)  # so that the rename survives a power cut
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _make_durable(folder: Path) -> None:
+def is_disk_full(error: BaseException | None) -> bool:
+    """Return whether an exception, or one it was raised from, reports a full disk or a used-up quota.
+
+    Polars, DuckDB and SQLite raise exceptions of their own, with or without the operating system's words.
+    """
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if any(words in str(error) for words in _DISK_FULL_WORDS):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _temporary_beside(target: Path) -> Path:
+    return target.parent / f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
+
+
+def _fsync_tree(folder: Path) -> None:
     for path in folder.rglob("*"):
-        fsync_folder(path)
-    fsync_folder(folder)
+        _fsync(path)
+    _fsync(folder)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,4 +1,4 @@
-"""A run's identity: the SHA-256 of canonical JSON, which refuses whatever it could only guess about."""
+"""Fingerprints: the SHA-256 of canonical JSON, which raises on values that have no single form."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SCALARS = (type(None), bool, int, str)
 
 
 def canonical_json(value: Any) -> str:
-    """Write a value in the one form that equal values share: keys sorted, no spaces, ASCII only.
+    """Write a value as JSON, equal values alike: keys sorted, no spaces, ASCII only.
 
     Types are matched exactly, so a NumPy float, an enum or a dataclass raises instead of being
     written in a form that another version of its library might change. A tuple is written as a list.

@@ -1,4 +1,4 @@
-"""Where everything lasting lives: one home folder, one folder per run, one shard folder per fingerprint."""
+"""Paths of everything that lasts: the home folder, a folder per run, a shard folder per fingerprint."""
 
 from __future__ import annotations
 
@@ -41,37 +41,37 @@ class RunFolder:
 
     @property
     def scores(self) -> Path:
-        """The DuckDB file with every score; written by one process at a time."""
+        """The DuckDB file with every score; one process at a time writes to it."""
         return self.root / "scores.duckdb"
 
     @property
     def candidates(self) -> Path:
-        """The registered candidates, for readers that come while a writer holds ``scores``."""
+        """The registered candidates, for readers while a writer holds ``scores``."""
         return self.root / "candidates.parquet"
 
     @property
     def examples(self) -> Path:
-        """The registered examples, for the same readers."""
+        """The registered examples, for readers while a writer holds ``scores``."""
         return self.root / "examples.parquet"
 
     @property
     def dropped(self) -> Path:
-        """The candidates that racing has dropped so far, for the same readers; absent without racing."""
+        """The candidates that racing has dropped so far, for the same purpose; absent without racing."""
         return self.root / "dropped.parquet"
 
     @property
     def budget(self) -> Path:
-        """How many candidates a budget paid for so far; absent without one."""
+        """How many candidates the budget has paid for so far; absent without a budget."""
         return self.root / "budget.json"
 
     @property
     def fingerprint(self) -> Path:
-        """The fingerprint of the run's answers, as text; tells where its shards are before it is finished."""
+        """The fingerprint of the run's answers, as text; names its shard folder also before the run is finished."""
         return self.root / "fingerprint"
 
     @property
     def shards(self) -> Path:
-        """The folder of the shards, as text, if the run keeps them in a folder outside of the home."""
+        """The path of the shard folder, as text; absent if the shards are in the home."""
         return self.root / "shards"
 
     @property
@@ -86,7 +86,7 @@ class RunFolder:
 
     @property
     def identity(self) -> Path:
-        """Everything that the fingerprint is the hash of, as JSON."""
+        """The values that the fingerprint is the hash of, as JSON."""
         return self.root / "identity.json"
 
     @property
@@ -143,7 +143,7 @@ class Home:
         """Return the paths of one run, which need not exist.
 
         Raises:
-            InputError: If ``run_id`` cannot be a folder name.
+            InputError: ``run_id`` cannot be a folder name.
         """
         return RunFolder(self.runs / _checked_id(run_id))
 
@@ -151,30 +151,24 @@ class Home:
         """Return the shard folder shared by every run with this fingerprint (N = 500 and its extension to 5000)."""
         return self.root / "shards" / _checked_id(fingerprint)[:16]
 
-    def set_aside(self, run_id: str, fingerprint: str) -> list[Path]:
-        """Move a run's results and its shards out of the way, deleting nothing; the caller holds the run's lock.
+    def set_aside(self, run_id: str) -> list[Path]:
+        """Move everything in a run's folder but its lock, which the caller holds, to ``replaced``; delete nothing.
+
+        The run's shards are moved by `thickets.storage.shards.folder.ShardFolder.set_aside`.
 
         Returns:
-            The folders that now hold what was there.
+            The folder that holds the moved files, or nothing if there were none.
         """
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-        folder, moved = self.run(run_id), []
-        kept = self.root / "replaced" / f"{run_id}-{stamp}"
-        # The lock stays where it is: this process holds it.
+        folder = self.run(run_id)
+        kept = self.root / "replaced" / f"{run_id}-{timestamp()}"
         for item in [path for path in folder.root.iterdir() if path != folder.lock]:
             kept.mkdir(parents=True, exist_ok=True)
             item.rename(kept / item.name)
-        moved += [kept] if kept.exists() else []
-        if (shards := self.shards(fingerprint)).exists():
-            target = self.root / "replaced" / f"shards-{shards.name}-{stamp}"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shards.rename(target)
-            moved.append(target)
         folder.create()
-        return moved
+        return [kept] if kept.exists() else []
 
     def is_locked(self, run_id: str) -> bool:
-        """Say whether a process is carrying out the run right now."""
+        """Return whether a process is carrying out the run right now."""
         lock = FileLock(self.run(run_id).lock, blocking=False)
         try:
             lock.acquire()
@@ -187,7 +181,7 @@ class Home:
         """Create the home if absent, prove that a file can be written to it, and return self.
 
         Raises:
-            InputError: If it cannot be written to.
+            InputError: The home cannot be written to.
         """
         probe = self.root / f".write-check-{os.getpid()}"
         try:
@@ -200,13 +194,13 @@ class Home:
 
     @contextmanager
     def run_lock(self, run_id: str) -> Iterator[RunFolder]:
-        """Hold the run for this process; the operating system lets go of it when the process ends, SIGKILL included.
+        """Lock the run for this process; the operating system releases the lock when the process ends, also by SIGKILL.
 
         Yields:
             The run's folder, created.
 
         Raises:
-            RunError: If another process (or another flow of this one) holds the run.
+            RunError: Another process, or another flow of this one, holds the run.
         """
         folder = self.run(run_id).create()
         lock = FileLock(folder.lock)
@@ -226,6 +220,11 @@ def model_cache() -> Path:
     """Return the folder for converted base models: ``$THICKETS_CACHE``, else the user's cache folder."""
     chosen = os.environ.get("THICKETS_CACHE")
     return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("thickets")
+
+
+def timestamp() -> str:
+    """Return the time in UTC to the microsecond, in a form that sorts and can be part of a file name."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
 
 
 def _checked_id(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Aggregation: finished shards go into the run's score database, and what is still missing comes out."""
+"""Aggregation: takes finished shards into the run's score database, and returns which units are done."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import polars as pl
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from thickets.storage.errors import RunError
 from thickets.storage.scores.database import BASE_ID, BASE_POSITION, CONTROL_POSITION, ScoreStore
 from thickets.storage.shards.file import list_shards
 from thickets.tasks.scoring.units import Block, candidate_id
 from thickets.tasks.seeds import POPULATION_SCHEMA
+from thickets.tasks.task import task
 from thickets.tasks.types import Respondent
 
 # Files per transaction: bounds the memory of taking in a large run that was scored before.
@@ -21,10 +20,10 @@ _FILES_PER_TRANSACTION = 256
 
 
 class ScoreBook:
-    """Where a run's scores are and what belongs to the run.
+    """A run's score database, and the candidates and examples that belong to the run.
 
-    The database is opened for each use and closed again, so that others can read it while the run goes on. Shards that
-    were written elsewhere are brought to `shards` by `fetch` first, so that the database reads local files only.
+    The database is opened for each use and closed again, so that others can read it while the run goes on. `fetch`
+    first copies shards that were written elsewhere to `shards`, so that the database reads local files only.
     """
 
     def __init__(
@@ -44,31 +43,31 @@ class ScoreBook:
         self._is_registered = False
 
     def open(self) -> ScoreStore:
-        """Open the database, which is the caller's to close."""
+        """Open the database for writing; the caller closes it."""
         return ScoreStore.open(self.database, self.run_id, self.shards)
 
     def register(self, controls: Iterable[Respondent]) -> None:
-        """Let controls take part from the next `aggregate` on, which also takes in what they answered long ago.
+        """Add controls to the run; the next `aggregate` takes in their answers, also those of finished shards.
 
-        Who is on a control is known late (the ensemble's members after validation), so this may be called at any time.
-        Whoever takes part already is passed over: the base, the candidates, a control once more.
+        The members of a control may be known only after validation, so this may be called at any time. The base,
+        candidates and controls that the run already has are left out.
         """
         ids = dict.fromkeys(map(candidate_id, controls))
         rows = [(name, None, 0.0, CONTROL_POSITION) for name in ids]
         self.enrol(pl.DataFrame(rows, schema=POPULATION_SCHEMA, orient="row"))
 
     def enrol(self, candidates: pl.DataFrame) -> None:
-        """Let more candidates take part from the next `aggregate` on; those who do already are passed over.
+        """Add candidates to the run; the next `aggregate` takes in their answers. Known ones are left out.
 
         Args:
-            candidates: As `thickets.tasks.seeds.population` gives them.
+            candidates: Rows as `thickets.tasks.seeds.population` returns them.
         """
         new = candidates.join(self._candidates, on="candidate_id", how="anti", maintain_order="left")
         self._candidates = pl.concat([self._candidates, new])
         self._is_registered = self._is_registered and new.is_empty()
 
     def aggregate(self) -> pl.DataFrame:
-        """Take in every shard not taken in yet.
+        """Take in every shard that is new to the database.
 
         Returns:
             Finished units: candidate_id, split, block.
@@ -85,7 +84,7 @@ class ScoreBook:
 
 
 def examples_frame(blocks: Iterable[Block]) -> pl.DataFrame:
-    """The examples as the database keeps them: split, example_id, position, block, question, answer."""
+    """Return the examples as the database keeps them: split, example_id, position, block, question, answer."""
     rows = []
     positions: dict[str, int] = {}
     for block in blocks:
@@ -97,22 +96,21 @@ def examples_frame(blocks: Iterable[Block]) -> pl.DataFrame:
 
 
 def check_complete(done: pl.DataFrame, candidate_ids: Iterable[str], split: str, blocks: int | Sequence[int]) -> None:
-    """Refuse to rank or vote on scores with holes.
+    """Check that candidates have answered every required block, before they are ranked or vote.
 
     Args:
         done: Finished units: candidate_id, split, block.
-        candidate_ids: Who must have answered.
-        split: What.
-        blocks: Which blocks of it, or the first how many.
+        candidate_ids: The candidates.
+        split: The split.
+        blocks: Indices of the required blocks, or the number n for the blocks 0 to n - 1.
 
     Raises:
-        RunError: Some candidate has not answered all of them.
+        RunError: A candidate has not answered all required blocks.
     """
-    asked = list(range(blocks) if isinstance(blocks, int) else blocks)
-    n_blocks = len(asked)
-    of_split = done.filter((pl.col("split") == split) & pl.col("block").is_in(asked))
+    required = list(range(blocks) if isinstance(blocks, int) else blocks)
+    of_split = done.filter((pl.col("split") == split) & pl.col("block").is_in(required))
     counts = dict(of_split.group_by("candidate_id").len().iter_rows())
-    missing = [candidate for candidate in candidate_ids if counts.get(candidate, 0) < n_blocks]
+    missing = [candidate for candidate in candidate_ids if counts.get(candidate, 0) < len(required)]
     if missing:
         raise RunError(
             f"{len(missing)} candidates have no complete score on the {split} split, the first is {missing[0]}; "
@@ -120,7 +118,7 @@ def check_complete(done: pl.DataFrame, candidate_ids: Iterable[str], split: str,
         )
 
 
-@task(name="aggregate-scores", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE, persist_result=False)
+@task("aggregate-scores", retries=2, retry_delays_s=[2])
 def aggregate_scores(book: ScoreBook) -> pl.DataFrame:
     """Prefect task over `ScoreBook.aggregate`; worth a retry because a reader may hold the database for seconds."""
     return book.aggregate()

@@ -1,4 +1,4 @@
-"""Seed generation: the population as a list of (seed, sigma) that can be extended without changing its beginning."""
+"""Seed generation: draws the population of (seed, sigma); a larger one begins with the candidates of a smaller one."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import hashlib
 from collections.abc import Sequence
 
 import polars as pl
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
+from thickets.tasks.task import task
 from thickets.tasks.types import Candidate
 
 _DOMAIN = b"thickets population 1"
@@ -27,7 +26,7 @@ def population(size: int, sigmas: Sequence[float], seed: int) -> pl.DataFrame:
     Args:
         size: Number of candidates, N.
         sigmas: Noise scales; candidate i gets ``sigmas[i % len(sigmas)]``.
-        seed: The number everything is derived from, unsigned 64 bits.
+        seed: Key of the draw, unsigned 64 bits.
 
     Returns:
         `[n_candidates, 4]`: candidate_id, seed (unique), sigma, position, in order of position.
@@ -55,12 +54,12 @@ def population(size: int, sigmas: Sequence[float], seed: int) -> pl.DataFrame:
 
 
 def with_sigmas_after(drawn: pl.DataFrame, n_kept: int, sigmas: Sequence[float]) -> pl.DataFrame:
-    """The same seeds, but from position `n_kept` on with other sigmas.
+    """Replace the sigmas from position `n_kept` on; the seeds stay.
 
     Args:
-        drawn: As `population` gives it.
-        n_kept: Candidates at the beginning that stay as they are.
-        sigmas: One for each of the others.
+        drawn: A population, as `population` returns it.
+        n_kept: Candidates at the beginning whose sigma stays.
+        sigmas: One for each later candidate.
     """
     kept, seeds = drawn.head(n_kept), drawn["seed"].to_list()[n_kept:]
     shifted = drawn.slice(n_kept).with_columns(
@@ -71,11 +70,11 @@ def with_sigmas_after(drawn: pl.DataFrame, n_kept: int, sigmas: Sequence[float])
 
 
 def candidates_of(frame: pl.DataFrame) -> list[Candidate]:
-    """The rows of a population (or of a selection from it) as candidates."""
+    """Return the rows of a population, or of a selection from it, as candidates."""
     return [Candidate(seed, sigma) for seed, sigma in frame.select("seed", "sigma").iter_rows()]
 
 
-@task(name="generate-seeds", retries=1, cache_policy=NO_CACHE)
+@task("generate-seeds", retries=1)
 def generate_seeds(size: int, sigmas: Sequence[float], seed: int) -> pl.DataFrame:
     """Prefect task over `population`."""
     return population(size, sigmas, seed)

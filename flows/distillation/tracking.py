@@ -7,9 +7,7 @@ import hashlib
 from collections.abc import Callable
 
 import polars as pl
-from prefect import task
 from prefect.artifacts import create_markdown_artifact
-from prefect.cache_policies import NO_CACHE
 
 from thickets.flows.config.file import dump_config, flatten
 from thickets.flows.distillation.plan import DistillPlan
@@ -25,17 +23,10 @@ from thickets.storage.tracking.store import RUN_ID_TAG, STAGE_TAG
 from thickets.tasks.distillation.data import STUDENT
 from thickets.tasks.distillation.results import ValidationPoint
 from thickets.tasks.results.text import percent, points
-from thickets.tasks.task import is_worth_a_retry
+from thickets.tasks.task import task
 
 
-@task(
-    name="start-distill-tracking",
-    retries=2,
-    retry_delay_seconds=[2, 10],
-    retry_condition_fn=is_worth_a_retry,
-    cache_policy=NO_CACHE,
-    persist_result=False,
-)
+@task("start-distill-tracking", retries=2)
 def start_distill_tracking(plan: DistillPlan) -> Tracker:
     """Open the MLflow run and log what is known before anything is answered."""
     found = plan.found
@@ -67,14 +58,7 @@ def log_rows(tracker: Tracker, plan: DistillPlan, rows: pl.DataFrame) -> None:
     tracker.log_file(plan.folder.data)
 
 
-@task(
-    name="log-student",
-    retries=2,
-    retry_delay_seconds=[2, 10],
-    retry_condition_fn=is_worth_a_retry,
-    cache_policy=NO_CACHE,
-    persist_result=False,
-)
+@task("log-student", retries=2)
 def log_student_model(tracker: Tracker, plan: DistillPlan, recipe: Recipe) -> None:
     """Log the student as a model that `thickets promote --student` finds, with its answers to the test split."""
     run, folder, test = plan.run, plan.folder, plan.run.splits.test
@@ -98,14 +82,7 @@ def watch_training(tracker: Tracker, arm: str) -> Callable[[ValidationPoint, flo
     return on_point
 
 
-@task(
-    name="log-distillation",
-    retries=2,
-    retry_delay_seconds=[2, 10],
-    retry_condition_fn=is_worth_a_retry,
-    cache_policy=NO_CACHE,
-    persist_result=False,
-)
+@task("log-distillation", retries=2)
 def log_distillation(tracker: Tracker, plan: DistillPlan, found: DistillSummary) -> None:
     """Log what was found to MLflow and Prefect."""
     metrics: dict[str, float] = {

@@ -1,1 +1,1 @@
-"""A run's models in MLflow: logged with their lineage, registered, opened again, asked and judged."""
+"""A run's models in MLflow: log, register, open, evaluate and materialize them."""

@@ -1,4 +1,4 @@
-"""The ensemble and a student as MLflow models: what their folders hold and need, and how they did on the test split."""
+"""Logs the ensemble or a student as an MLflow model, with its requirements and its answers on the test split."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ CONTENT_TAG = "thickets.content_sha256"
 
 _PACKAGE = Path(thickets.__path__[0])
 _MODEL_CODE = _PACKAGE / "tasks" / "serving" / "ensemble_model.py"
-# What is imported to answer; mlflow-skinny loads and serves models, without the tracking server.
+# Packages that answering imports; mlflow-skinny loads and serves models, without the tracking server.
 _ANSWERING = (
     "mlflow-skinny",
     "filelock",
@@ -62,7 +62,7 @@ _TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "vocab*", "merges.t
 
 @dataclass(frozen=True)
 class KeptAnswers:
-    """What a model answered on a test split, question by question, so that a later model can be compared with it.
+    """A model's answers on a test split, question by question, so that a later model can be compared with it.
 
     Attributes:
         frame: example_id, answer, correct.
@@ -76,7 +76,7 @@ class KeptAnswers:
 
     @property
     def tags(self) -> dict[str, str]:
-        """What a model's page says about them."""
+        """Tags for the model's page."""
         return {
             TEST_SHA_TAG: self.sha256,
             TEST_SPLIT_TAG: fingerprint({"problem": self.problem, "test": self.sha256}),
@@ -84,7 +84,7 @@ class KeptAnswers:
         }
 
     def save(self, folder: Path) -> None:
-        """Write the frame into a model's folder."""
+        """Write the answers into a model's folder."""
         self.frame.select("example_id", "answer", "correct").write_parquet(folder / TEST_ANSWERS)
 
 
@@ -94,9 +94,9 @@ def log_ensemble(tracker: Tracker, manifest_file: Path, run_id: str, answers: Ke
     Args:
         tracker: The MLflow run.
         manifest_file: The ensemble.
-        run_id: Ours.
-        answers: What it answered on the test split.
-        question: For the input example.
+        run_id: Our id of the run.
+        answers: The ensemble's answers on the test split.
+        question: A question for the input example.
 
     Returns:
         MLflow's id of the model.
@@ -147,16 +147,16 @@ def log_ensemble(tracker: Tracker, manifest_file: Path, run_id: str, answers: Ke
 def log_student(
     tracker: Tracker, checkpoint: Path, run_id: str, recipe: Recipe, base: str, answers: KeptAnswers, question: str
 ) -> str:
-    """Log a checkpoint of its own, for `mlflow.transformers`, plain `from_pretrained`, and vLLM.
+    """Log a student's checkpoint so that `mlflow.transformers`, plain `from_pretrained` and vLLM can load it.
 
     Args:
         tracker: The MLflow run that made it.
         checkpoint: Config, safetensors, tokenizer and README.md.
-        run_id: Ours.
-        recipe: How it is asked; kept in the model's metadata.
-        base: Name of the model it was made from.
-        answers: What it answered on the test split.
-        question: For the input example, put as the run puts it.
+        run_id: Our id of the run.
+        recipe: How the student is prompted, decoded and judged; kept in the model's metadata.
+        base: Name of the base model.
+        answers: The student's answers on the test split.
+        question: A question for the input example, which has the run's prompt.
 
     Returns:
         MLflow's id of the model. Its folder ``model`` is an ordinary checkpoint with its tokenizer.
@@ -168,8 +168,8 @@ def log_student(
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         weights = AutoModelForCausalLM.from_pretrained(checkpoint, dtype="auto", local_files_only=True)
-        # Else the model's page names a folder of this machine. With spaces: MLflow asks the hub for the licence of
-        # whatever could be an id there.
+        # Otherwise the model's page would name a folder of this machine. With spaces, because MLflow asks the hub for
+        # the licence of every name that could be a hub id.
         weights.name_or_path = f"student of {run_id}"
         tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True)
         chat = tokenizer.chat_template is not None
@@ -201,7 +201,7 @@ def log_student(
 
 
 def pinned(names: Sequence[str]) -> list[str]:
-    """Requirements with the versions installed here; without the local part (``+cpu``), which no index has."""
+    """Pin requirements to the versions installed here, without the local part (``+cpu``), which no index has."""
     found = []
     for name in names:
         try:
@@ -216,7 +216,7 @@ def _tags(kind: ModelKind, run_id: str, problem: dict[str, Any], base: str, answ
 
 
 def _code(recipe: Recipe) -> list[Path]:
-    """Our own package, so that the model loads where it is not installed, and a verifier of the user's."""
+    """Return our package, for places where it is not installed, and the user's verifier if there is one."""
     found = [_PACKAGE]
     verifier = recipe.problem_config.get("verifier")
     if verifier and verifier not in VERIFIERS:

@@ -1,4 +1,4 @@
-"""From a run and a rank to a checkpoint folder: finds the candidate and its base, writes the folder in one piece."""
+"""Writes a candidate of a run, or the average of its experts, as a checkpoint folder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from thickets.tasks.types import Average, Candidate, Weights
 def pick_candidate(
     rank: int | None, seed: int | None, sigma: float | None, *, average: bool = False
 ) -> int | Candidate | None:
-    """What the options ask for: a rank, or a candidate by seed and sigma; the best expert if they say nothing.
+    """Read the options: a rank, or a candidate by seed and sigma; without any the best expert.
 
     Returns:
         None for the average of the experts.
@@ -123,7 +123,7 @@ def materialize(
 
 
 def _look_up(home: Home, folder: RunFolder, which: int | Candidate) -> tuple[Candidate, SelectionScore | None]:
-    """The candidate and its place among all that the run scored, not among the K of the ensemble alone."""
+    """Find a candidate and its rank among all that the run scored, not among the K of the ensemble alone."""
     with open_scores(home, folder) as reader:
         board = reader.leaderboard("selection")
         n_candidates = reader.common_scores("selection").height  # with racing, more than are ranked

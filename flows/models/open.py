@@ -1,4 +1,4 @@
-"""What a person may name as a model, opened: a run, a model of MLflow, or a checkpoint folder."""
+"""Finds a model by the name a user gives: a run, a model in MLflow, or a checkpoint folder."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ _MANIFEST = Path("artifacts") / "manifest.json"
 
 @dataclass(frozen=True)
 class NamedModel:
-    """A model that can be asked.
+    """A model that can answer questions.
 
     Attributes:
-        title: How it was named, or what that stands for.
-        recipe: How it is asked.
-        manifest: The ensemble, or that of the run a student or a checkpoint is asked like; None if that is not here.
+        title: The name that was given; for a run its id.
+        recipe: How the model is prompted, decoded and judged.
+        manifest: The ensemble; of a single model that of the run whose recipe it uses, or None if that run is not here.
         checkpoint: The weights of a single model; None for an ensemble.
-        own_template: Whether the checkpoint is asked in its own form of prompt if that is not the recipe's.
-        trust_remote_code: Whether the run that it belongs to allows code that comes with the model.
-        tracking_uri: The MLflow store it belongs to; None for the home's own.
-        experiment: The MLflow experiment it belongs to.
-        model_id: MLflow's id of it, if it was named by an address of MLflow's.
-        run_id: Ours, if it is the ensemble of a run that was named.
+        own_template: Whether the checkpoint uses its own prompt template if that is not the recipe's.
+        trust_remote_code: Whether the model's run allows code that comes with the model.
+        tracking_uri: The model's MLflow store; None for the home's own.
+        experiment: The model's MLflow experiment.
+        model_id: MLflow's id of the model, if an MLflow address named it.
+        run_id: Our id of the run, if its name was given.
     """
 
     title: str
@@ -56,10 +56,10 @@ class NamedModel:
     run_id: str | None = None
 
     def open(self, device: str = "auto") -> Answerer:
-        """Load it.
+        """Load the model.
 
         Raises:
-            InputError: Its base is not here or not what it was, or it does not fit this version.
+            InputError: The base is not here or has other weights, or the model does not fit this version.
         """
         if self.checkpoint is not None:
             return open_answerer(
@@ -69,47 +69,47 @@ class NamedModel:
                 trust_remote_code=self.trust_remote_code,
                 own_template=self.own_template,
             )
-        assert self.manifest is not None  # one of the two there is
+        assert self.manifest is not None  # a model without a checkpoint is an ensemble
         return open_ensemble(self.manifest, device=device, trust_remote_code=self.trust_remote_code)
 
 
 def find_model(home: Home, name: str, like: str | None = None) -> NamedModel:
-    """Find what a name stands for.
+    """Find the model that a name stands for.
 
     Args:
         home: Where runs are kept, and MLflow's store unless ``$MLFLOW_TRACKING_URI`` names another.
         name: See `FORMS`.
-        like: For a model that does not say how it is asked: the run whose problem and decoding it is asked with.
+        like: The run whose recipe to use, for a model that has none of its own.
 
     Raises:
-        InputError: There is no such model, or it cannot be asked.
+        InputError: There is no such model, or it has no recipe.
         RunError: MLflow's store cannot be used.
     """
     if name.startswith(("models:/", "runs:/")) or _is_run(home, name):
         if like is not None:
             raise InputError(f"--like: {like!r} is for a checkpoint or a hub id; {name} says itself how it is asked")
-        return _of_run(home, name) if _is_run(home, name) else _of_mlflow(home, name)
+        return _from_run(home, name) if _is_run(home, name) else _from_mlflow(home, name)
     if like is not None:
         run = find_run(home, like)
         manifest, about = _manifest(run), _about(run)
         found = find_base_model(name, trust_remote_code=about["trust_remote_code"])
         return NamedModel(name, manifest.recipe, manifest, found.path, own_template=True, **about)
-    if "/" in name or Path(name).expanduser().exists():  # neither is in a run's id
+    if "/" in name or Path(name).expanduser().exists():  # a run's id is neither
         raise InputError(f"--like: missing; {name} is no run but a model: name the run it is to be asked like")
-    return _of_run(home, name)
+    return _from_run(home, name)
 
 
 def _is_run(home: Home, name: str) -> bool:
     return name == "latest" or ("/" not in name and home.run(name).config.is_file())
 
 
-def _of_run(home: Home, name: str) -> NamedModel:
+def _from_run(home: Home, name: str) -> NamedModel:
     run = find_run(home, name)
     manifest = _manifest(run)
     return NamedModel(run.run_id, manifest.recipe, manifest, run_id=run.run_id, **_about(run))
 
 
-def _of_mlflow(home: Home, name: str) -> NamedModel:
+def _from_mlflow(home: Home, name: str) -> NamedModel:
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home.mlflow_db.resolve()}"
     with tracking_errors(uri):
         client = mlflow_client(uri)
@@ -130,12 +130,12 @@ def _of_mlflow(home: Home, name: str) -> NamedModel:
 
 
 def _logged_model(client: Any, name: str) -> Any:
-    """The logged model that an address of MLflow's stands for."""
+    """Return the logged model that an MLflow address stands for."""
     from mlflow.exceptions import MlflowException
 
     scheme, _, rest = name.partition(":/")
     try:
-        model = _of_a_run(client, rest) if scheme == "runs" else _of_the_registry(client, rest)
+        model = _from_mlflow_run(client, rest) if scheme == "runs" else _from_registry(client, rest)
     except MlflowException as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(f"MODEL: there is no {name}: {reason}; allowed are {FORMS}") from None
@@ -144,13 +144,13 @@ def _logged_model(client: Any, name: str) -> Any:
     return model
 
 
-def _of_a_run(client: Any, rest: str) -> Any | None:
+def _from_mlflow_run(client: Any, rest: str) -> Any | None:
     run_id, _, name = rest.partition("/")
     experiment_id = client.get_run(run_id).info.experiment_id
     return find_ready(client, experiment_id, f"name = '{name}' AND source_run_id = '{run_id}'")
 
 
-def _of_the_registry(client: Any, rest: str) -> Any:
+def _from_registry(client: Any, rest: str) -> Any:
     name, at, alias = rest.partition("@")
     if at:
         rest = client.get_model_version_by_alias(name, alias).source.removeprefix("models:/")
@@ -166,7 +166,7 @@ def _manifest(run: RunFolder) -> EnsembleManifest:
 
 
 def _about(run: RunFolder) -> dict[str, Any]:
-    """What a run's config says about its models."""
+    """Return what a run's config says about its models, as arguments of `NamedModel`."""
     config = load_config(str(run.config))
     return {
         "trust_remote_code": config.engine.trust_remote_code,

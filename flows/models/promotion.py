@@ -1,4 +1,4 @@
-"""Promotion: a run's model becomes a registered version, and champion only if it is no worse than the champion was."""
+"""Promotion: registers a run's model, and makes it the champion if it is no worse than the present one."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]*")
 
 
 class Promotion(BaseModel):
-    """What became of a promotion.
+    """The result of a promotion.
 
     Attributes:
-        name: Of the registered model.
-        version: Its version.
+        name: Name of the registered model.
+        version: Version of the registered model.
         is_new: Whether the version was registered now; the same model is not registered twice.
         is_champion: Whether the alias `champion` points to this version now.
-        forced: Whether it does although the comparison did not allow it.
-        reason: Why it does, or does not, in a sentence.
-        over_champion: Accuracy minus that of the champion before, where both were asked the same test questions.
+        forced: Whether the alias was moved although the comparison did not allow it.
+        reason: Why the alias points to this version, or does not, in a sentence.
+        over_champion: Accuracy minus that of the previous champion, if both answered the same test questions.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -79,8 +79,8 @@ def promote(
 
     Args:
         folder: A finished run.
-        kind: Which of its models.
-        name: Of the registered model; None: problem and base, for instance ``gsm8k-qwen2-5-1-5b``.
+        kind: Which of the run's models.
+        name: Name of the registered model; None: problem and base, for instance ``gsm8k-qwen2-5-1-5b``.
         force: Move the alias whatever the comparison says; the version is marked as forced.
 
     Raises:
@@ -106,7 +106,7 @@ def promote(
         if verdict.allows or force:
             client.set_registered_model_alias(registered, CHAMPION, version.version)
         reason = f"forced, although {verdict.reason}" if forced else verdict.reason
-        if verdict.is_champion:  # what was decided then stays written
+        if verdict.is_champion:  # the decision of that time stays recorded
             forced = version.tags.get(FORCED_TAG) == "true"
             reason = f"{verdict.reason} ({version.tags.get(DECISION_TAG, 'set by hand')})"
         for tag, value in () if verdict.is_champion else ((DECISION_TAG, reason), (FORCED_TAG, str(forced).lower())):
@@ -135,7 +135,7 @@ def default_name(problem: str, base: str) -> str:
 
 
 def _register(client: Any, uri: str, name: str, model: Any) -> tuple[Any, bool]:
-    """The version of a logged model, registered now if its content is not registered yet."""
+    """Return the registered version of a logged model, and whether it was registered now."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -164,7 +164,7 @@ def _register(client: Any, uri: str, name: str, model: Any) -> tuple[Any, bool]:
 
 
 def _description(model: Any) -> str:
-    """What a person reads first on the version's page."""
+    """Write the description on the version's page."""
     tags = model.tags
     return (
         f"{model.name.capitalize()} of {tags[RUN_ID_TAG]}: {tags[PROBLEM_TAG]} on {tags[BASE_TAG]}, test accuracy "
@@ -200,6 +200,6 @@ def _compare(client: Any, uri: str, name: str, version: Any) -> _Verdict:
 
 
 def _correct(client: Any, uri: str, version: Any) -> pl.DataFrame:
-    """Which test questions a version has right, as it was kept with the model."""
+    """Read which test questions a version has right, from the file that was logged with the model."""
     model = client.get_logged_model(version.source.removeprefix("models:/"))
     return pl.read_parquet(model_folder(uri, model) / TEST_ANSWERS, columns=["example_id", "correct"])

@@ -1,4 +1,4 @@
-"""A model that is there already, asked a new file of questions: accuracy, cost, and the base on the same questions."""
+"""Evaluates a finished model on a new file of questions: accuracy, cost, and the base on the same questions."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ from thickets.tasks.serving import Answers, Voter, load_recipe_problem, open_ens
 from thickets.tasks.statistics import accuracy, paired_difference
 from thickets.tasks.types import Example
 
-# What reasoning_gym makes a question from, and judges an answer with.
+# reasoning_gym makes a question from these numbers, and needs them to judge an answer.
 _ENTRY = ("seed", "size", "index")
 
 
 class Reevaluation(BaseModel):
-    """What a model reached on a file.
+    """Result of a model on a file.
 
     Attributes:
-        model: As it was named.
+        model: The name that was given.
         data: The file.
         sha256: Hash of its examples.
         k: Experts that voted; 1 for a single model.
-        saved: Share of the experts' answers that were not needed because the vote was decided.
+        saved: Share of the experts' answers that were not needed because the vote was decided earlier.
         n_tokens: Tokens generated, by all experts.
-        base: The base on the same questions, if it was asked for.
+        base: The base on the same questions, if requested.
         over_base: Accuracy minus that of the base.
-        mlflow_run_id: Where all of this is kept.
-        mlflow_address: How to look at it.
+        mlflow_run_id: MLflow's id of the run that holds this result.
+        mlflow_address: Address of that run's page, or how to serve it.
     """
 
     model_config = ConfigDict(frozen=True, protected_namespaces=())
@@ -70,15 +70,15 @@ def reevaluate(
     with_base: bool = False,
     device: str = "auto",
 ) -> Reevaluation:
-    """Ask a model every question of a file, judge it as its run did, and log an MLflow run of it.
+    """Let a model answer every question of a file, judge the answers as its run did, and log an MLflow run.
 
     Args:
-        home: Where MLflow's store is, unless the model is in another.
-        model: Who answers.
+        home: The home whose MLflow store is used, unless the model names another store.
+        model: The model.
         data: .jsonl, .csv or .parquet; its columns as the run's problem calls them, unless `columns` says otherwise.
         columns: ``question_column``, ``answer_column`` or ``id_column`` of the file.
         k: How many experts vote; 0: all.
-        with_base: Ask the base as well.
+        with_base: Let the base answer as well.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<index>``.
 
     Raises:
@@ -122,10 +122,10 @@ def reevaluate(
 
 
 def read_examples(model: NamedModel, data: Path, columns: dict[str, str]) -> list[Example]:
-    """The rows of a file as examples of the model's problem, each with a gold answer that its verifier accepts.
+    """Read a file as examples of the model's problem, and check that its verifier accepts each gold answer.
 
     Raises:
-        InputError: Names the row that is not one.
+        InputError: A row does not fit; the message names it.
     """
     names = {"id_column": None, "question_column": "question", "answer_column": "answer"}
     config = model.recipe.problem_config
@@ -167,7 +167,7 @@ def _check_entry(problem: Problem, source: Source, row: Row) -> None:
 
 
 def judge(problem: Problem, examples: list[Example], answers: Answers) -> list[bool]:
-    """Whether each answer is right; none is wrong."""
+    """Return whether each answer is right; an abstention is wrong."""
     return [
         row.answer is not None and problem.verify(row.answer, example)
         for row, example in zip(answers.rows, examples, strict=True)
@@ -191,7 +191,7 @@ def _table(examples: list[Example], answers: Answers, correct: list[bool]) -> pl
 
 def _log(home: Home, model: NamedModel, found: Reevaluation, table: pl.DataFrame) -> Reevaluation:
     tags = {
-        # An id of its own: MLflow runs of the same id that are still RUNNING are taken for dead ones.
+        # A new id each time: `Tracker.start` takes RUNNING MLflow runs of the same id for dead ones.
         RUN_ID_TAG: f"evaluation-{secrets.token_hex(4)}",
         STAGE_TAG: "reevaluation",
         "thickets.model": model.title,

@@ -6,7 +6,6 @@ already (`thickets.flows.deployments.client`); a file or a pickle would want a s
 
 from __future__ import annotations
 
-from prefect import task
 from prefect.artifacts import Artifact, create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.assets import Asset, AssetProperties, materialize
 from prefect.cache_policies import NO_CACHE
@@ -19,20 +18,17 @@ from thickets.flows.results.summary import RunSummary
 from thickets.flows.runtime.liveness import current_flow_run_id
 from thickets.storage.tracking.run import Tracker
 from thickets.tasks.results.text import percent, points
-from thickets.tasks.task import is_worth_a_retry
+from thickets.tasks.task import task
 
 SUMMARY_KEY = "summary"
 FINISHED_EVENT = "thickets.search.finished"
 
 
 @task(
-    name="announce",
+    "announce",
     retries=3,  # the Prefect server may be restarting; the result is safe already
-    retry_delay_seconds=[2, 10, 30],
-    retry_condition_fn=is_worth_a_retry,
-    timeout_seconds=300,
-    cache_policy=NO_CACHE,
-    persist_result=False,
+    retry_delays_s=[2, 10, 30],
+    timeout_s=300,
 )
 def announce(plan: RunPlan, summary: RunSummary, tracker: Tracker) -> None:
     """Show the result on the flow run's page, and tell the world; nothing to do outside of a flow run."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import polars as pl
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from thickets.flows.models.logged import KeptAnswers, log_ensemble
 from thickets.flows.plan import RunPlan
@@ -19,20 +17,13 @@ from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.evaluation.voting import ballots, vote
 from thickets.tasks.problems.splits import Split
 from thickets.tasks.results.evaluation import Accuracy
-from thickets.tasks.task import is_worth_a_retry
+from thickets.tasks.task import task
 
 # The head of a large table is enough to browse; all of it is in the run's DuckDB file.
 _ROWS = 1000
 
 
-@task(
-    name="log-lineage",
-    retries=2,
-    retry_delay_seconds=[2, 10],
-    retry_condition_fn=is_worth_a_retry,
-    cache_policy=NO_CACHE,
-    persist_result=False,
-)
+@task("log-lineage", retries=2)
 def log_lineage(
     tracker: Tracker, plan: RunPlan, book: ScoreBook, population: pl.DataFrame, summary: RunSummary, folder: RunFolder
 ) -> None:

@@ -6,9 +6,7 @@ import getpass
 from collections.abc import Sequence
 
 import polars as pl
-from prefect import task
 from prefect.artifacts import create_markdown_artifact
-from prefect.cache_policies import NO_CACHE
 from prefect.settings import PREFECT_API_URL
 from prefect.utilities.urls import url_for
 
@@ -26,20 +24,13 @@ from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.figures import PRINT
 from thickets.tasks.results.evaluation import Thicket
 from thickets.tasks.results.text import percent, points
-from thickets.tasks.task import is_worth_a_retry
+from thickets.tasks.task import task
 
 # The leaderboard's head is enough to browse; all of it is in the run's DuckDB file.
 _LEADERBOARD_ROWS = 1000
 
 
-@task(
-    name="start-tracking",
-    retries=2,
-    retry_delay_seconds=[2, 10],
-    retry_condition_fn=is_worth_a_retry,
-    cache_policy=NO_CACHE,
-    persist_result=False,
-)
+@task("start-tracking", retries=2)
 def start_tracking(plan: RunPlan, book: ScoreBook) -> Tracker:
     """Open the MLflow run and log what is known before anything is scored: configuration, identity, data sets."""
     flow_run_id = current_flow_run_id()
@@ -67,14 +58,7 @@ def start_tracking(plan: RunPlan, book: ScoreBook) -> Tracker:
     return tracker
 
 
-@task(
-    name="log-results",
-    retries=2,
-    retry_delay_seconds=[2, 10],
-    retry_condition_fn=is_worth_a_retry,
-    cache_policy=NO_CACHE,
-    persist_result=False,
-)
+@task("log-results", retries=2)
 def log_results(
     tracker: Tracker, book: ScoreBook, summary: RunSummary, folder: RunFolder, own: Sequence[Plot] = ()
 ) -> None:

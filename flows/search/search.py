@@ -143,7 +143,7 @@ def _prepare(config: RunConfig, engines: Engines, progress: ScoringProgress) -> 
 def _begin(plan: RunPlan, folder: RunFolder, *, fresh: bool) -> None:
     """Write down what the run is before anything is scored; `fresh` first moves what is there aside."""
     if fresh:
-        for moved in [*plan.home.set_aside(plan.run_id, plan.fingerprint), *plan.shard_folder.set_aside()]:
+        for moved in [*plan.home.set_aside(plan.run_id), *plan.shard_folder.set_aside(plan.shards)]:
             log.info(f"starting over; what was there is now in {moved}")
     write_text_atomically(folder.config, dump_config(plan.config))
     write_text_atomically(folder.fingerprint, plan.fingerprint + "\n")

@@ -1,4 +1,4 @@
-"""From what the user calls a model to a local folder of safetensors with a content hash."""
+"""The base model: finds, downloads or converts it into a local folder of safetensors, and hashes its weights."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _HUB_FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", 
 
 @dataclass(frozen=True, slots=True)
 class BaseModelRef:
-    """A base model on this machine, and who it is on any machine.
+    """A base model on this machine, with an identity that holds on every machine.
 
     Attributes:
         name: As the user named it.
@@ -48,7 +48,7 @@ class BaseModelRef:
 
 
 def hub_commit(revision: str) -> str | None:
-    """The revision if it is a hub commit, which every machine finds again although the branch may have moved on."""
+    """Return the revision if it is a hub commit, else None. A commit stays the same when its branch moves on."""
     return revision if _COMMIT.fullmatch(revision) else None
 
 
@@ -62,7 +62,7 @@ def resolve_model(spec: str, revision: str | None = None, *, trust_remote_code: 
         trust_remote_code: Also fetch the Python files of a hub repository, for architectures that need them.
 
     Raises:
-        InputError: If the model cannot be found or used.
+        InputError: The model cannot be found or used.
     """
     path = Path(spec).expanduser()
     if not spec.strip():

@@ -1,4 +1,4 @@
-"""Turning a GGUF file into a plain bfloat16 safetensors folder, once, in the cache."""
+"""Converts a GGUF file into a bfloat16 safetensors folder, once, in the model cache."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from thickets.storage.models.weights import WEIGHTS, hash_file, save_tensors
 
 log = logging.getLogger(__name__)
 
-# Part of the folder's name: raise it when the conversion changes, so that old folders are not taken for new ones.
+# Part of the folder's name: raise it when the conversion changes, so that cached folders are converted again.
 CONVERSION_VERSION = 1
 
 
@@ -31,7 +31,7 @@ def convert_gguf(path: Path, cache: Path, memory: Path) -> Path:
         memory: Where ``hash_file`` remembers.
 
     Raises:
-        InputError: If the file is no GGUF, or of an architecture that Transformers cannot convert.
+        InputError: The file is no GGUF, or of an architecture that Transformers cannot convert.
     """
     with path.open("rb") as file:
         if file.read(4) != b"GGUF":

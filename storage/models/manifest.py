@@ -55,11 +55,11 @@ class ExpertRow(_Part):
     seed: Seed
     sigma: float = Field(gt=0, description="units of the weights")
     n_correct: int = Field(ge=0, description="correct answers on the selection split")
-    weight: int | None = Field(default=None, ge=0, description="votes in a weighted vote; null: n_correct")
+    weight: int = Field(ge=0, description="votes in a weighted vote")
 
 
 class Recipe(_Part):
-    """How a model is asked and its replies are read; the same for the ensemble, a student and the base."""
+    """How a model is prompted and its completions are judged; the same for the ensemble, a student and the base."""
 
     problem_config: dict[str, Any] = Field(description="the config's problem section, without where its data lies")
     problem: dict[str, Any] = Field(description="identity of the problem")
@@ -69,38 +69,24 @@ class Recipe(_Part):
 
 
 class EnsembleManifest(_Part):
-    """Everything that is needed to rebuild the ensemble and ask it as it was asked.
+    """Everything that is needed to rebuild the ensemble and to put questions to it as its run did."""
 
-    Format 1 lacked `problem_config` and `engine`: the experts can be rebuilt from it, but not asked.
-    """
-
-    format_version: Literal[1, 2] = 2
+    format_version: Literal[2] = 2
     base: BaseIdentity
     noise: NoiseIdentity
     experts: list[ExpertRow] = Field(min_length=1, description="by rank")
     problem: dict[str, Any] = Field(description="name, data hash and whatever else identifies the problem")
     prompt_template: dict[str, Any] = Field(description="identity of the prompt template")
     decoding: dict[str, Any] = Field(description="how completions are decoded")
-    method: str = Field(default="top_k", description="name of the method that ranked the experts")
+    method: str = Field(description="name of the method that ranked the experts")
     vote: str = Field(description="name of the vote rule")
     fingerprint: str = Field(pattern=_SHA256, description="of the run that selected the experts")
-    problem_config: dict[str, Any] | None = Field(
-        None, description="the config's problem section, without where its data lies"
-    )
-    engine: dict[str, Any] | None = Field(None, description="identity of the engine the experts were selected with")
+    problem_config: dict[str, Any] = Field(description="the config's problem section, without where its data lies")
+    engine: dict[str, Any] = Field(description="identity of the engine the experts were selected with")
 
     @property
     def recipe(self) -> Recipe:
-        """How the ensemble is asked.
-
-        Raises:
-            InputError: The manifest is of format 1, which does not say.
-        """
-        if self.problem_config is None or self.engine is None:
-            raise InputError(
-                f"manifest: format_version is {self.format_version}, which does not say how the ensemble is asked; run "
-                "the config of its run again (nothing is scored twice) and it is written anew"
-            )
+        """Return how the ensemble is prompted, decoded and judged."""
         return Recipe(
             problem_config=self.problem_config,
             problem=self.problem,
@@ -127,7 +113,7 @@ class EnsembleManifest(_Part):
         """Read a manifest.
 
         Raises:
-            InputError: If the file is absent or no manifest; names the first field that is wrong.
+            InputError: The file is absent or no manifest; the message names the first field that is wrong.
         """
         try:
             return cls.model_validate_json(path.read_bytes())

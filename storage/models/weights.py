@@ -1,4 +1,4 @@
-"""What a checkpoint's weights are: read from the safetensors headers, hashed whatever files they are divided into."""
+"""Identity of a checkpoint's weights: hashed tensor by tensor, so that the division into files does not matter."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def weight_files(folder: Path) -> list[Path]:
     """Return the safetensors files that Transformers would load from a model folder.
 
     Raises:
-        InputError: If there are none (and what there is instead), or the index names files that are absent.
+        InputError: There are none (the message names what there is instead), or the index names absent files.
     """
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
@@ -75,9 +75,9 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def save_tensors(tensors: Mapping[str, Any], target: Path, metadata: Mapping[str, str] | None = None) -> None:
-    """Write a safetensors file that is as readable as any other new file.
+    """Write a safetensors file with the permissions of any other new file.
 
-    The library makes files for their owner alone, and a server may be somebody else.
+    The library lets only the owner read it, and a server may run as another user.
     """
     from safetensors.torch import save_file
 
@@ -89,14 +89,14 @@ def save_tensors(tensors: Mapping[str, Any], target: Path, metadata: Mapping[str
 
 
 def identify_weights(folder: Path, memory: Path) -> WeightsIdentity:
-    """Hash the weights of a model folder, or remember the hash while the files keep their size and time.
+    """Hash the weights of a model folder, or return the remembered hash while the files keep their size and time.
 
     Args:
         folder: Holds safetensors files.
         memory: JSON file with the hashes of earlier calls; created if absent.
 
     Raises:
-        InputError: If the weights are absent or broken.
+        InputError: The weights are absent or broken.
     """
     files = weight_files(folder)
     known = _recall(memory, files)

@@ -1,4 +1,4 @@
-"""The score database of a run: one writer takes in shards, exactly once, and answers every question by SQL."""
+"""The score database of a run: takes in shards, each answer once, for one writing process at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Self
 import duckdb
 import polars as pl
 
-from thickets.storage.errors import RunError
+from thickets.storage.errors import RunError, TransientError
 from thickets.storage.files import atomic_path
 from thickets.storage.scores.queries import ScoreQueries
 from thickets.storage.scores.sql import Params, connect, create_schema, fetch, one_line, show_completions
@@ -22,7 +22,7 @@ from thickets.storage.shards.file import SUFFIX, is_readable, quarantine
 log = logging.getLogger(__name__)
 
 BASE_ID = "base"
-# Positions of those who answer without being candidates.
+# Positions of respondents that are no candidates.
 BASE_POSITION, CONTROL_POSITION = -1, -2
 
 CANDIDATE_SCHEMA = pl.Schema(
@@ -40,7 +40,8 @@ EXAMPLE_SCHEMA = pl.Schema(
 )
 DROPPED_SCHEMA = pl.Schema({"candidate_id": pl.String, "n_blocks": pl.UInt32})
 
-# known: this run asks for the row. A row of another block was generated in other company, so it is not the same answer.
+# known: the run has registered the row's candidate and its example in this block. In another block the same example was
+# generated beside others, so that answer may differ.
 _INCOMING = f"""
 CREATE OR REPLACE TEMP TABLE incoming AS
 SELECT
@@ -53,8 +54,8 @@ LEFT JOIN examples AS e
     ON e.run_id = $run_id AND e.split = f.split AND e.example_id = f.example_id AND e.block = f.block
 """
 
-# Of a unit in two files the one whose name comes first counts, whatever the threads do. One that is there already
-# stays, and one that is not whole (no run writes such a file) is as good as none.
+# If two files hold the same unit, the one whose name comes first counts, in whatever order threads read them. A unit
+# that the database has stays as it is, and an incomplete one, which no run writes, is left out.
 _FRESH = """
 CREATE OR REPLACE TEMP TABLE fresh AS
 WITH size AS (
@@ -96,10 +97,10 @@ SELECT $run_id, shard_id, count(*), count_if(known) FROM incoming GROUP BY shard
 
 
 class ScoreStore(ScoreQueries):
-    """Every score of one run. One writer per file; its threads may share the store.
+    """Every score of one run, for writing. One process per file; its threads may share the store.
 
-    Use as a context manager. A kill at any moment loses at most the call in progress, and replaying it adds
-    what is missing and nothing else. Without a folder (a database in memory) no file is written or renamed.
+    Use as a context manager. A kill at any moment loses at most the call in progress, and repeating that call adds
+    the missing rows only. Without a folder (a database in memory) no file is written or renamed.
     """
 
     def __init__(
@@ -128,7 +129,8 @@ class ScoreStore(ScoreQueries):
             wait_s: How long to wait for another process to close the file (a reader holds it for seconds).
 
         Raises:
-            RunError: If another process still holds the file, or it is no database of this kind.
+            TransientError: Another process still holds the file.
+            RunError: The file is no DuckDB database.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         deadline = time.monotonic() + wait_s
@@ -139,11 +141,11 @@ class ScoreStore(ScoreQueries):
                 if not is_locked(error):
                     raise RunError(f"cannot open {path}: {one_line(error)}") from None
                 if time.monotonic() > deadline:
-                    raise RunError(f"{path} is in use by another process; close it and start again") from None
+                    raise TransientError(f"{path} is in use by another process; close it and start again") from None
             time.sleep(0.1)
 
     def register(self, candidates: pl.DataFrame, examples: pl.DataFrame) -> None:
-        """Say which candidates and examples the run asks for. Repeating it changes nothing; new rows extend the run.
+        """Register the candidates and examples of the run; registered rows stay, new ones extend the run.
 
         Args:
             candidates: candidate_id, seed (null for the base and controls), sigma, position (-1 for the base, whose id
@@ -151,7 +153,7 @@ class ScoreStore(ScoreQueries):
             examples: split, example_id, position, block, question, answer.
 
         Raises:
-            RunError: If a row contradicts one that is registered (same id, other content), or an id is given twice.
+            RunError: A registered row has the same id and other content, or an id is given twice.
         """
         frames = {
             "candidates": _with_schema("candidates", candidates, CANDIDATE_SCHEMA, ["candidate_id"]),
@@ -167,11 +169,11 @@ class ScoreStore(ScoreQueries):
     def ingest(self, paths: Iterable[Path]) -> int:
         """Take in shards in one transaction, and return how many rows are new.
 
-        Only rows of registered candidates and examples count. Shards taken in before cost nothing. An unreadable
-        shard is quarantined with a warning and its units stay undone.
+        Rows of candidates and examples that are not registered are left out. A shard that was taken in whole is not
+        read again. An unreadable shard is quarantined with a warning, and its units stay undone.
 
         Raises:
-            RunError: If a shard does not exist.
+            RunError: A shard does not exist.
         """
         with self._lock:
             whole = fetch(
@@ -196,10 +198,10 @@ class ScoreStore(ScoreQueries):
                 return self._take([path for path in files if path not in broken])
 
     def record_dropped(self, dropped: pl.DataFrame) -> None:
-        """Say which candidates racing has dropped; replaces whatever was said before.
+        """Record which candidates racing has dropped, in place of those recorded before.
 
         Args:
-            dropped: candidate_id, n_blocks (how many blocks of the selection split it was asked); one row each.
+            dropped: candidate_id, n_blocks (blocks of the selection split that it was scored on); one row each.
         """
         frame = _with_schema("dropped", dropped, DROPPED_SCHEMA, ["candidate_id"])
         with self._transaction() as connection:
@@ -222,7 +224,7 @@ class ScoreStore(ScoreQueries):
             return fetch(self._connection, sql, params)
 
     def close(self) -> None:
-        """Write everything into the file and let go of it."""
+        """Write everything into the file and close it."""
         with self._lock:
             self._connection.close()
 
@@ -281,7 +283,7 @@ class ScoreStore(ScoreQueries):
 
 
 def is_locked(error: duckdb.Error) -> bool:
-    """Say whether a database could not be opened because a writer (of any process) holds it."""
+    """Return whether an error says that a writer, of any process, holds the database."""
     text = str(error)
     return "Could not set lock" in text or "different configuration" in text
 

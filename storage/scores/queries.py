@@ -1,4 +1,4 @@
-"""The questions that the stages ask of the scores, by name; answered alike by the writer and by readers."""
+"""Named queries over a run's scores, the same for the writer (`ScoreStore`) and for readers (`ScoreReader`)."""
 
 from __future__ import annotations
 
@@ -11,19 +11,15 @@ import polars as pl
 
 from thickets.storage.scores.sql import Params
 
-# The questions that every candidate was asked; see the view common_accuracy. As text, and not through the view, because
-# a database of an earlier version has no such view.
-_COMMON = """
-    (split <> 'selection'
-     OR s.block < coalesce((SELECT min(n_blocks) FROM dropped WHERE run_id = $run_id), 4294967295))
-"""
+# The rows `s` about questions that every candidate answered; the number is beyond every block.
+_COMMON = "s.block < coalesce((SELECT n_blocks FROM race WHERE run_id = $run_id AND split = $split), 4294967296)"
 
 
 class ScoreQueries(ABC):
-    """Named queries over one run's scores; every frame comes in an order that is a function of its content.
+    """Named queries over one run's scores; the order of every frame depends on its content alone.
 
     Attributes:
-        run_id: The run that is asked about.
+        run_id: The run whose scores are read.
     """
 
     run_id: str
@@ -33,12 +29,12 @@ class ScoreQueries(ABC):
         """Run one query against the tables and views of ``schema.sql``, and ``completions``.
 
         Raises:
-            InputError: If the SQL is wrong, is not exactly one statement, or would write; one line.
+            InputError: The SQL is wrong, is not exactly one statement, or would write; the message is one line.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
 
     def __enter__(self) -> Self:
         return self
@@ -68,21 +64,18 @@ class ScoreQueries(ABC):
         )
 
     def common_scores(self, split: str = "selection") -> pl.DataFrame:
-        """Score every candidate on the questions that all were asked: all of them, unless racing has dropped some.
+        """Score every candidate on the questions that all candidates answered: all of them, unless racing dropped some.
 
         Returns:
             candidate_id, seed, sigma, n_correct, n, accuracy (base and controls are left out); in the order of
             `leaderboard`, which without racing has the same rows.
         """
         return self.query(
-            f"""
-            SELECT candidate_id, c.seed, c.sigma, count_if(s.correct)::INTEGER AS n_correct, count(*)::INTEGER AS n,
-                   n_correct / n AS accuracy
-            FROM scores AS s
-            JOIN candidates AS c USING (run_id, candidate_id)
-            WHERE run_id = $run_id AND split = $split AND c.position >= 0 AND {_COMMON}
-            GROUP BY candidate_id, c.seed, c.sigma
-            ORDER BY n_correct DESC, c.seed, c.sigma
+            """
+            SELECT candidate_id, seed, sigma, n_correct, n, accuracy
+            FROM common_accuracy
+            WHERE run_id = $run_id AND split = $split AND position >= 0
+            ORDER BY n_correct DESC, seed, sigma
             """,
             {"run_id": self.run_id, "split": split},
         )
@@ -117,10 +110,10 @@ class ScoreQueries(ABC):
         )
 
     def rounds(self) -> pl.DataFrame:
-        """Say how racing went: one row per block of the selection split.
+        """Return how many candidates raced in each block of the selection split.
 
         Returns:
-            block, n_questions, n_candidates (asked that block, the base left out); by block.
+            block, n_questions, n_candidates (scored on that block; the base is left out); by block.
         """
         return self.query(
             """
@@ -137,7 +130,7 @@ class ScoreQueries(ABC):
         )
 
     def answers(self, split: str, candidate_ids: Sequence[str]) -> pl.DataFrame:
-        """Return what some candidates answered, in the order of ``candidate_ids``, then of the examples.
+        """Return the answers of some candidates, in the order of ``candidate_ids``, then of the examples.
 
         Returns:
             candidate_id, example_id, answer (null: abstained), correct, n_tokens.
@@ -155,7 +148,7 @@ class ScoreQueries(ABC):
         )
 
     def completions(self, split: str, candidate_id: str) -> pl.DataFrame:
-        """Return what one candidate wrote, in the order of the examples; only what the shards still hold.
+        """Return the completions of one candidate that the shards still hold, in the order of the examples.
 
         Returns:
             example_id, completion.
@@ -185,7 +178,7 @@ class ScoreQueries(ABC):
     def question_counts(self, split: str = "selection") -> pl.DataFrame:
         """Count, per sigma and question, the candidates that have it right (base and controls are left out).
 
-        With racing, of the selection split only the questions that every candidate was asked.
+        With racing, of the selection split only the questions that every candidate answered.
 
         Returns:
             sigma, example_id, n_correct, n; by sigma, then in the order of the examples.
@@ -206,7 +199,7 @@ class ScoreQueries(ABC):
     def candidate_outcomes(self, split: str = "selection") -> pl.DataFrame:
         """Return which questions each candidate has right, of those that answered the whole split (no base).
 
-        With racing, "the whole split" is the questions of the selection split that every candidate was asked.
+        With racing, "the whole split" is the questions of the selection split that every candidate answered.
 
         Returns:
             candidate_id, sigma, correct (a list in the order of the examples); by seed, then sigma.
@@ -230,7 +223,7 @@ class ScoreQueries(ABC):
     def first_outcomes(self, split: str, n_candidates: int) -> pl.DataFrame:
         """Return which questions of a split each of the population's first candidates has right.
 
-        All their answers count, whatever racing has dropped.
+        All their answers count, also those of candidates that racing has dropped.
 
         Returns:
             candidate_id, sigma, correct (a list in the order of the examples); in the order of the population.
@@ -272,7 +265,7 @@ class ScoreQueries(ABC):
         return self.query("SELECT * EXCLUDE (run_id) FROM totals WHERE run_id = ? AND split = ?", [self.run_id, split])
 
     def spent(self, split: str) -> tuple[int, int]:
-        """Count the answers to a split and their tokens, whoever gave them; what racing no longer counts too."""
+        """Count all answers to a split and their tokens: of candidates, dropped ones included, base and controls."""
         counted = self.query(
             "SELECT count(*)::BIGINT, coalesce(sum(n_tokens), 0)::BIGINT FROM scores WHERE run_id = ? AND split = ?",
             [self.run_id, split],

@@ -1,4 +1,4 @@
-"""Asking a run's scores without being able to change anything, also while the run is in progress."""
+"""A run's scores for reading only, also while the run is in progress."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from thickets.storage.errors import InputError
 from thickets.storage.home import RunFolder
 from thickets.storage.scores.database import ScoreStore, is_locked
 from thickets.storage.scores.queries import ScoreQueries
-from thickets.storage.scores.sql import Params, connect, fetch, forbid_files, one_line, show_completions, supply_dropped
+from thickets.storage.scores.sql import Params, connect, fetch, forbid_files, one_line, show_completions
 from thickets.storage.shards.file import list_shards
 
 
@@ -21,8 +21,8 @@ class ScoreReader(ScoreQueries):
 
     Attributes:
         run_id: The run that is read.
-        is_snapshot: True if a writer held the database, so that the scores were read from the shards into memory;
-            they then are those of the moment of opening.
+        is_snapshot: True if a writer held the database, so that the scores were read from the shards into memory, as
+            they were when the reader was opened.
     """
 
     def __init__(
@@ -32,7 +32,6 @@ class ScoreReader(ScoreQueries):
         self.is_snapshot = is_snapshot
         self._connection = connection
         self._lock = threading.Lock()
-        supply_dropped(connection)
         show_completions(connection, shards)
         forbid_files(connection)
 
@@ -42,7 +41,7 @@ class ScoreReader(ScoreQueries):
             return fetch(self._connection, sql, params)
 
     def close(self) -> None:
-        """Let go of the database; a run cannot start while a reader holds it."""
+        """Close the database; a run cannot start while a reader holds it."""
         self._connection.close()
 
 
@@ -55,7 +54,7 @@ def read_only(run_folder: Path, shards_folder: Path | None) -> ScoreReader:
             while a writer holds the database.
 
     Raises:
-        InputError: If the folder holds no scores, or they cannot be read.
+        InputError: The folder holds no scores, or they cannot be read.
     """
     folder = RunFolder(run_folder)
     if folder.scores.exists():

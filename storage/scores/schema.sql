@@ -44,7 +44,7 @@ CREATE TABLE IF NOT EXISTS scores (
     shard_id VARCHAR NOT NULL       -- the file with the completion
 );
 
--- Whose answers to which block are among the scores: this keeps every answer single. A key of the scores themselves would
+-- The units (candidate, split, block) that the scores hold: this keeps every answer single. A key of the scores themselves would
 -- take more memory than all the rest (ten million rows: two gigabytes), because an index has to be held whole.
 CREATE TABLE IF NOT EXISTS units (
     run_id VARCHAR NOT NULL,
@@ -55,15 +55,15 @@ CREATE TABLE IF NOT EXISTS units (
     PRIMARY KEY (run_id, candidate_id, split, block)
 );
 
--- Candidates that racing has dropped (docs/racing.md): they were asked the first n_blocks blocks of the selection split.
--- What else is there of them was asked by another run with the same fingerprint, and does not count in this one.
+-- Candidates that racing has dropped (docs/racing.md): they answered the first n_blocks blocks of the selection split.
+-- Their other answers come from another run with the same fingerprint, and do not count in this one.
 CREATE TABLE IF NOT EXISTS dropped (
     run_id VARCHAR NOT NULL,
     candidate_id VARCHAR NOT NULL,
     n_blocks UINTEGER NOT NULL
 );
 
--- The blocks of the selection split that every candidate was asked; no row where nobody was dropped.
+-- The blocks of the selection split that every candidate answered; no row where nobody was dropped.
 CREATE OR REPLACE VIEW race AS
 SELECT run_id, 'selection' AS split, min(n_blocks) AS n_blocks FROM dropped GROUP BY run_id;
 
@@ -83,8 +83,8 @@ FROM (
 )
 JOIN candidates USING (run_id, candidate_id);
 
--- The same on the questions that every candidate was asked, so that all are judged by the same ones: on all questions,
--- but with racing on those of the selection split that were asked before anybody was dropped.
+-- The same on the questions that every candidate answered, so that all are judged by the same ones: on all questions,
+-- but with racing on those of the selection split that were answered before any was dropped.
 CREATE OR REPLACE VIEW common_accuracy AS
 SELECT split, candidate_id, seed, sigma, n_correct, n, n_correct / n AS accuracy, position, run_id
 FROM (
@@ -114,7 +114,7 @@ ORDER BY run_id, rank;
 
 -- How does the neighbourhood look at each sigma? Only candidates that answered the whole split are compared (n_partial
 -- were left out); n_at_least_base / n_candidates is the solution density at margin 0. With racing, "the whole split" is
--- the questions that every candidate was asked.
+-- the questions that every candidate answered.
 CREATE OR REPLACE VIEW sigma_statistics AS
 WITH size AS (
     SELECT run_id, split, count(*)::INTEGER AS n_examples
@@ -157,7 +157,7 @@ GROUP BY run_id, split, sigma, n_examples
 ORDER BY run_id, split, sigma;
 
 -- Which questions are hard? How many candidates (without base and controls) got each one right, and did the base? With
--- racing, of the selection split only those that every candidate was asked: the others were answered by the better ones.
+-- racing, of the selection split only those that every candidate answered: the others were answered by the better ones.
 CREATE OR REPLACE VIEW example_difficulty AS
 SELECT
     split,

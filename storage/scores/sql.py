@@ -1,4 +1,4 @@
-"""Talking to DuckDB: connect, create the schema, run one query into a Polars frame, show the shards as a view."""
+"""DuckDB connections: open one, create the schema, run one query into a Polars frame, show the shards as a view."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _SHARD_FILES = pa.schema(
     + [pa.field("shard_id", pa.large_string())]
 )
 
-# Joined through scores, so a unit that was written twice (two runs at once) appears once, and what this run has not
-# registered does not appear.
+# Joined through scores: a unit that two runs wrote at once appears once, and rows that this run has not registered do
+# not appear.
 _COMPLETIONS = """
 CREATE OR REPLACE TEMP VIEW completions AS
 SELECT s.*, f.completion
@@ -52,9 +52,10 @@ def connect(path: Path | None, *, read_only: bool = False) -> duckdb.DuckDBPyCon
 
 
 def create_schema(connection: duckdb.DuckDBPyConnection) -> None:
-    """Create the tables that are absent and bring the views up to date (``schema.sql``), unless they are.
+    """Create the tables and views of ``schema.sql``, unless the database has them.
 
-    A run opens its database many times. Which schema a database has stands in a comment on its main table.
+    A comment on the table ``scores`` holds the hash of the schema that was created: a run opens its database many
+    times, and the comparison is cheaper than the statements.
     """
     schema = resources.files("thickets.storage.scores").joinpath("schema.sql").read_text(encoding="utf-8")
     mark = f"schema {hashlib.sha256(schema.encode()).hexdigest()[:16]}"
@@ -62,22 +63,7 @@ def create_schema(connection: duckdb.DuckDBPyConnection) -> None:
     if known == [(mark,)]:
         return
     connection.execute(schema)
-    # A database of a version that kept answers single by a key of the scores.
-    [(n_units, n_scores)] = connection.execute(
-        "SELECT (SELECT count(*) FROM units), (SELECT estimated_size FROM duckdb_tables() WHERE table_name = 'scores')"
-    ).fetchall()
-    if n_scores and not n_units:
-        connection.execute(
-            "INSERT INTO units SELECT run_id, candidate_id, split, block, count(*) FROM scores GROUP BY ALL"
-        )
     connection.execute(f"COMMENT ON TABLE scores IS '{mark}'")
-
-
-def supply_dropped(connection: duckdb.DuckDBPyConnection) -> None:
-    """Give a database of a version that knew no racing the empty table ``dropped``, for this connection only."""
-    known = connection.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'dropped'").fetchall()
-    if known == [(0,)]:
-        connection.execute("CREATE TEMP TABLE dropped (run_id VARCHAR, candidate_id VARCHAR, n_blocks UINTEGER)")
 
 
 def show_completions(connection: duckdb.DuckDBPyConnection, shards_folder: Path | None) -> None:
@@ -111,7 +97,7 @@ def fetch(connection: duckdb.DuckDBPyConnection, sql: str, params: Params = ()) 
     It runs in a read-only transaction: DuckDB 2 takes ``WITH x AS (INSERT ...) SELECT ...`` for a SELECT.
 
     Raises:
-        InputError: If the SQL is wrong, is not exactly one statement, or would write; one line.
+        InputError: The SQL is wrong, is not exactly one statement, or would write; the message is one line.
     """
     try:
         statements = connection.extract_statements(sql)

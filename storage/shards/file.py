@@ -61,11 +61,11 @@ def list_shards(folder: Path) -> list[Path]:
 
 
 def clean_temporaries(folder: Path, older_than_s: float = 3600.0) -> list[Path]:
-    """Delete what killed writers left behind, and return the deleted paths.
+    """Delete the temporary files of killed writers, and return their paths.
 
     Args:
         folder: The fingerprint's shard folder; may be absent.
-        older_than_s: Spare younger files (seconds): another run may be writing to the same folder right now.
+        older_than_s: Seconds; younger files stay, because another run may be writing them.
     """
     removed = []
     newest = time.time() - older_than_s
@@ -80,7 +80,7 @@ def clean_temporaries(folder: Path, older_than_s: float = 3600.0) -> list[Path]:
 
 
 def is_readable(path: Path) -> bool:
-    """Say whether every column of a shard can be decoded and fits ``SHARD_SCHEMA``; reads the whole file."""
+    """Return whether every column of a shard can be decoded and fits ``SHARD_SCHEMA``; reads the whole file."""
     try:
         # hive_partitioning is off: a home such as "/data/split=x/" must not grow columns.
         return pl.read_parquet(path, hive_partitioning=False).schema == SHARD_SCHEMA
@@ -89,7 +89,7 @@ def is_readable(path: Path) -> bool:
 
 
 def quarantine(path: Path) -> Path:
-    """Rename an unreadable shard to ``*.broken`` with a warning, so that its units count as not done."""
+    """Rename an unreadable shard to ``*.broken``, with a warning, so that its units are scored again."""
     target = path.with_name(path.name + BROKEN_SUFFIX)
     os.replace(path, target)
     log.warning("shard %s is unreadable; renamed to %s, its units will be scored again", path.name, target.name)
@@ -97,7 +97,7 @@ def quarantine(path: Path) -> Path:
 
 
 def check_shard(shard_id: str, frame: pl.DataFrame) -> None:
-    """Refuse what is no shard, before it is written.
+    """Check that a frame and an id can be written as a shard.
 
     Raises:
         RunError: If the columns, their types, or a null do not fit ``SHARD_SCHEMA``, or the id is no file name.

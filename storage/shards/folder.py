@@ -1,4 +1,4 @@
-"""Where shards go: a folder that every machine of a run sees, or a URL such as ``s3://bucket/prefix``."""
+"""The shard folder of a fingerprint: a folder that every machine of a run sees, or a URL (``s3://bucket/prefix``)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import polars as pl
 
 from thickets.storage.errors import InputError
 from thickets.storage.files import TEMPORARY_SUFFIX, atomic_path
-from thickets.storage.home import Home
+from thickets.storage.home import Home, timestamp
 from thickets.storage.shards.file import (
     BROKEN_SUFFIX,
     SUFFIX,
@@ -44,30 +44,34 @@ class ShardFolder(Protocol):
     location: str
 
     def holds(self, shard_id: str) -> bool:
-        """Whether the shard's file is there, whole."""
+        """Return whether the folder has the shard's file, which is whole if it is there."""
 
     def write(self, shard_id: str, frame: pl.DataFrame) -> None:
         """Write a shard so that it exists whole or not at all; see `thickets.storage.shards.file.write_shard`."""
 
     def mirror(self, local: Path) -> None:
-        """Copy shards that `local` lacks into it, each whole or not at all; nothing to do where `local` is the folder.
+        """Copy the shards that `local` lacks into it, each whole or not at all; do nothing if `local` is the folder.
 
-        A shard that was written with less than all its bytes readable is renamed to ``*.broken``, there and not here.
+        An unreadable shard is not copied, and is renamed to ``*.broken`` in the shard folder.
         """
 
-    def set_aside(self) -> list[str]:
-        """Move every shard out of the way, deleting nothing, and say where to."""
+    def set_aside(self, local: Path) -> list[str]:
+        """Move every shard, and the copies that `mirror` made in `local`, to ``replaced``; delete nothing.
+
+        Returns:
+            The folders that hold the moved shards, or nothing if there were none.
+        """
 
     def clean_temporaries(self) -> None:
-        """Delete what killed writers left."""
+        """Delete the temporary files of killed writers."""
 
 
 def shard_location(home: Home, fingerprint: str, root: str | None) -> str:
-    """Where the shards of a fingerprint are kept: an absolute folder or a URL.
+    """Return the shard folder of a fingerprint: an absolute path or a URL.
 
     Args:
-        home: Where everything else is kept.
-        fingerprint: Whose shards.
+        home: The home of the run.
+        fingerprint: The fingerprint of the run's answers.
         root: ``storage.shards`` of the config: a folder, a URL, or None for a folder of `home`.
     """
     inside = home.shards(fingerprint)
@@ -77,13 +81,13 @@ def shard_location(home: Home, fingerprint: str, root: str | None) -> str:
 
 
 def is_url(where: str) -> bool:
-    """Say whether shards are kept where only fsspec gets at them."""
+    """Return whether a location is a URL that only fsspec can open."""
     found = _URL.match(where)
     return found is not None and found[1] not in _LOCAL_SCHEMES
 
 
 def open_shard_folder(location: str) -> ShardFolder:
-    """Open what `shard_location` gave, on this machine; nothing is created before the first shard.
+    """Open a location from `shard_location` on this machine; nothing is created before the first shard.
 
     Raises:
         InputError: The URL's scheme is unknown, or its package is not installed here.
@@ -92,10 +96,10 @@ def open_shard_folder(location: str) -> ShardFolder:
 
 
 def check_writable(root: str) -> None:
-    """Prove that ``storage.shards`` can be written to from here.
+    """Check that this machine can write to ``storage.shards``.
 
     Raises:
-        InputError: It cannot, or its scheme is unknown, or its package is not installed.
+        InputError: It cannot, or the URL's scheme is unknown, or its package is not installed.
     """
     probe = f".write-check-{os.getpid()}-{secrets.token_hex(4)}"
     try:
@@ -116,7 +120,7 @@ def check_writable(root: str) -> None:
 
 
 class LocalShardFolder:
-    """A folder of this machine, or one that is mounted on it."""
+    """A shard folder on a disk of this machine or mounted on it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -131,13 +135,13 @@ class LocalShardFolder:
         write_shard(self.path, shard_id, frame)
 
     def mirror(self, local: Path) -> None:
-        """See `ShardFolder.mirror`: scores are read where they are."""
+        """See `ShardFolder.mirror`; scores are read from the folder itself, so nothing is copied."""
 
-    def set_aside(self) -> list[str]:
-        """See `ShardFolder.set_aside`; they go to ``replaced`` beside the folder."""
+    def set_aside(self, local: Path) -> list[str]:
+        """See `ShardFolder.set_aside`; ``replaced`` is beside the folder."""
         if not self.path.is_dir():
             return []
-        target = self.path.parent / "replaced" / f"{self.path.name}-{_stamp()}"
+        target = self.path.parent / "replaced" / f"{self.path.name}-{timestamp()}"
         target.parent.mkdir(exist_ok=True)
         self.path.rename(target)
         return [str(target)]
@@ -148,7 +152,7 @@ class LocalShardFolder:
 
 
 class RemoteShardFolder:
-    """A folder that fsspec reaches: an object store, SFTP, and so on. DuckDB reads a copy of it on this machine."""
+    """A shard folder that fsspec opens (an object store, SFTP, ...); DuckDB reads the copies that `mirror` makes."""
 
     def __init__(self, filesystem: Any, path: str, location: str, *, puts_are_atomic: bool) -> None:
         self.location = location
@@ -168,7 +172,7 @@ class RemoteShardFolder:
         found = _URL.match(url)
         assert found is not None
         try:
-            # Without listings of its own making: other machines write here while this one looks.
+            # A cached listing would miss the shards that other machines write.
             filesystem, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
         except ImportError as error:
             raise InputError(f"storage.shards: {url} needs a package that is not installed: {error}") from None
@@ -192,7 +196,7 @@ class RemoteShardFolder:
         self.put(f"{shard_id}{SUFFIX}", content.getvalue())
 
     def put(self, name: str, content: bytes) -> None:
-        """Write a file so that it exists whole or not at all; another of that name is replaced."""
+        """Write a file so that it exists whole or not at all; an existing one is replaced."""
         target = f"{self._path}/{name}"
         if self._puts_are_atomic:
             self._fs.pipe_file(target, content)
@@ -225,21 +229,22 @@ class RemoteShardFolder:
                 self._fs.mv(f"{self._path}/{name}", f"{self._path}/{name}{BROKEN_SUFFIX}")
                 log.warning("shard %s is unreadable in %s; renamed, its units will be scored again", name, self._path)
 
-    def set_aside(self) -> list[str]:
-        """See `ShardFolder.set_aside`; they go to ``replaced`` beside the folder."""
+    def set_aside(self, local: Path) -> list[str]:
+        """See `ShardFolder.set_aside`; ``replaced`` is beside the folder, and beside `local` for the copies."""
+        copies = LocalShardFolder(local).set_aside(local)
         names = self._names()
         if not names:
-            return []
+            return copies
         root, _, own_name = self._path.rpartition("/")
-        kept = f"replaced/{own_name}-{_stamp()}"
+        kept = f"replaced/{own_name}-{timestamp()}"
         if not self._puts_are_atomic:
             self._fs.makedirs(f"{root}/{kept}", exist_ok=True)
         for name in names:
             self._fs.mv(f"{self._path}/{name}", f"{root}/{kept}/{name}")
-        return [f"{self.location.rstrip('/').rpartition('/')[0]}/{kept}"]
+        return [f"{self.location.rstrip('/').rpartition('/')[0]}/{kept}", *copies]
 
     def clean_temporaries(self, older_than_s: float = 3600.0) -> None:
-        """See `ShardFolder.clean_temporaries`; younger files may be another run's, which is writing them now."""
+        """See `ShardFolder.clean_temporaries`; younger files stay, because another run may be writing them."""
         if self._puts_are_atomic:
             return
         newest = datetime.now(UTC) - timedelta(seconds=older_than_s)
@@ -265,7 +270,3 @@ class RemoteShardFolder:
 def _local_path(where: str) -> Path:
     found = _URL.match(where)
     return Path(found[2] if found else where).expanduser().absolute()
-
-
-def _stamp() -> str:
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"

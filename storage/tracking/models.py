@@ -1,7 +1,7 @@
-"""Models in MLflow: logged by a run, found again, and the base that others are neighbours of.
+"""Logged models in MLflow: logging a run's model, finding it again, and linking it to its base.
 
-Through the client alone: MLflow's fluent functions go by a tracking address and an active run that belong to the whole
-process, and a flow has neither.
+Only MLflow's client is used: its fluent functions take the tracking address and the active run from the whole process,
+which flows share.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from thickets.storage.tracking.run import Tracker
 from thickets.storage.tracking.store import RUN_ID_TAG, tracking_errors
 
 ModelKind = Literal["ensemble", "student"]
-_URI_VARIABLE = "MLFLOW_TRACKING_URI"
+
 KIND_TAG = "thickets.kind"
 BASE_SHA_TAG = "thickets.base_sha256"
+_URI_VARIABLE = "MLFLOW_TRACKING_URI"
 
 
 def log_model(
@@ -35,9 +36,9 @@ def log_model(
 
     Args:
         tracker: The run that made it.
-        kind: What it is, and its name.
-        tags: What identifies it; ``thickets.run_id`` included.
-        params: What it was made with.
+        kind: Kind and name of the model.
+        tags: Tags that identify the model; ``thickets.run_id`` is one of them.
+        params: Parameters shown on the model's page.
         save: Writes the model folder, given its path (absent so far) and the ``mlflow.models.Model`` to fill in.
 
     Returns:
@@ -77,34 +78,34 @@ def log_model(
 
 
 def find_model(client: Any, experiment_id: str, run_id: str, kind: ModelKind) -> Any | None:
-    """The latest model of a kind that a run of ours logged, as ``mlflow.entities.LoggedModel``.
+    """Return the latest model of a kind that a run of ours logged, as ``mlflow.entities.LoggedModel``, or None.
 
     Args:
-        client: MLflow's.
+        client: An ``MlflowClient``.
         experiment_id: MLflow's id of the experiment.
-        run_id: Ours, the tag ``thickets.run_id``.
-        kind: Which.
+        run_id: Our id of the run, the tag ``thickets.run_id``.
+        kind: Kind of the model.
     """
     return find_ready(client, experiment_id, f"name = '{kind}' AND tags.`{RUN_ID_TAG}` = '{run_id}'")
 
 
 def find_ready(client: Any, experiment_id: str, which: str) -> Any | None:
-    """The latest finished model of an experiment that fits a filter of MLflow's."""
+    """Return the latest READY model of an experiment that an MLflow filter selects, or None."""
     latest_first = [{"field_name": "creation_timestamp", "ascending": False}]
     found = client.search_logged_models([experiment_id], which, order_by=latest_first)
-    # Not in the filter: stores disagree on how it writes a status.
+    # Not in the filter: stores spell a status differently there.
     return next((model for model in found if str(model.status) == "READY"), None)
 
 
 def model_folder(uri: str, model: Any) -> Path:
-    """A logged model's files on this machine: where they are, or a copy."""
+    """Return a logged model's folder on this machine, downloaded if the store keeps it elsewhere."""
     from mlflow.artifacts import download_artifacts
 
     return Path(download_artifacts(artifact_uri=model.artifact_location, tracking_uri=uri))
 
 
 def name_on_page(client: Any, model: Any, name: str, version: int | str) -> None:
-    """Let a logged model's page show the version it is registered as; the client's own call leaves that out."""
+    """Show on a logged model's page the version it is registered as, which the client's own call does not do."""
     from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
     shown = json.loads(model.tags.get(MLFLOW_MODEL_VERSIONS, "[]"))
@@ -115,13 +116,11 @@ def name_on_page(client: Any, model: Any, name: str, version: int | str) -> None
 
 @contextmanager
 def process_uri(uri: str) -> Iterator[None]:
-    """Make an address the whole process's meanwhile: MLflow's registry looks up a model's source by that alone."""
+    """Set the process's tracking address for the block: MLflow's registry uses that one to look up a model's source."""
     import mlflow
 
-    variable, before = (
-        os.environ.get(_URI_VARIABLE),
-        mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None,
-    )
+    variable = os.environ.get(_URI_VARIABLE)
+    before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
     mlflow.set_tracking_uri(uri)
     try:
         yield
@@ -134,7 +133,7 @@ def process_uri(uri: str) -> Iterator[None]:
 
 
 def link_base(tracker: Tracker, base: BaseModelRef) -> str:
-    """Name the base model as an input of the run: an external model, one per experiment and content hash.
+    """Link the base model as an input of the run: an external model, one per experiment and content hash.
 
     Returns:
         MLflow's id of the base model.
@@ -169,7 +168,7 @@ def link_base(tracker: Tracker, base: BaseModelRef) -> str:
 
 
 def link_model(tracker: Tracker, model_id: str) -> None:
-    """Name a logged model as an input of the run, for instance of one that evaluates it."""
+    """Link a logged model as an input of the run, for instance of a run that evaluates it."""
     from mlflow.entities import LoggedModelInput
 
     with tracking_errors(tracker.uri):

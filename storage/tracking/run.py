@@ -1,8 +1,12 @@
-"""One MLflow run: what is written into it, and how it ends."""
+"""One MLflow run of ours: starting it, writing into it, and ending it.
+
+Every call names the run by its id: MLflow's "active run" belongs to a thread, and threads share a `Tracker`.
+"""
 
 from __future__ import annotations
 
 import json
+import logging
 import shlex
 import tempfile
 import time
@@ -20,22 +24,21 @@ from thickets.storage.tracking.store import (
     FLOW_RUN_TAG,
     RUN_ID_TAG,
     STAGE_TAG,
-    _default_uri,
-    _is_server,
-    _probe,
-    log,
+    is_server,
     mlflow_client,
     tracking_errors,
+    writable_uri,
 )
 
-_DIGEST_LENGTH = 32  # MLflow allows 36
-
+log = logging.getLogger(__name__)
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
+
 # The most that one request may hold (mlflow.utils.validation).
 _METRICS_PER_BATCH = 1000
 _PARAMS_PER_BATCH = 100
 _PARAM_LENGTH = 6000
+_DIGEST_LENGTH = 32  # MLflow allows 36
 _PARENT_TAG = "mlflow.parentRunId"
 _INHERITED_TAGS = (RUN_ID_TAG, "mlflow.user", "mlflow.source.name", FLOW_RUN_TAG, "prefect.flow_run_url")
 
@@ -58,7 +61,7 @@ class MetricPoint:
 class Tracker:
     """Writes to one MLflow run; threads may share it.
 
-    As a context manager it ends the run: FINISHED, FAILED after an exception, KILLED after an interrupt.
+    Leaving it as a context manager ends the run: FINISHED, FAILED after an exception, KILLED after an interrupt.
 
     Attributes:
         uri: Tracking URI.
@@ -93,13 +96,12 @@ class Tracker:
                 ``sqlite:///<home>/mlflow.db`` with the artifacts in ``<home>/mlartifacts``.
 
         Raises:
-            InputError: If ``uri`` is of no kind that MLflow can write to.
-            RunError: If the store cannot be reached or used.
+            InputError: MLflow cannot write to ``uri``.
+            RunError: The store cannot be reached or used.
         """
-        uri = uri or _default_uri(home)
-        _probe(uri)
+        uri = writable_uri(home, uri)
         # Beside a bare database MLflow would put artifacts into the folder that the process happens to run in.
-        artifacts = None if _is_server(uri) else home.mlflow_artifacts.resolve().as_uri()
+        artifacts = None if is_server(uri) else home.mlflow_artifacts.resolve().as_uri()
         with tracking_errors(uri):
             client = mlflow_client(uri)
             found = client.get_experiment_by_name(experiment)
@@ -112,13 +114,13 @@ class Tracker:
 
     @property
     def client(self) -> Any:
-        """MLflow's own client, for what has no method here; its errors are MLflow's."""
+        """MLflow's client, for calls that have no method here; its errors are not translated."""
         return self._client
 
     def child(self, stage: str, note: str = "") -> Tracker:
-        """Open the nested run of one stage of this run, or go on with the one that is there.
+        """Open the nested run of one stage of this run, or continue the one that an earlier attempt opened.
 
-        Use it as a context manager, as this one.
+        Use it as a context manager, like its parent.
 
         Args:
             stage: For instance "selection"; the nested run's name and its tag ``thickets.stage``.
@@ -127,7 +129,7 @@ class Tracker:
         with tracking_errors(self.uri):
             mine = f"tags.`{_PARENT_TAG}` = '{self.run_id}' and tags.`{STAGE_TAG}` = '{stage}'"
             found = self._client.search_runs([self.experiment_id], mine)
-            if found:  # an earlier attempt at the same task
+            if found:
                 return Tracker(self._client, self.uri, self.experiment_id, found[0].info.run_id)
             tags = {
                 **{k: v for k, v in self._client.get_run(self.run_id).data.tags.items() if k in _INHERITED_TAGS},
@@ -142,7 +144,7 @@ class Tracker:
         """Log flat parameters as strings; one longer than MLflow's 6000 characters is cut and ends in "...".
 
         Raises:
-            RunError: If a parameter was logged with another value before (MLflow's parameters never change).
+            RunError: A parameter was logged with another value before (MLflow's parameters never change).
         """
         from mlflow.entities import Param
 
@@ -159,21 +161,21 @@ class Tracker:
             self._client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
 
     def adopt(self, run_id: str) -> None:
-        """Show another run of the same experiment below this one, which MLflow does by a tag of the other."""
+        """Make another run of the same experiment a nested run of this one, by the tag that MLflow's pages read."""
         with tracking_errors(self.uri):
-            self._client.set_tag(run_id, "mlflow.parentRunId", self.run_id)
+            self._client.set_tag(run_id, _PARENT_TAG, self.run_id)
 
     def log_dataset(self, name: str, sha256: str, frame: pl.DataFrame, context: str) -> None:
         """Link a split as an input of the run, under our own content hash.
 
-        MLflow's digest of a frame ignores the order of its rows and their types. Its digests hold 36 characters, so
-        the digest is the hash's first 32 and the tag ``sha256`` the whole.
+        MLflow's own digest of a frame ignores the order and the types of its rows. A digest may have 36 characters, so
+        ours is the first 32 of the hash, and the tag ``sha256`` is the whole hash.
 
         Args:
             name: For instance "gsm8k/selection".
             sha256: 64 hexadecimal digits.
             frame: The rows; only their number and columns are logged.
-            context: What the run used it for, for instance "selection".
+            context: Purpose in the run, for instance "selection".
         """
         with tracking_errors(self.uri):
             self._client.log_inputs(self.run_id, datasets=[dataset_input(name, sha256, frame, context)])
@@ -192,7 +194,7 @@ class Tracker:
             metrics: Values by name, or points that carry their own step.
             step: Step of values given by name.
             model_id: The logged model that the values are about.
-            dataset: Name and SHA-256 of the data they were measured on, logged to this run before.
+            dataset: Name and SHA-256 of the data they were measured on; `log_dataset` must have logged it.
         """
         from mlflow.entities import Metric
 
@@ -239,7 +241,7 @@ class Tracker:
         return f"{self.uri.rstrip('/')}/{self._page()}" if urlsplit(self.uri).scheme in ("http", "https") else None
 
     def describe(self) -> str:
-        """Say how to look at the run: its page, or the command that serves it and where the page then is."""
+        """Return the address of the run's page, or the command that serves the store and the address it then has."""
         if url := self.url():
             return url
         return f"mlflow ui --backend-store-uri {shlex.quote(self.uri)}\nthen open http://127.0.0.1:5000/{self._page()}"
@@ -268,10 +270,6 @@ class Tracker:
             self.log_file(path, str(Path(artifact).parent))
 
 
-def _shortened(value: str) -> str:
-    return value if len(value) <= _PARAM_LENGTH else value[: _PARAM_LENGTH - 3] + "..."
-
-
 def dataset_input(name: str, sha256: str, frame: pl.DataFrame, context: str) -> Any:
     """Return an ``mlflow.entities.DatasetInput`` for a split.
 
@@ -298,8 +296,12 @@ def dataset_input(name: str, sha256: str, frame: pl.DataFrame, context: str) -> 
 
 
 def dataset_digest(sha256: str) -> str:
-    """As much of a content hash as MLflow keeps for its digest."""
+    """Cut a content hash to what MLflow keeps as a data set's digest."""
     return sha256[:_DIGEST_LENGTH]
+
+
+def _shortened(value: str) -> str:
+    return value if len(value) <= _PARAM_LENGTH else value[: _PARAM_LENGTH - 3] + "..."
 
 
 def _mlflow_type(dtype: pl.DataType) -> str:

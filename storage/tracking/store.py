@@ -1,4 +1,4 @@
-"""One MLflow run per run of ours, always addressed by its id: MLflow's "active run" is per thread."""
+"""The MLflow tracking store: its address, a client for it, and its errors in our own terms."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from urllib.parse import urlsplit
 from thickets.storage.errors import InputError, RunError, TransientError
 from thickets.storage.home import Home
 
-log = logging.getLogger(__name__)
-
 RUN_ID_TAG = "thickets.run_id"
 STAGE_TAG = "thickets.stage"
 FLOW_RUN_TAG = "prefect.flow_run_id"
@@ -25,21 +23,20 @@ _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
 
 def end_runs_of(home: Home, flow_run_id: str, *, uri: str | None = None) -> int:
-    """Mark the MLflow runs that a dead flow run has left RUNNING as KILLED, in every experiment.
+    """Mark the MLflow runs that a dead flow run left RUNNING as KILLED, in every experiment.
 
     Args:
         home: Where the default store is.
-        flow_run_id: Prefect's id, their tag ``prefect.flow_run_id``.
+        flow_run_id: Prefect's id of the flow run, in the tag ``prefect.flow_run_id`` of its MLflow runs.
         uri: As for `Tracker.start`.
 
     Returns:
-        How many there were.
+        How many were marked.
 
     Raises:
-        RunError: If the store cannot be reached or used.
+        RunError: The store cannot be reached or used.
     """
-    uri = uri or _default_uri(home)
-    _probe(uri)
+    uri = writable_uri(home, uri)
     with tracking_errors(uri):
         client = mlflow_client(uri)
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
@@ -51,15 +48,20 @@ def end_runs_of(home: Home, flow_run_id: str, *, uri: str | None = None) -> int:
     return len(left)
 
 
-def _default_uri(home: Home) -> str:
-    """MLflow's own variable first: a configuration must not name a server that is there today only."""
-    if named := os.environ.get("MLFLOW_TRACKING_URI"):
-        return named
-    return f"sqlite:///{Home(home.root.resolve()).writable().mlflow_db}"
+def writable_uri(home: Home, uri: str | None = None) -> str:
+    """Return the address to write to, checked: `uri`, ``$MLFLOW_TRACKING_URI``, or the SQLite database in the home.
+
+    Raises:
+        InputError: MLflow cannot write to addresses of this kind.
+        RunError: No server listens at the address.
+    """
+    uri = uri or _default_uri(home)
+    _check_uri(uri)
+    return uri
 
 
 def mlflow_client(uri: str) -> Any:
-    """Import MLflow (seconds), silenced, and return a client."""
+    """Import MLflow, which takes seconds, turn off its notices, and return a client."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -71,12 +73,41 @@ def mlflow_client(uri: str) -> Any:
     return mlflow.MlflowClient(tracking_uri=uri)
 
 
-def _is_server(uri: str) -> bool:
+def is_server(uri: str) -> bool:
+    """Return whether an address is that of a tracking server, which decides itself where artifacts go."""
     return (urlsplit(uri).scheme or uri) in _SERVERS
 
 
-def _probe(uri: str) -> None:
-    """Fail at once on a wrong address and where nothing listens; MLflow itself would retry for minutes."""
+@contextmanager
+def tracking_errors(uri: str) -> Iterator[None]:
+    """Raise one-line errors of ours instead of those of MLflow and its database.
+
+    Raises:
+        TransientError: The network, a lock or the disk failed.
+        RunError: Anything else failed.
+    """
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        line = next(iter(str(error).splitlines()), type(error).__name__)
+        # MLflow's client wraps what the network raises; the database's lock and a full disk are operational errors.
+        passing = (OSError, OperationalError)
+        kind = TransientError if isinstance(error, passing) or isinstance(error.__context__, passing) else RunError
+        raise kind(f"tracking.uri: {uri}: {line}") from None
+
+
+def _default_uri(home: Home) -> str:
+    # The variable first: a configuration must not have to name a server that runs only today.
+    if named := os.environ.get("MLFLOW_TRACKING_URI"):
+        return named
+    return f"sqlite:///{Home(home.root.resolve()).writable().mlflow_db}"
+
+
+def _check_uri(uri: str) -> None:
+    """Fail at once where MLflow itself would try for minutes."""
     parts = urlsplit(uri)
     kind = parts.scheme.partition("+")[0] or uri  # postgresql+psycopg2
     if kind not in (*_SERVERS, *_DATABASES):
@@ -91,24 +122,3 @@ def _probe(uri: str) -> None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise RunError(f"tracking.uri: cannot reach {uri}: {reason}; start the server or remove the setting") from None
-
-
-@contextmanager
-def tracking_errors(uri: str) -> Iterator[None]:
-    """Tell what MLflow and its database raise as one line.
-
-    Raises:
-        TransientError: Instead of those about the network, a lock or the disk.
-        RunError: Instead of any other.
-    """
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import OperationalError, SQLAlchemyError
-
-    try:
-        yield
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        line = next(iter(str(error).splitlines()), type(error).__name__)
-        # MLflow's client wraps what the network raises; the database's lock and a full disk are operational errors.
-        passing = (OSError, OperationalError)
-        kind = TransientError if isinstance(error, passing) or isinstance(error.__context__, passing) else RunError
-        raise kind(f"tracking.uri: {uri}: {line}") from None

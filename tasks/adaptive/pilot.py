@@ -14,14 +14,13 @@ from itertools import islice
 
 import numpy as np
 import polars as pl
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 from scipy import optimize
 
 from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.results.pilot import Pilot, PilotSigma
 from thickets.tasks.seeds import with_sigmas_after
 from thickets.tasks.selection.luck import Abilities, SigmaCounts, abilities
+from thickets.tasks.task import task
 
 # Candidates count as far as they lie above the best hundredth of an even population: 50 of 5000 vote in the paper. A
 # share that followed the size of the population would make other candidates of the same position.
@@ -107,7 +106,7 @@ def shift(drawn: pl.DataFrame, pilot: Pilot) -> pl.DataFrame:
     return with_sigmas_after(drawn, pilot.n_candidates, [pilot.sigmas[place].sigma for place in places])
 
 
-@task(name="learn-sigmas", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE, persist_result=False)
+@task("learn-sigmas", retries=2, retry_delays_s=[2])
 def learn_sigmas(book: ScoreBook, n_candidates: int, even: float) -> Pilot:
     """Prefect task over `learn`, on the selection split's answers of the first `n_candidates`."""
     with book.open() as store:

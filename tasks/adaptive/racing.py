@@ -16,13 +16,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from thickets.storage.scores.queries import ScoreQueries
 from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.results.evaluation import Method
 from thickets.tasks.selection.diversity import pool_size
+from thickets.tasks.task import task
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +124,7 @@ def drop_after_round(
     return contenders.filter(goes_on)
 
 
-@task(name="race-candidates", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE, persist_result=False)
+@task("race-candidates", retries=2, retry_delays_s=[2])
 def race_candidates(
     book: ScoreBook, contenders: pl.DataFrame, sizes: Sequence[int], n_blocks: int, rule: Rule, dropped: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from thickets.storage.files import write_text_atomically
 from thickets.tasks.distillation.objective import Targets
 from thickets.tasks.distillation.results import Training, ValidationPoint
 from thickets.tasks.distillation.student import write_student
 from thickets.tasks.distillation.texts import TrainingText
 from thickets.tasks.distillation.training import Exam, TrainingSettings, forget, train
-from thickets.tasks.task import is_worth_a_retry
+from thickets.tasks.task import task
 
 
 class ArmTraining:
@@ -79,14 +76,7 @@ class ArmTraining:
         return Training.model_validate_json(record.read_text(encoding="utf-8"))
 
 
-@task(
-    name="train-student",
-    retries=1,
-    retry_delay_seconds=5,
-    retry_condition_fn=is_worth_a_retry,
-    cache_policy=NO_CACHE,
-    persist_result=False,
-)
+@task("train-student", retries=1, retry_delays_s=[5])
 def train_arm(arm: ArmTraining) -> Training:
     """Prefect task over `ArmTraining.run`."""
     return arm.run()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
+from thickets.tasks.task import task
 
 _WINDOW = 256
 
@@ -44,7 +43,7 @@ def perplexity(folder: Path, text: str, *, device: str = "cpu", trust_remote_cod
     return math.exp(total / n)
 
 
-@task(name="measure-perplexity", cache_policy=NO_CACHE, persist_result=False)
+@task("measure-perplexity")
 def measure_perplexity(folder: Path, text: str, device: str, trust_remote_code: bool) -> float:
     """Prefect task over `perplexity`."""
     return perplexity(folder, text, device=device, trust_remote_code=trust_remote_code)

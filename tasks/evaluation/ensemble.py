@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import get_args
 
 import polars as pl
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from thickets.storage.scores.database import BASE_ID, ScoreStore
 from thickets.tasks.aggregation import ScoreBook
@@ -15,6 +13,7 @@ from thickets.tasks.evaluation.controls import Controls, count_tokens, judge_con
 from thickets.tasks.evaluation.voting import ballots, curve, vote
 from thickets.tasks.results.evaluation import AnswerTokens, CurvePoint, Evaluation, Method, VoteRule
 from thickets.tasks.statistics import accuracy, paired_difference
+from thickets.tasks.task import task
 
 
 def curve_points(
@@ -82,7 +81,7 @@ def evaluate(
     )
 
 
-@task(name="choose-k", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE, persist_result=False)
+@task("choose-k", retries=2, retry_delays_s=[2])
 def choose_on_validation(
     book: ScoreBook,
     rankings: Mapping[Method, pl.DataFrame],
@@ -113,7 +112,7 @@ def choose_on_validation(
     return choose(tried, tuple(rankings), votes), points
 
 
-@task(name="evaluate-ensemble", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE, persist_result=False)
+@task("evaluate-ensemble", retries=2, retry_delays_s=[2])
 def evaluate_ensemble(
     book: ScoreBook, experts: pl.DataFrame, choice: CurvePoint, best_single: str, controls: Controls
 ) -> Evaluation:

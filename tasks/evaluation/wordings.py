@@ -11,8 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import polars as pl
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from thickets.storage.scores.queries import ScoreQueries
 from thickets.tasks.aggregation import ScoreBook
@@ -21,6 +19,7 @@ from thickets.tasks.evaluation.controls import Panel, attempts
 from thickets.tasks.problems import Problem, ProblemConfig, load_problem
 from thickets.tasks.problems.base import HasInstruction
 from thickets.tasks.scoring.units import candidate_id
+from thickets.tasks.task import task
 from thickets.tasks.types import Example, Reworded
 
 log = logging.getLogger("thickets")
@@ -134,7 +133,7 @@ def choose(scores: ScoreQueries, trials: Sequence[Reworded]) -> Reworded | None:
     return max(asked, key=lambda who: counts[candidate_id(who)])  # the first of equals
 
 
-@task(name="choose-prompt", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE, persist_result=False)
+@task("choose-prompt", retries=2, retry_delays_s=[2])
 def choose_prompt_on_validation(book: ScoreBook, trials: Sequence[Reworded]) -> Reworded | None:
     """Prefect task over `choose`."""
     with book.open() as store:

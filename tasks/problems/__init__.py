@@ -1,4 +1,4 @@
-"""Problems: "prompt, extract, verify", one file per problem."""
+"""Problems: each makes prompts, extracts answers and verifies them; one file per problem."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["CatalogueEntry", "Problem", "ProblemConfig", "Sample", "catalogue", 
 
 
 def load_problem(config: ProblemConfig) -> Problem:
-    """Build the problem a config names. Files are read when their examples are first asked for.
+    """Build the problem that a config names; a file is read when its examples are first needed.
 
     Raises:
-        InputError: The config asks for what the problem does not have, or a verifier that cannot be used.
+        InputError: The config has an option that the problem does not take, or a verifier that cannot be used.
     """
     match config.name:
         case "largest_number":

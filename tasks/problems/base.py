@@ -1,4 +1,4 @@
-"""What a problem is: prompt, extract, verify."""
+"""The interface of a problem: make a prompt, extract an answer, verify it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ JSON: TypeAlias = "dict[str, JSON] | list[JSON] | str | int | float | bool | Non
 
 
 class Problem(Protocol):
-    """A set of questions, how to put them to a model, and how to judge what it answers.
+    """A set of questions, with the prompts for a model and the rules that judge its answers.
 
     A problem holds no model and does no decoding, so it can be used from a notebook.
     Its gold answers score 1.0; every problem's tests prove that.
@@ -32,17 +32,17 @@ class Problem(Protocol):
     sampling: Sampling
 
     def identity(self) -> dict[str, JSON]:
-        """Everything that changes a prompt, an extraction or a verdict; goes into the run's fingerprint.
+        """Return everything that changes a prompt, an extraction or a verdict; part of the run's fingerprint.
 
         No file paths: the same data read from another folder is the same problem, and the data is hashed by its splits.
         """
         ...
 
     def examples(self, count: int, seed: int) -> list[Example]:
-        """The pool that splits are drawn from.
+        """Return the pool that splits are drawn from.
 
         Args:
-            count: Distinct questions wanted. A generated problem makes them; a problem read from a file ignores this.
+            count: Number of distinct questions that a generated problem makes; a problem read from a file ignores this.
             seed: Which questions a generated problem makes; a problem read from a file ignores this.
 
         Returns:
@@ -54,68 +54,68 @@ class Problem(Protocol):
         ...
 
     def test_examples(self) -> list[Example] | None:
-        """The official, separate test set, or ``None`` where the problem has none."""
+        """Return the official, separate test set, or ``None`` if the problem has none."""
         ...
 
     def messages(self, example: Example) -> list[Message]:
-        """The chat turns that put the question to a model."""
+        """Return the question as chat turns for a model."""
         ...
 
     def extract(self, text: str, example: Example) -> str | None:
-        """The canonical answer in a completion, which is also its vote; ``None`` is an abstention.
+        """Return the canonical answer in a completion, which is also its vote; ``None`` is an abstention.
 
         Two completions that mean the same give the same string: ``"1,234.50"`` and ``"1234.5"`` both vote ``"1234.5"``.
         """
         ...
 
     def verify(self, answer: str, example: Example) -> bool:
-        """Whether a canonical answer, as ``extract`` gave it, is right."""
+        """Return whether a canonical answer, as ``extract`` returned it, is right."""
         ...
 
     def lenient(self, text: str, example: Example) -> bool | None:
-        """Whether a completion names the right answer at all, wherever and in whatever form.
+        """Return whether a completion names the right answer at all, in any place and form.
 
-        Only ever asked about completions that ``extract`` and ``verify`` found wrong, to tell an answer in the wrong
-        form from a wrong answer; see ``thickets.tasks.problems.lenient``. No score depends on it, so it is not part of
+        Called for completions that ``extract`` and ``verify`` found wrong, to tell an answer in the wrong form from a
+        wrong answer; see ``thickets.tasks.problems.lenient``. No score depends on it, so it is not part of
         ``identity``.
 
         Returns:
-            ``None`` where it cannot be told, as for a problem that is not judged by comparing answers.
+            ``None`` if it cannot be told, as for a problem that is not judged by comparing answers.
         """
         return None
 
 
 @runtime_checkable
 class HasOptions(Protocol):
-    """A problem whose questions name the answers to choose from; for the rest, chance is not a figure."""
+    """A problem whose questions list the answers to choose from, so that guessing has a known accuracy."""
 
     def n_options(self, example: Example) -> int:
-        """How many answers there are, of which exactly one is right."""
+        """Return how many answers the question lists; exactly one is right."""
         ...
 
 
 @runtime_checkable
 class HasInstruction(Protocol):
-    """A problem that is asked in one template, which ``problem.instruction`` of its config replaces."""
+    """A problem with a prompt template that ``problem.instruction`` of its config replaces."""
 
     @property
     def instruction(self) -> str:
-        """The template in use, with ``{question}`` where the question goes."""
+        """The template in use, with ``{question}`` in the place of the question."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Replies:
-    """What everybody wrote about one question, for a problem's own figure.
+    """The completions for one question, for a problem's own figure.
 
     Attributes:
         question: The example's question.
         gold: Its gold answer.
         base: The base's completion.
         others: Completions of candidates that do not vote, drawn without looking at their scores; may be empty.
-        experts: Completions of those that vote, by rank.
-        answer: What they voted; None if all abstained.
-        correct: Whether that is right.
+        experts: Completions of the experts that vote, by rank.
+        answer: The experts' vote; None if all abstained.
+        correct: Whether the vote is right.
     """
 
     question: str
@@ -137,7 +137,7 @@ class HasFigure(Protocol):
 
 
 def question_id(question: str) -> str:
-    """A name for a question that survives reordering: the first 16 hex digits of its SHA-256."""
+    """Return an id that does not depend on a question's place: the first 16 hex digits of its SHA-256."""
     return hashlib.sha256(question.encode()).hexdigest()[:16]
 
 

@@ -17,7 +17,7 @@ from thickets.tasks.types import Example
 
 @dataclass(frozen=True)
 class Sample:
-    """A question as the model gets it, and its gold answer."""
+    """A prompt of a problem, and its gold answer."""
 
     prompt: str
     answer: str
@@ -28,8 +28,8 @@ class CatalogueEntry:
     """A problem that can be named in a config.
 
     Attributes:
-        name: What to write as ``problem.name``.
-        summary: What it is, in a line.
+        name: Value of ``problem.name``.
+        summary: One line about the problem.
         make: Builds the problem and one example of it.
     """
 
@@ -38,16 +38,16 @@ class CatalogueEntry:
     make: Callable[[], tuple[Problem, Example]]
 
     def sample(self) -> Sample:
-        """One sample, made now: some generated problems take a second for it."""
+        """Make one sample; some generated problems take a second for it."""
         problem, example = self.make()
         return Sample(problem.messages(example)[-1]["content"], example.answer)
 
 
 def catalogue() -> list[CatalogueEntry]:
-    """Every problem, those that need no data first; of reasoning_gym, every task that needs no special permission."""
+    """List every problem, those that need no data first, and every reasoning_gym task with a safe verifier."""
     generated = ProblemConfig(name="largest_number")
     waves = ProblemConfig(name="signals")
-    # The data of these two is the user's, so the sample is our own; the path is never opened.
+    # The user supplies the data of these two, so their sample is written here; the path is never opened.
     gsm8k = ProblemConfig(name="gsm8k", path="train.jsonl", test_path="test.jsonl")
     own = ProblemConfig(name="file", path="questions.jsonl", verifier="numeric")
     jars = Example("sample", "A shelf holds 4 rows of 6 jars. How many jars is that?", "24")

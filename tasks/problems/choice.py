@@ -1,4 +1,4 @@
-"""The letter a multiple-choice reply settles on."""
+"""Finds the letter that answers a multiple-choice question in a reply."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _STANDING = re.compile(rf"(?<![A-Za-z0-9'’])(?:(?P<any>[B-E]){_NO_WORD}|(?P<ca
 
 
 def choice_letter(text: str) -> str | None:
-    """A letter from A to E, or ``None``.
+    """Return the letter from A to E that a reply chooses, or ``None``.
 
     In this order: a reply that is the letter; the last "answer is B"; a reply that starts with the letter ("(B)",
     "B. Paris"); the last boxed letter; the last bracketed one; the last capital that stands alone. The last, because a
@@ -42,7 +42,7 @@ def choice_letter(text: str) -> str | None:
 
 
 def named_letters(text: str) -> set[str]:
-    """Every letter from A to E that a reply names, in whatever form ``choice_letter`` knows."""
+    """Return every letter from A to E that a reply names, in any form that ``choice_letter`` knows."""
     patterns = (_MARKED, _LEADING, _BOXED, _BRACKETED, _STANDING)
     found = {_letter(match) for pattern in patterns for match in pattern.finditer(text)}
     alone = _ALONE.fullmatch(text)

@@ -13,7 +13,7 @@ _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
 class ProblemConfig(BaseModel):
-    """Which problem, where its data lies, and how it is asked and judged.
+    """The problem, the location of its data, its prompt and its verifier.
 
     A bare string stands for the name alone: ``problem: largest_number``.
     """

@@ -1,4 +1,4 @@
-"""Questions and answers from .jsonl, .csv, .parquet and Hugging Face data sets, with errors that name the row."""
+"""Reads questions and answers from .jsonl, .csv, .parquet and Hugging Face data sets; errors name the row."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SCALARS = (str, bool, int, float, Decimal, date, datetime, time)
 
 @dataclass(frozen=True)
 class Source:
-    """Where rows come from and what their columns are called.
+    """The location of rows and the names of their columns.
 
     Attributes:
         field: The config field that names the location, for errors.
@@ -48,13 +48,13 @@ class Source:
     keep_columns: bool = False
 
     def error(self, problem: str, place: str = "") -> InputError:
-        """An error about this source that names its field, its location and the row."""
+        """Return an error about this source that names its field, its location and the row."""
         return InputError(f"{self.field} is {self.location!r}{place and ', '}{place}: {problem}")
 
 
 @dataclass(frozen=True)
 class Row:
-    """An example and where it stands (``"line 3"``, ``"row 3"``, from 1, a header not counted)."""
+    """An example and its place in the data (``"line 3"``, ``"row 3"``; from 1, a header not counted)."""
 
     place: str
     example: Example
@@ -211,7 +211,7 @@ def _text(source: Source, place: str, values: Mapping[str, Any], field: str, col
 
 
 def _json(value: Any) -> Any:
-    """A value as JSON can carry it; what JSON has no form for (dates, decimals, bytes) becomes text."""
+    """Convert a value to JSON's types; one that JSON has no form for (dates, decimals, bytes) becomes text."""
     if isinstance(value, Mapping):
         return {str(key): _json(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""Your own questions and answers, from a file or a Hugging Face data set.
+"""The user's own questions and answers, from a file or a Hugging Face data set.
 
 Sample (question and answer columns, verifier: numeric):
 
@@ -27,7 +27,7 @@ _VERSION = 1
 
 
 class FileProblem:
-    """Rows of a file, judged by a verifier. Nothing is read before it is asked for.
+    """Rows of a file, judged by a verifier. The file is read when its examples are first needed.
 
     Raises:
         InputError: The config names a verifier that cannot be imported.
@@ -48,7 +48,7 @@ class FileProblem:
         return self._instruction
 
     def identity(self) -> dict[str, JSON]:
-        """The verifier and the template; the data itself is hashed by the splits."""
+        """Return the verifier and the template; the splits hash the data."""
         return {
             "name": self.name,
             "version": _VERSION,
@@ -59,7 +59,7 @@ class FileProblem:
         }
 
     def examples(self, count: int, seed: int) -> list[Example]:
-        """Every row of ``problem.path`` in file order, repeated questions dropped; ``count`` and ``seed`` do nothing.
+        """Return the rows of ``problem.path`` in file order, repeated questions dropped; ignore ``count`` and ``seed``.
 
         Raises:
             InputError: The data cannot be read, or a gold answer is not one the verifier could mark right.
@@ -67,7 +67,7 @@ class FileProblem:
         return list(self._pool)
 
     def test_examples(self) -> list[Example] | None:
-        """Every row of ``problem.test_path``, or ``None`` where the config gives none.
+        """Return every row of ``problem.test_path``, or ``None`` if the config has none.
 
         Raises:
             InputError: As for :meth:`examples`.
@@ -75,10 +75,10 @@ class FileProblem:
         return None if self._official is None else list(self._official)
 
     def read(self, field: str, location: str) -> list[Example]:
-        """Every row of another file, checked as the problem's own data is.
+        """Read another file with the checks of the problem's own data.
 
         Args:
-            field: What names the file, for errors.
+            field: Option or config field that names the file, for errors.
             location: As ``problem.path``.
 
         Raises:
@@ -87,19 +87,19 @@ class FileProblem:
         return self._read(field, location, "test")
 
     def messages(self, example: Example) -> list[Message]:
-        """The question in the template."""
+        """Return the question in the template."""
         return prompt(self._instruction, self._config.system, example.question)
 
     def extract(self, text: str, example: Example) -> str | None:
-        """What the verifier finds in the reply."""
+        """Return the answer that the verifier finds in the reply."""
         return self._verifier.extract(text, example)
 
     def verify(self, answer: str, example: Example) -> bool:
-        """Whether the verifier accepts it."""
+        """Return whether the verifier accepts the answer."""
         return self._verifier.verify(answer, example)
 
     def lenient(self, text: str, example: Example) -> bool | None:
-        """Whether the reply names the gold answer; ``None`` for a verifier that is the user's own function."""
+        """Return whether the reply names the gold answer; ``None`` for a user's own verifier function."""
         return self._verifier.lenient(text, example)
 
     @cached_property

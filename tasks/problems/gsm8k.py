@@ -27,7 +27,7 @@ INSTRUCTION = "{question}\n\nThink step by step. Then give the final answer as a
 
 
 def extract_answer(text: str) -> str | None:
-    """The final number of a reply in canonical form, or ``None``."""
+    """Return the final number of a reply in canonical form, or ``None``."""
     if (marked := _after_marker(text)) is not None:
         return marked
     if (inside := boxed(text)) is not None and (number := last_number(inside)) is not None:
@@ -65,4 +65,4 @@ SAMPLE = Example(
     question="A baker fills 3 trays with 8 rolls each and sells 5 rolls. How many rolls are left?",
     answer="The baker makes 3*8 = <<3*8=24>>24 rolls.\nThere are 24-5 = <<24-5=19>>19 rolls left.\n#### 19",
 )
-"""A question of our own in the data's form, for the catalogue."""
+"""A question in the data's form, for the catalogue."""

@@ -51,7 +51,7 @@ class LargestNumber:
         return self._instruction
 
     def identity(self) -> dict[str, JSON]:
-        """The options and the template; every number follows from them and the seed."""
+        """Return the options and the template; every number follows from them and the seed."""
         return {
             "name": self.name,
             "version": _VERSION,
@@ -62,7 +62,7 @@ class LargestNumber:
         }
 
     def examples(self, count: int, seed: int) -> list[Example]:
-        """``count`` distinct questions; a larger count starts with the questions of a smaller one.
+        """Make ``count`` distinct questions; a larger count starts with the questions of a smaller one.
 
         Raises:
             InputError: The options do not make so many distinct questions.
@@ -87,27 +87,27 @@ class LargestNumber:
         return [self._example(rank) for rank in ranks]
 
     def test_examples(self) -> None:
-        """None: questions are made, so any of them can be held out."""
+        """Return None: questions are generated, so any of them can be held out."""
         return
 
     def messages(self, example: Example) -> list[Message]:
-        """The question in the template."""
+        """Return the question in the template."""
         return prompt(self._instruction, self._system, example.question)
 
     def extract(self, text: str, example: Example) -> str | None:
-        """The last number of the reply; models tend to repeat the list first."""
+        """Return the last number of the reply; models tend to repeat the list first."""
         return last_number(text)
 
     def verify(self, answer: str, example: Example) -> bool:
-        """Whether it is the same number."""
+        """Return whether the answer is the largest number."""
         return answer == example.answer
 
     def lenient(self, text: str, example: Example) -> bool | None:
-        """Whether the reply names the largest number and no other of the question's; ``None`` if it names several."""
+        """Return whether the reply names the largest of the question's numbers; ``None`` if it names others too."""
         return lenient_match(text, example.answer, example.question)
 
     def n_options(self, example: Example) -> int:
-        """The numbers in the question."""
+        """Return how many numbers the question lists."""
         return self._count
 
     def _example(self, rank: int) -> Example:

@@ -1,7 +1,7 @@
-"""Does a reply name the right answer at all, wherever and however it does? For telling format from reasoning.
+"""Finds the right answer in any place and form of a reply, to tell wrong format from wrong reasoning.
 
-A reply that names it has at most got the format wrong; one that does not has not found it. "At most": a right number
-among the steps of a wrong calculation is named too, so what is counted as format is an upper bound.
+A reply without the right answer has not found it. A reply with it may only have the wrong format; a right number among
+the steps of a wrong calculation is found too, so the number of wrong formats is an upper bound.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from thickets.tasks.problems.text import canonical_number, normalise, numbers
 
 
 def lenient_match(text: str, gold: str, question: str) -> bool | None:
-    """Whether a reply names the gold answer.
+    """Return whether a reply names the gold answer.
 
     Args:
         text: The whole reply.
         gold: The gold answer in the problem's canonical form.
-        question: Where it names the gold answer itself (a list to choose from, a number of the story), a reply that
-            repeats the question names it too, and that says nothing.
+        question: The question. If it names the gold answer itself (a list to choose from, a number of the story), a
+            reply that repeats the question names it too, which proves nothing.
 
     Returns:
         ``None`` if the reply does not tell: it names the gold answer among other things that the question offers.
@@ -34,7 +34,7 @@ def lenient_match(text: str, gold: str, question: str) -> bool | None:
 
 
 def mentions(text: str, answer: str) -> bool:
-    """Whether an answer occurs in a text: a number by value, anything else as whole words, case and spacing aside."""
+    """Return whether a text has an answer: a number by value, else as whole words, case and spacing aside."""
     if (number := as_number(answer)) is not None:
         return number in _values(text)
     phrase = normalise(answer)
@@ -44,7 +44,7 @@ def mentions(text: str, answer: str) -> bool:
 
 
 def as_number(answer: str) -> str | None:
-    """The canonical number that an answer is, or ``None`` where it is more or less than one number."""
+    """Return an answer as a canonical number, or ``None`` if it is not exactly one number."""
     found = numbers(answer)
     if len(found) != 1 or re.search(r"[^\W\d_]", answer.replace(found[0], "", 1)):
         return None

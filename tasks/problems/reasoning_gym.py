@@ -1,4 +1,4 @@
-"""Any task of the reasoning_gym library, asked with ``<answer>`` tags and judged by the task's own verifier.
+"""Any task of the reasoning_gym library, with ``<answer>`` tags in the prompt and the task's own verifier.
 
 Sample (reasoning_gym:chain_sum):
 
@@ -37,11 +37,11 @@ INSTRUCTION = "{question}\n\nGive the final answer between <answer> and </answer
 _VERSION = 1
 # Not 0.999: time_intervals gives 0.9992 for an answer that is a minute off. Full marks, less the rounding of floats.
 _CORRECT = 1 - 1e-9
-# Draws per question wanted, before a task counts as unable to make so many distinct ones.
+# Draws per question, before a task counts as unable to make so many distinct ones.
 _DRAWS = 4
 _MAX_ANSWER = 20_000
 
-# Answers that no verifier may see unless the gold answer looks like that too: Fraction("1e99999999") never returns, and
+# Answers that no verifier gets unless the gold answer matches too: Fraction("1e99999999") never returns, and
 # comparisons with NaN make some verifiers say 1.0 (complex_arithmetic, number_sorting).
 _ARITHMETIC = re.compile(r"[0-9+\-*/() ]{1,300}")
 _HOSTILE = re.compile(r"\d[eE][-+]?\d{4,}|\b(?:nan|inf|infinity)\b", re.IGNORECASE)
@@ -50,8 +50,8 @@ _HOSTILE = re.compile(r"\d[eE][-+]?\d{4,}|\b(?:nan|inf|infinity)\b", re.IGNORECA
 class ReasoningGym:
     """One task of the library.
 
-    An example keeps only where it came from (seed, size and index of the data set): the library's own record of it,
-    which its verifier wants back, holds tuples and objects that JSON cannot carry, and is made again when needed.
+    An example keeps only its origin (seed, size and index of the data set): the library's own record of it, which the
+    verifier needs, holds tuples and objects that JSON cannot carry, and is made again when needed.
 
     Raises:
         InputError: The task does not exist, cannot be used, has an unsafe verifier that the config does not allow, or
@@ -84,7 +84,7 @@ class ReasoningGym:
         return self._instruction
 
     def identity(self) -> dict[str, JSON]:
-        """The library's version, the options and the template."""
+        """Return the library's version, the options and the template."""
         return {
             "name": self.name,
             "version": _VERSION,
@@ -95,7 +95,7 @@ class ReasoningGym:
         }
 
     def examples(self, count: int, seed: int) -> list[Example]:
-        """``count`` distinct questions whose gold answer the task's own verifier accepts.
+        """Make ``count`` distinct questions whose gold answer the task's own verifier accepts.
 
         Raises:
             InputError: The task does not make so many distinct questions with these options.
@@ -123,22 +123,22 @@ class ReasoningGym:
         return list(found.values())
 
     def test_examples(self) -> None:
-        """None: questions are made, so any of them can be held out."""
+        """Return None: questions are generated, so any of them can be held out."""
         return
 
     def messages(self, example: Example) -> list[Message]:
-        """The question, asking for ``<answer>`` tags."""
+        """Return the question in the template, which requests ``<answer>`` tags."""
         return prompt(self._instruction, self._system, example.question)
 
     def extract(self, text: str, example: Example) -> str | None:
-        """The text in the ``<answer>`` tag, else after the last "answer is" or "Answer:", else the last line.
+        """Return the text in the ``<answer>`` tag, else after the last "answer is" or "Answer:", else the last line.
 
-        Votes are on exact text: only the task knows whether 007 is 7, and its verifier tells right from wrong only.
+        Votes are on exact text: only the task knows whether 007 is 7, and its verifier tells only right from wrong.
         """
         return final_answer(text)
 
     def verify(self, answer: str, example: Example) -> bool:
-        """Whether the task's own ``score_answer`` gives full marks."""
+        """Return whether the task's own ``score_answer`` gives full marks."""
         if len(answer) > _MAX_ANSWER + len(example.answer):
             return False
         if _HOSTILE.search(answer) and not _HOSTILE.search(example.answer):
@@ -156,14 +156,14 @@ class ReasoningGym:
         try:
             score = float(dataset.score_answer(answer, entry))
         except Exception:
-            # A foreign verifier that trips over what a model wrote (there are several) has not been given its answer.
+            # Several of the library's verifiers raise on text that is not an answer, so that text is wrong.
             return False
         return score >= _CORRECT
 
     def lenient(self, text: str, example: Example) -> bool | None:
-        """Whether the reply names the gold answer.
+        """Return whether the reply names the gold answer.
 
-        A reply that does not may still be right where many answers are; only a number is taken for the only one.
+        ``None`` for a reply without it, unless the gold answer is a number: other questions may have several answers.
         """
         found = lenient_match(text, example.answer, example.question)
         return None if found is False and as_number(example.answer) is None else found
@@ -193,13 +193,13 @@ class ReasoningGym:
 
 
 def is_arithmetic(answer: str) -> bool:
-    """Whether an answer is digits, ``+ - * /`` and brackets alone; no powers, which could run for ever."""
+    """Return whether an answer is digits, ``+ - * /`` and brackets alone; no powers, which could run for ever."""
     return bool(_ARITHMETIC.fullmatch(answer)) and "**" not in answer
 
 
 @cache
 def library() -> ModuleType:
-    """The reasoning_gym package; imported when first needed because that takes seconds.
+    """Import the reasoning_gym package when it is first needed, because that takes seconds.
 
     Raises:
         InputError: It is not installed.
@@ -223,13 +223,13 @@ def library() -> ModuleType:
 
 
 def task_names() -> list[str]:
-    """Every task that can be used here without allowing an unsafe verifier, in alphabetical order."""
+    """List the tasks that are usable here without allowing an unsafe verifier, in alphabetical order."""
     lacking = {task for task, package in NEEDS_PACKAGE.items() if find_spec(package) is None}
     return sorted(set(library().factory.DATASETS) - set(UNSAFE) - set(UNUSABLE) - lacking)
 
 
 def summary(task: str) -> str:
-    """A line about a task: the library's category and the task's name, since its own docstrings are no summaries."""
+    """Describe a task in a line, by the library's category and the task's name: its docstrings are no summaries."""
     dataset, _ = library().factory.DATASETS[task]
     category = dataset.__module__.split(".")[1]
     return f"Generated ({category}): {task.replace('_', ' ')}, judged by reasoning_gym's verifier."

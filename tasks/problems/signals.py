@@ -33,12 +33,12 @@ _VERSION = 1
 _OPTIONS: dict[str, Any] = {"family": TARGET, "horizon": 12}
 _LONGEST = 100
 _TOLERANCE = 1  # tenths
-# Drawn signals per distinct question; a wave has hundreds, so that more are wanted only near the end of them.
+# Most draws per distinct question. A family with hundreds of waves needs more than one only near the end of them.
 _DRAWS_PER_QUESTION = 20
 
 
 class Signals:
-    """What is the value of a wave some samples on?
+    """Give the value of a wave a number of samples after its last one.
 
     Raises:
         InputError: An option is unknown or out of range.
@@ -63,7 +63,7 @@ class Signals:
         self.sampling = Sampling(max_tokens=self._horizon)
 
     def identity(self) -> dict[str, JSON]:
-        """The options and the template; every value follows from them and the seed."""
+        """Return the options and the template; every value follows from them and the seed."""
         return {
             "name": self.name,
             "version": _VERSION,
@@ -75,10 +75,10 @@ class Signals:
         }
 
     def examples(self, count: int, seed: int) -> list[Example]:
-        """``count`` distinct questions; a larger count starts with the questions of a smaller one.
+        """Make ``count`` distinct questions; a larger count starts with the questions of a smaller one.
 
         Raises:
-            InputError: The family does not have so many that differ when they are written down.
+            InputError: The family does not make so many distinct questions.
         """
         # Not the key of any pretraining; see tasks/engines/signals/pretraining.py.
         key = hashlib.blake2b(f"thickets signals problem 1:{self._family}:{seed}".encode(), digest_size=8).digest()
@@ -98,29 +98,29 @@ class Signals:
         return list(made.values())[:count]
 
     def test_examples(self) -> None:
-        """None: questions are made, so any of them can be held out."""
+        """Return None: questions are generated, so any of them can be held out."""
         return
 
     def messages(self, example: Example) -> list[Message]:
-        """The values and, for a language model, whatever the config puts around them."""
+        """Return the values in the template, which by default adds nothing to them."""
         return prompt(self._instruction, self._system, example.question)
 
     def extract(self, text: str, example: Example) -> str | None:
-        """The value at the horizon, rounded down to a tenth; a reply with fewer values abstains."""
+        """Return the value at the horizon, rounded down to a tenth; a reply with fewer values abstains."""
         levels = find(text)
         return _written(tenth(levels[self._horizon - 1])) if len(levels) >= self._horizon else None
 
     def verify(self, answer: str, example: Example) -> bool:
-        """Whether it is at most a tenth away from the gold answer, rounded likewise."""
+        """Return whether the answer is at most a tenth away from the gold answer, rounded likewise."""
         gold = tenth(find(example.answer)[-1])
         return abs(round(10 * float(answer)) - gold) <= _TOLERANCE
 
     def lenient(self, text: str, example: Example) -> bool | None:
-        """A wrong value is wrong in any form; ``None`` for a reply with too few values."""
+        """Return False: a wrong value is wrong in any form; ``None`` for a reply with too few values."""
         return None if self.extract(text, example) is None else False
 
     def figure(self, replies: Sequence[Replies]) -> Figure:
-        """The signals with their continuations; see `thickets.tasks.problems.signals_figure`."""
+        """Draw the signals with their continuations; see `thickets.tasks.problems.signals_figure`."""
         from thickets.tasks.problems.signals_figure import signal_predictions
 
         return signal_predictions(replies)

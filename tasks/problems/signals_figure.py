@@ -1,4 +1,4 @@
-"""How candidates continue a few signals: context, truth, base, random candidates, experts and their vote."""
+"""Draws continuations of a few signals: context, truth, base, random candidates, experts and their vote."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _panel(axes: Axes, reply: Replies) -> None:
 
 
 def _median(paths: Sequence[NDArray[np.float64]], length: int) -> NDArray[np.float64]:
-    """The median of whole continuations at every step; nothing if no expert has one."""
+    """Return the median of whole continuations at every step; an empty array if no expert has one."""
     whole = [path[:length] for path in paths if len(path) >= length]
     return np.median(whole, axis=0) if whole else np.empty(0)
 

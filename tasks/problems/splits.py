@@ -1,4 +1,4 @@
-"""The three disjoint splits every run is built on, drawn by a seeded shuffle and hashed (DESIGN.md section 8)."""
+"""Draws the three disjoint splits of a run by a seeded shuffle, and hashes them (DESIGN.md section 8)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ SplitName = Literal["selection", "validation", "test", "training"]
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Examples with one purpose.
+    """Examples that a run uses for one purpose.
 
     Attributes:
         name: ``"selection"`` ranks candidates, ``"validation"`` chooses K and every other knob, ``"test"`` is touched
             once, at the end. ``"training"`` is for distillation, and disjoint from the three.
-        examples: In their fixed order.
-        sha256: Hash of ids, questions, gold answers and what else verifiers look at, in that order.
+        examples: The examples, in a fixed order.
+        sha256: Hash of the examples, see `content_sha256`.
     """
 
     name: SplitName
@@ -44,13 +44,13 @@ class Splits:
 
 
 def draw_splits(problem: Problem, *, selection: int, validation: int, test: int, seed: int) -> Splits:
-    """Draw disjoint splits of the sizes asked for.
+    """Draw disjoint splits of the given sizes.
 
     With an official test set, the test split is drawn from it, and rows of the pool whose question is in it (drawn or
     not) are dropped. Otherwise all three come from the pool.
 
     Args:
-        problem: Where examples come from.
+        problem: The problem.
         selection: Rows that rank candidates.
         validation: Rows that choose K and every other knob.
         test: Rows of the final evaluation.
@@ -85,14 +85,14 @@ def draw_splits(problem: Problem, *, selection: int, validation: int, test: int,
 def draw_training(problem: Problem, splits: Splits, size: int, seed: int) -> Split:
     """Draw examples to train on, none of them in the three splits or in an official test set.
 
-    The three splits are what they are without this. A generated problem makes questions under a seed of its own; of a
-    file it is rows that the three have left.
+    The three splits do not depend on it. A generated problem makes other questions under another seed; of a file the
+    rows that are in none of the three remain.
 
     Args:
-        problem: Where examples come from.
+        problem: The problem.
         splits: The run's three splits.
         size: Rows to draw.
-        seed: Key of the draw; the same seed gives the beginning of what it gives for a larger size of a file.
+        seed: Key of the draw; of a file, a smaller size gives the beginning of a larger one.
 
     Raises:
         InputError: Data is short (the message says by how many rows), or one id names two questions.
@@ -108,7 +108,7 @@ def draw_training(problem: Problem, splits: Splits, size: int, seed: int) -> Spl
 
 
 def content_sha256(examples: Iterable[Example]) -> str:
-    """Hash of examples in their order: ids, questions, gold answers and what else verifiers look at."""
+    """Hash examples in their order: ids, questions, gold answers and the metadata that verifiers use."""
     rows = [[example.id, example.question, example.answer, example.metadata] for example in examples]
     canonical = json.dumps(rows, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
@@ -125,7 +125,7 @@ def _shuffle(examples: list[Example], seed: int) -> list[Example]:
 
 
 def _distinct(examples: Iterable[Example]) -> list[Example]:
-    """The examples without repeated questions, the first of each kept."""
+    """Drop repeated questions; the first of each stays."""
     by_question: dict[str, Example] = {}
     ids: dict[str, str] = {}
     for example in examples:
@@ -139,7 +139,7 @@ def _distinct(examples: Iterable[Example]) -> list[Example]:
 
 
 def _without(examples: Iterable[Example], held_out: list[Example]) -> list[Example]:
-    """The examples whose question is not held out."""
+    """Drop repeated questions, and those that are held out."""
     ids = {example.id: example.question.strip() for example in held_out}
     questions = set(ids.values())
     kept = []

@@ -1,6 +1,6 @@
-"""Numbers and phrases in free text, brought to one canonical form each.
+"""Finds numbers and phrases in free text, and brings each to one canonical form.
 
-Canonical answers are votes, so what means the same must be the same string. Nothing here evaluates text: numbers go
+Canonical answers are votes, so answers of the same meaning must be the same string. Text is never evaluated: numbers go
 through ``decimal.Decimal``, never through ``float`` (0.1 + 0.2) and never through ``eval``.
 """
 
@@ -28,23 +28,23 @@ _TERMINAL = " \t\r\n.!?,;:"
 
 
 def numbers(text: str) -> list[str]:
-    """Every number in a text, in order, as :func:`canonical_number` takes it."""
+    """Return every number in a text, in order, in the form that `canonical_number` takes."""
     for symbol, plain in _SYMBOLS.items():
         text = text.replace(symbol, plain)
     return _NUMBER.findall(text)
 
 
 def last_number(text: str) -> str | None:
-    """The last number of a text in canonical form, or ``None`` where there is none."""
+    """Return the last number of a text in canonical form, or ``None`` if there is none."""
     found = numbers(text)
     return canonical_number(found[-1]) if found else None
 
 
 def canonical_number(number: str) -> str | None:
-    """One string per value: no separators, no exponent where avoidable, no trailing zeros, no ``-0``.
+    """Write a number as one string per value: no separators, no avoidable exponent, no trailing zeros, no ``-0``.
 
     Args:
-        number: Digits with optional minus, thousands commas, fraction and exponent, as :func:`numbers` finds them.
+        number: Digits with optional minus, thousands commas, fraction and exponent, as `numbers` returns them.
 
     Returns:
         ``"1234.5"`` for ``"1,234.50"``; ``None`` for an exponent of more than six digits,
@@ -73,7 +73,7 @@ def canonical_number(number: str) -> str | None:
 
 
 def normalise(text: str) -> str | None:
-    """A phrase without what does not change its meaning: case, runs of white space, punctuation at the end.
+    """Remove from a phrase what does not change its meaning: case, runs of white space, punctuation at the end.
 
     Returns:
         ``"san francisco"`` for ``" San  Francisco. "``; ``None`` where nothing is left.
@@ -82,7 +82,7 @@ def normalise(text: str) -> str | None:
 
 
 def boxed(text: str) -> str | None:
-    r"""What stands in the last complete ``\boxed{...}``, braces inside it included; ``None`` where there is none."""
+    r"""Return the content of the last complete ``\boxed{...}``, inner braces included, or ``None``."""
     end = len(text)
     while (start := text.rfind(r"\boxed{", 0, end)) >= 0:
         depth = 0
@@ -104,7 +104,7 @@ _MARKUP = " \t\r\n*`"
 
 
 def final_answer(text: str) -> str | None:
-    """The answer in a reply of free form.
+    """Return the answer in a reply of free form.
 
     The last ``<answer>`` tag wins; it need not be closed, since decoding may stop at ``</answer>`` and cut it off.
     Without a tag it is what follows the last "answer is" or "Answer:" (the rest of that line, or all that comes after

@@ -1,4 +1,4 @@
-"""Ways to judge the answers of a file: an extraction and a comparison each, both pure."""
+"""Verifiers for the answers of a file: each is an extraction and a comparison, both pure functions."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Verifier:
         instruction: Prompt template that asks for answers of this kind.
         max_tokens: Default length of a completion.
         extract: The canonical answer in a text, which is its vote; ``None`` is an abstention.
-        gold: The canonical gold answer of an example; ``None`` where it cannot be judged by this verifier.
-        gold_rule: What a gold answer must be, for the error.
-        judge: Compares a canonical answer with the gold one; left out, they must be the same string.
-        named: The answers that a text names, where ``lenient_match`` would not find them.
-        details: What else changes an extraction or a verdict, for the fingerprint.
+        gold: The canonical gold answer of an example; ``None`` if this verifier cannot judge it.
+        gold_rule: Condition on a gold answer, for the error message.
+        judge: Compares a canonical answer with the gold one; None: they must be the same string.
+        named: The answers that a text names, if ``lenient_match`` would not find them.
+        details: Other values that change an extraction or a verdict, for the fingerprint.
     """
 
     name: str
@@ -51,11 +51,11 @@ class Verifier:
     details: dict[str, JSON] = field(default_factory=dict)
 
     def verify(self, answer: str, example: Example) -> bool:
-        """Whether a canonical answer is right."""
+        """Return whether a canonical answer is right."""
         return self.judge(answer, example) if self.judge else answer == self.gold(example)
 
     def lenient(self, text: str, example: Example) -> bool | None:
-        """Whether a text names the gold answer; ``None`` if it names others too, or has a judge of its own."""
+        """Return whether a text names the gold answer; ``None`` if it names others too, or there is a `judge`."""
         gold = self.gold(example)
         if self.judge is not None or gold is None:
             return None
@@ -66,7 +66,7 @@ class Verifier:
 
 
 def make_verifier(config: ProblemConfig) -> Verifier:
-    """The verifier a config names.
+    """Return the verifier that a config names.
 
     Raises:
         InputError: The user's own function cannot be imported.
@@ -151,11 +151,11 @@ def _regex(pattern: str) -> Verifier:
 
 
 def _function(path: str) -> Verifier:
-    """A user's own ``function(text, example) -> (answer, correct)``.
+    """Make a verifier of a user's own ``function(text, example) -> (answer, correct)``.
 
-    ``text`` is a whole completion. ``answer`` is what the function found in it, in a form that is the same string for
-    answers that mean the same (it is the vote), or ``None`` for none; ``correct`` is the verdict. Called with its own
-    ``answer`` as the text, the function must give the same pair again: votes are judged after they are counted.
+    ``text`` is a whole completion. ``answer`` is the answer found in it, or ``None``; it is the vote, so answers of the
+    same meaning must be the same string. ``correct`` is the verdict. Called with its own ``answer`` as the text, the
+    function must return the same pair again: votes are judged after they are counted.
     Columns of the data other than id, question and answer are in ``example.metadata``.
     """
     function = _import(path)
@@ -217,7 +217,7 @@ def _import(path: str) -> Callable[[str, Example], Any]:
 
 
 def _source_hash(function: Callable[..., Any]) -> str | None:
-    """The hash of the file a function is written in (``None`` if none): a changed verifier is another problem."""
+    """Hash the file a function is written in (``None`` if none): a changed verifier is another problem."""
     try:
         source = inspect.getsourcefile(function)
     except TypeError:

@@ -6,12 +6,9 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from thickets.tasks.scoring.executors import Executor
 from thickets.tasks.scoring.units import Shard, ShardReport
-from thickets.tasks.task import is_worth_a_retry
+from thickets.tasks.task import task
 
 _TICK_S = 5.0
 
@@ -52,15 +49,7 @@ def score_shards(
             raise
 
 
-@task(
-    name="score-shard",
-    task_run_name="score-{shard.id}",
-    retry_condition_fn=is_worth_a_retry,
-    retry_delay_seconds=[1, 10, 60],
-    retry_jitter_factor=0.5,
-    cache_policy=NO_CACHE,
-    persist_result=False,
-)
+@task("score-shard", task_run_name="score-{shard.id}", retry_delays_s=[1, 10, 60], retry_jitter_factor=0.5)
 def score_shard(executor: Executor, shard: Shard) -> ShardReport:
     """Score one shard; the executor gives a failed one another engine, or a fresh one, at the next attempt."""
     return executor.score(shard)

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import polars as pl
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from thickets.storage.scores.database import ScoreStore
 from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.results.evaluation import Method
 from thickets.tasks.selection.diversity import diverse_order, pool_size
 from thickets.tasks.selection.luck import SigmaCounts, posterior_mean, sigma_counts
+from thickets.tasks.task import task
 
 _PER_MILLION = 1_000_000
 
@@ -109,14 +108,14 @@ def _ranked(ordered: pl.DataFrame, k: int) -> pl.DataFrame:
     return first.select("rank", "candidate_id", "seed", "sigma", "n_correct", "n", "weight")
 
 
-@task(name="select-top-k", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE, persist_result=False)
+@task("select-top-k", retries=2, retry_delays_s=[2])
 def select_top_k(book: ScoreBook, k: int) -> pl.DataFrame:
     """Prefect task over `top_k`."""
     with book.open() as store:
         return top_k(store, k)
 
 
-@task(name="rank-candidates", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE, persist_result=False)
+@task("rank-candidates", retries=2, retry_delays_s=[2])
 def rank_candidates(book: ScoreBook, methods: Sequence[Method], k: int) -> dict[Method, pl.DataFrame]:
     """Prefect task: the first `k` by every method, in the order of the methods."""
     with book.open() as store:

@@ -1,7 +1,7 @@
-"""Answering with what a run found: the ensemble or a single model, asked as the run asked it.
+"""Answers questions with an ensemble or a single model, with the prompts, decoding and judging of its run.
 
-What `mlflow models serve`, `thickets ask` and `thickets evaluate` have in common. Nothing here imports Prefect, DuckDB
-or MLflow (but for `ensemble_model`, which MLflow runs): a model is served where none of them need be installed.
+`mlflow models serve`, `thickets ask` and `thickets evaluate` use this package. It imports neither Prefect nor DuckDB,
+and MLflow only in `ensemble_model`, which MLflow itself runs: none of them need be installed to serve a model.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Questions in, the vote out: experts are asked by rank, each only what is still open."""
+"""Answers questions by vote: experts answer in order of rank, each only the questions whose vote is still open."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from thickets.tasks.types import Candidate, Example, Sampling
 
 @dataclass(frozen=True, slots=True)
 class Voter:
-    """One expert of an ensemble, or the only model there is.
+    """One expert of an ensemble, or a single model.
 
     Attributes:
         weights: What the engine loads; None is the base.
-        power: Votes it has.
+        power: Number of votes it has.
     """
 
     weights: Candidate | None
@@ -34,9 +34,9 @@ class Answer:
 
     Attributes:
         answer: As the problem extracts it; None if all abstained.
-        margin: Lead over the next answer when asking stopped, as a share of all votes there are.
+        margin: Lead over the next answer when the last expert had answered, as a share of all votes.
         n_votes: Experts that gave the answer.
-        ballots: What each expert that was asked answered, by rank; None is an abstention.
+        ballots: Answers of the experts that answered, by rank; None is an abstention.
         n_tokens: Tokens generated for it, all experts together.
     """
 
@@ -48,7 +48,7 @@ class Answer:
 
     @property
     def n_asked(self) -> int:
-        """Experts that were asked."""
+        """Number of experts that answered."""
         return len(self.ballots)
 
 
@@ -66,17 +66,17 @@ class Answers:
 
     @property
     def n_calls(self) -> int:
-        """Answers that experts gave."""
+        """Number of answers that experts gave."""
         return sum(row.n_asked for row in self.rows)
 
     @property
     def saved(self) -> float:
-        """Share of the experts' answers that did not have to be asked for; 0 without questions."""
+        """Share of the experts' answers that were not needed; 0 without questions."""
         return 1 - self.n_calls / (self.k * len(self.rows)) if self.rows else 0.0
 
 
 class Answerer:
-    """An engine, a form of prompt and those who vote. Threads may share it; one is answered at a time."""
+    """An engine, a prompt template and the voters. Threads may share it; it answers one call at a time."""
 
     def __init__(
         self, engine: Engine, template: Template, problem: Problem, sampling: Sampling, voters: Sequence[Voter]
@@ -88,16 +88,16 @@ class Answerer:
 
     @property
     def k(self) -> int:
-        """Experts there are."""
+        """Number of experts."""
         return len(self._voters)
 
     @property
     def problem(self) -> Problem:
-        """What the answers are extracted and judged with."""
+        """The problem whose rules extract and judge the answers."""
         return self._problem
 
     def ask(self, questions: Sequence[str], *, k: int = 0, temperature: float = 0.0, every: bool = False) -> Answers:
-        """Answer questions whose answers nobody knows; see `answer`.
+        """Answer questions that have no gold answer; see `answer`.
 
         Raises:
             InputError: A question is empty, or see `answer`.
@@ -114,16 +114,16 @@ class Answerer:
     ) -> Answers:
         """Let the first `k` experts vote on every question.
 
-        Expert by expert, by rank, each on all questions that are still open. The answers are those of a vote of all
-        `k`; but in bfloat16 an expert's text depends a little on what else is in its batch, so that a question may be
-        answered otherwise beside others, or once some of these are closed, than in the run.
+        In order of rank, each expert answers all questions whose vote is still open. The answers are those of a vote of
+        all `k`; but in bfloat16 an expert's text depends a little on the other questions of its batch, so an answer may
+        differ from the run's.
 
         Args:
             examples: The questions. Extraction alone looks at them; gold answers may be empty.
-            k: How many vote, the best first; 0: all.
+            k: How many experts vote, the best first; 0: all.
             temperature: 0: each expert's likeliest tokens; else every expert draws, with a seed of its own that is the
                 same at every call.
-            every: Ask everybody, also where the vote is decided.
+            every: Let all `k` answer every question, also after its vote is decided.
 
         Raises:
             InputError: `k` or `temperature` is out of range, or a prompt is too long for the model.

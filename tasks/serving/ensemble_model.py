@@ -44,13 +44,13 @@ class EnsembleModel(mlflow.pyfunc.PythonModel):
         Args:
             context: MLflow's; unused.
             model_input: One row per question.
-            params: ``k`` experts vote (0: all); ``temperature`` of their answers (0: greedy); ``return_votes`` asks
-                everybody and adds each expert's answer, by rank, as a JSON array.
+            params: ``k`` experts vote (0: all); ``temperature`` of their answers (0: greedy); ``return_votes`` lets
+                all of them answer and adds each expert's answer, by rank, as a JSON array.
 
         Returns:
-            Per question: answer (null if all abstained), margin (lead over the next answer when asking stopped, as a
-            share of all votes), n_votes (experts that gave the answer), n_asked (experts that were asked), votes (null
-            without ``return_votes``).
+            Per question: answer (null if all abstained), margin (lead over the next answer when the last expert had
+            answered, as a share of all votes), n_votes (experts that gave the answer), n_asked (experts that answered),
+            votes (null without ``return_votes``).
         """
         given = params or {}
         every = bool(given.get("return_votes", False))

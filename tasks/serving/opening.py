@@ -1,7 +1,7 @@
-"""From a manifest (or a recipe and a checkpoint) to something that answers, checked at every step.
+"""Opens an `Answerer` from a manifest, or from a recipe and a checkpoint, after checking that it is the run's.
 
-What is asked must be what the run asked: the base by its content hash, the form of its prompts, the problem's own
-rules and the version of the noise. Anything else would be another ensemble, so it is an error.
+The base's content hash, the prompt template, the problem's rules and the noise version must be those of the run:
+anything else would be another ensemble, so it is an error.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from thickets.tasks.serving.answerer import Answerer, Voter
 from thickets.tasks.types import Candidate, Sampling
 
 BASE_VARIABLE = "THICKETS_BASE_MODEL"
-# Problems made from a file want to know which; it is opened for examples only, and to ask needs none.
+# Stands for the file of a problem that reads one: only examples are read from it, and answering needs none.
 _NO_FILE = "questions.jsonl"
 
 logger = logging.getLogger(__name__)
@@ -43,13 +43,13 @@ def open_ensemble(
     """Rebuild an ensemble.
 
     Args:
-        manifest: Whose neighbours the experts are, and which.
+        manifest: The base, the noise and the experts.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<index>``.
         trust_remote_code: Run Python code that comes with the base model.
-        voters: Who votes; None: the experts.
+        voters: The voters; None: the experts.
 
     Raises:
-        InputError: The base is not to be found or is another model, or the manifest does not fit this version.
+        InputError: The base cannot be found or is another model, or the manifest does not fit this version.
     """
     if manifest.noise.version != NOISE_VERSION:
         raise InputError(
@@ -68,17 +68,13 @@ def open_ensemble(
 
 
 def ensemble_voters(manifest: EnsembleManifest) -> list[Voter]:
-    """The experts, by rank, with the votes that the vote rule gives each."""
+    """Return the experts, by rank, each with the number of votes that the vote rule gives it."""
     weighted = manifest.vote == "weighted"
-    weights = [row.n_correct if row.weight is None else row.weight for row in manifest.experts]
-    return [
-        Voter(Candidate(row.seed, row.sigma), weight if weighted else 1)
-        for row, weight in zip(manifest.experts, weights, strict=True)
-    ]
+    return [Voter(Candidate(row.seed, row.sigma), row.weight if weighted else 1) for row in manifest.experts]
 
 
 def find_base(manifest: EnsembleManifest, *, trust_remote_code: bool = False) -> BaseModelRef:
-    """The base model on this machine: ``$THICKETS_BASE_MODEL`` if that is set, else by the name the run knew it under.
+    """Find the base model on this machine: ``$THICKETS_BASE_MODEL`` if that is set, else by the name in the manifest.
 
     Raises:
         InputError: It is not there, or its weights have another hash.
@@ -111,19 +107,19 @@ def open_answerer(
     trust_remote_code: bool = False,
     own_template: bool = False,
 ) -> Answerer:
-    """Ask a checkpoint, or its neighbours, as a recipe says.
+    """Open a checkpoint, or its neighbours, with the prompts, decoding and judging of a recipe.
 
     Args:
-        recipe: How.
+        recipe: The recipe.
         folder: The checkpoint.
-        voters: Who votes; the checkpoint itself if nobody is named.
+        voters: The voters; by default the checkpoint itself.
         perturbation: What makes neighbours of the checkpoint.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<index>``.
         trust_remote_code: Run Python code that comes with the model.
-        own_template: Ask a checkpoint whose form of prompt is another in that form, instead of refusing it.
+        own_template: Use the checkpoint's own prompt template if it is not the recipe's, instead of refusing it.
 
     Raises:
-        InputError: The checkpoint's form of prompt or the problem is not that of the recipe.
+        InputError: The checkpoint's prompt template or the problem is not that of the recipe.
     """
     problem = load_recipe_problem(recipe)
     template = prompt_template(folder, trust_remote_code=trust_remote_code)
@@ -131,14 +127,14 @@ def open_answerer(
         _same("the chat template or tokenizer of the model", dict(template.identity()), recipe.prompt_template)
     engine = build_engine(_spec(recipe, folder, perturbation, device, trust_remote_code))
     decoding = recipe.decoding
-    # What another form of prompt needs is added; the run's own is among the recipe's.
+    # Another prompt template may end its turns with other stop strings; those of the run's own are in the recipe.
     stop = dict.fromkeys((*decoding["stop"], *template.stop))
     sampling = Sampling(max_tokens=decoding["max_tokens"], stop=tuple(stop))
     return Answerer(engine, template, problem, sampling, voters)
 
 
 def load_recipe_problem(recipe: Recipe, **changes: Any) -> Problem:
-    """The problem of a recipe.
+    """Load the problem of a recipe.
 
     Args:
         recipe: Its `problem_config` is used.
@@ -166,7 +162,7 @@ def _same(what: str, found: dict[str, Any], wanted: dict[str, Any]) -> None:
 
 
 def _spec(recipe: Recipe, folder: Path, perturbation: Perturbation, device: str, trust_remote_code: bool) -> EngineSpec:
-    """The run's engine, on this machine; where vLLM is not to be had, Transformers."""
+    """Specify the run's engine on this machine: Transformers where a run had vLLM and it is not installed here."""
     wanted = recipe.engine
     options = {each.name: wanted[each.name] for each in fields(VllmOptions) if each.name in wanted}
     spec = resolve_spec(
@@ -184,7 +180,7 @@ def _spec(recipe: Recipe, folder: Path, perturbation: Perturbation, device: str,
     )
     if spec.kind != wanted["kind"]:
         logger.warning(
-            "the run's engine, %s, is not to be had here: %s answers, and some texts may differ",
+            "the run's engine, %s, is not available here: %s answers, and some texts may differ",
             wanted["kind"],
             spec.kind,
         )

@@ -1,17 +1,17 @@
-"""The vote on one question, counted while the experts are still being asked."""
+"""The vote on one question, counted expert by expert until it is decided."""
 
 from __future__ import annotations
 
 
 class Tally:
-    """Votes in order of rank, until nobody who is still to be asked can change the answer.
+    """Counts votes in order of rank, until no remaining expert can change the answer.
 
     The answer is that of `voting.vote` on the full ballots: most votes, and among equals the answer whose
     best-ranked supporter is better.
     """
 
     def __init__(self, powers: list[int]) -> None:
-        """Expect one vote each of experts with these powers, by rank.
+        """Expect one ballot of each of the experts with these powers, by rank.
 
         Args:
             powers: Votes that each expert has; >= 0.
@@ -31,11 +31,11 @@ class Tally:
 
     @property
     def is_decided(self) -> bool:
-        """Whether whatever the experts still to be asked say, the answer stays."""
+        """Whether the answer stays, whatever the remaining experts answer."""
         if len(self.ballots) == len(self._powers):
             return True
         leader = self.answer
-        if leader is None:  # also an answer without votes wins where there is no other
+        if leader is None:  # any answer, even with a power of 0, would win
             return False
         # One with the better supporter wins at equal votes; any other, and one not heard of yet, needs more.
         is_better = True
@@ -53,9 +53,9 @@ class Tally:
 
     @property
     def margin(self) -> float:
-        """Lead over the next answer so far, as a share of all votes there are; 0 where nobody has a vote.
+        """Lead over the next answer so far, as a share of all votes; 0 if no expert has a vote.
 
-        The experts that are not asked once the vote is decided could have made it larger or smaller.
+        Experts that do not answer because the vote is decided could have made it larger or smaller.
         """
         first, second = sorted([*self._votes.values(), 0, 0], reverse=True)[:2]
         total = sum(self._powers)

@@ -170,12 +170,14 @@ def test_a_larger_population_scores_only_the_new_candidates(config: MakeConfig, 
 @pytest.mark.slow
 def test_fresh_moves_what_is_there_aside_and_finds_the_same(config: MakeConfig) -> None:
     first = randopt(config())
-    before = len(shard_files(config()))
+    home = Home(config().storage.home)
+    before = [path.name for path in list_shards(home.shards(first.fingerprint))]
     again = randopt(config(), fresh=True)
     assert outcome(again) == outcome(first)
-    assert len(shard_files(config())) == before
-    kept = list((config().storage.home / "replaced").rglob("*.parquet"))
-    assert len([path for path in kept if path.name.startswith(("selection", "validation", "test"))]) == before
+    assert [path.name for path in list_shards(home.shards(first.fingerprint))] == before
+    [kept] = (home.root / "shards" / "replaced").iterdir()
+    assert [path.name for path in list_shards(kept)] == before
+    assert list((home.root / "replaced").glob(f"{first.run_id}-*/scores.duckdb"))
 
 
 def test_a_damaged_shard_is_scored_again(config: MakeConfig) -> None:

@@ -282,7 +282,7 @@ def test_an_engine_with_other_settings_is_another_one(config: MakeConfig) -> Non
             plan = make_plan(*parts(each))
             executor = engines.turn_to(plan)
             executor.score(Shard("selection", 0, (None,)))
-            plan.shard_folder.set_aside()
+            plan.shard_folder.set_aside(plan.shards)
     assert events == ["build 5", "close 5", "build 2", "close 2"]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import duckdb
 import polars as pl
 import pytest
 
@@ -116,15 +115,3 @@ def test_a_reader_that_comes_while_the_run_goes_on_sees_the_race_too(folder: Pat
     ):
         assert reader.is_snapshot
         assert reader.leaderboard()["candidate_id"].to_list() == ["a", "b"]
-
-
-def test_a_database_of_a_version_without_racing_is_read_as_one_without_a_race(folder: Path) -> None:
-    path = str(folder / "run" / "scores.duckdb")
-    with duckdb.connect(path) as connection:
-        for view in ("leaderboard", "sigma_statistics", "example_difficulty", "totals", "common_accuracy", "race"):
-            connection.execute(f"DROP VIEW {view}")
-        connection.execute("DROP TABLE dropped")
-    with read_only(folder / "run", folder / "shards") as reader:
-        assert reader.leaderboard().height == reader.common_scores().height == 3
-        assert reader.candidate_outcomes().height == 3
-        assert reader.question_counts()["n"].to_list() == [3] * 4

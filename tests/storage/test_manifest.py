@@ -16,14 +16,17 @@ def manifest() -> EnsembleManifest:
         base=BaseIdentity(name="someone/tiny", revision="main", sha256="a" * 64),
         noise=NoiseIdentity(version=1, family="gaussian", include=["*"], exclude=["visual.*"]),
         experts=[
-            ExpertRow(rank=1, seed=2**64 - 1, sigma=5e-4, n_correct=120),
-            ExpertRow(rank=2, seed=2**53 + 1, sigma=0.1 + 0.2, n_correct=119),
+            ExpertRow(rank=1, seed=2**64 - 1, sigma=5e-4, n_correct=120, weight=120),
+            ExpertRow(rank=2, seed=2**53 + 1, sigma=0.1 + 0.2, n_correct=119, weight=118),
         ],
         problem={"name": "countdown", "data_sha256": "b" * 64},
         prompt_template={"name": "default"},
         decoding={"max_tokens": 256, "stop": ["\n\n"]},
+        method="top_k",
         vote="majority",
         fingerprint="c" * 64,
+        problem_config={"name": "countdown"},
+        engine={"kind": "transformers"},
     )
 
 
@@ -72,7 +75,7 @@ def test_same_expert_twice_is_refused(manifest):
         EnsembleManifest(
             **(
                 manifest.model_dump()
-                | {"experts": [{"rank": i, "seed": 1, "sigma": 1, "n_correct": 0} for i in (1, 2)]}
+                | {"experts": [{"rank": i, "seed": 1, "sigma": 1, "n_correct": 0, "weight": 0} for i in (1, 2)]}
             )
         )
 

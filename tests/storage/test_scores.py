@@ -129,32 +129,11 @@ def test_a_unit_that_is_not_whole_is_as_good_as_none(store, tmp_path):
     assert store.done().height == 1
 
 
-def test_a_database_with_a_key_on_the_scores_goes_on_as_it_is(tmp_path, shards):
-    """As versions made it that had no table of units."""
-    paths = shards(4)
-    database = tmp_path / "run" / "scores.duckdb"
-    with ScoreStore.open(database, "r", tmp_path / "shards") as store:
-        store.register(candidate_frame(4), example_frame())
-        store.ingest(paths[:3])
-        before = everything(store)
-        connection = store._connection
-        for view in connection.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall():
-            connection.execute(f"DROP VIEW {view[0]}")
-        connection.execute("CREATE TABLE old AS FROM scores; DROP TABLE scores; DROP TABLE units; DELETE FROM shards")
-        connection.execute("ALTER TABLE old RENAME TO scores")
-        connection.execute("ALTER TABLE scores ADD PRIMARY KEY (run_id, candidate_id, split, example_id)")
-    with ScoreStore.open(database, "r", tmp_path / "shards") as store:
-        assert store.ingest(paths[:3]) == 0
-        assert everything(store).equals(before)
-        assert store.ingest(paths) == 5 * SPLITS["selection"] - before.height
-        assert store.done().height == 5 * (SPLITS["selection"] // BLOCK)
-
-
-def test_views_of_another_version_are_brought_up_to_date(tmp_path):
+def test_views_that_differ_from_the_schema_are_made_again(tmp_path):
     database = tmp_path / "run" / "scores.duckdb"
     with ScoreStore.open(database, "r") as store:
-        store._connection.execute("CREATE OR REPLACE VIEW totals AS SELECT 'of another version' AS what")
-        store._connection.execute("COMMENT ON TABLE scores IS 'schema of another version'")
+        store._connection.execute("CREATE OR REPLACE VIEW totals AS SELECT 'of another schema' AS what")
+        store._connection.execute("COMMENT ON TABLE scores IS 'schema of another hash'")
     with ScoreStore.open(database, "r") as store:
         assert "what" not in store.query("FROM totals").columns
 

@@ -90,14 +90,18 @@ def test_only_what_is_missing_is_copied(root: str, tmp_path: Path) -> None:
 
 def test_set_aside_deletes_nothing(root: str, tmp_path: Path) -> None:
     folder = open_shard_folder(location(root, tmp_path))
-    assert folder.set_aside() == []
+    local = tmp_path / "copies" / "local" if is_url(root) else Path(folder.location)
+    assert folder.set_aside(local) == []
     folder.write("one", frame())
-    [kept] = folder.set_aside()
-    assert "/replaced/0123456789abcdef-" in kept
+    folder.mirror(local)
+    kept = folder.set_aside(local)
+    assert len(kept) == (2 if is_url(root) else 1)
+    assert "/replaced/0123456789abcdef-" in kept[0]
     assert not folder.holds("one")
-    assert open_shard_folder(kept).holds("one")
+    assert not list_shards(local)
+    assert all(open_shard_folder(each).holds("one") for each in kept)
     folder.write("one", frame())
-    assert len({kept, *folder.set_aside()}) == 2
+    assert not {*kept} & {*folder.set_aside(local)}
 
 
 def test_what_is_no_shard_is_not_written(root: str, tmp_path: Path) -> None:

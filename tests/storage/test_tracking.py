@@ -156,7 +156,7 @@ def test_uris_that_mlflow_cannot_write_to_are_refused(home, uri):
 def test_mlflow_is_quiet(tmp_path):
     code = (
         "import sys; from pathlib import Path; from thickets.storage.home import Home\n"
-        "from thickets.storage.tracking.store import *\n"
+        "from thickets.storage.tracking.run import RUN_ID_TAG, Tracker\n"
         "with Tracker.start(Home(Path(sys.argv[1])), 'e', 'r', {RUN_ID_TAG: 'x'}) as t: t.log_text('a.txt', 'a')"
     )
     command = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path)]
