@@ -20,7 +20,6 @@ from thickets.storage.errors import InputError
 from thickets.storage.models.weights import weight_files
 from thickets.tasks.engines.base import DtypeName
 from thickets.tasks.engines.candidate_weights import noise_dtype
-from thickets.tasks.engines.signals.recipe import is_signals_model
 from thickets.tasks.noise import Perturbation
 
 
@@ -118,13 +117,8 @@ def inspect_checkpoint(folder: Path, dtype: DtypeName = "auto", *, trust_remote_
     )
 
 
-def context_length(folder: Path, *, trust_remote_code: bool = False) -> int | None:
-    """Most tokens that a model is made for, prompt and answer together; None where its config does not say.
-
-    A signals network's says so elsewhere, and its engine refuses every prompt that is not exactly as long.
-    """
-    if is_signals_model(folder):
-        return None
+def max_positions(folder: Path, *, trust_remote_code: bool = False) -> int | None:
+    """Most tokens that a model is made for, prompt and answer together; None where its config does not say."""
     config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True)
     return getattr(config.get_text_config(), "max_position_embeddings", None)
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from thickets.tasks.engines.signals.recipe import is_signals_model
 from thickets.tasks.types import Message
 
 # Some chat templates print today's date. A prompt must not change overnight, so they are shown this one.
@@ -30,13 +29,6 @@ class Template(Protocol):
 
     def identity(self) -> dict[str, str]:
         """What identifies this form of prompt in a fingerprint."""
-
-
-def prompt_template(folder: Path, *, trust_remote_code: bool = False) -> Template:
-    """The template of a model folder: its tokenizer's, or that of a signals network, which has none."""
-    if is_signals_model(folder):
-        return ValuesTemplate()
-    return PromptTemplate.from_folder(folder, trust_remote_code=trust_remote_code)
 
 
 class ValuesTemplate:

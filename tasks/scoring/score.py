@@ -9,7 +9,7 @@ from contextvars import copy_context
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from thickets.tasks.scoring.executors import Executor
+from thickets.tasks.scoring.executor import Executor
 from thickets.tasks.scoring.units import Shard, ShardReport
 from thickets.tasks.task import is_worth_a_retry
 

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-# A multiple of 16, so that every network of a stack starts at the same alignment; see tasks/engines/signals/engine.py.
+# A multiple of 16, so that every network of a stack starts at the same alignment; see tasks/engines/signals.py.
 N_LEVELS: Final = 80
 STEP = 0.05
 _LOWEST = -N_LEVELS // 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from thickets.tasks.scoring.executors.base import Executor
+from thickets.tasks.scoring.executor import Executor
 from thickets.tasks.scoring.executors.local import LocalExecutor
 
 __all__ = ["Executor", "LocalExecutor"]

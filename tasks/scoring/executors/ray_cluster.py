@@ -13,7 +13,7 @@ from typing import Any
 
 from thickets.storage.errors import InputError
 from thickets.tasks.engines import EngineSpec, resolve_spec
-from thickets.tasks.engines.signals.recipe import is_signals_model
+from thickets.tasks.engines.model_kinds import kind_of
 
 NAMESPACE = "thickets"
 _CONNECT_TIMEOUT_S = 10.0
@@ -50,7 +50,7 @@ class RayCluster:
         Raises:
             InputError: The device or the engine is not there.
         """
-        if is_signals_model(spec.model_path):  # of a folder here; its engine takes no GPU
+        if kind_of(spec.model_path).only_engine == "signals":  # it takes no GPU
             return resolve_spec(spec)
         device = self.device if spec.device == "auto" else spec.device
         if device == "cuda" and not any(self.gpus):

@@ -15,7 +15,7 @@ from torch import nn
 
 from thickets.storage.errors import InputError
 from thickets.storage.models.weights import weight_files
-from thickets.tasks.engines.signals.recipe import Architecture, read_config
+from thickets.tasks.signals.recipe import Architecture, read_config
 
 
 class SignalsNetwork(nn.Module):

@@ -12,8 +12,8 @@ from thickets.storage.errors import InputError
 from thickets.tasks.engines.average_weights import write_weights
 from thickets.tasks.engines.base import EngineSpec
 from thickets.tasks.engines.sampling import TokenChooser
-from thickets.tasks.engines.signals.network import SignalsNetwork, load_network
-from thickets.tasks.engines.signals.recipe import read_config
+from thickets.tasks.signals.network import SignalsNetwork, load_network
+from thickets.tasks.signals.recipe import read_config
 from thickets.tasks.signals.values import N_LEVELS, read, to_values, write
 from thickets.tasks.types import Completion, Sampling, Weights
 

@@ -16,9 +16,9 @@ from thickets.storage.errors import InputError
 from thickets.storage.files import new_folder
 from thickets.storage.fingerprint import fingerprint
 from thickets.storage.models.weights import WEIGHTS, save_tensors
-from thickets.tasks.engines.signals.network import SignalsNetwork
-from thickets.tasks.engines.signals.recipe import SignalsConfig
 from thickets.tasks.signals.families import draw
+from thickets.tasks.signals.network import SignalsNetwork
+from thickets.tasks.signals.recipe import SignalsConfig
 from thickets.tasks.signals.values import to_levels, to_values
 
 log = logging.getLogger(__name__)
