@@ -1,4 +1,4 @@
-"""Batched scoring: every candidate answers every block of examples, and each shard is durable when its task ends."""
+"""Scores shards in Prefect tasks; a shard's file is written when its task ends."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def score_shards(
 ) -> None:
     """Score shards, each in a Prefect task, as many at a time as keep every engine of the executor busy.
 
-    The first shard that fails for good stops the rest: what is finished stays, and the same run goes on from there.
+    The first shard that fails for good stops the rest; finished shards stay, and the same run resumes from them.
 
     Args:
-        executor: Who scores them.
-        shards: What to score, in the order of their start.
+        executor: Scores them.
+        shards: In the order in which they start.
         retries: Further attempts at a shard whose engine failed.
-        on_tick: Called now and then while shards are under way.
+        on_tick: Called whenever shards have finished, and at least every `_TICK_S`.
 
     Raises:
         Exception: What the last attempt at a shard raised.
@@ -48,7 +48,7 @@ def score_shards(
                     future.result()
                 on_tick()
         except BaseException:
-            executor.cancel()  # what is under way ends early, so that the error is told soon
+            executor.cancel()  # shards under way end early, so that the error is raised soon
             raise
 
 

@@ -1,4 +1,4 @@
-"""Executors: where shards are scored: on one engine of this process, on several of this machine, or on Ray."""
+"""Executors score shards: on one engine of this process, on several of this machine, or on a Ray cluster."""
 
 from __future__ import annotations
 
