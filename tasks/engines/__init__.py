@@ -1,4 +1,4 @@
-"""Engines: load a candidate, answer prompts."""
+"""Engines load a candidate and answer prompts with it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["BatchEngine", "Engine", "EngineSpec", "VllmOptions", "build_engine",
 
 
 def resolve_spec(spec: EngineSpec) -> EngineSpec:
-    """Replace ``auto`` as engine and device by what this machine has.
+    """Replace ``auto`` as engine and as device by the best that this machine has.
 
     Raises:
-        InputError: The device named is not one, it or the engine is not here, or the engine is not for this model.
+        InputError: The device is unknown, device or engine is missing here, or the engine cannot run this model.
     """
     if (kind := _engine_kind(spec)) == "signals":
         if spec.device not in ("auto", "cpu"):
@@ -64,7 +64,7 @@ def _engine_kind(spec: EngineSpec) -> str:
 
 
 def library_versions(kind: str) -> dict[str, str]:
-    """The libraries whose kernels decide what an engine of this kind answers, with their versions.
+    """Return the versions of the libraries whose kernels decide what an engine of this kind answers.
 
     vLLM's builds are packages of their own, so that the CPU build never passes for the CUDA build.
     """
@@ -78,7 +78,7 @@ def library_versions(kind: str) -> dict[str, str]:
 
 
 def build_engine(spec: EngineSpec) -> Engine:
-    """Build the engine a resolved spec describes.
+    """Build the engine that a resolved spec describes.
 
     Raises:
         InputError: The kind is unknown, or the model cannot be used.

@@ -1,4 +1,4 @@
-"""From what the user calls a model to its folder: those that are made here by name, and all that storage finds."""
+"""Finds a base model's folder by its name: makes the signals models, and leaves all others to `resolve_model`."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ class VllmEngine:
                     seed=0,
                     **options,
                 )
-        except ValueError as error:  # how vLLM says no to a model or a setting
+        except ValueError as error:  # vLLM's way to refuse a model or a setting
             raise InputError(
                 f"engine.kind: vLLM does not take this model or these settings: {_reason(error)}; "
                 "change engine.vllm, or set engine.kind to transformers"
