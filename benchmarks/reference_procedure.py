@@ -98,7 +98,7 @@ class ReloadedEngine:
 
     def publish(self) -> None:
         """Send all weights through vLLM's reload path, and derive anew what a tied output layer holds of them."""
-        from thickets.tasks.engines.vllm_worker import tied_heads
+        from thickets.tasks.engines.vllm_workarounds import tied_heads
 
         def reload(worker: Any) -> None:
             worker.model_runner.reload_weights(weights_iterator=iter(self._weights.items()))

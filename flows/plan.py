@@ -14,8 +14,8 @@ from thickets.storage.home import Home
 from thickets.storage.models.base import BaseModelRef
 from thickets.storage.shards.folder import ShardFolder, is_url, open_shard_folder, shard_location
 from thickets.tasks.engines import EngineSpec, VllmOptions, resolve_spec
-from thickets.tasks.engines.checkpoint import context_length
-from thickets.tasks.engines.prompts import Template, prompt_template
+from thickets.tasks.engines.model_kinds import kind_of
+from thickets.tasks.engines.prompts import Template
 from thickets.tasks.evaluation.wordings import (
     Wordings,
     leave_out_too_long,
@@ -112,7 +112,7 @@ def make_plan(
         RunError: The limit is learned, but not given.
     """
     scored = tuple(splits if scored is None else scored)
-    template = prompt_template(base.path, trust_remote_code=config.engine.trust_remote_code)
+    template = kind_of(base.path).prompt_template(base.path, trust_remote_code=config.engine.trust_remote_code)
     own = problem.sampling
     sampling = Sampling(
         max_tokens=_max_tokens(config, own, limit),
@@ -198,7 +198,7 @@ def _wordings(
     wordings = plan_wordings(problem, config.single_problem, config.controls.prompts)
     if wordings is None:
         return None
-    room = context_length(model, trust_remote_code=config.engine.trust_remote_code)
+    room = kind_of(model).context_length(model, trust_remote_code=config.engine.trust_remote_code)
     if room is None:
         return wordings
     examples: list[Example] = [*splits.validation.examples, *splits.test.examples]

@@ -15,7 +15,7 @@ from thickets.storage.home import Home, RunFolder
 from thickets.storage.models.base import BaseModelRef, hub_commit
 from thickets.storage.models.manifest import EnsembleManifest
 from thickets.tasks.engines.base_model import find_base_model
-from thickets.tasks.engines.signals.recipe import is_signals_model
+from thickets.tasks.engines.model_kinds import kind_of
 from thickets.tasks.export.card import AverageFacts, ExpertFacts, Member, SelectionScore
 from thickets.tasks.noise import NOISE_VERSION
 from thickets.tasks.noise.spec import check_sigma, seed_key
@@ -85,7 +85,7 @@ def materialize(
     else:
         weights, score = _look_up(home, folder, which)
     base = _find_base(config, ensemble, folder.run_id)
-    if is_signals_model(base.path):
+    if not kind_of(base.path).is_language_model:
         raise InputError(
             f"RUN: {folder.run_id} is about the signals network {config.model}, which nothing but the signals engine "
             "loads; language models can be materialized"

@@ -1,7 +1,7 @@
-"""How many candidates a budget pays for: waves of candidates, each planned from what the answers so far have cost.
+"""Plans how many candidates a budget pays for, wave by wave, from the cost of the answers so far.
 
 A run under a budget is the run of as many candidates as it could pay for: the population is scored from its beginning,
-wave by wave, and what is left for the next wave is what the rest of the run does not need. Waves shrink towards the
+wave by wave, and the next wave may spend what the rest of the run does not need. Waves shrink towards the
 end (each takes half of what is left), so that a wrong forecast costs little when there is little left to correct it.
 """
 
@@ -16,14 +16,14 @@ RESERVE = 1.1
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What a run still has to be asked after its selection split, and what one more candidate takes.
+    """The cost of a run after its selection split, and of one more candidate.
 
     Attributes:
         per_answer: Cost of an answer, in the budget's unit.
         answers_per_candidate: Selection answers that one more candidate takes; fewer than there are questions if racing
             drops it.
         answers_later: Answers on the validation and test splits, controls included.
-        fixed: Cost of what is no answer: reports, tracking.
+        fixed: Cost of everything but answers: reports, tracking.
     """
 
     per_answer: float
@@ -33,7 +33,7 @@ class Need:
 
     @property
     def later(self) -> float:
-        """What is put aside for the rest of the run."""
+        """Cost of the rest of the run, with the reserve."""
         return RESERVE * self.answers_later * self.per_answer + self.fixed
 
     @property
@@ -43,7 +43,7 @@ class Need:
 
 
 def affordable(budget: float, spent: float, need: Need) -> int:
-    """How many more candidates can be paid for."""
+    """Return how many more candidates the budget pays for."""
     left = budget - spent - need.later
     if left <= 0:
         return 0
@@ -51,7 +51,7 @@ def affordable(budget: float, spent: float, need: Need) -> int:
 
 
 def next_wave(n_done: int, n_most: int, n_affordable: int, at_once: int) -> int:
-    """How many candidates are scored next; 0 when the budget is spent or nobody is left.
+    """Return how many candidates to score next; 0 when the budget is spent or no candidate is left.
 
     Args:
         n_done: Candidates scored so far.

@@ -1,4 +1,4 @@
-"""The pilot: the first candidates of a population say which sigmas the others get.
+"""The pilot: decides from the first candidates of a population which sigmas the later ones get.
 
 What the best of many candidates gain from one more candidate of a sigma is how far it can be expected to lie above the
 worst of the best. So the sigmas share the later candidates by that expectation, squared, and a part of them evenly, so
@@ -29,11 +29,11 @@ _MILLION, _BILLION = 1_000_000, 1_000_000_000
 
 
 def learn(outcomes: pl.DataFrame, even: float) -> Pilot:
-    """Share out the later candidates by what the pilot's answers say.
+    """Share out the later candidates among the sigmas by the pilot's answers.
 
     Args:
         outcomes: sigma, correct (a list, one entry per question, the same questions for all); a row per candidate.
-        even: Share of the later candidates that all sigmas get alike, between 0 and 1.
+        even: Share of the later candidates that is divided evenly among the sigmas, between 0 and 1.
     """
     groups = []
     for sigma in sorted(outcomes["sigma"].unique()):
@@ -57,14 +57,14 @@ def learn(outcomes: pl.DataFrame, even: float) -> Pilot:
 
 
 def millionths(groups: Sequence[SigmaCounts], known: Sequence[Abilities | None], even: float) -> list[int]:
-    """The sigmas' shares of the later candidates.
+    """Compute the sigmas' shares of the later candidates.
 
-    What is expected of a sigma is rounded to billionths before it is compared, and from there on everything is made of
-    integers, so that the last bits of a sum of doubles decide nothing.
+    A sigma's expected excess is rounded to billionths before it is compared; from there on all numbers are integers, so
+    that the last bits of a sum of doubles decide nothing.
 
     Args:
         groups: The pilot's counts, by sigma.
-        known: What they say about each sigma's candidates; None: all of them have the same accuracy.
+        known: The estimated abilities of each sigma's candidates; None: all of them have the same accuracy.
         even: See `learn`.
 
     Returns:
@@ -73,7 +73,7 @@ def millionths(groups: Sequence[SigmaCounts], known: Sequence[Abilities | None],
     pairs = list(zip(groups, known, strict=True))
     bar = _bar(pairs)
     squares = [round(_BILLION * _excess(group, ability, bar)) ** 2 for group, ability in pairs]
-    if sum(squares) == 0:  # nothing to expect of any: no reason to prefer one
+    if sum(squares) == 0:  # none is expected to lie above the bar: no reason to prefer one
         squares = [1] * len(groups)
     by_value = _MILLION - round(_MILLION * even)
     shares = _whole(by_value, squares)
@@ -81,9 +81,9 @@ def millionths(groups: Sequence[SigmaCounts], known: Sequence[Abilities | None],
 
 
 def spread_out(shares: Sequence[int]) -> Iterator[int]:
-    """Places in `shares`, without end, so that every beginning has them in these proportions as nearly as it can.
+    """Yield places in `shares` without end, so that every prefix has them as nearly in proportion as it can.
 
-    Each time the one comes that is furthest behind its share; ties go to the first.
+    Each time the place that is furthest behind its share comes next; ties go to the first.
     """
     total, given = sum(shares), [0] * len(shares)
     n = 0
@@ -96,11 +96,11 @@ def spread_out(shares: Sequence[int]) -> Iterator[int]:
 
 
 def shift(drawn: pl.DataFrame, pilot: Pilot) -> pl.DataFrame:
-    """The population with the pilot's shares: its first candidates and every seed stay.
+    """Give the later candidates sigmas in the pilot's shares; the first candidates and every seed stay.
 
     Args:
         drawn: The even population, as `thickets.tasks.seeds.population` gives it.
-        pilot: What its first candidates say.
+        pilot: Made from its first candidates.
     """
     places = islice(spread_out([row.millionths for row in pilot.sigmas]), max(0, drawn.height - pilot.n_candidates))
     return with_sigmas_after(drawn, pilot.n_candidates, [pilot.sigmas[place].sigma for place in places])
@@ -114,7 +114,7 @@ def learn_sigmas(book: ScoreBook, n_candidates: int, even: float) -> Pilot:
 
 
 def _bar(pairs: Sequence[tuple[SigmaCounts, Abilities | None]]) -> float:
-    """The accuracy that `TOP_SHARE` of an even population's candidates are above."""
+    """Find the accuracy that `TOP_SHARE` of an even population's candidates exceed."""
 
     def too_many(accuracy: float) -> float:
         return sum(_above(group, ability, accuracy) for group, ability in pairs) / len(pairs) - TOP_SHARE

@@ -1,4 +1,4 @@
-"""Racing: hopeless candidates are asked no more questions. Who goes on after a round is a pure function of its scores.
+"""Racing: drops hopeless candidates after each round; which ones is a pure function of the scores so far.
 
 A round is one block of the selection split, the fixed unit of generation, so that no answer depends on it. After n of N
 questions a candidate's final score (its correct answers to all N) is not known, but it is bounded: for certain by what
@@ -26,13 +26,13 @@ from thickets.tasks.task import task
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Who goes on.
+    """Decides which candidates go on after a round.
 
     Attributes:
-        n_needed: Never fewer go on; the best of these must be known whole.
+        n_needed: Fewest that go on; the selection needs all scores of this many of the best.
         z: Half the width of the intervals, in standard deviations; > 0.
         keep: Largest share that goes on after a round; None: as many as the intervals let.
-        n_spared: Candidates of the first positions that are never dropped: a pilot has asked them everything before.
+        n_spared: Candidates of the first positions that are never dropped: they have answered everything in a pilot.
     """
 
     n_needed: int
@@ -42,20 +42,20 @@ class Rule:
 
 
 def n_needed(methods: Sequence[Method], k: int) -> int:
-    """How many of the best candidates a selection of `k` looks at; ``shrunken`` looks at all and cannot be raced."""
+    """Return how many of the best candidates a selection of `k` reads; ``shrunken`` reads all and cannot be raced."""
     return pool_size(k) if "diverse" in methods else k
 
 
 def go_on(board: pl.DataFrame, n_asked: int, n_questions: int, rule: Rule) -> pl.DataFrame:
-    """Those who are asked the next questions: who may still be among the `rule.n_needed` best of all questions.
+    """Keep the candidates that may still be among the `rule.n_needed` best after all questions.
 
-    A candidate goes if it cannot catch up with the last of these best whatever comes, if the upper end of its interval
+    A candidate is dropped if it cannot catch up with the last of these best any more, if the upper end of its interval
     lies below the lower end of theirs, or if `rule.keep` leaves it no place.
 
     Args:
-        board: candidate_id, seed, sigma, n_correct of all who were asked the same `n_asked` questions, in any order.
+        board: candidate_id, seed, sigma, n_correct of all that answered the same `n_asked` questions, in any order.
         n_asked: Questions asked so far, > 0.
-        n_questions: Questions there are.
+        n_questions: Questions of the selection split.
         rule: See `Rule`.
 
     Returns:
@@ -81,7 +81,7 @@ def go_on(board: pl.DataFrame, n_asked: int, n_questions: int, rule: Rule) -> pl
 
 
 def hopeless_count(to_beat: int, n_asked: int, n_questions: int, z: float) -> int:
-    """The most correct answers of `n_asked` whose interval still ends below that of `to_beat`; -1 if there is none."""
+    """Return the most correct answers of `n_asked` whose interval ends below that of `to_beat`; -1 if there is none."""
     low, _ = final_score(to_beat, n_asked, n_questions, z)
     hopeless = -1
     while hopeless + 1 < to_beat and final_score(hopeless + 1, n_asked, n_questions, z)[1] < low:
@@ -90,7 +90,7 @@ def hopeless_count(to_beat: int, n_asked: int, n_questions: int, z: float) -> in
 
 
 def final_score(n_correct: int, n_asked: int, n_questions: int, z: float) -> tuple[float, float]:
-    """Interval of the correct answers to all questions, given those to the first `n_asked`.
+    """Compute the interval of the correct answers to all questions, given those to the first `n_asked`.
 
     Wilson's, with the number asked divided by the finite population correction `(N - n) / (N - 1)`, and never wider
     than what is certain.
@@ -108,13 +108,13 @@ def final_score(n_correct: int, n_asked: int, n_questions: int, z: float) -> tup
 def drop_after_round(
     scores: ScoreQueries, contenders: pl.DataFrame, sizes: Sequence[int], n_blocks: int, rule: Rule
 ) -> pl.DataFrame:
-    """Those of the contenders who go on after `n_blocks` blocks, in the order of the population.
+    """Keep the contenders that go on after `n_blocks` blocks, in the order of the population.
 
     Args:
-        scores: Holds their answers to these blocks; answers to later ones, of another run, are not looked at.
-        contenders: candidate_id, seed, sigma, position; who was asked all these blocks.
+        scores: Holds their answers to these blocks; answers to later ones, of another run, are not read.
+        contenders: candidate_id, seed, sigma, position; of those that answered all these blocks.
         sizes: Questions of every block of the selection split.
-        n_blocks: How many blocks they were asked.
+        n_blocks: How many blocks they have answered.
         rule: See `Rule`.
     """
     counts = scores.correct_in_blocks("selection", n_blocks).select("candidate_id", "n_correct")
@@ -128,7 +128,7 @@ def drop_after_round(
 def race_candidates(
     book: ScoreBook, contenders: pl.DataFrame, sizes: Sequence[int], n_blocks: int, rule: Rule, dropped: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Prefect task: decide after a round, and keep in the run's database who was dropped so far.
+    """Prefect task over `drop_after_round`; records the candidates dropped so far in the run's database.
 
     Args:
         book: The run's scores.
@@ -136,10 +136,10 @@ def race_candidates(
         sizes: See there.
         n_blocks: See there.
         rule: See there.
-        dropped: candidate_id, n_blocks; who was dropped in earlier rounds.
+        dropped: candidate_id, n_blocks; of those dropped in earlier rounds.
 
     Returns:
-        Who goes on, and who was dropped so far, those of this round included.
+        The contenders that go on, and all that were dropped so far, this round's included.
     """
     with book.open() as store:
         alive = drop_after_round(store, contenders, sizes, n_blocks, rule)

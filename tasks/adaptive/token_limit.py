@@ -1,4 +1,4 @@
-"""How many tokens an answer needs: a limit learned from the base's answers to the selection split.
+"""Learns a limit of tokens per answer from the base's answers to the selection split.
 
 A candidate far from the base may ramble until it is cut off, and a batch waits for its slowest row, so a limit far
 above what right answers need is pure cost. The rule, of the base's answers under the problem's own limit:
@@ -25,7 +25,7 @@ _HEADROOM_PERCENT = 150
 
 
 class TokenLimit(BaseModel):
-    """A learned limit and what it rests on; lengths are new tokens, the end-of-sequence token included.
+    """A learned limit and the counts it rests on; lengths are new tokens, the end-of-sequence token included.
 
     Attributes:
         max_tokens: Most new tokens per answer of the run.
@@ -33,7 +33,7 @@ class TokenLimit(BaseModel):
         n_answers: Answers of the base.
         n_right: Those of them that are right.
         n_ended: Right ones that ended by themselves.
-        longest: The longest of these; 0 without any.
+        longest: Length of the longest of these; 0 without any.
         n_longer: Right answers, cut off or not, that are longer than `max_tokens`.
         n_tokens: Tokens of all answers of the base.
     """
@@ -56,7 +56,7 @@ class TokenLimit(BaseModel):
 
     @property
     def sentence(self) -> str:
-        """In words: ``limit 24 of 512 tokens, from 31 right answers of the base, the longest 19``."""
+        """The limit in words: ``limit 24 of 512 tokens, from 31 right answers of the base, the longest 19``."""
         if not _is_enough(self.n_right, self.n_ended):
             return (
                 f"limit {self.own} tokens, the problem's own: of {self.n_answers} answers of the base {self.n_right} "
@@ -70,7 +70,7 @@ class TokenLimit(BaseModel):
 
 
 def learn_limit(answers: pl.DataFrame, own: int) -> TokenLimit:
-    """Apply the rule.
+    """Apply the rule of this module.
 
     Args:
         answers: The base's answers under the problem's own limit, one row each: correct, n_tokens, finish_reason.
@@ -95,10 +95,10 @@ def learn_limit(answers: pl.DataFrame, own: int) -> TokenLimit:
 
 
 def _is_enough(n_right: int, n_ended: int) -> bool:
-    """Whether lengths can be learned from."""
+    """Return whether enough right answers ended by themselves to learn from their lengths."""
     return n_ended >= FEWEST_ANSWERS and 2 * n_ended >= n_right
 
 
 def _share_of(number: int, percent: int) -> int:
-    """So many per cent of a number, rounded up; in whole numbers, so that no rounding of floats is in it."""
+    """Return `percent` per cent of a number, rounded up; in integers, so that no float is rounded."""
     return -(-number * percent // 100)

@@ -22,7 +22,7 @@ from thickets.storage.errors import InputError
 from thickets.storage.files import write_text_atomically
 from thickets.tasks.distillation.results import Training, ValidationPoint
 from thickets.tasks.distillation.texts import TrainingText
-from thickets.tasks.engines.signals.recipe import is_signals_model
+from thickets.tasks.engines.model_kinds import kind_of
 
 if TYPE_CHECKING:
     from thickets.tasks.distillation.objective import Targets
@@ -88,7 +88,7 @@ def check_can_learn(name: str, base: Path) -> None:
     Raises:
         InputError: It is a signals network.
     """
-    if is_signals_model(base):
+    if not kind_of(base).is_language_model:
         raise InputError(
             f"distillation: {name} is a signals network, and only language models can be distilled; remove the section"
         )

@@ -1,4 +1,4 @@
-"""Engines: load a candidate, answer prompts."""
+"""Engines load a candidate and answer prompts with it."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from importlib.metadata import PackageNotFoundError, version
 
 from thickets.storage.errors import InputError
 from thickets.tasks.engines.base import BatchEngine, Engine, EngineSpec, VllmOptions
-from thickets.tasks.engines.signals.recipe import is_signals_model
+from thickets.tasks.engines.model_kinds import kind_of
 
 __all__ = ["BatchEngine", "Engine", "EngineSpec", "VllmOptions", "build_engine", "library_versions", "resolve_spec"]
 
 
 def resolve_spec(spec: EngineSpec) -> EngineSpec:
-    """Replace ``auto`` as engine and device by what this machine has.
+    """Replace ``auto`` as engine and as device by the best that this machine has.
 
     Raises:
-        InputError: The device named is not one, it or the engine is not here, or the engine is not for this model.
+        InputError: The device is unknown, device or engine is missing here, or the engine cannot run this model.
     """
-    if (kind := _kind_for(spec)) == "signals":
+    if (kind := _engine_kind(spec)) == "signals":
         if spec.device not in ("auto", "cpu"):
             raise InputError(
                 f"engine.device: found {spec.device!r}; the signals engine runs on the CPU: use auto or cpu"
@@ -47,24 +47,24 @@ def resolve_spec(spec: EngineSpec) -> EngineSpec:
     return replace(spec, kind=kind, device=str(device))
 
 
-def _kind_for(spec: EngineSpec) -> str:
-    """The kind asked for, or the only one there is for this model."""
-    is_signals = is_signals_model(spec.model_path)
-    if is_signals and spec.kind not in ("auto", "signals"):
+def _engine_kind(spec: EngineSpec) -> str:
+    """Return the spec's kind, or the only one that runs this model."""
+    only = kind_of(spec.model_path).only_engine
+    if only == "signals" and spec.kind not in ("auto", "signals"):
         raise InputError(
             f"engine.kind: found {spec.kind!r}, but the model is a signals network, which only the signals engine "
             "runs; use auto or signals"
         )
-    if spec.kind == "signals" and not is_signals:
+    if spec.kind == "signals" and only != "signals":
         raise InputError(
             "engine.kind: 'signals' runs signals networks only, and the model is none; use auto, transformers or vllm, "
             "or model signals-thicket"
         )
-    return "signals" if is_signals else spec.kind
+    return only or spec.kind
 
 
 def library_versions(kind: str) -> dict[str, str]:
-    """The libraries whose kernels decide what an engine of this kind answers, with their versions.
+    """Return the versions of the libraries whose kernels decide what an engine of this kind answers.
 
     vLLM's builds are packages of their own, so that the CPU build never passes for the CUDA build.
     """
@@ -78,7 +78,7 @@ def library_versions(kind: str) -> dict[str, str]:
 
 
 def build_engine(spec: EngineSpec) -> Engine:
-    """Build the engine a resolved spec describes.
+    """Build the engine that a resolved spec describes.
 
     Raises:
         InputError: The kind is unknown, or the model cannot be used.
@@ -92,7 +92,7 @@ def build_engine(spec: EngineSpec) -> Engine:
 
         return VllmEngine(spec)
     if spec.kind == "signals":
-        from thickets.tasks.engines.signals.engine import SignalsEngine
+        from thickets.tasks.engines.signals import SignalsEngine
 
         return SignalsEngine(spec)
     raise InputError(f"engine.kind: {spec.kind!r} is unknown; use auto, transformers, vllm or signals")

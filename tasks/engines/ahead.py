@@ -1,4 +1,4 @@
-"""The next candidate's weights, made on another thread while the engine generates."""
+"""Makes the next candidate's weights on another thread while the engine generates."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from thickets.tasks.types import Weights
 
 
 class Ahead:
-    """The weights of at most one candidate (or average) in the making; to be used from one thread."""
+    """Makes the weights of one candidate (or average) at a time; to be used from one thread."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ahead")
         self._making: tuple[Weights, Future[None]] | None = None
 
     def start(self, weights: Weights, make: Callable[[Weights], None]) -> None:
-        """Call `make` on the other thread, after whatever it is at."""
+        """Call `make` on the other thread, after the call that is running there."""
         self._making = weights, self._thread.submit(make, weights)
 
     def take(self, weights: Weights | None) -> bool:
-        """Wait for the other thread, and say whether it has made these weights; they are not kept for later."""
+        """Wait for the other thread and return whether it made these weights; others are discarded."""
         made, self._making = self._making, None
         if made is None:
             return False

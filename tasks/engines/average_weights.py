@@ -1,4 +1,4 @@
-"""Write whatever an engine can hold over the live weights: a candidate, or the average of several."""
+"""Writes a candidate, or the average of several, over the live weights."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def write_weights(live: torch.Tensor, base: torch.Tensor, *, name: str, weights:
         live: Flat, contiguous weights ``[n]`` that the model reads, on any device.
         base: The pristine weights ``[n]`` of the same dtype, on the same device or in host memory; may be `live`.
         name: Canonical Hugging Face parameter name.
-        weights: Whose.
+        weights: The candidate or the average.
         family: Distribution of the noise.
 
     Raises:
@@ -49,7 +49,7 @@ def _write_average(
     mean /= torch.tensor(float(len(average.members)), device=device)
     total = base.to(device).float() + mean
     cast = total.to(live.dtype)
-    # Every place has NaNs of its own; the contract has one.
+    # Every device has NaNs of its own; the contract has one.
     bits = cast.view(torch.int32 if dtype == "float32" else torch.int16)
     bits.masked_fill_(total.isnan(), QUIET_NAN_BITS[dtype])
     live.copy_(cast)

@@ -1,4 +1,4 @@
-"""What an engine is: something that holds one candidate at a time and answers prompts with it."""
+"""The `Engine` protocol: holds one candidate at a time and answers prompts with it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 
 @dataclass(frozen=True, slots=True)
 class VllmOptions:
-    """What only the vLLM engine has.
+    """Settings of the vLLM engine alone.
 
     Attributes:
         eager: Run without compilation and CUDA graphs; None: on the CPU, where compiling costs more than it saves.
-        prefix_caching: Compute what the prompts of one candidate begin with once.
+        prefix_caching: Compute the common beginning of a candidate's prompts once.
         block_size: Tokens per block of keys and values; None: 32 on the CPU (vLLM's own 128 is longer than what short
             prompts share), vLLM's choice elsewhere.
         memory_fraction: Share of a GPU's memory for weights, keys and values; the base copy needs room beside it.
@@ -48,10 +48,10 @@ class EngineSpec:
         trust_remote_code: Run Python code found in the model folder.
         prefetch: Make the next candidate's weights while this one generates, on the CPU; costs a further copy of the
             weights. None: with Transformers only, where they replace the live ones at no cost; vLLM has to pack them
-            anyway, and what is made beside its threads holds these up.
+            anyway, and a thread beside its own slows these down.
         base_copy: Where a CUDA engine keeps the pristine weights: ``"device"`` or ``"host"`` (pinned memory).
-        max_length: Most tokens of a prompt and its answer together that will be asked for; None: what the model holds.
-        vllm: What only the vLLM engine has.
+        max_length: Most tokens of a prompt and its answer together that are needed; None: the model's maximum.
+        vllm: Settings of the vLLM engine alone.
     """
 
     kind: str
@@ -75,7 +75,7 @@ class Engine(Protocol):
         """Hold a candidate, or an average of candidates, from now on; None is the base, bit for bit."""
 
     def prepare(self, weights: Weights) -> None:
-        """Make ready for `weights`, which are loaded after the next `generate`, while that one runs; only a hint."""
+        """Make `weights` while the next `generate` runs, to be loaded after it; only a hint."""
 
     def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
         """Answer every prompt with the loaded candidate.
@@ -107,5 +107,5 @@ class BatchEngine(Engine, Protocol):
             samplings: How each candidate decodes, in the order of `load_many`.
 
         Returns:
-            For each candidate what `load` and `generate` would give, byte for byte, whoever else is held.
+            For each candidate what `load` and `generate` would give, byte for byte, whatever else is held.
         """

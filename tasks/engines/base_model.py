@@ -1,4 +1,4 @@
-"""From what the user calls a model to its folder: those that are made here by name, and all that storage finds."""
+"""Finds a base model's folder by its name: makes the signals models, and leaves all others to `resolve_model`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from thickets.storage.errors import InputError
 from thickets.storage.home import model_cache
 from thickets.storage.models.base import BaseModelRef, resolve_model
-from thickets.tasks.engines.signals.recipe import RECIPES
+from thickets.tasks.signals.recipe import RECIPES
 
 
 def find_base_model(spec: str, revision: str | None = None, *, trust_remote_code: bool = False) -> BaseModelRef:
@@ -29,7 +29,7 @@ def find_base_model(spec: str, revision: str | None = None, *, trust_remote_code
         return resolve_model(spec, revision, trust_remote_code=trust_remote_code)
     if revision is not None:
         raise InputError(f"revision is {revision!r}, but {spec!r} is made here and has no revisions; remove it")
-    from thickets.tasks.engines.signals.pretraining import made_model  # PyTorch: seconds
+    from thickets.tasks.signals.pretraining import made_model  # PyTorch: seconds
 
     folder = made_model(name, RECIPES[name], model_cache())
     # The hash is what counts: pretraining may round otherwise on another kind of processor.

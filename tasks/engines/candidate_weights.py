@@ -1,4 +1,4 @@
-"""Write a candidate's weights over the live ones, wherever the two are: the one place that picks a noise kernel."""
+"""Writes a candidate's weights over the live ones on any device; the only file that picks a noise kernel."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DTYPES: dict[torch.dtype, Dtype] = {
 
 
 def noise_dtype(tensor: torch.Tensor, name: str) -> Dtype:
-    """The dtype of a parameter, as the noise contract calls it.
+    """Return the name that the noise contract has for a parameter's dtype.
 
     Raises:
         InputError: The contract does not define noise for it.
@@ -45,7 +45,7 @@ def copy_base(live: torch.Tensor, where: Literal["device", "host"]) -> torch.Ten
     Args:
         live: A parameter of the model, of any shape.
         where: ``"device"`` keeps the copy beside it (twice the weights' memory, nothing to transfer); ``"host"`` in
-            pinned host memory. A CUDA device without a noise kernel gets a host copy whatever is asked for.
+            pinned host memory. Without a noise kernel for CUDA the copy of CUDA weights is in host memory either way.
     """
     flat = live.detach().reshape(-1)
     if live.device.type == "cpu" or (where == "device" and _on_device(live)):
@@ -55,7 +55,7 @@ def copy_base(live: torch.Tensor, where: Literal["device", "host"]) -> torch.Ten
 
 
 def noise_device(live: torch.Tensor) -> torch.device:
-    """Where noise for `live` is made: beside it, or in host memory."""
+    """Return where noise for `live` is made: on its own device, or in host memory."""
     return live.device if _on_device(live) else torch.device("cpu")
 
 
@@ -109,13 +109,13 @@ def _perturb_on_host(
 
 
 def _on_device(live: torch.Tensor) -> bool:
-    """Whether noise for `live` is made where it is, off the host."""
+    """Return whether noise for `live` is made on its CUDA device."""
     return live.device.type == "cuda" and _device_kernel() is not None
 
 
 @lru_cache(maxsize=1)
 def _device_kernel() -> Callable[..., None] | None:
-    """The CUDA kernel, or None (and one warning) where Triton is not installed."""
+    """Return the CUDA kernel, or None (and one warning) where Triton is not installed."""
     try:
         from thickets.tasks.noise.triton_kernel import perturb_cuda
     except ImportError as error:
@@ -144,7 +144,7 @@ def check_pair(live: torch.Tensor, base: torch.Tensor, name: str) -> None:
 
 
 def _bits(flat: torch.Tensor) -> np.ndarray[Any, Any]:
-    """The tensor's memory as NumPy sees it: float32, or the bits of a 16-bit float as uint16."""
+    """View a tensor's memory in NumPy: float32, or the bits of a 16-bit float as uint16."""
     if flat.dtype == torch.float32:
         return flat.numpy()
     return flat.view(torch.int16).numpy().view(np.uint16)

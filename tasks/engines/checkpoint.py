@@ -1,8 +1,8 @@
-"""What Transformers makes of a checkpoint's tensors: names, types and ties, without loading them.
+"""Inspects a checkpoint's tensors as Transformers sees them: names, types and ties, without loading them.
 
 The noise contract is about the tensors of the checkpoint under the names of the model's parameters. The Transformers
-engine gets both from Transformers; whoever reads the files directly asks here, where Transformers loads the checkpoint
-onto the meta device, so that tensors have everything but content.
+engine gets both from Transformers. Code that reads the files directly (vLLM's worker, the export) calls
+`inspect_checkpoint`, which loads onto the meta device, so that tensors have everything but content.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from thickets.storage.errors import InputError
 from thickets.storage.models.weights import weight_files
 from thickets.tasks.engines.base import DtypeName
 from thickets.tasks.engines.candidate_weights import noise_dtype
-from thickets.tasks.engines.signals.recipe import is_signals_model
 from thickets.tasks.noise import Perturbation
 
 
@@ -30,7 +29,7 @@ class StoredTensor:
 
     Attributes:
         name: Its name in the file.
-        file: Where it is.
+        file: The safetensors file that holds it.
         dtype: Its type once it is loaded; None for one that the model ignores.
         parameter: The parameter it ends up in, by its canonical name; tied tensors share one. None for any other.
     """
@@ -41,7 +40,7 @@ class StoredTensor:
     parameter: str | None
 
     def read(self) -> torch.Tensor:
-        """The tensor as it is loaded, in memory of its own."""
+        """Read the tensor in the type in which it is loaded, in memory of its own."""
         with safe_open(self.file, framework="pt") as file:
             tensor: torch.Tensor = file.get_tensor(self.name)
         return tensor.to(self.dtype or tensor.dtype, copy=True).contiguous()
@@ -65,7 +64,7 @@ class Checkpoint:
     held_apart: tuple[str, ...]
 
     def perturbed(self, perturbation: Perturbation) -> dict[str, str]:
-        """The stored tensors that a candidate changes, each with the parameter whose noise it gets.
+        """Map the names of the stored tensors that a candidate changes to the parameter whose noise each gets.
 
         Raises:
             InputError: There are none, or noise is not defined for the type of one.
@@ -80,12 +79,12 @@ class Checkpoint:
         return found
 
     def n_perturbed(self, perturbation: Perturbation) -> int:
-        """Number of weights a candidate changes; a tied tensor counts once."""
+        """Count the weights that a candidate changes; a tied tensor counts once."""
         return sum(self.n_weights[name] for name in set(self.perturbed(perturbation).values()))
 
 
 def inspect_checkpoint(folder: Path, dtype: DtypeName = "auto", *, trust_remote_code: bool = False) -> Checkpoint:
-    """Ask Transformers what it makes of a checkpoint.
+    """Load a checkpoint onto the meta device and describe its tensors.
 
     Args:
         folder: The checkpoint.
@@ -118,13 +117,8 @@ def inspect_checkpoint(folder: Path, dtype: DtypeName = "auto", *, trust_remote_
     )
 
 
-def context_length(folder: Path, *, trust_remote_code: bool = False) -> int | None:
-    """Most tokens that a model is made for, prompt and answer together; None where its config does not say.
-
-    A signals network's says so elsewhere, and its engine refuses every prompt that is not exactly as long.
-    """
-    if is_signals_model(folder):
-        return None
+def max_positions(folder: Path, *, trust_remote_code: bool = False) -> int | None:
+    """Return the most tokens, prompt and answer together, that the config allows; None where it does not say."""
     config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True)
     return getattr(config.get_text_config(), "max_position_embeddings", None)
 
@@ -159,7 +153,7 @@ def check_parameters(model: Any, folder: Path) -> dict[str, str]:
 
 
 def _keys(model: Any, folder: Path) -> dict[str, tuple[Path, str | None]]:
-    """Every stored tensor's file, and its name in the model's state, if it has one there."""
+    """Map every stored tensor to its file and to its name in the model's state, if it has one there."""
     held, prefix = model.state_dict().keys(), model.base_model_prefix
     found: dict[str, tuple[Path, str | None]] = {}
     for path in weight_files(folder):
@@ -172,7 +166,7 @@ def _keys(model: Any, folder: Path) -> dict[str, tuple[Path, str | None]]:
 
 
 def _tie_equal_copies(model: Any, stored: dict[str, StoredTensor]) -> Iterable[str]:
-    """Tie what the config ties and the checkpoint nevertheless holds twice, and return the pairs that differ.
+    """Tie what the config ties and the checkpoint nevertheless holds twice, and return the names whose content differs.
 
     Transformers decides by content whether to tie such a pair, and the meta device has none.
     """

@@ -23,7 +23,7 @@ _DROP_SHARE = 0.125
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """Keys and values of a common prompt prefix under the weights that are loaded now.
+    """Keys and values of a common prompt prefix under the present weights.
 
     Attributes:
         tokens: Token ids, `[n_prefix]`.
@@ -67,7 +67,7 @@ class _PreallocatedLayer(DynamicLayer):
 
 
 def common_prefix(rows: Sequence[list[int]]) -> int:
-    """Number of leading tokens all rows share, leaving every row at least one token of its own."""
+    """Count the leading tokens that all rows share, leaving every row at least one token of its own."""
     if len(rows) < 2:
         return 0
     # The least and the greatest row in lexicographic order share what all rows share.
@@ -113,7 +113,7 @@ class StopChecker:
         self._tail = max((4 * len(text) for text in self._stop), default=0) + 4
 
     def ended(self, tokens: list[int]) -> bool:
-        """Whether the last token completes the row."""
+        """Return whether the last token completes the row."""
         if tokens[-1] in self._eos_ids:
             return True
         if not self._stop:
@@ -122,7 +122,7 @@ class StopChecker:
         return any(text in tail for text in self._stop)
 
     def text(self, tokens: list[int]) -> tuple[str, bool]:
-        """Decoded completion cut at its stop string, and whether it ended by itself."""
+        """Decode a completion, cut it at its stop string, and return whether it ended by itself."""
         text: str = self._tokenizer.decode(tokens, skip_special_tokens=True)
         cuts = [position for stop in self._stop if (position := text.find(stop)) >= 0]
         ended = bool(cuts) or tokens[-1] in self._eos_ids

@@ -1,4 +1,4 @@
-"""Where two engines differ: the same candidates on the same examples, by text, by answer and by score."""
+"""Compares two engines on the same candidates and examples, by text, by answer and by score."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _UNIT = ["candidate_id", "split", "example_id"]
 
 
 class CandidateParity(BaseModel):
-    """One candidate under both engines."""
+    """Counts and scores of one candidate under both engines."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -29,7 +29,7 @@ class CandidateParity(BaseModel):
 
 
 class Divergence(BaseModel):
-    """One example that one candidate answered in two ways."""
+    """One example that a candidate answers differently under the two engines."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -47,7 +47,7 @@ class Divergence(BaseModel):
 
 
 class Parity(BaseModel):
-    """How far two engines agree; counts are over pairs of candidate and example."""
+    """Agreement of two engines; counts are over pairs of candidate and example."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -63,7 +63,7 @@ class Parity(BaseModel):
 
 
 def compare(a: pl.DataFrame, b: pl.DataFrame, questions: Mapping[str, tuple[str, str]], *, n_shown: int = 3) -> Parity:
-    """Compare what two engines answered.
+    """Compare the answers of two engines.
 
     Args:
         a: Rows as `thickets.tasks.scoring.units.judge` makes them, one per candidate and example.
@@ -109,7 +109,7 @@ def compare(a: pl.DataFrame, b: pl.DataFrame, questions: Mapping[str, tuple[str,
 
 
 def parting(one: str, other: str) -> int:
-    """Number of characters that two texts have in common at their beginning."""
+    """Count the characters that two texts have in common at their beginning."""
     return next((i for i, (x, y) in enumerate(zip(one, other, strict=False)) if x != y), min(len(one), len(other)))
 
 

@@ -1,4 +1,4 @@
-"""From messages to the exact text a model reads: its chat template where it has one, a plain form where not."""
+"""Renders messages to the exact text a model reads: by its chat template, or in a plain form if it has none."""
 
 from __future__ import annotations
 
@@ -7,53 +7,45 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from thickets.tasks.engines.signals.recipe import is_signals_model
 from thickets.tasks.types import Message
 
-# Some chat templates print today's date. A prompt must not change overnight, so they are shown this one.
+# Some chat templates print today's date. A prompt must not change overnight, so templates get this one.
 _FIXED_DATE = "26 Jul 2024"
 _PLAIN_FORM = "question-answer-1"
 
 
 class Template(Protocol):
-    """Makes prompts for one model; the parts are described at `PromptTemplate`."""
+    """Renders prompts for one model."""
 
     @property
     def stop(self) -> tuple[str, ...]:
-        """Stop strings the form needs."""
+        """Return the stop strings that the form needs."""
 
     def render(self, messages: Sequence[Message]) -> str:
-        """The prompt as text."""
+        """Render the prompt as text."""
 
     def longest(self, prompts: Sequence[str]) -> int:
-        """Tokens of the longest of some rendered prompts."""
+        """Count the tokens of the longest rendered prompt."""
 
     def identity(self) -> dict[str, str]:
-        """What identifies this form of prompt in a fingerprint."""
-
-
-def prompt_template(folder: Path, *, trust_remote_code: bool = False) -> Template:
-    """The template of a model folder: its tokenizer's, or that of a signals network, which has none."""
-    if is_signals_model(folder):
-        return ValuesTemplate()
-    return PromptTemplate.from_folder(folder, trust_remote_code=trust_remote_code)
+        """Return what identifies this form of prompt in a fingerprint."""
 
 
 class ValuesTemplate:
-    """For a signals network: a signal's values are the prompt, and each is a token."""
+    """Renders prompts for a signals network: a signal's values, each of which is a token."""
 
     stop: tuple[str, ...] = ()
 
     def render(self, messages: Sequence[Message]) -> str:
-        """The contents as they are; more than values is for the engine to refuse."""
+        """Join the contents as they are; the engine refuses anything but values."""
         return "\n".join(message["content"] for message in messages)
 
     def longest(self, prompts: Sequence[str]) -> int:
-        """Values of the longest prompt."""
+        """Count the values of the longest prompt."""
         return max(len(prompt.split()) for prompt in prompts)
 
     def identity(self) -> dict[str, str]:
-        """What identifies this form of prompt in a fingerprint."""
+        """Return what identifies this form of prompt in a fingerprint."""
         return {"form": "signal-values-1"}
 
 
@@ -77,16 +69,16 @@ class PromptTemplate:
 
     @property
     def is_chat(self) -> bool:
-        """Whether the model has a chat template."""
+        """Return whether the model has a chat template."""
         return self._chat_template is not None
 
     @property
     def stop(self) -> tuple[str, ...]:
-        """Stop strings the form needs: a plain model would go on to ask itself the next question."""
+        """Return the stop strings that the form needs: a plain model would go on with another question."""
         return () if self.is_chat else ("\nQuestion:",)
 
     def render(self, messages: Sequence[Message]) -> str:
-        """The prompt as text, special tokens written out; tokenize it without adding any."""
+        """Render the prompt as text, special tokens written out; tokenize it without adding any."""
         if self.is_chat:
             rendered: str = self._tokenizer.apply_chat_template(
                 list(messages),
@@ -100,18 +92,18 @@ class PromptTemplate:
         return self._bos + "\n\n".join(parts) + "\nAnswer:"
 
     def longest(self, prompts: Sequence[str]) -> int:
-        """Tokens of the longest of some rendered prompts."""
+        """Count the tokens of the longest rendered prompt."""
         return max(len(row) for row in self._tokenizer(list(prompts), add_special_tokens=False)["input_ids"])
 
     def identity(self) -> dict[str, str]:
-        """What identifies this form of prompt in a fingerprint."""
+        """Return what identifies this form of prompt in a fingerprint."""
         if self._chat_template is None:
             return {"form": _PLAIN_FORM, "bos": self._bos}
         return {"form": "chat", "template_sha256": hashlib.sha256(str(self._chat_template).encode()).hexdigest()}
 
 
 def _written_bos(tokenizer: Any) -> str:
-    """The begin-of-sequence token as text, if this tokenizer begins a sequence with one."""
+    """Return the begin-of-sequence token as text if this tokenizer begins a sequence with one."""
     ids = tokenizer("a")["input_ids"]
     begins = tokenizer.bos_token_id is not None and ids and ids[0] == tokenizer.bos_token_id
     return tokenizer.bos_token if begins else ""

@@ -1,4 +1,4 @@
-"""How the next token is chosen: the likeliest one, or a draw that depends on seed, row and step alone."""
+"""Chooses the next token: the likeliest one, or a draw that depends on seed, row and step alone."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class TokenChooser:
         self._places = np.asarray(places, dtype=np.uint32)
 
     def choose(self, logits: torch.Tensor, rows: Sequence[int], step: int) -> torch.Tensor:
-        """The next token of some rows.
+        """Choose the next token of some rows.
 
         Args:
             logits: ``[n_rows, n_vocabulary]``, any floating type.
-            rows: Which rows of the batch they belong to.
-            step: How many tokens each of them has so far.
+            rows: Indices in the batch, one per row of `logits`.
+            step: Number of tokens that each of them has so far.
 
         Returns:
             Token ids ``[n_rows]``.
@@ -47,7 +47,7 @@ class TokenChooser:
 
 
 def uniforms(seed: int, places: NDArray[np.uint32], step: int) -> NDArray[np.float64]:
-    """Numbers between 0 and 1, both excluded: philox4x32-10 (DESIGN.md section 4) of counter (place, step, 0, 0).
+    """Draw numbers between 0 and 1, both excluded: philox4x32-10 (DESIGN.md section 4) of counter (place, step, 0, 0).
 
     Args:
         seed: The key, unsigned 64 bits.

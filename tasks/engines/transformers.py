@@ -23,7 +23,7 @@ from thickets.tasks.types import Completion, Sampling, Weights
 
 @dataclass(slots=True)
 class _Weight:
-    """One perturbed parameter: where the model reads it, what it was, and where it is made ahead of its time (flat)."""
+    """One perturbed parameter: the live tensor, its base copy, and a flat spare for weights made ahead."""
 
     name: str
     parameter: torch.nn.Parameter
@@ -35,7 +35,7 @@ class _Weight:
         return self.parameter.data.view(-1)
 
     def swap(self) -> None:
-        """Let the model read what was made ahead, and make the next one where it has read so far."""
+        """Exchange the live tensor and the spare."""
         assert self.spare is not None
         live, self.parameter.data = self.live, self.spare.view(self.parameter.shape)
         self.spare = live
@@ -69,10 +69,10 @@ class TransformersEngine:
 
     @classmethod
     def over(cls, model: Any, tokenizer: Any, batch_size: int) -> TransformersEngine:
-        """An engine around a live model of the caller's, answering with the weights as they are; it has no candidates.
+        """Make an engine around a live model, which answers with its weights as they are and has no candidates.
 
         Args:
-            model: In evaluation mode; ``load(None)`` says that its weights have changed.
+            model: In evaluation mode; call ``load(None)`` after its weights have changed.
             tokenizer: Its tokenizer.
             batch_size: Most prompts decoded together.
         """
@@ -91,16 +91,16 @@ class TransformersEngine:
 
     @property
     def model(self) -> Any:
-        """The live model, holding what was loaded last; to be read, never changed."""
+        """The live model with the weights that were loaded last; to be read, never changed."""
         return self._model
 
     @property
     def n_perturbed(self) -> int:
-        """Number of weights a candidate changes."""
+        """Count the weights that a candidate changes."""
         return sum(weight.base.numel() for weight in self._weights)
 
     def load(self, weights: Weights | None) -> None:
-        """Put a candidate's or an average's weights (or the base's, for None) in the place of the live ones."""
+        """Put a candidate's or an average's weights (or the base's, for None) in place of the live ones."""
         self._prefix = None  # its keys and values belong to the previous weights
         ready = self._ahead.take(weights)
         for weight in self._weights:
@@ -152,7 +152,7 @@ class TransformersEngine:
         return cast(list[Completion], completions)
 
     def _shared_prefix(self, rows: list[list[int]]) -> Prefix | None:
-        """Keys and values of what all prompts begin with; kept while the same candidate is asked again."""
+        """Return keys and values of the prompts' common prefix; kept until other weights are loaded."""
         length = common_prefix(rows) if self._prefix_works else 0
         if length == 0:
             return None
@@ -174,7 +174,7 @@ class TransformersEngine:
             )
 
     def weights_sha256(self) -> str:
-        """Digest of every live parameter and buffer, to prove what the model holds."""
+        """Hash every live parameter and buffer, to prove what the model holds."""
         digest = hashlib.sha256()
         for name, tensor in sorted(self._model.state_dict().items()):
             digest.update(name.encode())
@@ -192,7 +192,7 @@ class TransformersEngine:
 
 
 def pick_device(device: str) -> torch.device:
-    """The device a name stands for; ``auto`` is CUDA where PyTorch sees it.
+    """Return the device that a name stands for; ``auto`` is CUDA where PyTorch sees it.
 
     Raises:
         InputError: There is no such device here.

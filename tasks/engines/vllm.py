@@ -5,9 +5,6 @@ from __future__ import annotations
 import gc
 import hashlib
 import importlib.util
-import os
-import sys
-import warnings
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -18,23 +15,14 @@ from pydantic import ValidationError
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
 from thickets.storage.errors import InputError
+from thickets.tasks.engines import vllm_workarounds as workarounds
 from thickets.tasks.engines.base import EngineSpec
 from thickets.tasks.engines.checkpoint import inspect_checkpoint
 from thickets.tasks.engines.decoding import StopChecker
 from thickets.tasks.types import Candidate, Completion, Sampling, Weights
 
-_ENVIRONMENT = {
-    # The engine core in this process: on one device a candidate is a function call away.
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-    # Binding threads to cores helps on a machine of one's own and is ruinous beside others: two engines get one core.
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    "VLLM_LOGGING_LEVEL": "ERROR",
-    "VLLM_LOGGING_STREAM": "ext://sys.stderr",  # standard output is for results
-    "VLLM_NO_USAGE_STATS": "1",
-}
 _WORKER = "thickets.tasks.engines.vllm_worker.CandidateWorker"
 _LONGEST_REASON = 200  # characters; vLLM lists every architecture it knows
-_CPU_BLOCK = 32  # tokens; must be a multiple of 32 there
 
 
 class VllmEngine:
@@ -58,11 +46,10 @@ class VllmEngine:
 
     def _open(self, spec: EngineSpec) -> None:
         VllmEngine._is_open = True
-        for name, value in _ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
+        workarounds.set_environment()
         from vllm import LLM
 
-        _keep_vllm_to_its_own_modules()
+        workarounds.search_only_vllm_modules()
 
         checkpoint = inspect_checkpoint(spec.model_path, spec.dtype, trust_remote_code=spec.trust_remote_code)
         if checkpoint.held_apart:
@@ -77,43 +64,40 @@ class VllmEngine:
             spec.model_path, trust_remote_code=spec.trust_remote_code, local_files_only=True
         )
         self._max_length = min(spec.max_length or _positions(config), _positions(config))
-        set_num_threads = torch.set_num_threads
-        if spec.threads is not None:
-            set_num_threads(spec.threads)
         options: dict[str, Any] = {
             "enforce_eager": on_cpu if spec.vllm.eager is None else spec.vllm.eager,
             "enable_prefix_caching": spec.vllm.prefix_caching,
             "tensor_parallel_size": spec.vllm.tensor_parallel,
         }
-        block_size = spec.vllm.block_size or (_CPU_BLOCK if on_cpu else None)
+        block_size = spec.vllm.block_size or (workarounds.CPU_BLOCK if on_cpu else None)
         if block_size is not None:
             options["block_size"] = block_size
         if on_cpu:
-            options["kv_cache_memory_bytes"] = _kv_cache_bytes(config, dtype, self._max_length, spec.batch_size)
+            options["kv_cache_memory_bytes"] = workarounds.kv_cache_bytes(
+                config, dtype, self._max_length, spec.batch_size
+            )
         else:
             options["gpu_memory_utilization"] = spec.vllm.memory_fraction
         try:
-            warnings.filterwarnings("ignore", category=FutureWarning, module="vllm")
-            self._llm = LLM(
-                model=str(spec.model_path),
-                dtype=str(dtype).removeprefix("torch."),
-                max_model_len=self._max_length,
-                max_num_seqs=spec.batch_size,
-                trust_remote_code=spec.trust_remote_code,
-                generation_config="vllm",
-                worker_extension_cls=_WORKER,
-                use_tqdm_on_load=False,
-                disable_log_stats=True,
-                seed=0,
-                **options,
-            )
-        except ValueError as error:  # how vLLM says no to a model or a setting
+            with workarounds.quiet_start(spec.threads):
+                self._llm = LLM(
+                    model=str(spec.model_path),
+                    dtype=str(dtype).removeprefix("torch."),
+                    max_model_len=self._max_length,
+                    max_num_seqs=spec.batch_size,
+                    trust_remote_code=spec.trust_remote_code,
+                    generation_config="vllm",
+                    worker_extension_cls=_WORKER,
+                    use_tqdm_on_load=False,
+                    disable_log_stats=True,
+                    seed=0,
+                    **options,
+                )
+        except ValueError as error:  # vLLM's way to refuse a model or a setting
             raise InputError(
                 f"engine.kind: vLLM does not take this model or these settings: {_reason(error)}; "
                 "change engine.vllm, or set engine.kind to transformers"
             ) from None
-        finally:
-            torch.set_num_threads = set_num_threads  # vLLM replaces it for the whole process
         noise = spec.perturbation
         self._llm.collective_rpc(
             "thickets_adopt",
@@ -132,14 +116,12 @@ class VllmEngine:
         self._eos_ids = _eos_ids(spec.model_path, config, self._tokenizer)
 
     def load(self, weights: Weights | None) -> None:
-        """Put these weights (or the base's, for None) into the engine, and forget what they replace."""
+        """Put these weights (or the base's, for None) into the engine, and clear the prefix cache."""
         self._llm.collective_rpc("thickets_load", args=(_plain(weights),))
-        # Keys and values of the prompts' beginnings outlive a reload; they belong to the previous weights.
-        if not self._llm.reset_prefix_cache():
-            raise RuntimeError("vLLM did not clear its prefix cache, so answers would be the previous candidate's")
+        workarounds.clear_prefix_cache(self._llm)
 
     def prepare(self, weights: Weights) -> None:
-        """Make these weights in the background."""
+        """Make these weights in the background; see `thickets.tasks.engines.base.Engine.prepare`."""
         self._llm.collective_rpc("thickets_prepare", args=(_plain(weights),))
 
     def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
@@ -170,9 +152,7 @@ class VllmEngine:
         }
         if sampling.temperature == 0:
             return SamplingParams(**options)
-        if self._on_cpu:
-            # A request's own seed fails there once a prompt is computed in pieces (CPU generators have no offset). All
-            # requests draw from one generator; the core runs in this process, so they do it in the same order always.
+        if workarounds.seeds_all_requests_at_once(on_cpu=self._on_cpu):
             self._llm.collective_rpc("thickets_seed", args=(sampling.seed,))
             return SamplingParams(**options)
         return [SamplingParams(**options, seed=_row_seed(sampling.seed, row)) for row in range(n_rows)]
@@ -201,37 +181,17 @@ class VllmEngine:
 
 @cache
 def is_available(device_type: str) -> bool:
-    """Whether vLLM is installed here and its build serves this type of device."""
+    """Return whether vLLM is installed and its build serves this type of device."""
     if importlib.util.find_spec("vllm") is None:
         return False
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    workarounds.set_environment()
     from vllm.platforms import current_platform
 
     return str(current_platform.device_type) == device_type
 
 
-def _keep_vllm_to_its_own_modules() -> None:
-    """Keep vLLM 0.32 on the CPU from failing over objects that are none of its business.
-
-    It looks for its kernels in the ``__dict__`` of every object in every module that is loaded. Numba's handle of its C
-    library answers that name with a function, and Flask's proxies (loaded with MLflow's server, say) with an error.
-    """
-    from vllm.triton_utils import dispatcher
-
-    class OwnModules:
-        @property
-        def modules(self) -> dict[str, Any]:
-            return {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "vllm"}
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(sys, name)
-
-    dispatcher.sys = OwnModules()
-
-
 def _plain(weights: Weights | None) -> list[tuple[int, float]]:
-    """Seeds and sigmas, for a worker that may be another process; none for the base."""
+    """Return seeds and sigmas, which any process can unpickle; none for the base."""
     if weights is None:
         return []
     members = (weights,) if isinstance(weights, Candidate) else weights.members
@@ -250,16 +210,6 @@ def _reason(error: ValueError) -> str:
 
 def _positions(config: Any) -> int:
     return int(getattr(config.get_text_config(), "max_position_embeddings", None) or 1 << 20)
-
-
-def _kv_cache_bytes(config: Any, dtype: torch.dtype, max_length: int, batch_size: int) -> int:
-    """Room for a full batch of the longest rows; vLLM's own choice is most of the machine's memory."""
-    text = config.get_text_config()
-    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
-    width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    per_token = 2 * text.num_hidden_layers * heads * width * dtype.itemsize
-    rows = batch_size + 1
-    return int(per_token * rows * (max_length + 2 * _CPU_BLOCK)) + (1 << 24)
 
 
 def _eos_ids(folder: Path, config: Any, tokenizer: Any) -> frozenset[int]:

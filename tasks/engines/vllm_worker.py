@@ -1,4 +1,4 @@
-"""The part of the vLLM engine that lives in vLLM's own worker: the base copy, and how a candidate gets in.
+"""The part of the vLLM engine that runs in vLLM's own worker: it keeps the base copy and loads candidates.
 
 vLLM mixes `CandidateWorker` into its worker class and calls it by method name, in its process or in another, so that
 the same code serves one device and a model that is divided over several. Weights go in through vLLM's reload path,
@@ -18,6 +18,7 @@ from thickets.tasks.engines.ahead import Ahead
 from thickets.tasks.engines.average_weights import write_weights
 from thickets.tasks.engines.base import DtypeName
 from thickets.tasks.engines.checkpoint import Checkpoint, inspect_checkpoint
+from thickets.tasks.engines.vllm_workarounds import process_head, tied_heads
 from thickets.tasks.noise import Family, Perturbation
 from thickets.tasks.types import Average, Candidate, Weights
 
@@ -50,20 +51,18 @@ class CandidateWorker:
         self._thickets_tied_heads = list(tied_heads(self.model_runner.get_model()))
 
     def thickets_load(self, members: Sequence[tuple[int, float]]) -> None:
-        """Hold the candidate of a seed and sigma, or the average of several, from now on; none at all is the base."""
+        """Load the candidate of a seed and sigma, or the average of several; no members at all is the base."""
         wanted = _weights(members) if members else None
         self.model_runner.reload_weights(weights_iterator=self._thickets.weights(wanted))
         for head in self._thickets_tied_heads:
-            # Reloading fills the embedding this head shares, but what was derived from it (packed weights on the CPU)
-            # is the head's own and would still be the previous candidate's.
-            head.quant_method.process_weights_after_loading(head)
+            process_head(head)
 
     def thickets_prepare(self, members: Sequence[tuple[int, float]]) -> None:
         """Make the weights of a candidate, or of an average, in the background."""
         self._thickets.prepare(_weights(members))
 
     def thickets_seed(self, seed: int) -> None:
-        """Begin the random numbers that tokens are drawn with anew."""
+        """Seed the generator that all requests draw tokens from."""
         torch.manual_seed(seed)
 
 
@@ -77,7 +76,7 @@ class _Base:
 
 
 class CandidateSource:
-    """Gives out the checkpoint's tensors as a candidate, or an average of candidates, has them."""
+    """Yields the checkpoint's tensors with the weights of a candidate or of an average."""
 
     def __init__(
         self,
@@ -100,9 +99,9 @@ class CandidateSource:
         self._staged: dict[str, torch.Tensor] = {}
 
     def weights(self, wanted: Weights | None) -> Iterator[tuple[str, torch.Tensor]]:
-        """Every tensor of the checkpoint under its stored name, one after another.
+        """Yield every tensor of the checkpoint under its stored name.
 
-        What is given out may be overwritten after the next call of this or of `prepare`.
+        The next call of `weights` or `prepare` may overwrite the tensors yielded.
         """
         ready = self._ahead.take(wanted)
         for base in self._base:
@@ -125,7 +124,10 @@ class CandidateSource:
                 self._write(self._room_for(base), base, wanted)
 
     def _room_for(self, base: _Base) -> torch.Tensor:
-        """Memory for one tensor. On the CPU always the same: new pages would cost as much as the noise in them."""
+        """Return memory for one tensor.
+
+        On the CPU always the same: new pages would cost as much as the noise in them.
+        """
         if self._device.type != "cpu":
             return torch.empty_like(base.value, device=self._device)
         if base.name not in self._staged:
@@ -141,18 +143,6 @@ def _weights(members: Sequence[tuple[int, float]]) -> Weights:
     candidates = tuple(Candidate(seed, sigma) for seed, sigma in members)
     # The average of one is that one; as a candidate it takes one pass over the weights.
     return candidates[0] if len(candidates) == 1 else Average(candidates)
-
-
-def tied_heads(model: torch.nn.Module) -> Iterator[Any]:
-    """Output layers whose weight is another layer's, which reloading does not process."""
-    owners: dict[int, torch.nn.Module] = {}
-    for module in model.modules():
-        weight = getattr(module, "weight", None)
-        if not isinstance(weight, torch.nn.Parameter) or weight.numel() == 0:
-            continue
-        if weight.data_ptr() in owners and hasattr(module, "quant_method"):
-            yield module
-        owners.setdefault(weight.data_ptr(), module)
 
 
 def _keep(value: torch.Tensor, kept_on: torch.device) -> torch.Tensor:

@@ -1,7 +1,7 @@
 """The perturbation as a pure function of (seed, parameter name, element index); DESIGN.md section 4.
 
 The kernel that writes it into weights is `kernel.perturb_into`, imported from there because Numba takes a
-second to import and most users of this package only want to say which noise they mean.
+second to import and most users of this package only describe noise.
 """
 
 from thickets.tasks.noise.patterns import Perturbation

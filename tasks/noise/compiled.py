@@ -55,7 +55,7 @@ def _jit(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @intrinsic
 def _bits(typingctx: Any, value: Any) -> Any:
-    """Float32 -> its bit pattern as uint32."""
+    """Reinterpret a float32 as its uint32 bit pattern."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.bitcast(args[0], context.get_value_type(nb.uint32))
@@ -65,7 +65,7 @@ def _bits(typingctx: Any, value: Any) -> Any:
 
 @intrinsic
 def _float(typingctx: Any, bits: Any) -> Any:
-    """Bit pattern uint32 -> float32."""
+    """Reinterpret a uint32 bit pattern as a float32."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.bitcast(args[0], context.get_value_type(nb.float32))
@@ -144,7 +144,7 @@ def _add_float16(out, base, eps):  # type: ignore[no-untyped-def]
 
 @_jit
 def _from_half(half):  # type: ignore[no-untyped-def]
-    """Float16 bits -> float32, exact, in integer steps that vectorise whether or not the CPU has a half type."""
+    """Widen float16 bits to float32, exactly, in integer steps that vectorise even where the CPU has no half type."""
     sign = np.uint32(np.uint32(half & _HALF_SIGN) << _SHIFT16)
     magnitude = np.uint32(np.uint32(half & _HALF_MAGNITUDE) << _SHIFT13)
     bits = np.uint32(magnitude + _REBIAS)
@@ -157,7 +157,7 @@ def _from_half(half):  # type: ignore[no-untyped-def]
 
 @_jit
 def _to_half(value):  # type: ignore[no-untyped-def]
-    """Float32 -> float16 bits: ties to even, overflow to infinity, every NaN to the one quiet NaN."""
+    """Round float32 to float16 bits: ties to even, overflow to infinity, every NaN to the one quiet NaN."""
     bits = _bits(value)
     sign = np.uint32(np.uint32(bits & _SIGN) >> _SHIFT16)
     magnitude = np.uint32(bits & _MAGNITUDE)
@@ -197,7 +197,7 @@ def perturb_chunks(counter, arrays, code, start, draw):  # type: ignore[no-untyp
         if at >= last:
             return
         while at < last:
-            # Whole blocks are made, from the one that holds element `at`; `skip` of its weights are not wanted.
+            # Whole blocks are made, from the one that holds element `at`; `skip` of its weights come before `at`.
             block = at // block_len
             skip = at - block * block_len
             n = min(_GROUP_LEN - skip, last - at)

@@ -1,4 +1,4 @@
-"""The noise contract on every CPU core: base weights in, perturbed weights out, in the model dtype, in one pass.
+"""Applies the noise contract on every CPU core: base to perturbed weights, in the model dtype, in one pass.
 
 Bit-identical to `thickets.tasks.noise.reference`, at a few times the cost of copying the weights.
 """
@@ -50,7 +50,7 @@ def perturb_into(
     May be called from several threads at once. Every NaN result is the quiet NaN of `spec.QUIET_NAN_BITS`.
 
     Args:
-        out: Where the perturbed weights go, ``[n]``: float32, or uint16 bit patterns of bfloat16 or float16.
+        out: Receives the perturbed weights, ``[n]``: float32, or uint16 bit patterns of bfloat16 or float16.
             May be ``base`` itself (one way: the base cannot be recovered from it); any other overlap is refused.
         base: The pristine weights ``[n]``, in the same storage; read-only memory will do.
         dtype: Model dtype of both.
@@ -82,7 +82,7 @@ def _run(count: int, arguments: tuple[Any, ...]) -> None:
     Not Numba's own ``prange``, for three reasons. Its barrier waits for every thread, even one that has done nothing
     yet: on a core that another process holds, a 0.3 ms tensor took 5 to 10 ms. Its fallback layer ("workqueue")
     aborts the process when two Python threads use it at once. Its OpenMP layer aborts in a forked child. Here a
-    helper that comes late finds nothing to do, and nobody waits for it.
+    helper that comes late finds nothing to do, and the caller does not wait for it.
     """
     counter = np.zeros(1, np.int64)
     n_helpers = 0 if count <= _SERIAL_LEN else min(nb.config.NUMBA_NUM_THREADS - 1, count // CHUNK_LEN)
@@ -95,7 +95,7 @@ def _run(count: int, arguments: tuple[Any, ...]) -> None:
 
 @lru_cache(maxsize=1)
 def _pool() -> ThreadPoolExecutor:
-    """Threads that help the callers of `perturb_into`; ``NUMBA_NUM_THREADS`` bounds them, as for any Numba code."""
+    """Make the threads that help callers of `perturb_into`; ``NUMBA_NUM_THREADS`` bounds them, as in any Numba code."""
     return ThreadPoolExecutor(max(1, nb.config.NUMBA_NUM_THREADS - 1), thread_name_prefix="perturb")
 
 
@@ -106,7 +106,7 @@ if hasattr(os, "register_at_fork"):
 
 @lru_cache(maxsize=16)
 def _scaled_table(sigma: np.float32) -> NDArray[np.float32]:
-    """``fl32(sigma * Q)``, the first of the two roundings, done 65536 times instead of once per weight.
+    """Compute ``fl32(sigma * Q)``, the first of the two roundings, done 65536 times instead of once per weight.
 
     With the product in a table there is nothing left that a compiler could contract into a fused multiply-add.
     """
@@ -118,7 +118,7 @@ def _scaled_table(sigma: np.float32) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=2)
 def _unused(storage: str) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Empty ``(out, base)`` for the argument pair that a dtype does not use."""
+    """Make an empty ``(out, base)`` for the argument pair that a dtype does not use."""
     base = np.empty(0, storage)
     base.flags.writeable = False
     return np.empty(0, storage), base

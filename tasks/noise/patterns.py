@@ -1,4 +1,4 @@
-"""Which parameters of a model are perturbed, and with which noise."""
+"""Selects the parameters of a model that are perturbed, and the family of noise."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Perturbation:
             raise InputError('include is empty, so nothing would be perturbed; use ("*",) for every parameter')
 
     def selects(self, name: str) -> bool:
-        """Whether the parameter of this canonical Hugging Face name is perturbed."""
+        """Return whether the parameter of this canonical Hugging Face name is perturbed."""
         if any(fnmatchcase(name, pattern) for pattern in self.exclude):
             return False
         return any(fnmatchcase(name, pattern) for pattern in self.include)

@@ -1,4 +1,4 @@
-"""The noise contract in plain NumPy: slow, short, and the oracle that every faster kernel is tested against."""
+"""Implements the noise contract in plain NumPy: slow, short, the oracle that every faster kernel is tested against."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _SHIFT32 = np.uint64(32)
 
 
 def philox4x32(counter: NDArray[np.uint32], key: tuple[int, int]) -> NDArray[np.uint32]:
-    """Philox4x32-10 of many counters under one key.
+    """Compute Philox4x32-10 of many counters under one key.
 
     Args:
         counter: uint32 ``[n_blocks, 4]``.

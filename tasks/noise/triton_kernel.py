@@ -1,4 +1,4 @@
-"""The noise contract on a GPU: base weights in, perturbed weights out, in the model dtype, in one pass.
+"""Applies the noise contract on a GPU: base to perturbed weights, in the model dtype, in one pass.
 
 Bit-identical to `noise.reference`. Needs Triton, which is not installed everywhere, so nothing imports this
 module but the callers that have a GPU. With ``TRITON_INTERPRET=1`` set before the import, the same kernel runs on
@@ -130,7 +130,7 @@ def _perturb_tile(  # type: ignore[no-untyped-def]
     NAN: tl.constexpr,
     TILE: tl.constexpr,
 ):
-    """Perturb the weights of ``TILE // BLOCK`` whole Philox blocks, but for those before or beyond the tensor.
+    """Perturb the weights of ``TILE // BLOCK`` whole Philox blocks, except those before or beyond the tensor.
 
     Weights travel as integers (int32 or int16), so that what happens to a NaN is said here and not left to a cast.
 
@@ -176,7 +176,7 @@ def _perturb_tile(  # type: ignore[no-untyped-def]
 
 @triton.jit
 def _philox(block, tensor_lo, tensor_hi, seed_lo, seed_hi):  # type: ignore[no-untyped-def]
-    """Philox4x32-10 of blocks ``[n]``: uint32 ``[n, 2, 2]``, the four words of each block in row-major order."""
+    """Compute Philox4x32-10 of blocks ``[n]``: uint32 ``[n, 2, 2]``, each block's four words in row-major order."""
     c0, c1 = block.to(tl.uint32), (block >> 32).to(tl.uint32)
     c2, c3 = tensor_lo.to(tl.uint32) + c0 * 0, tensor_hi.to(tl.uint32) + c0 * 0
     key0, key1 = seed_lo.to(tl.uint32), seed_hi.to(tl.uint32)
@@ -190,7 +190,7 @@ def _philox(block, tensor_lo, tensor_hi, seed_lo, seed_hi):  # type: ignore[no-u
 
 @triton.jit
 def _widen(weight, DTYPE: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Bit patterns of the model dtype -> float32; exact for every finite value and infinity."""
+    """Widen bit patterns of the model dtype to float32; exact for every finite value and infinity."""
     # One return for all branches: the compiler of Triton goes on past an early one, the interpreter does not.
     if DTYPE == "float32":
         value = weight.to(tl.float32, bitcast=True)
@@ -203,7 +203,7 @@ def _widen(weight, DTYPE: tl.constexpr):  # type: ignore[no-untyped-def]
 
 @triton.jit
 def _narrow(value, DTYPE: tl.constexpr, NAN: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Float32 -> bit patterns of the model dtype: ties to even, overflow to infinity, one NaN."""
+    """Round float32 to bit patterns of the model dtype: ties to even, overflow to infinity, one NaN."""
     if DTYPE == "float32":
         cast = value.to(tl.int32, bitcast=True)
     elif DTYPE == "bfloat16":
@@ -217,7 +217,7 @@ def _narrow(value, DTYPE: tl.constexpr, NAN: tl.constexpr):  # type: ignore[no-u
 
 @lru_cache(maxsize=16)
 def _magnitudes(device: torch.device, sigma: np.float32, family: Family) -> torch.Tensor:
-    """What may be added to a weight, but for the sign, as int32 bit patterns on `device`.
+    """Make the table of magnitudes that may be added to a weight, as int32 bit patterns on `device`.
 
     For Gaussian noise ``fl32(sigma * Q[32768:])``; the other half of the table is its mirror image, and the product
     rounds alike on both sides of zero. This half (128 KB) fits in the L1 cache of current GPUs, the whole does not,
@@ -229,7 +229,7 @@ def _magnitudes(device: torch.device, sigma: np.float32, family: Family) -> torc
 
 
 def _as_int32(word: int) -> int:
-    """The signed integer with the bits of a 32-bit word: Triton compiles anew for every width of integer it meets."""
+    """Return the signed integer with a 32-bit word's bits: Triton compiles anew for every width of integer."""
     return word - (word >> 31 << 32)
 
 

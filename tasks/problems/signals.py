@@ -80,7 +80,7 @@ class Signals:
         Raises:
             InputError: The family does not make so many distinct questions.
         """
-        # Not the key of any pretraining; see tasks/engines/signals/pretraining.py.
+        # Not the key of any pretraining; see tasks/signals/pretraining.py.
         key = hashlib.blake2b(f"thickets signals problem 1:{self._family}:{seed}".encode(), digest_size=8).digest()
         made: dict[str, Example] = {}
         for step in range(_DRAWS_PER_QUESTION):

@@ -1,4 +1,4 @@
-"""The thread that an engine works on: calls in their order, and no hold on the process if one of them never ends."""
+"""The thread that an engine runs on: makes calls in their order; one that never ends need not keep the process."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _Call = tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]
 
 
 class EngineThread:
-    """One thread; `concurrent.futures` would do, but Python waits for its threads, whatever they hang on, to exit.
+    """Runs submitted calls on one thread.
 
-    This one is waited for as well, for an engine that is cut off in the middle of its work can take the process down
-    with it, unless `give_up` was called.
+    Python's exit waits for a `ThreadPoolExecutor`, even for a call that hangs. It waits for this thread too, because an
+    engine that is cut off in a call can crash the process, but not after `give_up`.
     """
 
     def __init__(self) -> None:
@@ -44,13 +44,13 @@ class EngineThread:
         return future
 
     def end(self) -> None:
-        """Take no further calls; those submitted before are made. Does not wait for them."""
+        """Refuse further calls; those submitted before are made. Does not wait for them."""
         with self._lock:
             self._is_ended = True
         self._calls.put(None)
 
     def give_up(self) -> None:
-        """Let the process exit whatever the thread is at."""
+        """Let the process exit even while a call is running."""
         atexit.unregister(self._finish)
 
     def _finish(self) -> None:

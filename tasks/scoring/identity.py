@@ -1,4 +1,4 @@
-"""What makes two runs' answers the same: the fingerprint that names their shards (DESIGN.md section 6)."""
+"""Builds the fingerprint that names shards: equal for runs whose answers are the same (DESIGN.md section 6)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def answer_identity(
     sampling: Sampling,
     examples_per_block: int,
 ) -> dict[str, Any]:
-    """Everything that can change a completion or its verdict, and nothing that cannot.
+    """Collect everything that can change a completion or its verdict, and nothing that cannot.
 
     Candidates per shard, threads and retries are left out; so are the candidates themselves, which is why a population
     can grow. The engine's libraries are named with their versions: a new kernel may flip a token.
@@ -53,21 +53,21 @@ def run_id(
     answers: str,
     population: Mapping[str, Any],
     selection: Mapping[str, Any],
-    asked: Mapping[str, Any] | None = None,
+    adaptive: Mapping[str, Any] | None = None,
 ) -> str:
-    """Identity of a run: its answers' fingerprint, its population and its selection rule.
+    """Name a run by its answers' fingerprint, its population and its selection rule.
 
     Args:
-        name: What the run is called.
+        name: The run's name in the configuration.
         answers: The fingerprint.
-        population: Its section of the configuration.
-        selection: The same.
-        asked: What else decides which candidate is asked what (racing, a budget), where there is any.
+        population: The section of the configuration.
+        selection: The section of the configuration.
+        adaptive: The sections that decide which candidate answers which blocks (racing, a budget), if there are any.
 
     Returns:
         `name` and the first 8 hex digits of the hash, e.g. ``quickstart-3fa9c1d2``.
     """
-    # Without racing and budget the id is what it was before there were any.
-    identity = {"answers": answers, "population": dict(population), "selection": dict(selection), **(asked or {})}
+    # Absent without racing and budget, so that they leave the ids of other runs as they are.
+    identity = {"answers": answers, "population": dict(population), "selection": dict(selection), **(adaptive or {})}
     content = fingerprint(identity)
     return f"{name}-{content[:8]}"

@@ -1,4 +1,4 @@
-"""Batched scoring: every candidate answers every block of examples, and each shard is durable when its task ends."""
+"""Scores shards in Prefect tasks; a shard's file is written when its task ends."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 
-from thickets.tasks.scoring.executors import Executor
+from thickets.tasks.scoring.executor import Executor
 from thickets.tasks.scoring.units import Shard, ShardReport
 from thickets.tasks.task import task
 
@@ -18,13 +18,13 @@ def score_shards(
 ) -> None:
     """Score shards, each in a Prefect task, as many at a time as keep every engine of the executor busy.
 
-    The first shard that fails for good stops the rest: what is finished stays, and the same run goes on from there.
+    The first shard that fails for good stops the rest; finished shards stay, and the same run resumes from them.
 
     Args:
-        executor: Who scores them.
-        shards: What to score, in the order of their start.
+        executor: Scores them.
+        shards: In the order in which they start.
         retries: Further attempts at a shard whose engine failed.
-        on_tick: Called now and then while shards are under way.
+        on_tick: Called whenever shards have finished, and at least every `_TICK_S`.
 
     Raises:
         Exception: What the last attempt at a shard raised.
@@ -45,7 +45,7 @@ def score_shards(
                     future.result()
                 on_tick()
         except BaseException:
-            executor.cancel()  # what is under way ends early, so that the error is told soon
+            executor.cancel()  # shards under way end early, so that the error is raised soon
             raise
 
 

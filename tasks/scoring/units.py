@@ -1,4 +1,4 @@
-"""The units of scoring: blocks of examples, shards of candidates on a block, and the verdict on what they answered."""
+"""The units of scoring: blocks of examples, shards of candidates on a block, and the judging of their answers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Block:
         index: Position of the block in its split.
         examples: The examples.
         prompts: Their rendered prompts, one each.
-        rewordings: The same for every other prompt template that a respondent may ask for, by the template's text.
+        rewordings: The prompts in every other wording that a respondent may need, by the text of its instruction.
     """
 
     split: str
@@ -53,7 +53,7 @@ class Shard:
     Attributes:
         split: Name of the split.
         block: Index of the block of examples.
-        candidates: Who answers.
+        candidates: The respondents that answer.
     """
 
     split: str
@@ -69,15 +69,15 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class UnitReport:
-    """What one respondent did on one block, for progress and cost.
+    """Counts and times of one respondent on one block, for progress and cost.
 
     Attributes:
-        candidate_id: Who.
-        split: Where.
+        candidate_id: Of the respondent.
+        split: Name of the split.
         n_correct: Correct answers.
         n: Answers.
         n_tokens: Tokens generated.
-        load_s: Seconds to become the candidate.
+        load_s: Seconds to load the candidate.
         generate_s: Seconds to answer.
         start_s: Seconds to build the engine, if this unit was the first to need it.
     """
@@ -94,12 +94,12 @@ class UnitReport:
 
 @dataclass(frozen=True, slots=True)
 class ShardReport:
-    """What became of a shard.
+    """The result of scoring a shard.
 
     Attributes:
-        shard_id: Which; its file is where shards go.
-        units: What was scored for it; nothing if an earlier attempt had written the file.
-        worker: Which engine scored it, for people: ``"local"``, or host and process.
+        shard_id: Names the shard's file.
+        units: The units scored for it; empty if an earlier attempt had written the file.
+        worker: Name of the engine's worker: ``"local"``, or host and process.
     """
 
     shard_id: str
@@ -108,17 +108,17 @@ class ShardReport:
 
 
 def candidate_id(who: Respondent) -> str:
-    """Name under which a respondent's scores are kept."""
+    """Return the name under which a respondent's scores are kept."""
     return BASE_ID if who is None else who.id
 
 
 def weights_of(who: Respondent) -> Weights | None:
-    """What an engine loads for a respondent."""
+    """Return what an engine loads for a respondent; None is the base."""
     return who if isinstance(who, Candidate | Average) else None
 
 
 def prompts_of(who: Respondent, block: Block) -> tuple[str, ...]:
-    """What a respondent is asked: the block's prompts, or those of its own wording.
+    """Return the block's prompts in the respondent's wording.
 
     Raises:
         RunError: The block was made without that wording.
@@ -132,7 +132,7 @@ def prompts_of(who: Respondent, block: Block) -> tuple[str, ...]:
 
 
 def sampling_of(who: Respondent, block: Block, sampling: Sampling) -> Sampling:
-    """How a respondent decodes a block: as the run does, or drawn with a seed of this attempt at this block alone."""
+    """Return the run's sampling, or for an `Attempt` its temperature and a seed for this attempt and block."""
     if not isinstance(who, Attempt):
         return sampling
     unit = f"thickets attempt 1:{who.seed}:{who.index}:{block.split}:{block.index}"
@@ -152,15 +152,15 @@ def make_blocks(
     """Cut a split into blocks of `size` examples and render their prompts.
 
     Args:
-        split: What to cut.
-        problem: What is asked.
-        template: How a model is asked.
+        split: The split.
+        problem: Turns examples into messages.
+        template: Renders messages as prompts.
         size: Most examples per block.
         rewordings: The problem in other words, by its instruction.
     """
 
-    def rendered(asked: Problem, examples: Iterable[Example]) -> tuple[str, ...]:
-        return tuple(template.render(asked.messages(example)) for example in examples)
+    def rendered(wording: Problem, examples: Iterable[Example]) -> tuple[str, ...]:
+        return tuple(template.render(wording.messages(example)) for example in examples)
 
     return [
         Block(
@@ -168,7 +168,7 @@ def make_blocks(
             index,
             examples,
             rendered(problem, examples),
-            {words: rendered(asked, examples) for words, asked in (rewordings or {}).items()},
+            {words: rendered(wording, examples) for words, wording in (rewordings or {}).items()},
         )
         for index, examples in enumerate(
             split.examples[start : start + size] for start in range(0, len(split.examples), size)
@@ -184,25 +184,25 @@ def plan_shards(
     candidates_per_shard: int,
     blocks: Iterable[int] | None = None,
 ) -> list[Shard]:
-    """What is left to score.
+    """Cut the units that are left to score into shards.
 
     Args:
         split: Name of the split.
         n_blocks: Number of blocks the split is cut into.
-        candidates: Who is asked, in order.
+        candidates: The respondents, in order.
         done: Finished units: candidate_id, split, block.
         candidates_per_shard: Most candidates per shard; may differ from what finished shards were written with.
-        blocks: Which blocks of the split are asked now; None: all.
+        blocks: Indices of the blocks to score now; None: all.
 
     Returns:
         Shards without any finished unit, candidates first: all blocks of a group before the next group.
     """
     finished = {(candidate, block) for candidate, of_split, block in done if of_split == split}
-    asked = range(n_blocks) if blocks is None else tuple(blocks)
+    indices = range(n_blocks) if blocks is None else tuple(blocks)
     shards = []
     for start in range(0, len(candidates), candidates_per_shard):
         group = candidates[start : start + candidates_per_shard]
-        for block in asked:
+        for block in indices:
             pending = tuple(c for c in group if (candidate_id(c), block) not in finished)
             if pending:
                 shards.append(Shard(split, block, pending))
@@ -213,7 +213,7 @@ def judge(who: str, block: Block, completions: Sequence[Completion], problem: Pr
     """Extract and verify the answers of one unit; an answer that cannot be extracted is an abstention, and wrong.
 
     Returns:
-        Rows as in `storage.shards.SHARD_SCHEMA`, one per example and in their order.
+        Rows as in `thickets.storage.shards.file.SHARD_SCHEMA`, one per example and in their order.
     """
     answers = [
         problem.extract(completion.text, example)

@@ -1,7 +1,7 @@
-"""One resident engine kept busy: it generates on a thread of its own while answers are judged and shards written.
+"""Keeps one engine busy: it generates on a thread of its own while answers are judged and shards written.
 
-The engine's thread does nothing but load and generate. Whoever calls `ScoringWorker.score` judges the answers as they
-come, on the caller's thread, and writes the file; with two callers at a time the engine never waits for either.
+The engine's thread does nothing but load and generate. `ScoringWorker.score` judges the answers as they come and writes
+the file, on its caller's thread; with two callers at a time the engine never waits for either.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from thickets.tasks.scoring.units import (
 )
 from thickets.tasks.types import Completion, Respondent, Sampling, Weights
 
-# Shards to hand to one worker at a time: one generates, the other is judged and written, or waits its turn.
+# Shards that a worker gets at a time: one generates while the other is judged and written, or waits.
 SHARDS_PER_ENGINE = 2
 # How long an engine may take to be built, on top of any unit: vLLM with compilation took 2.5 minutes on two cores.
 START_WITHIN_S = 600.0
@@ -44,13 +44,13 @@ START_WITHIN_S = 600.0
 T = TypeVar("T")
 
 _CANCEL_POLL_S = 0.5
-# How long `close` waits for the unit that a cancelled engine is at; on a CPU one may take minutes.
+# How long `close` waits for the present unit of a cancelled worker; on a CPU one may take minutes.
 _CLOSE_WITHIN_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Answers:
-    """What the engine's thread hands back for one unit."""
+    """What the engine's thread returns for one unit."""
 
     completions: list[Completion]
     start_s: float
@@ -68,7 +68,7 @@ class _Job:
 
 
 class EngineHungError(RunError):
-    """The engine of this process shows no sign of life, and a thread cannot be ended from outside."""
+    """The engine of this process has exceeded its time, and a thread cannot be ended from outside."""
 
 
 class ScoringWorker:
@@ -99,9 +99,9 @@ class ScoringWorker:
             sampling: Decoding.
             folder: Where shards go.
             name: The worker, for reports.
-            unit_timeout_s: How long the engine may be at one unit before it is given up; where the engine is in a
-                process of its own, that is for whoever can end the process.
-            on_unit: Told of every finished unit, from any thread.
+            unit_timeout_s: How long the engine may be at one unit before it is given up; infinite where the engine
+                has a process of its own, which `ProcessExecutor` or `RayExecutor` ends.
+            on_unit: Called with every finished unit, from any thread.
         """
         self._build = build
         self._engine: Engine | None = None
@@ -113,9 +113,9 @@ class ScoringWorker:
         self._name = name
         self._on_unit = on_unit
         self._unit_timeout_s = unit_timeout_s
-        self._deadline = math.inf  # for what the engine's thread is at, by the monotonic clock
+        self._deadline = math.inf  # of the present call on the engine's thread, by the monotonic clock
         self._thread = EngineThread()
-        # Who comes next, so that the engine can make the weights ahead; entries leave when their turn comes.
+        # The respondents to come, so that the engine can make weights ahead; entries leave when their turn comes.
         self._queue: deque[tuple[Future[_Answers], Respondent]] = deque()
         self._lock = threading.Lock()
         self._cancelled = False
@@ -133,29 +133,29 @@ class ScoringWorker:
 
         Raises:
             RunError: The worker was cancelled.
-            EngineHungError: The engine is at one unit for longer than it may be; nothing can be scored any more.
+            EngineHungError: One unit has exceeded `unit_timeout_s`; this worker can score nothing more.
             Exception: Whatever the engine raised; the next unit gets a fresh engine.
         """
         if self._folder.holds(shard.id):  # an earlier attempt was cut off between the file and its report
             return ShardReport(shard.id, (), self._name)
         block = self._blocks[shard.split, shard.block]
-        asked = self._ask(shard.candidates, block)
+        futures = self._submit(shard.candidates, block)
         frames, reports = [], []
         try:
-            for candidate, future in zip(shard.candidates, asked, strict=True):
+            for candidate, future in zip(shard.candidates, futures, strict=True):
                 answers = self._wait(future)
                 frame = judge(candidate_id(candidate), block, answers.completions, self._problem)
                 frames.append(frame)
                 reports.append(_report(candidate, block, frame, answers))
                 self._on_unit(reports[-1])
         finally:
-            for future in asked:
+            for future in futures:
                 future.cancel()
         self._folder.write(shard.id, pl.concat(frames))
         return ShardReport(shard.id, tuple(reports), self._name)
 
     def turn_to(self, blocks: Iterable[Block], sampling: Sampling, folder: ShardFolder) -> None:
-        """Score for another fingerprint from now on, with the engine that is there; no shard may be under way.
+        """Score for another fingerprint from now on, with the present engine; no shard may be under way.
 
         Args:
             blocks: The examples with their prompts.
@@ -166,11 +166,11 @@ class ScoringWorker:
         self._sampling, self._folder = sampling, folder
 
     def cancel(self) -> None:
-        """Generate nothing more: what is queued fails, and so does whatever comes later."""
+        """Generate nothing more: every queued and every later unit fails."""
         self._cancelled = True
 
     def close(self) -> None:
-        """Let go of the engine; that of a cancelled worker goes after the unit it is at, which is not waited for."""
+        """Close the engine after its present unit; a cancelled worker waits no more than `_CLOSE_WITHIN_S` for it."""
         patience_s = _CLOSE_WITHIN_S if self._cancelled else None
         self._cancelled = True
         dropped = self._thread.submit(self._drop_engine)
@@ -178,23 +178,23 @@ class ScoringWorker:
         with contextlib.suppress(TimeoutError):
             dropped.result(patience_s)
 
-    def _ask(self, candidates: tuple[Respondent, ...], block: Block) -> list[Future[_Answers]]:
+    def _submit(self, candidates: tuple[Respondent, ...], block: Block) -> list[Future[_Answers]]:
         job = _Job(block, candidates)
         with self._lock:
-            asked = []
+            futures = []
             for place, candidate in enumerate(candidates):
                 future = self._thread.submit(self._answer, job, place)
                 self._queue.append((future, candidate))
-                asked.append(future)
-        return asked
+                futures.append(future)
+        return futures
 
     def _wait(self, future: Future[_Answers]) -> _Answers:
-        """The answers of one unit; a cancelled worker's callers need not wait for them, nor those of a hung engine."""
+        """Wait for the answers of one unit; raise early if the worker is cancelled or the engine hangs."""
         while True:
             try:
                 return future.result(_CANCEL_POLL_S)
             except TimeoutError:
-                if future.done():  # just now, or with a time-out of the engine's own
+                if future.done():  # it finished just now, or raised a TimeoutError of its own
                     return future.result()
                 if self._cancelled:
                     raise RunError("scoring was cancelled") from None
@@ -209,7 +209,7 @@ class ScoringWorker:
                     ) from None
 
     def _answer(self, job: _Job, place: int) -> _Answers:
-        """Load and generate; on the engine's thread."""
+        """Answer one unit of a job; on the engine's thread."""
         upcoming = self._upcoming()
         if self._cancelled:
             raise RunError("scoring was cancelled")
@@ -235,7 +235,7 @@ class ScoringWorker:
         return _Answers(completions, start_s, loaded - began, time.perf_counter() - loaded)
 
     def _built(self) -> Engine:
-        """The engine, built if there is none; on its thread."""
+        """Return the engine, built if there is none; on its thread."""
         if self._engine is None:
             self._deadline = time.monotonic() + self._unit_timeout_s + START_WITHIN_S
             began = time.perf_counter()
@@ -244,7 +244,7 @@ class ScoringWorker:
         return self._engine
 
     def _guarded(self, work: Callable[..., T], *arguments: Any) -> T:
-        """Do something with the engine, and let go of one that has failed."""
+        """Call `work`, and close the engine if that fails with an error that is not ours."""
         try:
             return work(*arguments)
         except ThicketsError:
@@ -258,9 +258,9 @@ class ScoringWorker:
             self._deadline = math.inf
 
     def _answer_all(self, engine: BatchEngine, job: _Job, start_s: float) -> dict[int, _Answers]:
-        """Every unit of a shard at once; the time is shared out evenly."""
+        """Answer every unit of a shard at once; each reports an equal share of the time."""
         n, started = len(job.who), time.perf_counter()
-        [prompts] = {prompts_of(who, job.block) for who in job.who}  # what such a model is asked has one wording
+        [prompts] = {prompts_of(who, job.block) for who in job.who}  # batch engines know one wording
         engine.load_many([weights_of(who) for who in job.who])
         loaded = time.perf_counter()
         answers = engine.generate_many(prompts, [sampling_of(who, job.block, self._sampling) for who in job.who])
@@ -271,7 +271,7 @@ class ScoringWorker:
         }
 
     def _upcoming(self) -> Weights | None:
-        """The weights of the respondent whose turn is next, if they are not the base's."""
+        """Return the weights of the next respondent, or None for the base's."""
         with self._lock:
             while self._queue and (self._queue[0][0].running() or self._queue[0][0].done()):
                 self._queue.popleft()
@@ -284,7 +284,7 @@ class ScoringWorker:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Say so of a GPU's memory and of the machine's; PyTorch has no class for the latter."""
+    """True for GPU and for host memory; PyTorch has no class for the latter."""
     return isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error)
 
 

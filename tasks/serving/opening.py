@@ -20,7 +20,7 @@ from thickets.storage.models.base import BaseModelRef, hub_commit
 from thickets.storage.models.manifest import EnsembleManifest, Recipe
 from thickets.tasks.engines import EngineSpec, VllmOptions, build_engine, resolve_spec
 from thickets.tasks.engines.base_model import find_base_model
-from thickets.tasks.engines.prompts import prompt_template
+from thickets.tasks.engines.model_kinds import kind_of
 from thickets.tasks.noise import NOISE_VERSION, Perturbation
 from thickets.tasks.problems import Problem, ProblemConfig, load_problem
 from thickets.tasks.serving.answerer import Answerer, Voter
@@ -122,7 +122,7 @@ def open_answerer(
         InputError: The checkpoint's prompt template or the problem is not that of the recipe.
     """
     problem = load_recipe_problem(recipe)
-    template = prompt_template(folder, trust_remote_code=trust_remote_code)
+    template = kind_of(folder).prompt_template(folder, trust_remote_code=trust_remote_code)
     if not own_template:
         _same("the chat template or tokenizer of the model", dict(template.identity()), recipe.prompt_template)
     engine = build_engine(_spec(recipe, folder, perturbation, device, trust_remote_code))

@@ -1,6 +1,7 @@
-"""One-dimensional signals: families of waves, and how their values are written as text.
+"""One-dimensional signals: families of waves, their values as text, and the small networks that continue them.
 
-What the signals problem asks and what the signals engine reads; needs neither PyTorch nor an engine.
+The signals problem asks with `families` and `values`, and the signals engine runs `network`. Knows no engine; only
+`network` and `pretraining` need PyTorch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Families of one-dimensional signals; a member is drawn by uniform numbers that depend on seed and index alone.
+"""Draws one-dimensional signals from families of waves; a signal depends on families, seed and number alone.
 
 Source: the families follow the signal experiment of Gan & Isola 2026 (six in the mix, waves sampled every 0.4 radians).
 The ranges are ours; values stay between -2 and 2.
@@ -72,20 +72,20 @@ FAMILIES: dict[str, Shape] = {
     "small_sinusoid": _small_sinusoid,
     "tall_square": _tall_square,
 }
-# What a network is pretrained on: neither the small sinusoids nor the tall squares, whose amplitudes it then never saw.
+# The families of pretraining: neither the small sinusoids nor the tall squares, whose amplitudes it then never saw.
 MIX = ("line", "sigmoid", "sinusoid", "harmonic", "square", "sawtooth")
 TARGET = "small_sinusoid"
 
 
 def draw(families: Sequence[str], seed: int, start: int, count: int, n_samples: int) -> Floats:
-    """Signals number `start` to `start + count` of an endless row; each is a function of families, seed and number.
+    """Draw signals number `start` to `start + count` of an endless row; each depends on families, seed and number.
 
     Args:
-        families: What each is drawn from, all equally likely; names of `FAMILIES`.
+        families: Names of `FAMILIES`, each equally likely.
         seed: Unsigned 64 bits.
         start: Number of the first.
         count: How many.
-        n_samples: Their length.
+        n_samples: Length of a signal.
 
     Returns:
         ``[count, n_samples]``.
@@ -102,7 +102,7 @@ def draw(families: Sequence[str], seed: int, start: int, count: int, n_samples: 
 
 
 def uniforms(seed: int, start: int, count: int) -> Floats:
-    """``[count, 4]`` numbers from 0 to 1, 1 excluded: words of philox4x32-10 (DESIGN.md section 4), by row number."""
+    """Draw ``[count, 4]`` numbers from 0 to 1, 1 excluded: words of philox4x32-10 (DESIGN.md section 4) by row."""
     counters = np.zeros((count, 4), dtype=np.uint32)
     counters[:, 0] = np.arange(start, start + count, dtype=np.uint32)
     return philox4x32(counters, seed_key(seed)).astype(np.float64) / 2.0**32

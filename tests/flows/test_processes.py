@@ -29,8 +29,8 @@ from thickets.storage.shards.file import list_shards
 from thickets.tasks.problems import load_problem
 from thickets.tasks.problems.splits import draw_splits
 from thickets.tasks.scoring.executors.job import ScoringJob
+from thickets.tasks.scoring.executors.pool import RemoteEngineError
 from thickets.tasks.scoring.executors.processes import ProcessExecutor
-from thickets.tasks.scoring.executors.seats import RemoteEngineError
 from thickets.tasks.scoring.units import Shard, UnitReport
 from thickets.tasks.types import Candidate
 
@@ -141,7 +141,7 @@ def test_an_engine_that_hangs_is_replaced_and_a_cancelled_one_is_gone(config: Ma
         engine.suspend()
         with ThreadPoolExecutor(1) as caller:
             scoring = caller.submit(executor.score, shards[2])
-            wait_until(lambda: any(seat.n_under_way for seat in executor._seats))
+            wait_until(lambda: any(engine.n_under_way for engine in executor._pool))
             executor.cancel()
             with pytest.raises(RunError, match="cancelled"):
                 scoring.result(10)

@@ -36,9 +36,9 @@ ray = pytest.importorskip("ray")
 from ray.cluster_utils import Cluster  # noqa: E402
 
 from thickets.tasks.scoring.executors import ray_pool  # noqa: E402
+from thickets.tasks.scoring.executors.pool import RemoteEngineError  # noqa: E402
 from thickets.tasks.scoring.executors.ray_cluster import connect  # noqa: E402
 from thickets.tasks.scoring.executors.ray_pool import RayExecutor  # noqa: E402
-from thickets.tasks.scoring.executors.seats import RemoteEngineError  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

@@ -1,8 +1,8 @@
-"""Executors: where shards are scored: on one engine of this process, on several of this machine, or on Ray."""
+"""Executors score shards: on one engine of this process, on several of this machine, or on a Ray cluster."""
 
 from __future__ import annotations
 
-from thickets.tasks.scoring.executors.base import Executor
+from thickets.tasks.scoring.executor import Executor
 from thickets.tasks.scoring.executors.local import LocalExecutor
 
 __all__ = ["Executor", "LocalExecutor"]

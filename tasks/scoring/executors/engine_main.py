@@ -1,4 +1,4 @@
-"""What runs in an engine's own process: one worker, fed through a channel, and gone when whoever started it is.
+"""Runs in an engine's own process: one worker, fed through a channel; ends with the process that started it.
 
     python -m thickets.tasks.scoring.executors.engine_main CHANNEL PARENT     (a file descriptor and a process id)
 
@@ -33,52 +33,52 @@ class EngineMain:
         self._under_way = threading.local()
 
     def serve(self, name: str) -> None:
-        """Score what is asked for until the channel ends."""
+        """Score every shard that the channel brings, until it ends."""
         job: ScoringJob = self._channel.recv()
         try:
             worker = job.open_worker(socket.gethostname(), name, on_unit=self._on_unit)
             worker.start()
         except BaseException as error:
-            self._say(Failed.by(None, error))
+            self._send(Failed.by(None, error))
             return
-        self._say(Ready())
+        self._send(Ready())
         threads = ThreadPoolExecutor(SHARDS_PER_ENGINE, thread_name_prefix="score")
         while True:
             threads.submit(self._score, worker, self._channel.recv())
 
-    def _score(self, worker: ScoringWorker, asked: Ask) -> None:
-        self._under_way.number = asked.number
+    def _score(self, worker: ScoringWorker, request: Ask) -> None:
+        self._under_way.number = request.number
         try:
-            self._say(ShardDone(asked.number, worker.score(asked.shard)))
+            self._send(ShardDone(request.number, worker.score(request.shard)))
         except BaseException as error:
-            self._say(Failed.by(asked.number, error))
+            self._send(Failed.by(request.number, error))
 
     def _on_unit(self, report: UnitReport) -> None:
-        self._say(UnitDone(self._under_way.number, report))  # a worker reports on the thread of the shard
+        self._send(UnitDone(self._under_way.number, report))  # a worker reports on the thread of the shard
 
-    def _say(self, message: Message) -> None:
+    def _send(self, message: Message) -> None:
         with self._lock:
             self._channel.send(message)
 
 
 def main() -> None:
-    """Serve, and end with the other end of the channel, whatever the engine is at."""
+    """Serve until the other end of the channel closes, then end at once, even within a unit."""
     channel, parent = map(int, sys.argv[1:])
     die_with(parent)
     try:
         EngineMain(Connection(channel)).serve(f"local:{os.getpid()}")
-    except (EOFError, OSError):  # nobody is there any more
+    except (EOFError, OSError):  # the other end is closed
         pass
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(0)  # a unit of generation takes minutes and nobody wants it; shards under way have no file yet
+        os._exit(0)  # a unit may take minutes and its answers have no reader; no shard under way has a file
 
 
 def die_with(parent: int) -> None:
     """Have this process killed when the thread that started it ends, so that none is left behind a SIGKILL.
 
-    The end of the channel tells it too, everywhere; but not while this process is stopped or a library holds on to the
+    The channel's end has the same effect on every system, but not while this process is stopped or a library holds the
     interpreter.
 
     Args:
@@ -86,7 +86,7 @@ def die_with(parent: int) -> None:
     """
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it was gone before we could say so
+    if os.getppid() != parent:  # it ended before the call above
         os._exit(0)
 
 

@@ -1,4 +1,4 @@
-"""An engine in a process of its own, seen from the process that started it."""
+"""Starts an engine in a process of its own and talks to it; `engine_main` runs in that process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from multiprocessing import Pipe
 from thickets.tasks.scoring.executors.job import ScoringJob
 from thickets.tasks.scoring.executors.messages import Ask, Message
 
-# Every library that would start as many threads as there are cores, by the variable that it reads when it is imported.
+# Variables that libraries read on import; without them each starts as many threads as there are cores.
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "POLARS_MAX_THREADS")
 
 
@@ -37,7 +37,7 @@ class EngineProcess:
             environment |= dict.fromkeys(_THREADS, str(threads))
         with theirs:
             self._process = subprocess.Popen(
-                # -P: the current folder is on the path where it is on ours, and not before everything else.
+                # -P: the current folder stands on the path where it stands on ours, not in front.
                 [
                     sys.executable,
                     "-P",
@@ -48,7 +48,7 @@ class EngineProcess:
                 ],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
-                # Ctrl-C is for us alone; and what the engine starts goes with it.
+                # Ctrl-C reaches this process alone; and `kill` ends what the engine has started too.
                 process_group=0,
                 env=environment,
             )
@@ -57,24 +57,24 @@ class EngineProcess:
         self.name = f"local:{self._process.pid}"
 
     def messages(self, job: ScoringJob) -> Iterator[Message]:
-        """Give it its job, and then what it says, until it ends."""
+        """Send the job and yield the messages of the process until it ends."""
         with contextlib.suppress(EOFError, OSError):
             self._send(job)
             while True:
                 yield self._channel.recv()
 
-    def ask(self, asked: Ask) -> None:
-        """Give it a shard; a process that has ended does not mind."""
+    def ask(self, request: Ask) -> None:
+        """Send a shard; nothing happens if the process has ended."""
         with contextlib.suppress(OSError):
-            self._send(asked)
+            self._send(request)
 
     def kill(self) -> None:
-        """End it and what it has started, whatever it is at."""
+        """Kill it and the processes it has started."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def wait(self) -> str:
-        """Wait for its end, and say how it came."""
+        """Wait for its end, and return how it ended, in words."""
         self.kill()  # what it has started may have outlived it
         status = self._process.wait()
         self._channel.close()

@@ -1,4 +1,4 @@
-"""What an engine in another process, here or elsewhere, needs to know: the whole of the scoring, with no path in it."""
+"""The description of a run's scoring that an engine in another process gets, on this machine or another."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class ScoringJob:
     """The scoring of one run, for a process anywhere.
 
     Attributes:
-        model: The base model as every machine finds it: a hub id, the built-in, or an absolute path.
+        model: A hub id, a built-in name or an absolute path, the same on every machine.
         revision: Commit of a hub id; None for others.
         sha256: Content hash that the model must have there.
         trust_remote_code: Also fetch Python code that comes with the model.
         engine: How the engine is built; its `model_path` is replaced by the machine's own.
-        problem: What is asked.
+        problem: The problem's configuration.
         blocks: The examples with their prompts.
         sampling: Decoding.
         shards: Where shards go, as `thickets.storage.shards.folder.shard_location` gives it.
-        identity: What the fingerprint is the hash of; the machine must agree with it.
+        identity: What the fingerprint is the hash of; the machine's own libraries, problem and perturbation must match.
     """
 
     model: str
@@ -53,7 +53,7 @@ class ScoringJob:
         Args:
             host: This machine, for messages.
             name: The worker, for reports.
-            on_unit: Told of every finished unit, on the thread that scores its shard.
+            on_unit: Called with every finished unit, on the thread that scores its shard.
 
         Raises:
             InputError: The model or the problem is not here, or this machine would give other answers.

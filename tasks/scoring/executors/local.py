@@ -1,4 +1,4 @@
-"""One engine in this process."""
+"""Scores shards on one engine in this process."""
 
 from __future__ import annotations
 

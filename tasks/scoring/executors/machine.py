@@ -1,4 +1,4 @@
-"""What of this machine this process may use: cores and memory, with the limits of a container counted in."""
+"""Counts the cores and the memory that this process may use, within the limits of its container."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def usable_cores(cgroup: Path = _CGROUP) -> int:
-    """Cores that this process may run on, at least 1; two hardware threads of one core count once.
+    """Count the cores that this process may run on, at least 1; two hardware threads of one core count once.
 
     Args:
         cgroup: Where the limits of the control group are.
@@ -25,7 +25,7 @@ def usable_cores(cgroup: Path = _CGROUP) -> int:
 
 
 def usable_memory_bytes(cgroup: Path = _CGROUP) -> int:
-    """Memory that this process could still take without swapping.
+    """Return the memory that this process could still take without swapping.
 
     Args:
         cgroup: As above.

@@ -1,4 +1,4 @@
-"""What an engine's own process and the process that started it say to each other."""
+"""The messages between an engine's own process and the process that started it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Failed:
     Attributes:
         number: Of the shard.
         error: One of our own errors, as it is.
-        what: Any other, which this process alone may have the class of: its name and message.
+        what: Name and message of any other error, whose class the other process may lack.
         where: Its traceback.
     """
 
@@ -56,7 +56,7 @@ class Failed:
 
     @classmethod
     def by(cls, number: int | None, error: BaseException) -> Failed:
-        """What to say of an error."""
+        """Make the message for an error."""
         if isinstance(error, ThicketsError):
             return cls(number, error)
         what = f"{type(error).__name__}: {' '.join(str(error).split())}"

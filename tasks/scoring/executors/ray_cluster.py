@@ -13,7 +13,7 @@ from typing import Any
 
 from thickets.storage.errors import InputError
 from thickets.tasks.engines import EngineSpec, resolve_spec
-from thickets.tasks.engines.signals.recipe import is_signals_model
+from thickets.tasks.engines.model_kinds import kind_of
 
 NAMESPACE = "thickets"
 _CONNECT_TIMEOUT_S = 10.0
@@ -26,11 +26,11 @@ class RayCluster:
     """A Ray cluster that this process is connected to.
 
     Attributes:
-        address: Where it is, for people.
+        address: Host and port, for messages.
         is_local: It was started by this process and ends with `close`.
         is_ours: This process has connected for this run, so `close` disconnects it.
-        gpus: GPUs of every machine that is there.
-        cpus: CPU cores that Ray may give away, of every machine that is there.
+        gpus: GPUs of every live machine.
+        cpus: CPU cores that Ray may give away, of every live machine.
     """
 
     address: str
@@ -41,16 +41,16 @@ class RayCluster:
 
     @property
     def device(self) -> str:
-        """What ``engine.device: auto`` stands for: ``"cuda"`` where the cluster has a GPU, else ``"cpu"``."""
+        """Return what ``engine.device: auto`` stands for: ``"cuda"`` where the cluster has a GPU, else ``"cpu"``."""
         return "cuda" if any(self.gpus) else "cpu"
 
     def resolve(self, spec: EngineSpec) -> EngineSpec:
-        """`thickets.tasks.engines.resolve_spec`, asked where the engines will be: this machine may have no GPU.
+        """Run `thickets.tasks.engines.resolve_spec` where the engines will be: this machine may have no GPU.
 
         Raises:
             InputError: The device or the engine is not there.
         """
-        if is_signals_model(spec.model_path):  # of a folder here; its engine takes no GPU
+        if kind_of(spec.model_path).only_engine == "signals":  # it takes no GPU
             return resolve_spec(spec)
         device = self.device if spec.device == "auto" else spec.device
         if device == "cuda" and not any(self.gpus):
@@ -71,7 +71,7 @@ class RayCluster:
         return resolved
 
     def room(self, *, gpus: int, cpus: int) -> int:
-        """How many engines fit, of so many GPUs each, or of so many CPU cores each where `gpus` is 0.
+        """Count the engines that fit, of so many GPUs each, or of so many CPU cores each where `gpus` is 0.
 
         Raises:
             InputError: Not even one.
@@ -121,10 +121,10 @@ def connect(address: str | None) -> RayCluster:
 
 
 def check_reachable(address: str | None) -> None:
-    """See that Ray is installed and that somebody listens at the address.
+    """Check that Ray is installed and that something listens at the address.
 
     Raises:
-        InputError: Neither is given.
+        InputError: Ray is not installed, or nothing listens there.
     """
     if importlib.util.find_spec("ray") is None:
         raise InputError("engine.executor: ray is not installed; install the extra thickets[ray], or use local")
@@ -160,4 +160,4 @@ def _initialise(ray: Any, address: str | None) -> None:
             f"{' '.join(str(error).split())}"
         ) from None
     if in_main_thread:
-        signal.signal(signal.SIGTERM, on_termination)  # Ray takes the signal over; a flow's own handling is to stay
+        signal.signal(signal.SIGTERM, on_termination)  # Ray takes the signal over; keep the flow's own handler

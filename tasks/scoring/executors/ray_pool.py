@@ -1,7 +1,7 @@
-"""Many engines on a Ray cluster: one resident engine per actor, and every shard goes to whichever is least busy.
+"""Scores shards on many engines of a Ray cluster: one engine per actor, every shard on the least busy one.
 
-Ray places the actors and restarts the dead; it repeats no shard. That is for Prefect to decide, above this: a shard
-whose actor died fails, and its next attempt gets another actor.
+Ray places the actors and restarts the dead ones; it repeats no shard. Prefect does: a shard whose actor died fails,
+and its next attempt gets another actor.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from typing import Any
 from thickets.storage.errors import RunError, ThicketsError
 from thickets.storage.shards.folder import open_shard_folder
 from thickets.tasks.scoring.executors.job import ScoringJob
+from thickets.tasks.scoring.executors.pool import EnginePool, PooledEngine, RemoteEngineError
 from thickets.tasks.scoring.executors.ray_cluster import RayCluster
-from thickets.tasks.scoring.executors.seats import RemoteEngineError, Seat, Seats
 from thickets.tasks.scoring.units import Shard, ShardReport, UnitReport
 from thickets.tasks.scoring.worker import SHARDS_PER_ENGINE, ScoringWorker
 
@@ -32,16 +32,16 @@ log = logging.getLogger("thickets.ray")
 _PASSED_ON = ("GOMP_SPINCOUNT", "TOKENIZERS_PARALLELISM", "DO_NOT_TRACK")
 _WATCH_EVERY_S = 0.3
 _LOOK_EVERY_S = 5.0
-# Somebody else's shard may be there already for NFS's other clients, but not yet for us.
+# NFS may show a new file to this machine later than to the one that wrote it.
 _VISIBLE_WITHIN_S = 20.0
 
 
 class JustRestartedError(Exception):
-    """An actor has died and was restarted before anybody noticed."""
+    """An actor has died and was restarted between two calls, and lacks its job."""
 
 
 class ScoringActor:
-    """What runs in a process of the cluster: one worker, made at its first shard so that a restart costs little."""
+    """Runs in a process of the cluster: one worker, made at its first shard so that a restart costs little."""
 
     def __init__(self) -> None:
         self._job: ScoringJob | None = None
@@ -51,7 +51,7 @@ class ScoringActor:
         self._lock = threading.Lock()
 
     def begin(self, job: ScoringJob) -> str:
-        """Take the job, and say who this is: host and process."""
+        """Take the job and return this actor's name: host and process."""
         self._job = job
         return self._name
 
@@ -66,8 +66,8 @@ class ScoringActor:
 
 
 @dataclass(slots=True)
-class _Seat(Seat):
-    """One actor, and its answer to the job when that is awaited."""
+class _Actor(PooledEngine):
+    """An engine in a Ray actor, with the pending answer of `begin`, if there is one."""
 
     actor: Any = None
     begun: Any = None
@@ -101,8 +101,8 @@ class RayExecutor:
             replicas: Engines; None: as many as there is room for.
             unit_timeout_s: How long an engine may be at one unit; one that has not finished a shard within as long for
                 each of the shard's units is replaced.
-            on_unit: Told of the units of every finished shard, from any thread.
-            patience_s: How long to go on without any actor before giving up.
+            on_unit: Called with the units of every finished shard, from any thread.
+            patience_s: How long to wait while no actor is ready before giving up.
 
         Raises:
             InputError: The cluster has no room for an engine.
@@ -140,7 +140,9 @@ class RayExecutor:
             runtime_env={"env_vars": environment},
         )
         self._job = ray.put(job)  # sent once to every actor, and again to one that was restarted
-        self._seats = Seats([_Seat(actor=actor.remote()) for _ in range(self.n_engines)], patience_s, self._nobody_left)
+        self._pool = EnginePool(
+            [_Actor(actor=actor.remote()) for _ in range(self.n_engines)], patience_s, self._no_engine_message
+        )
         self._is_closed = threading.Event()
         # In this context, so that Prefect knows whose log lines they are.
         self._watcher = threading.Thread(target=copy_context().run, args=(self._watch,), name="ray-watch", daemon=True)
@@ -148,37 +150,37 @@ class RayExecutor:
 
     def score(self, shard: Shard) -> ShardReport:
         """See `Executor.score`."""
-        with self._seats.one() as seat:
-            report = self._report(seat, shard)
+        with self._pool.borrow() as engine:
+            report = self._report(engine, shard)
         self._check_visible(report)
         for unit in report.units:
             self._on_unit(unit)
         return report
 
-    def _report(self, seat: _Seat, shard: Shard) -> ShardReport:
-        asked = seat.actor.score.remote(shard)
+    def _report(self, engine: _Actor, shard: Shard) -> ShardReport:
+        answer = engine.actor.score.remote(shard)
         try:
-            while not self._ray.wait([asked], timeout=_LOOK_EVERY_S)[0]:
-                if (why := self._seats.overdue(seat, self._unit_timeout_s * len(shard.candidates))) is not None:
-                    self._ray.kill(seat.actor, no_restart=False)
-                    raise self._seats.lost(seat, why)
-            report: ShardReport = self._ray.get(asked)
+            while not self._ray.wait([answer], timeout=_LOOK_EVERY_S)[0]:
+                if (why := self._pool.overdue(engine, self._unit_timeout_s * len(shard.candidates))) is not None:
+                    self._ray.kill(engine.actor, no_restart=False)
+                    raise self._pool.lost(engine, why)
+            report: ShardReport = self._ray.get(answer)
         except self._ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, ThicketsError):
                 raise error.cause from None
             if isinstance(error.cause, JustRestartedError):
-                raise self._lost(seat, error.cause) from error
-            self._seats.heard(seat, has_built=False)  # its worker builds another engine
+                raise self._lost(engine, error.cause) from error
+            self._pool.sign_of_life(engine, has_built=False)  # its worker builds another engine
             detail = " ".join(str(error.cause).split())
-            raise RemoteEngineError(f"engine {seat.name}: {type(error.cause).__name__}: {detail}") from error
+            raise RemoteEngineError(f"engine {engine.name}: {type(error.cause).__name__}: {detail}") from error
         except self._ray.exceptions.RayError as error:
-            raise self._lost(seat, error) from error
-        self._seats.heard(seat)
+            raise self._lost(engine, error) from error
+        self._pool.sign_of_life(engine)
         return report
 
     def cancel(self) -> None:
-        """See `Executor.cancel`; the actors end at once, and with them what they are at."""
-        self._seats.cancel()
+        """See `Executor.cancel`; the actors end at once, and with them their units."""
+        self._pool.cancel()
         self._kill()
 
     def close(self) -> None:
@@ -187,29 +189,29 @@ class RayExecutor:
         self._watcher.join()
         self._kill()
 
-    def _lost(self, seat: _Seat, error: Exception) -> Exception:
-        return self._seats.lost(seat, f"{type(error).__name__}: {str(error).splitlines()[0]}")
+    def _lost(self, engine: _Actor, error: Exception) -> Exception:
+        return self._pool.lost(engine, f"{type(error).__name__}: {str(error).splitlines()[0]}")
 
     def _watch(self) -> None:
-        """Take actors into service when they answer, at first and after each loss; runs until `close`."""
+        """Mark actors as ready when they answer `begin`, at first and after each loss; runs until `close`."""
         while not self._is_closed.wait(_WATCH_EVERY_S):
-            if self._seats.is_cancelled:
+            if self._pool.is_cancelled:
                 return
-            for seat in self._seats:
-                if not seat.is_here:
-                    self._look_after(seat)
+            for engine in self._pool:
+                if not engine.is_ready:
+                    self._begin(engine)
 
-    def _look_after(self, seat: _Seat) -> None:
+    def _begin(self, engine: _Actor) -> None:
         try:
-            if seat.begun is None:
-                seat.begun = seat.actor.begin.remote(self._job)
-            if not self._ray.wait([seat.begun], timeout=0)[0]:
+            if engine.begun is None:
+                engine.begun = engine.actor.begin.remote(self._job)
+            if not self._ray.wait([engine.begun], timeout=0)[0]:
                 return
-            begun, seat.begun = seat.begun, None
+            begun, engine.begun = engine.begun, None
             name = self._ray.get(begun)
         except self._ray.exceptions.RayError:
             return  # still being restarted, or waiting for a node to be restarted on
-        self._seats.arrived(seat, name, has_built=False)
+        self._pool.ready(engine, name, has_built=False)
 
     def _check_visible(self, report: ShardReport) -> None:
         deadline = time.monotonic() + _VISIBLE_WITHIN_S
@@ -222,7 +224,7 @@ class RayExecutor:
                 )
             time.sleep(0.5)
 
-    def _nobody_left(self) -> str:
+    def _no_engine_message(self) -> str:
         nodes = self._ray.nodes()
         n_alive = sum(1 for node in nodes if node["Alive"])
         return (
@@ -232,5 +234,5 @@ class RayExecutor:
         )
 
     def _kill(self) -> None:
-        for seat in self._seats:
-            self._ray.kill(seat.actor, no_restart=True)
+        for engine in self._pool:
+            self._ray.kill(engine.actor, no_restart=True)

@@ -18,11 +18,9 @@ from thickets.storage.errors import InputError
 from thickets.storage.shards.folder import LocalShardFolder
 from thickets.tasks.engines import BatchEngine, EngineSpec, build_engine, library_versions, resolve_spec
 from thickets.tasks.engines.base_model import find_base_model
-from thickets.tasks.engines.prompts import ValuesTemplate, prompt_template
-from thickets.tasks.engines.signals.engine import SLOTS, SignalsEngine
-from thickets.tasks.engines.signals.network import SignalsNetwork, load_network
-from thickets.tasks.engines.signals.pretraining import made_model, pretrain
-from thickets.tasks.engines.signals.recipe import RECIPES, Pretraining, SignalsConfig, is_signals_model, read_config
+from thickets.tasks.engines.model_kinds import kind_of
+from thickets.tasks.engines.prompts import ValuesTemplate
+from thickets.tasks.engines.signals import SLOTS, SignalsEngine
 from thickets.tasks.noise import Perturbation
 from thickets.tasks.noise.reference import perturbed
 from thickets.tasks.problems import ProblemConfig, load_problem
@@ -30,6 +28,9 @@ from thickets.tasks.problems.splits import draw_splits
 from thickets.tasks.scoring.units import Shard, UnitReport, make_blocks
 from thickets.tasks.scoring.worker import ScoringWorker
 from thickets.tasks.signals.families import MIX
+from thickets.tasks.signals.network import SignalsNetwork, load_network
+from thickets.tasks.signals.pretraining import made_model, pretrain
+from thickets.tasks.signals.recipe import RECIPES, Pretraining, SignalsConfig, read_config
 from thickets.tasks.signals.values import read, to_values, write
 from thickets.tasks.types import Attempt, Candidate, Completion, Respondent, Sampling
 
@@ -247,7 +248,7 @@ def test_models_by_name_are_made_in_the_cache(monkeypatch: pytest.MonkeyPatch, t
     found = find_base_model("Signals-Needle")
     assert (found.name, found.revision) == ("Signals-Needle", "made here")
     assert found.path.parent == tmp_path / "models"
-    assert is_signals_model(found.path)
+    assert kind_of(found.path).only_engine == "signals"
     assert found.n_parameters == sum(p.numel() for p in load_network(found.path).parameters()) == 14_608
     assert find_base_model(str(found.path)).sha256 == found.sha256  # a copy of the folder is the same model
     assert set(RECIPES) == {"signals-needle", "signals-thicket", "signals-plateau"}
@@ -276,7 +277,9 @@ def test_auto_takes_the_signals_engine_for_its_models_and_for_no_other(model: Pa
     with pytest.raises(InputError, match=r"engine.device: found 'cuda'; the signals engine runs on the CPU"):
         resolve("auto", model, "cuda")
     assert set(library_versions("signals")) == {"torch"}
-    assert prompt_template(model).identity() != prompt_template(tiny_model).identity()
+    templates = [kind_of(folder).prompt_template(folder).identity() for folder in (model, tiny_model)]
+    assert templates[0] != templates[1]
+    assert [kind_of(folder).is_language_model for folder in (model, tiny_model)] == [False, True]
 
 
 @pytest.mark.parametrize("prompt", ["Which is the largest?", "0.35 0.40", "0.35 " * 17, ""])

@@ -1,4 +1,4 @@
-"""The network: a window of a signal in, scores of the levels of its next value out.
+"""The signals network: scores the levels of a signal's next value from a window of its last values.
 
 Gan & Isola 2026 let a perceptron regress the next value and average the experts. Ours chooses among levels, as a
 language model chooses a token: so the base can be sampled at a temperature, experts can agree, and can vote.
@@ -15,11 +15,11 @@ from torch import nn
 
 from thickets.storage.errors import InputError
 from thickets.storage.models.weights import weight_files
-from thickets.tasks.engines.signals.recipe import Architecture, read_config
+from thickets.tasks.signals.recipe import Architecture, read_config
 
 
 class SignalsNetwork(nn.Module):
-    """A multilayer perceptron; all that `Architecture` says, and biases."""
+    """A multilayer perceptron of an `Architecture`, with biases."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()

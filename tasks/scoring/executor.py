@@ -1,4 +1,4 @@
-"""What an executor is: whoever finds an engine for a shard. Prefect decides what runs and retries it, above this."""
+"""The `Executor` protocol: finds an engine for a shard. Prefect decides which shards run, and retries them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Executor(Protocol):
     """Scores shards on one engine or on many.
 
     Attributes:
-        n_engines: Engines at work.
+        n_engines: Engines that score at once.
         slots: Shards to have under way so that no engine waits.
     """
 
@@ -30,4 +30,4 @@ class Executor(Protocol):
         """Start nothing more; calls of `score` under way end soon, with an error."""
 
     def close(self) -> None:
-        """Let go of every engine."""
+        """Close every engine."""

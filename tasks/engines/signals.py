@@ -1,4 +1,4 @@
-"""The signals engine: many candidates of a small network at a time, each as if it were alone."""
+"""The signals engine: runs many candidates of a small network at a time; each answers as if it were alone."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from thickets.storage.errors import InputError
 from thickets.tasks.engines.average_weights import write_weights
 from thickets.tasks.engines.base import EngineSpec
 from thickets.tasks.engines.sampling import TokenChooser
-from thickets.tasks.engines.signals.network import SignalsNetwork, load_network
-from thickets.tasks.engines.signals.recipe import read_config
+from thickets.tasks.signals.network import SignalsNetwork, load_network
+from thickets.tasks.signals.recipe import read_config
 from thickets.tasks.signals.values import N_LEVELS, read, to_values, write
 from thickets.tasks.types import Completion, Sampling, Weights
 
-# Networks per forward pass. Always so many, whoever is asked: a batched product of another size may be computed by
-# another kernel and round otherwise, and an answer must not depend on the company it is given in.
+# Networks per forward pass. Always as many, however few candidates are held: a batched product of another size may be
+# computed by another kernel and round otherwise, and an answer must not depend on the other candidates.
 SLOTS = 32
 
 # By parameter name, the weights of SLOTS networks: [SLOTS, *shape].
@@ -94,7 +94,7 @@ class SignalsEngine:
         return stack
 
     def _read(self, prompts: Sequence[str]) -> torch.Tensor:
-        """The prompts as levels ``[n, context]``."""
+        """Parse the prompts to levels ``[n, context]``."""
         rows = []
         for prompt in prompts:
             levels = read(prompt)
@@ -135,7 +135,7 @@ class SignalsEngine:
 
 
 def _forward_of(network: SignalsNetwork) -> Callable[[Stack, torch.Tensor], Any]:
-    """The network as a function of its weights."""
+    """Return the network as a function of its weights."""
 
     def forward(weights: Stack, windows: torch.Tensor) -> Any:
         return functional_call(network, weights, (windows,))

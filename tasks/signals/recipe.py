@@ -1,4 +1,4 @@
-"""What a signals model is: its config.json, and the recipes of those that come by name. Needs no PyTorch."""
+"""The config.json of a signals model, and the recipes of the named ones. Needs no PyTorch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Architecture(_Part):
         context: Values it reads. Like `width` a multiple of 16 floats, which is one cache line of a stack of networks.
         width: Units of each hidden layer.
         depth: Linear layers.
-        levels: What it chooses the next value from.
+        levels: Number of levels that it chooses the next value from.
     """
 
     context: int = Field(16, gt=0, multiple_of=16)
@@ -36,7 +36,7 @@ class Architecture(_Part):
 
 
 class Pretraining(_Part):
-    """How the weights came about: Adam on the cross-entropy of the next value; no steps leave the random weights."""
+    """How the weights were trained: Adam on the cross-entropy of the next value; no steps leave the random weights."""
 
     families: tuple[str, ...]
     steps: int = Field(ge=0)
@@ -55,7 +55,7 @@ class SignalsConfig(_Part):
     pretraining: Pretraining
 
 
-# The three regimes of Gan & Isola 2026 around the same task, by what the network has learnt before. The seed is one of
+# The three regimes of Gan & Isola 2026 around the same task, by what the network has learnt. The seed is one of
 # several that were tried: how dense the thicket is differs between them (docs/signals.md).
 _SEED = 2
 RECIPES: dict[str, SignalsConfig] = {
@@ -66,7 +66,7 @@ RECIPES: dict[str, SignalsConfig] = {
 
 
 def is_signals_model(folder: Path) -> bool:
-    """Whether a model folder holds a signals network, by its config.json."""
+    """Return whether a model folder holds a signals network, by its config.json; see `model_kinds.kind_of`."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

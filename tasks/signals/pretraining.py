@@ -1,4 +1,4 @@
-"""Makes the signals models that come by name: trained on first use, in seconds, and kept in the model cache."""
+"""Trains the signals models of `RECIPES` on first use, in seconds, and keeps them in the model cache."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from thickets.storage.errors import InputError
 from thickets.storage.files import new_folder
 from thickets.storage.fingerprint import fingerprint
 from thickets.storage.models.weights import WEIGHTS, save_tensors
-from thickets.tasks.engines.signals.network import SignalsNetwork
-from thickets.tasks.engines.signals.recipe import SignalsConfig
 from thickets.tasks.signals.families import draw
+from thickets.tasks.signals.network import SignalsNetwork
+from thickets.tasks.signals.recipe import SignalsConfig
 from thickets.tasks.signals.values import to_levels, to_values
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ def made_model(name: str, config: SignalsConfig, cache: Path) -> Path:
     """Return the folder of a signals model, making it on first use.
 
     Args:
-        name: What it is called; part of the folder's name, like the hash of the recipe.
+        name: The model's name; the folder's is this and the hash of the recipe.
         config: The recipe.
         cache: The model cache.
 
@@ -63,7 +63,7 @@ def pretrain(config: SignalsConfig) -> SignalsNetwork:
     recipe, context = config.pretraining, config.architecture.context
     network = SignalsNetwork(config.architecture)
     _initialise(network, recipe.seed)
-    # A problem's signals have another key, so that none of them is met here.
+    # Problems draw their signals with another key, so none of those is trained on.
     key = _key(f"thickets signals pretraining 1:{recipe.seed}")
     adam = _Adam(network, recipe.learning_rate)
     with _one_thread():
@@ -114,7 +114,7 @@ def _key(text: str) -> int:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """The order of a sum must not depend on how many cores are free."""
+    """Run PyTorch on one thread: the order of a sum must not depend on the number of cores."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

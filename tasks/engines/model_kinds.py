@@ -1,0 +1,67 @@
+"""The kinds of base models, and what is particular to each: engine, prompts, context length.
+
+`kind_of` reads a model folder and returns its `ModelKind`; nobody else asks what a folder holds. Needs no PyTorch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from thickets.tasks.engines.prompts import PromptTemplate, Template, ValuesTemplate
+from thickets.tasks.signals.recipe import is_signals_model
+
+
+class ModelKind(Protocol):
+    """What callers must know of a base model before its engine is built.
+
+    Attributes:
+        only_engine: The one engine that runs it, as `EngineSpec.kind` names it; None: transformers or vLLM.
+        is_language_model: Transformers loads it, so it can be distilled and exported.
+    """
+
+    only_engine: str | None
+    is_language_model: bool
+
+    def prompt_template(self, folder: Path, *, trust_remote_code: bool = False) -> Template:
+        """Make the template that renders prompts for this model."""
+
+    def context_length(self, folder: Path, *, trust_remote_code: bool = False) -> int | None:
+        """Most tokens that the model is made for, prompt and answer together; None where no limit is known."""
+
+
+class LanguageModel:
+    """A checkpoint that Transformers loads, with a tokenizer."""
+
+    only_engine: str | None = None
+    is_language_model = True
+
+    def prompt_template(self, folder: Path, *, trust_remote_code: bool = False) -> Template:
+        """Read the tokenizer's chat template."""
+        return PromptTemplate.from_folder(folder, trust_remote_code=trust_remote_code)
+
+    def context_length(self, folder: Path, *, trust_remote_code: bool = False) -> int | None:
+        """Read the config's number of positions."""
+        from thickets.tasks.engines.checkpoint import max_positions  # PyTorch: seconds
+
+        return max_positions(folder, trust_remote_code=trust_remote_code)
+
+
+class SignalsModel:
+    """A small network that continues one-dimensional signals (`thickets.tasks.signals`)."""
+
+    only_engine: str | None = "signals"
+    is_language_model = False
+
+    def prompt_template(self, folder: Path, *, trust_remote_code: bool = False) -> Template:
+        """Return the template that writes values as they are; there is no tokenizer to read."""
+        return ValuesTemplate()
+
+    def context_length(self, folder: Path, *, trust_remote_code: bool = False) -> int | None:
+        """None: its engine refuses every prompt that is not exactly as long as its window."""
+        return None
+
+
+def kind_of(folder: Path) -> ModelKind:
+    """Return the kind of the model in a folder, by its config.json."""
+    return SignalsModel() if is_signals_model(folder) else LanguageModel()

@@ -1,0 +1,113 @@
+"""Work-arounds for vLLM 0.32, each with its reason; everything else about vLLM is in `vllm` and `vllm_worker`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+_ENVIRONMENT = {
+    # The engine core in this process: on one device a candidate is a function call away.
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    # Binding threads to cores helps on a machine of one's own and is ruinous beside others: two engines get one core.
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_LOGGING_STREAM": "ext://sys.stderr",  # standard output is for results
+    "VLLM_NO_USAGE_STATS": "1",
+}
+CPU_BLOCK = 32  # tokens; on the CPU a block must be a multiple of 32
+
+
+def set_environment() -> None:
+    """Set the variables that vLLM reads when it is imported; those that are set already stay."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
+def search_only_vllm_modules() -> None:
+    """Keep vLLM 0.32 on the CPU from failing over objects of other libraries.
+
+    It looks for its kernels in the ``__dict__`` of every object in every module that is loaded. Numba's handle of its C
+    library answers that name with a function, and Flask's proxies (loaded with MLflow's server, say) with an error.
+    """
+    from vllm.triton_utils import dispatcher
+
+    class VllmModules:
+        @property
+        def modules(self) -> dict[str, Any]:
+            return {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "vllm"}
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(sys, name)
+
+    dispatcher.sys = VllmModules()
+
+
+@contextmanager
+def quiet_start(threads: int | None) -> Iterator[None]:
+    """Set PyTorch's number of threads, silence vLLM's FutureWarnings, and undo what vLLM does to PyTorch.
+
+    vLLM replaces `torch.set_num_threads` for the whole process while it starts.
+    """
+    set_num_threads = torch.set_num_threads
+    if threads is not None:
+        set_num_threads(threads)
+    try:
+        warnings.filterwarnings("ignore", category=FutureWarning, module="vllm")
+        yield
+    finally:
+        torch.set_num_threads = set_num_threads
+
+
+def kv_cache_bytes(config: Any, dtype: torch.dtype, max_length: int, batch_size: int) -> int:
+    """Room on the CPU for a full batch of the longest rows; vLLM's own choice is most of the machine's memory."""
+    text = config.get_text_config()
+    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    per_token = 2 * text.num_hidden_layers * heads * width * dtype.itemsize
+    rows = batch_size + 1
+    return int(per_token * rows * (max_length + 2 * CPU_BLOCK)) + (1 << 24)
+
+
+def clear_prefix_cache(llm: Any) -> None:
+    """Forget the keys and values of prompt beginnings: they outlive a reload, but belong to the previous weights.
+
+    Raises:
+        RuntimeError: vLLM refused.
+    """
+    if not llm.reset_prefix_cache():
+        raise RuntimeError("vLLM did not clear its prefix cache, so answers would be the previous candidate's")
+
+
+def seeds_all_requests_at_once(*, on_cpu: bool) -> bool:
+    """Return whether all requests must draw from one generator instead of one each.
+
+    On the CPU a request's own seed fails once its prompt is computed in pieces (CPU generators have no offset). All
+    draw from one generator in the same order every time, because the engine core runs in this process.
+    """
+    return on_cpu
+
+
+def tied_heads(model: torch.nn.Module) -> Iterator[Any]:
+    """Yield output layers whose weight is another layer's, which vLLM's reload does not process."""
+    owners: dict[int, torch.nn.Module] = {}
+    for module in model.modules():
+        weight = getattr(module, "weight", None)
+        if not isinstance(weight, torch.nn.Parameter) or weight.numel() == 0:
+            continue
+        if weight.data_ptr() in owners and hasattr(module, "quant_method"):
+            yield module
+        owners.setdefault(weight.data_ptr(), module)
+
+
+def process_head(head: Any) -> None:
+    """Derive a tied head's own data (packed weights on the CPU) again; a reload fills the shared embedding only.
+
+    Without this the head would still be the previous candidate's.
+    """
+    head.quant_method.process_weights_after_loading(head)
