@@ -16,6 +16,7 @@ from thickets.flows.results.rows import result_rows
 from thickets.flows.results.sentences import findings
 from thickets.flows.results.summary import RunSummary
 from thickets.storage.home import RunFolder
+from thickets.tasks.results.evaluation import ThicketDescription
 from thickets.tasks.results.text import OVER_BASE_HEADING, TEST_ACCURACY_HEADING, duration, percent, points
 
 if TYPE_CHECKING:

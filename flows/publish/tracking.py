@@ -24,6 +24,7 @@ from thickets.storage.tracking.run import MetricPoint, Tracker
 from thickets.storage.tracking.store import FLOW_RUN_TAG, RUN_ID_TAG
 from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.figures import PRINT
+from thickets.tasks.results.evaluation import ThicketDescription
 from thickets.tasks.results.text import OVER_BASE_HEADING, TEST_ACCURACY_HEADING, markdown_table, percent, points
 from thickets.tasks.task import is_worth_a_retry
 

@@ -24,6 +24,7 @@ from thickets.tasks.figures import (
 )
 from thickets.tasks.problems import Problem
 from thickets.tasks.problems.base import HasFigure, Replies
+from thickets.tasks.results.evaluation import ThicketDescription
 from thickets.tasks.results.text import percent
 
 

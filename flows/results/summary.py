@@ -8,7 +8,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from thickets.tasks.adaptive.token_limit import TokenLimit
-from thickets.tasks.results.evaluation import Accuracy, CurvePoint, Evaluation
+from thickets.tasks.results.evaluation import Accuracy, CurvePoint, Evaluation, ThicketDescription
 from thickets.tasks.results.pilot import Pilot
 from thickets.tasks.results.racing import Race
 from thickets.tasks.types import Candidate

@@ -14,7 +14,7 @@ from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.evaluation.thicket import agreement, density, describe, gain_split, oracle, sigma_scores
 from thickets.tasks.evaluation.voting import BALLOT_SCHEMA, vote
 from thickets.tasks.problems import ProblemConfig, load_problem
-from thickets.tasks.results.evaluation import GainSplit
+from thickets.tasks.results.evaluation import GainSplit, ThicketDescription
 from thickets.tasks.scoring.units import Block
 from thickets.tasks.seeds import population
 from thickets.tasks.selection.luck import SigmaCounts
