@@ -8,14 +8,14 @@ from rich.text import Text
 
 from thickets.flows.results.distillation import DistillSummary
 from thickets.flows.results.distillation_text import distill_findings, distill_rows
-from thickets.tasks.results.text import duration, percent, points
+from thickets.tasks.results.text import ACCURACY_HEADING, duration, percent, points
 
 
 def distill_table(found: DistillSummary) -> Table:
     """Base, controls of the run, experts, ensemble, and every model that was trained, on the test split."""
     title = f"{found.run_id}, distillation {found.distillation_id}: {found.problem} on {found.model}"
     table = Table(title=title, title_justify="left")
-    for heading in ("", "accuracy [95 % Wilson]", "points over base", "points over ensemble", "tokens", "perplexity"):
+    for heading in ("", ACCURACY_HEADING, "points over base", "points over ensemble", "tokens", "perplexity"):
         table.add_column(heading, justify="right" if heading else "left")
     for row in distill_rows(found):
         table.add_row(

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from thickets.flows.models.reevaluation import Reevaluation
-from thickets.tasks.results.text import percent, points
+from thickets.tasks.results.text import ACCURACY_HEADING, OVER_BASE_HEADING, percent, points
 from thickets.tasks.serving import Answers
 
 
@@ -35,9 +35,9 @@ def answer_table(found: Answers, *, votes: bool) -> Group:
     What a model wrote is shown as it is; nothing in it is taken for markup.
     """
     [row] = found.rows
-    title = f"{row.n_asked} of {found.k} experts asked, lead {row.margin:.0%} of all votes"
+    title = f"{row.n_asked} of {found.k} experts asked, lead {percent(row.margin, 0)} of all votes"
     if row.n_asked < found.k:
-        title += f"; the others could not have changed the answer ({found.saved:.0%} of the calls saved)"
+        title += f"; the others could not have changed the answer ({percent(found.saved, 0)} of the calls saved)"
     table = Table()
     if votes:
         table.add_column("expert", justify="right")
@@ -56,12 +56,12 @@ def reevaluation_table(found: Reevaluation) -> Table:
     """Accuracy on the file, beside that of the base if it was asked."""
     table = Table(title=f"{found.model} on {found.data} ({found.accuracy.n} questions)", title_justify="left")
     table.add_column("")
-    table.add_column("accuracy [95 % Wilson]", justify="right")
+    table.add_column(ACCURACY_HEADING, justify="right")
     table.add_column("correct", justify="right")
-    table.add_column("points over base [95 % paired bootstrap]", justify="right")
+    table.add_column(OVER_BASE_HEADING, justify="right")
     if found.base:
         table.add_row("base", percent(found.base), f"{found.base.n_correct}/{found.base.n}", "")
-    who = "model" if found.k == 1 else f"vote of {found.k}, {found.saved:.0%} of the expert calls saved"
+    who = "model" if found.k == 1 else f"vote of {found.k}, {percent(found.saved, 0)} of the expert calls saved"
     gap = points(found.over_base) if found.over_base else ""
     table.add_row(who, percent(found.accuracy), f"{found.accuracy.n_correct}/{found.accuracy.n}", gap)
     return table

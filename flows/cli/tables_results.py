@@ -16,8 +16,8 @@ from thickets.flows.results.rows import result_rows
 from thickets.flows.results.sentences import findings
 from thickets.flows.results.summary import RunSummary
 from thickets.storage.home import RunFolder
-from thickets.tasks.results.evaluation import Thicket
-from thickets.tasks.results.text import duration, percent, points
+from thickets.tasks.results.evaluation import ThicketDescription
+from thickets.tasks.results.text import OVER_BASE_HEADING, TEST_ACCURACY_HEADING, duration, percent, points
 
 if TYPE_CHECKING:
     from thickets.flows.results.runs import RunRow
@@ -29,8 +29,8 @@ def result_table(summary: RunSummary) -> Table:
     """Controls, base, best single expert and ensemble on the test split."""
     table = Table(title=f"{summary.run_id}: {summary.problem} on {summary.model}", title_justify="left")
     table.add_column("")
-    table.add_column("test accuracy [95 % Wilson]", justify="right")
-    table.add_column("points over base [95 % paired bootstrap]", justify="right")
+    table.add_column(TEST_ACCURACY_HEADING, justify="right")
+    table.add_column(OVER_BASE_HEADING, justify="right")
     table.add_column("correct", justify="right")
     table.add_column("tokens", justify="right")
     for row in result_rows(summary.evaluation):
@@ -56,14 +56,14 @@ def sigma_table(summary: RunSummary) -> Table:
         table.add_row(
             f"{row.sigma:g}",
             str(row.n_candidates),
-            f"{100 * row.mean_accuracy:.1f} %",
-            f"{100 * row.max_accuracy:.1f} %",
-            f"{row.n_at_least_base} ({100 * row.n_at_least_base / row.n_candidates:.0f} %)",
+            percent(row.mean_accuracy),
+            percent(row.max_accuracy),
+            f"{row.n_at_least_base} ({percent(row.n_at_least_base / row.n_candidates, 0)})",
         )
     return table
 
 
-def density_table(thicket: Thicket) -> Table:
+def density_table(thicket: ThicketDescription) -> Table:
     """Solution density, per sigma: how many candidates beat the base by how much."""
     table = Table(title="Candidates at least so many points above the base [95 % Wilson]", title_justify="left")
     table.add_column("sigma", justify="right")
@@ -146,7 +146,7 @@ def runs_table(rows: Sequence[RunRow]) -> Table:
             row.problem,
             row.state,
             str(row.n_candidates),
-            *("" if value is None else f"{100 * value:.1f} %" for value in (row.base_accuracy, row.ensemble_accuracy)),
+            *("" if value is None else percent(value) for value in (row.base_accuracy, row.ensemble_accuracy)),
         )
     return table
 

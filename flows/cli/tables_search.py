@@ -10,7 +10,7 @@ from rich.text import Text
 
 from thickets.flows.placement.parity import ParityResult
 from thickets.tasks.engines.parity import Divergence
-from thickets.tasks.results.text import duration
+from thickets.tasks.results.text import duration, percent
 
 if TYPE_CHECKING:
     from thickets.flows.search.estimate import Estimate
@@ -42,8 +42,8 @@ def parity_report(result: ParityResult) -> Group:
             row.candidate_id,
             f"{row.n_same_text}/{row.n}",
             f"{row.n_same_answer}/{row.n}",
-            f"{100 * row.score_a:.1f} %",
-            f"{100 * row.score_b:.1f} %",
+            percent(row.score_a),
+            percent(row.score_b),
             f"{100 * row.difference:+.1f}" if row.difference else "0.0",
         )
     engines = [Text(f"A: {_in_words(result.a, result.b)}"), Text(f"B: {_in_words(result.b, result.a)}")]
@@ -60,7 +60,7 @@ def _in_words(engine: dict[str, Any], other: dict[str, Any]) -> str:
 
 
 def _share(count: int, n: int) -> str:
-    return f"{count:,}/{n:,} ({100 * count / n:.1f} %)"
+    return f"{count:,}/{n:,} ({percent(count / n)})"
 
 
 def _points(difference: float) -> str:

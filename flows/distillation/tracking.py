@@ -22,7 +22,7 @@ from thickets.storage.tracking.run import MetricPoint, Tracker
 from thickets.storage.tracking.store import RUN_ID_TAG, STAGE_TAG
 from thickets.tasks.distillation.data import STUDENT
 from thickets.tasks.distillation.results import ValidationPoint
-from thickets.tasks.results.text import percent, points
+from thickets.tasks.results.text import OVER_BASE_HEADING, TEST_ACCURACY_HEADING, markdown_table, percent, points
 from thickets.tasks.task import task
 
 
@@ -119,18 +119,17 @@ def log_distillation(tracker: Tracker, plan: DistillPlan, found: DistillSummary)
 
 def distill_markdown(found: DistillSummary) -> str:
     """The same for MLflow and Prefect."""
-    rows = "\n".join(
-        f"| {row.label} | {percent(row.accuracy)} | {points(row.over_base) if row.over_base else ''} "
-        f"| {row.n_tokens:,} |"
-        for row in distill_rows(found)
+    table = markdown_table(
+        [f"{found.run_id}/{found.distillation_id}", TEST_ACCURACY_HEADING, OVER_BASE_HEADING, "tokens"],
+        [
+            [row.label, percent(row.accuracy), points(row.over_base) if row.over_base else "", f"{row.n_tokens:,}"]
+            for row in distill_rows(found)
+        ],
     )
     first, *others = distill_findings(found)
-    name = f"{found.run_id}/{found.distillation_id}"
     return f"""{first}
 
-| {name} | test accuracy [95 % Wilson] | points over base [95 % paired bootstrap] | tokens |
-|---|---|---|---|
-{rows}
+{table}
 
 {chr(10).join(f"- {line}" for line in others)}
 

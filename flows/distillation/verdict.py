@@ -13,7 +13,7 @@ from thickets.storage.scores.database import BASE_ID
 from thickets.storage.tracking.run import Tracker
 from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.distillation.data import LABELS, REJECTION, STUDENT
-from thickets.tasks.distillation.results import Arm, Comparison, DataReport
+from thickets.tasks.distillation.results import Arm, DataReport, StudentDifference
 from thickets.tasks.evaluation.controls import count_tokens
 from thickets.tasks.evaluation.voting import ballots, vote
 from thickets.tasks.results.evaluation import Accuracy
@@ -103,7 +103,7 @@ def conclude(
         arms=tuple(arms),
         untrained=_untrained(plan, arms),
         student_minus=tuple(
-            Comparison(other=name, difference=paired_difference(on_test.arms[STUDENT], correct))
+            StudentDifference(other=name, difference=paired_difference(on_test.arms[STUDENT], correct))
             for name, correct in on_test.arms.items()
             if name != STUDENT
         ),

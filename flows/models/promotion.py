@@ -24,6 +24,7 @@ from thickets.storage.home import RunFolder
 from thickets.storage.tracking.models import ModelKind, find_model, model_folder, name_on_page, process_uri
 from thickets.storage.tracking.store import RUN_ID_TAG, mlflow_client, tracking_errors
 from thickets.tasks.results.evaluation import Difference
+from thickets.tasks.results.text import percent
 from thickets.tasks.statistics import paired_difference
 
 CHAMPION = "champion"
@@ -168,8 +169,8 @@ def _description(model: Any) -> str:
     tags = model.tags
     return (
         f"{model.name.capitalize()} of {tags[RUN_ID_TAG]}: {tags[PROBLEM_TAG]} on {tags[BASE_TAG]}, test accuracy "
-        f"{float(tags[TEST_ACCURACY_TAG]):.1%}. The source run has the configuration, the data sets and the report; "
-        "its child runs have the tables and plots of each stage."
+        f"{percent(float(tags[TEST_ACCURACY_TAG]))}. The source run has the configuration, the data sets and the "
+        "report; its child runs have the tables and plots of each stage."
     )
 
 
@@ -191,7 +192,7 @@ def _compare(client: Any, uri: str, name: str, version: Any) -> _Verdict:
         return _Verdict(False, f"{who} has no kept answer to some of the test questions")
     gap = paired_difference(both["correct"].to_list(), both["correct_theirs"].to_list())
     points = f"{100 * gap.value:+.1f} points [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]"
-    scores = f"{float(version.tags[TEST_ACCURACY_TAG]):.1%} against {float(champion.tags[TEST_ACCURACY_TAG]):.1%}"
+    scores = " against ".join(percent(float(each.tags[TEST_ACCURACY_TAG])) for each in (version, champion))
     if gap.low >= 0:
         return _Verdict(True, f"{who} is not better: {scores}, {points} on the same {both.height} questions", gap)
     return _Verdict(

@@ -17,7 +17,7 @@ from thickets.flows.results.sentences import findings
 from thickets.flows.results.summary import RunSummary
 from thickets.flows.runtime.liveness import current_flow_run_id
 from thickets.storage.tracking.run import Tracker
-from thickets.tasks.results.text import percent, points
+from thickets.tasks.results.text import OVER_BASE_HEADING, TEST_ACCURACY_HEADING, percent, points
 from thickets.tasks.task import task
 
 SUMMARY_KEY = "summary"
@@ -40,8 +40,8 @@ def announce(plan: RunPlan, summary: RunSummary, tracker: Tracker) -> None:
     rows = [
         {
             "": row.label,
-            "test accuracy [95 % Wilson]": percent(row.accuracy),
-            "points over base [95 % paired]": points(row.over_base) if row.over_base else "",
+            TEST_ACCURACY_HEADING: percent(row.accuracy),
+            OVER_BASE_HEADING: points(row.over_base) if row.over_base else "",
             "tokens": row.n_tokens,
         }
         for row in result_rows(summary.evaluation)

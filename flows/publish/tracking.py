@@ -22,8 +22,8 @@ from thickets.storage.tracking.run import MetricPoint, Tracker
 from thickets.storage.tracking.store import FLOW_RUN_TAG, RUN_ID_TAG
 from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.figures import PRINT
-from thickets.tasks.results.evaluation import Thicket
-from thickets.tasks.results.text import percent, points
+from thickets.tasks.results.evaluation import ThicketDescription
+from thickets.tasks.results.text import OVER_BASE_HEADING, TEST_ACCURACY_HEADING, markdown_table, percent, points
 from thickets.tasks.task import task
 
 # The leaderboard's head is enough to browse; all of it is in the run's DuckDB file.
@@ -148,7 +148,7 @@ def _metrics(summary: RunSummary) -> list[MetricPoint]:
     return [MetricPoint(name, value) for name, value in metrics.items()]
 
 
-def _thicket_metrics(thicket: Thicket) -> dict[str, float]:
+def _thicket_metrics(thicket: ThicketDescription) -> dict[str, float]:
     best, correlation, agreement = thicket.best, thicket.correlation, thicket.agreement
     metrics = {
         "selection.best.accuracy": best.observed.value,
@@ -178,17 +178,17 @@ def _curve_metrics(summary: RunSummary) -> list[MetricPoint]:
 def _markdown(summary: RunSummary) -> str:
     found = summary.evaluation
     address = summary.tracking.mlflow_address if summary.tracking else ""
-    rows = "\n".join(
-        f"| {row.label} | {percent(row.accuracy)} | {points(row.over_base) if row.over_base else ''} "
-        f"| {row.n_tokens:,} |"
-        for row in result_rows(found)
+    table = markdown_table(
+        [summary.run_id, TEST_ACCURACY_HEADING, OVER_BASE_HEADING, "tokens"],
+        [
+            [row.label, percent(row.accuracy), points(row.over_base) if row.over_base else "", f"{row.n_tokens:,}"]
+            for row in result_rows(found)
+        ],
     )
     first, *others = findings(summary)
     return f"""{first}
 
-| {summary.run_id} | test accuracy [95 % Wilson] | points over base [95 % paired bootstrap] | tokens |
-|---|---|---|---|
-{rows}
+{table}
 
 {chr(10).join(f"- {line}" for line in others)}
 

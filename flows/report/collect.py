@@ -23,7 +23,7 @@ _BEST_SINGLE = "best single expert"
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class RivalRow:
     """The ensemble against one rival on the test split.
 
     Attributes:
@@ -31,7 +31,7 @@ class Comparison:
         label: In full, as in the table of results.
         kind: The verdict.
         difference: Ensemble minus rival.
-        is_counted: Whether questions gained and lost are known, which they are not against a guess by lot.
+        is_counted: Whether questions gained and lost are known, which they are not against chance.
     """
 
     rival: str
@@ -76,7 +76,7 @@ class Report:
 
     summary: RunSummary
     headline: str
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[RivalRow, ...]
     reach: float
     rows: tuple[ResultRow, ...]
     verdicts: tuple[Verdict, ...]
@@ -110,7 +110,7 @@ def collect(folder: RunFolder, summary: RunSummary, scores: ScoreQueries | None,
     )
 
 
-def comparisons(summary: RunSummary) -> tuple[Comparison, ...]:
+def comparisons(summary: RunSummary) -> tuple[RivalRow, ...]:
     """The ensemble against the base, every control, and the best single expert; against chance last."""
     found = summary.evaluation
     controls = [
@@ -131,7 +131,7 @@ def comparisons(summary: RunSummary) -> tuple[Comparison, ...]:
     )
 
 
-def headline(summary: RunSummary, rivals: Iterable[Comparison]) -> str:
+def headline(summary: RunSummary, rivals: Iterable[RivalRow]) -> str:
     """``The ensemble of 9 experts is better than the base and self-consistency, but not ...``: all verdicts at once."""
     named: dict[Kind, list[str]] = {"better": [], "not distinguishable": [], "worse": []}
     for rival in rivals:
@@ -146,10 +146,10 @@ def headline(summary: RunSummary, rivals: Iterable[Comparison]) -> str:
     return f"{who} is {', but '.join(parts[:2])}{''.join(f', and {part}' for part in parts[2:])}."
 
 
-def _compare(difference: Difference, rival: str, label: str, score: Accuracy | None = None) -> Comparison:
-    is_lot = score is not None and score.low == score.high  # an expectation, known exactly
+def _compare(difference: Difference, rival: str, label: str, score: Accuracy | None = None) -> RivalRow:
+    is_expectation = score is not None and score.is_exact
     kind = verdict(difference, "the ensemble", rival).kind
-    return Comparison(rival, label, kind, difference, is_counted=difference.n is not None and not is_lot)
+    return RivalRow(rival, label, kind, difference, is_counted=difference.n is not None and not is_expectation)
 
 
 def _listed(names: Sequence[str]) -> str:

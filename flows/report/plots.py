@@ -24,7 +24,7 @@ from thickets.tasks.figures import (
 )
 from thickets.tasks.problems import Problem
 from thickets.tasks.problems.base import HasFigure, Replies
-from thickets.tasks.results.evaluation import Thicket
+from thickets.tasks.results.evaluation import ThicketDescription
 from thickets.tasks.results.text import percent
 
 
@@ -74,7 +74,7 @@ def plots(summary: RunSummary, board: pl.DataFrame | None) -> list[Plot]:
 
 def _score_by_sigma(summary: RunSummary, board: pl.DataFrame) -> Plot:
     rows = "; ".join(
-        f"sigma {row.sigma:g}: mean {100 * row.mean_accuracy:.1f} %, best {100 * row.max_accuracy:.1f} %"
+        f"sigma {row.sigma:g}: mean {percent(row.mean_accuracy)}, best {percent(row.max_accuracy)}"
         for row in summary.sigmas
     )
     return Plot(
@@ -88,9 +88,9 @@ def _score_by_sigma(summary: RunSummary, board: pl.DataFrame) -> Plot:
     )
 
 
-def _density(thicket: Thicket, asked: str) -> Plot:
+def _density(thicket: ThicketDescription, asked: str) -> Plot:
     rows = "; ".join(
-        f"sigma {row.sigma:g}: " + ", ".join(f"+{p.margin_points}: {100 * p.share.value:.0f} %" for p in row.density)
+        f"sigma {row.sigma:g}: " + ", ".join(f"+{p.margin_points}: {percent(p.share.value, 0)}" for p in row.density)
         for row in thicket.sigmas
     )
     return Plot(
@@ -105,19 +105,19 @@ def _density(thicket: Thicket, asked: str) -> Plot:
 
 def _k_curve(summary: RunSummary) -> Plot:
     found = summary.evaluation
-    controls = "".join(f", {control.label} {100 * control.accuracy.value:.1f} %" for control in found.controls)
+    controls = "".join(f", {control.label} {percent(control.accuracy.value)}" for control in found.controls)
     return Plot(
         "k_curve",
         "Accuracy against K",
         "Of the sizes tried, K is the best on the validation curve; the test curve was not used to choose it. The vote "
         "is worth its tokens where the test curve is above the lines of its rivals. Bands: 95 % Wilson intervals.",
         f"Line chart of the vote's accuracy for 1 to {found.k} experts. Test split: {percent(found.ensemble)} at "
-        f"K = {found.k}, base {100 * found.base.value:.1f} %{controls}.",
+        f"K = {found.k}, base {percent(found.base.value)}{controls}.",
         partial(k_curve, summary.validation_curve, found),
     )
 
 
-def _agreement(thicket: Thicket) -> Plot:
+def _agreement(thicket: ThicketDescription) -> Plot:
     agreement = thicket.agreement
     k = len(agreement.n_same)
     pairs = [100 * agreement.n_same[i][j] / agreement.n for i in range(k) for j in range(i)]
@@ -145,7 +145,7 @@ def _cost(summary: RunSummary) -> Plot:
     )
 
 
-def _gains(thicket: Thicket) -> Plot:
+def _gains(thicket: ThicketDescription) -> Plot:
     counts = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in thicket.gains.model_dump().items())
     return Plot(
         "gains_bar",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from thickets.flows.results.comparison import ComparedRow, ComparedRun, Comparison
 from thickets.tasks.results.discordance import SigmaDiscordance
-from thickets.tasks.results.text import percent, points
+from thickets.tasks.results.text import ACCURACY_HEADING, markdown_table, percent, points
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def result_columns(found: Comparison) -> TextTable:
         ("tokens, whole run", [f"{run.n_tokens:,}" for run in runs]),
     ]
     return TextTable(
-        "Test split, accuracy [95 % Wilson] and gain [95 % paired bootstrap]",
+        f"Test split, {ACCURACY_HEADING} and gain [95 % paired bootstrap]",
         ("", *(run.run_id for run in runs)),
         tuple((name, *cells) for name, cells in facts),
     )
@@ -162,7 +162,4 @@ def _number(value: float | None, sign: str = "") -> str:
 
 
 def _markdown(table: TextTable) -> str:
-    rows = [table.columns, ("---",) * len(table.columns), *table.rows]
-    # A pipe would end its cell.
-    lines = ["| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in rows]
-    return "\n".join([f"**{table.title}**", "", *lines])
+    return f"**{table.title}**\n\n{markdown_table(table.columns, table.rows)}"

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from thickets.flows.results.summary import TrackingLinks
 from thickets.storage.errors import InputError
 from thickets.storage.home import RunFolder
-from thickets.tasks.distillation.results import Arm, Comparison, DataReport
+from thickets.tasks.distillation.results import Arm, DataReport, StudentDifference
 from thickets.tasks.results.evaluation import Accuracy, Evaluation
 
 
@@ -118,7 +118,7 @@ class DistillSummary(BaseModel):
     base_validation: Accuracy
     arms: tuple[Arm, ...]
     untrained: tuple[str, ...]
-    student_minus: tuple[Comparison, ...]
+    student_minus: tuple[StudentDifference, ...]
     base_perplexity: float | None
     answer_tokens: int
     wall_s: float

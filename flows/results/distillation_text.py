@@ -30,7 +30,7 @@ def distill_findings(found: DistillSummary) -> list[str]:
     if (kept := found.gain_kept) is not None:
         share = student.n_tokens / max(found.evaluation.n_tokens.ensemble, 1)
         lines.append(
-            f"It keeps {100 * kept:.0f} % of the ensemble's gain over the base, for {share:.2f} times the ensemble's "
+            f"It keeps {percent(kept, 0)} of the ensemble's gain over the base, for {share:.2f} times the ensemble's "
             "tokens per answer."
         )
     labels = {arm.name: arm.label for arm in found.arms}

@@ -1,4 +1,4 @@
-"""The runs kept in a home folder: which there are, how far each is, and what the finished ones found."""
+"""Lists a home's runs (completed, running, interrupted), finds one by name, and reads its summary and scores."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ State = Literal["completed", "running", "interrupted"]
 
 
 class RunRow(BaseModel):
-    """One line of `thickets runs`."""
+    """One line of `thickets runs`.
+
+    Attributes:
+        config_mtime: When the run's config.yaml was written, in seconds since 1970.
+    """
 
     run_id: str
     model: str
@@ -29,14 +33,14 @@ class RunRow(BaseModel):
     state: State
     base_accuracy: float | None
     ensemble_accuracy: float | None
-    started: float
+    config_mtime: float
 
 
 def list_runs(home: Home) -> list[RunRow]:
     """Every run of a home, the latest first."""
     folders = [RunFolder(path) for path in home.runs.glob("*") if (path / "config.yaml").is_file()]
     rows = [_row(home, folder) for folder in folders]
-    return sorted(rows, key=lambda row: (-row.started, row.run_id))
+    return sorted(rows, key=lambda row: (-row.config_mtime, row.run_id))
 
 
 def find_run(home: Home, name: str) -> RunFolder:
@@ -132,5 +136,5 @@ def _row(home: Home, folder: RunFolder) -> RunRow:
         state="running" if home.is_locked(folder.run_id) else "completed" if finished else "interrupted",
         base_accuracy=summary.evaluation.base.value if summary else None,
         ensemble_accuracy=summary.evaluation.ensemble.value if summary else None,
-        started=folder.config.stat().st_mtime,
+        config_mtime=folder.config.stat().st_mtime,
     )

@@ -56,14 +56,14 @@ def findings(summary: RunSummary) -> list[str]:
         return lines
     k = summary.evaluation.k
     mean = thicket.agreement.mean
-    same = "" if mean is None else f"Two experts give the same answer to {100 * mean:.1f} % of the test questions. "
+    same = "" if mean is None else f"Two experts give the same answer to {percent(mean)} of the test questions. "
     return [
         *lines,
         *[_prompt(control) for control in summary.evaluation.controls if control.name == "best_prompt"],
         _best(thicket.best, summary.common_questions),
         _correlation(thicket.correlation),
         f"{same}At least one of {k} is right on {percent(thicket.oracle)} (the most a vote could reach); "
-        f"the vote is on {100 * summary.evaluation.ensemble.value:.1f} %.",
+        f"the vote is on {percent(summary.evaluation.ensemble.value)}.",
         _gains(thicket.gains),
     ]
 
@@ -83,10 +83,9 @@ def _budget(summary: RunSummary, budget: BudgetUse) -> str:
 def pilot_sentence(pilot: Pilot) -> str:
     """What a pilot found, and what came of it."""
     found = ", ".join(
-        f"{100 * pilot.accuracy(row):.1f} % at sigma {row.sigma:g} (spread {100 * row.spread:.1f})"
-        for row in pilot.sigmas
+        f"{percent(pilot.accuracy(row))} at sigma {row.sigma:g} (spread {100 * row.spread:.1f})" for row in pilot.sigmas
     )
-    shares = ", ".join(f"{100 * row.share:.0f} %" for row in pilot.sigmas)
+    shares = ", ".join(percent(row.share, 0) for row in pilot.sigmas)
     return (
         f"The pilot, the first {pilot.n_candidates:,} candidates on {pilot.n_questions} selection questions, had "
         f"{found}; so these sigmas got {shares} of the candidates after it."
@@ -101,7 +100,7 @@ def _race(race: Race) -> str:
     )
     return (
         f"Racing (z = {race.z:g}{'' if race.keep is None else f', keep {race.keep:g}'}) asked candidates for "
-        f"{race.n_answers:,} of {race.n_answers_of_all:,} selection answers, {100 * race.saved:.1f} % saved; "
+        f"{race.n_answers:,} of {race.n_answers_of_all:,} selection answers, {percent(race.saved)} saved; "
         f"{race.n_complete:,} of {race.rounds[0].n_candidates:,} candidates were asked all {race.n_questions} "
         f"questions. {rests}"
     )
@@ -111,9 +110,9 @@ def _best(best: BestCandidate, asked: str) -> str:
     p = "p < 0.001" if best.p_value < 0.001 else f"p = {best.p_value:.2g}"
     more = "more than" if best.is_more_than_luck else "no more than"
     return (
-        f"The best of {best.n_candidates} candidates has {100 * best.observed.value:.1f} % on {asked}, "
-        f"{more} luck alone would give ({100 * best.by_luck:.1f} % if all of one sigma were equal, {p}); "
-        f"on new questions expect {100 * best.corrected:.1f} % "
+        f"The best of {best.n_candidates} candidates has {percent(best.observed.value)} on {asked}, "
+        f"{more} luck alone would give ({percent(best.by_luck)} if all of one sigma were equal, {p}); "
+        f"on new questions expect {percent(best.corrected)} "
         f"[{100 * best.corrected_low:.1f}, {100 * best.corrected_high:.1f}]."
     )
 

@@ -8,7 +8,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from thickets.tasks.adaptive.token_limit import TokenLimit
-from thickets.tasks.results.evaluation import Accuracy, CurvePoint, Evaluation, Thicket
+from thickets.tasks.results.evaluation import Accuracy, CurvePoint, Evaluation, ThicketDescription
 from thickets.tasks.results.pilot import Pilot
 from thickets.tasks.results.racing import Race
 from thickets.tasks.types import Candidate
@@ -143,7 +143,7 @@ class RunSummary(BaseModel):
     wall_s: float
     engine: EngineUse
     tracking: TrackingLinks
-    thicket: Thicket | None = None
+    thicket: ThicketDescription | None = None
     version: str | None = None
     pilot: Pilot | None = None
     race: Race | None = None

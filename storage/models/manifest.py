@@ -48,7 +48,7 @@ class NoiseIdentity(_Part):
     exclude: list[str] = Field(description="patterns of those that are not, whatever include says")
 
 
-class ExpertRow(_Part):
+class ManifestExpert(_Part):
     """One expert."""
 
     rank: int = Field(ge=1, description="place in the method's order; 1 is the best")
@@ -74,7 +74,7 @@ class EnsembleManifest(_Part):
     format_version: Literal[2] = 2
     base: BaseIdentity
     noise: NoiseIdentity
-    experts: list[ExpertRow] = Field(min_length=1, description="by rank")
+    experts: list[ManifestExpert] = Field(min_length=1, description="by rank")
     problem: dict[str, Any] = Field(description="name, data hash and whatever else identifies the problem")
     prompt_template: dict[str, Any] = Field(description="identity of the prompt template")
     decoding: dict[str, Any] = Field(description="how completions are decoded")

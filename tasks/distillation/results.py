@@ -76,7 +76,7 @@ class Training(_Result):
     train_s: float
 
 
-class Comparison(_Result):
+class StudentDifference(_Result):
     """The student minus another, on the test split."""
 
     other: str

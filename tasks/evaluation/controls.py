@@ -164,7 +164,7 @@ def _expected(right: Sequence[float]) -> Accuracy:
     total, n = sum(right), len(right)
     if all(share in (0.0, 1.0) for share in right):
         return accuracy(int(total), n)
-    return Accuracy(n_correct=round(total), n=n, value=total / n, low=total / n, high=total / n)
+    return Accuracy(n_correct=round(total), n=n, value=total / n, low=total / n, high=total / n, is_exact=True)
 
 
 def _control(

@@ -23,7 +23,7 @@ from thickets.tasks.results.evaluation import (
     GainSplit,
     RankCorrelation,
     SigmaScores,
-    Thicket,
+    ThicketDescription,
     VoteRule,
 )
 from thickets.tasks.selection.luck import SigmaCounts, best_candidate, sigma_counts
@@ -40,7 +40,7 @@ def describe(
     ranked: pl.DataFrame,
     k: int,
     rule: VoteRule,
-) -> Thicket:
+) -> ThicketDescription:
     """Put the whole description together.
 
     Args:
@@ -63,7 +63,7 @@ def describe(
     replies = store.completions("test", BASE_ID).filter(pl.col("example_id").is_in(wrong.to_list()))
     examples = {example.id: example for example in test}
     named = {name: problem.lenient(reply, examples[name]) for name, reply in replies.iter_rows()}
-    return Thicket(
+    return ThicketDescription(
         sigmas=tuple(sigma_scores(group, base_n_correct) for group in groups),
         correlation=lasting(store, ranked, board.height),
         best=best_candidate(groups, board["sigma"][0]),

@@ -13,7 +13,12 @@ VoteRule = Literal["majority", "weighted"]
 
 
 class Accuracy(BaseModel):
-    """A share of correct answers with its 95 % Wilson interval; counts are what is exact."""
+    """A share of correct answers with its 95 % Wilson interval.
+
+    Attributes:
+        n_correct: Correct answers; rounded for an expectation.
+        is_exact: Whether `value` is an expectation that is known exactly (chance); then `low` and `high` equal it.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -22,6 +27,7 @@ class Accuracy(BaseModel):
     value: float
     low: float
     high: float
+    is_exact: bool = False
 
 
 class Share(BaseModel):
@@ -272,7 +278,7 @@ class GainSplit(BaseModel):
 Fate: TypeAlias = Literal["retained", "format_fixed", "reasoning_fixed", "unclear_fixed", "regressed", "still_wrong"]
 
 
-class Thicket(BaseModel):
+class ThicketDescription(BaseModel):
     """What the neighbourhood of the base model looks like, and what its experts have to do with one another.
 
     Attributes:

@@ -1,10 +1,15 @@
-"""Numbers as sentences and tables write them."""
+"""Writes numbers, column headings and Markdown tables the same way everywhere."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 
 from thickets.tasks.results.evaluation import Accuracy, Difference
+
+ACCURACY_HEADING = "accuracy [95 % Wilson]"
+TEST_ACCURACY_HEADING = f"test {ACCURACY_HEADING}"
+OVER_BASE_HEADING = "points over base [95 % paired bootstrap]"
 
 
 def duration(seconds: float) -> str:
@@ -17,11 +22,14 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def percent(value: Accuracy) -> str:
-    """``38.3 % [32.5, 44.4]``, or ``33.3 %`` of a chance that is known."""
-    if value.low == value.high:
-        return f"{100 * value.value:.1f} %"
-    return f"{100 * value.value:.1f} % [{100 * value.low:.1f}, {100 * value.high:.1f}]"
+def percent(value: Accuracy | float, decimals: int = 1) -> str:
+    """Write a share as ``38.3 %``, and an accuracy that is not exact as ``38.3 % [32.5, 44.4]``."""
+    if not isinstance(value, Accuracy):
+        return f"{100 * value:.{decimals}f} %"
+    share = percent(value.value, decimals)
+    if value.is_exact:
+        return share
+    return f"{share} [{100 * value.low:.{decimals}f}, {100 * value.high:.{decimals}f}]"
 
 
 def points(difference: Difference) -> str:
@@ -33,3 +41,11 @@ def rounded_up(count: int) -> str:
     """A count of which only the size is known: ``3,400`` for 3,391."""
     step = 10 ** max(0, int(math.log10(max(count, 1))) - 1)
     return f"{math.ceil(count / step) * step:,}"
+
+
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a Markdown table; a pipe or a line break in a cell does not end it."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines
+    )

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from thickets.storage.errors import InputError
-from thickets.storage.models.manifest import BaseIdentity, EnsembleManifest, ExpertRow, NoiseIdentity
+from thickets.storage.models.manifest import BaseIdentity, EnsembleManifest, ManifestExpert, NoiseIdentity
 
 
 @pytest.fixture
@@ -16,8 +16,8 @@ def manifest() -> EnsembleManifest:
         base=BaseIdentity(name="someone/tiny", revision="main", sha256="a" * 64),
         noise=NoiseIdentity(version=1, family="gaussian", include=["*"], exclude=["visual.*"]),
         experts=[
-            ExpertRow(rank=1, seed=2**64 - 1, sigma=5e-4, n_correct=120, weight=120),
-            ExpertRow(rank=2, seed=2**53 + 1, sigma=0.1 + 0.2, n_correct=119, weight=118),
+            ManifestExpert(rank=1, seed=2**64 - 1, sigma=5e-4, n_correct=120, weight=120),
+            ManifestExpert(rank=2, seed=2**53 + 1, sigma=0.1 + 0.2, n_correct=119, weight=118),
         ],
         problem={"name": "countdown", "data_sha256": "b" * 64},
         prompt_template={"name": "default"},

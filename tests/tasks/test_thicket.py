@@ -14,7 +14,7 @@ from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.evaluation.thicket import agreement, density, describe, gain_split, oracle, sigma_scores
 from thickets.tasks.evaluation.voting import BALLOT_SCHEMA, vote
 from thickets.tasks.problems import ProblemConfig, load_problem
-from thickets.tasks.results.evaluation import GainSplit, Thicket
+from thickets.tasks.results.evaluation import GainSplit, ThicketDescription
 from thickets.tasks.scoring.units import Block
 from thickets.tasks.seeds import population
 from thickets.tasks.selection.luck import SigmaCounts
@@ -131,7 +131,7 @@ def book(tmp_path: Path) -> ScoreBook:
     return made
 
 
-def described(book: ScoreBook, n_ranked: int, k: int) -> Thicket:
+def described(book: ScoreBook, n_ranked: int, k: int) -> ThicketDescription:
     problem = load_problem(ProblemConfig(name="largest_number"))
     with book.open() as store:
         return describe(store, problem, TEST, top_k(store, n_ranked), k, "majority")
