@@ -68,11 +68,17 @@ def open_run(name: str = "latest", home: Path | str | None = None) -> Run:
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a home; see `open_run`.
+    """One run of a home; made by `open_run`.
 
     Attributes:
         home: The home.
         folder: The run's files.
+
+    Example:
+        >>> from thickets import open_run
+        >>> run = open_run()
+        >>> run.config.problem.name, run.summary.n_candidates
+        ('largest_number', 6)
     """
 
     home: Home

@@ -115,16 +115,16 @@ def show_summary(summary: RunSummary, console: Console, votes: pl.DataFrame | No
     ]
     if votes is not None:
         console.print(votes_table(votes))
-    density = [density_table(summary.thicket)] if summary.thicket else []
-    console.print(sigma_table(summary), *density, result_table(summary), *map(Text, lines), sep="\n")
+    console.print(
+        sigma_table(summary), density_table(summary.thicket), result_table(summary), *map(Text, lines), sep="\n"
+    )
     print_addresses(summary, console)
 
 
 def print_addresses(summary: RunSummary, console: Console) -> None:
     """Where the run is, one address per line and never wrapped."""
     console.print(f"folder:  {summary.folder}", soft_wrap=True, highlight=False, markup=False)
-    if (report := RunFolder(summary.folder).report).is_file():  # a run of an earlier version has none
-        console.print(f"report:  {report}", soft_wrap=True, highlight=False, markup=False)
+    console.print(f"report:  {RunFolder(summary.folder).report}", soft_wrap=True, highlight=False, markup=False)
     links = summary.tracking
     console.print(f"MLflow:  {links.mlflow_address}", soft_wrap=True, highlight=False, markup=False)
     if links.prefect_flow_run_id:

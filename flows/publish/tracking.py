@@ -125,10 +125,8 @@ def _metrics(summary: RunSummary) -> list[MetricPoint]:
         value = getattr(found, name)
         metrics[f"test.{name}"] = value.value
         metrics[f"test.{name}_low"], metrics[f"test.{name}_high"] = value.low, value.high
-        if value.p_value is not None:
-            metrics[f"test.{name}_p"] = value.p_value
-    if summary.thicket:
-        metrics |= _thicket_metrics(summary.thicket)
+        metrics[f"test.{name}_p"] = value.p_value
+    metrics |= _thicket_metrics(summary.thicket)
     if summary.pilot:
         for row in summary.pilot.sigmas:
             mine = f"pilot.sigma.{row.sigma:g}"

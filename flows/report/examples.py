@@ -63,7 +63,7 @@ class TestExample:
         position: Place in the split, from 1.
         question: As it was put, before any prompt template.
         gold: The right answer.
-        fate: What the vote made of it: a `Fate`, or "fixed" where the run did not say in what.
+        fate: What the vote changed.
         base: The base's reply.
         counted: The vote, winner first.
         n_abstain: Experts without an answer.
@@ -114,7 +114,6 @@ def changed_examples(scores: ScoreQueries, summary: RunSummary, count: int = _CO
             expert=Reply(texts(ids[rank]).get(name), votes[0]["answer"], votes[0]["correct"]) if votes else None,
         )
 
-    told = summary.thicket.changed if summary.thicket else {}
     questions = {
         name: rest
         for name, *rest in scores.query(
@@ -122,9 +121,7 @@ def changed_examples(scores: ScoreQueries, summary: RunSummary, count: int = _CO
         ).iter_rows()
     }
     fates = {
-        name: told.get(name, "fixed" if voted[name]["correct"] else "regressed")
-        for name in questions
-        if voted[name]["correct"] != base[name]["correct"]
+        name: summary.thicket.changed[name] for name in questions if voted[name]["correct"] != base[name]["correct"]
     }
     return tuple(example(name, fates[name], *questions[name]) for name in pick(fates, count))
 

@@ -62,13 +62,10 @@ def plots(summary: RunSummary, board: pl.DataFrame | None) -> list[Plot]:
     found = [_k_curve(summary)]
     if board is not None and board.height:
         found.insert(0, _score_by_sigma(summary, board))
-    if summary.thicket:
-        found.insert(1, _density(summary.thicket, summary.common_questions))
-        if len(summary.thicket.agreement.n_same) > 1:
-            found.append(_agreement(summary.thicket))
-    found.append(_cost(summary))
-    if summary.thicket:
-        found.append(_gains(summary.thicket))
+    found.insert(1, _density(summary.thicket, summary.common_questions))
+    if len(summary.thicket.agreement.n_same) > 1:
+        found.append(_agreement(summary.thicket))
+    found += [_cost(summary), _gains(summary.thicket)]
     return found
 
 

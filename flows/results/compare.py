@@ -93,7 +93,7 @@ def compare(home: Home, names: Sequence[str]) -> Comparison:
 def config_differences(configs: Sequence[dict[str, Any]]) -> Iterator[ConfigDifference]:
     """The fields, by dotted name, that are not the same in all configurations.
 
-    Plain values, not `RunConfig`: a run of another version, with fields this one does not know, is compared too.
+    Plain values, not `RunConfig`: a run of another version, with fields this one does not know, can be compared.
     """
     flat = [flatten(config) for config in configs]
     for field in dict.fromkeys(name for config in flat for name in config):

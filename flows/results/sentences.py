@@ -42,7 +42,7 @@ def verdicts(summary: RunSummary) -> list[Verdict]:
 
 
 def findings(summary: RunSummary) -> list[str]:
-    """The verdicts, and a sentence each on luck, ranking, agreement and gains where the run described its thicket."""
+    """Return the verdicts, and a sentence each on budget, pilot, racing, luck, ranking, agreement and gains."""
     lines = [each.sentence for each in verdicts(summary)]
     if summary.budget:
         lines.append(_budget(summary, summary.budget))
@@ -52,9 +52,7 @@ def findings(summary: RunSummary) -> list[str]:
         lines.append(pilot_sentence(summary.pilot))
     if summary.race:
         lines.append(_race(summary.race))
-    if (thicket := summary.thicket) is None:  # a run of an earlier version
-        return lines
-    k = summary.evaluation.k
+    k, thicket = summary.evaluation.k, summary.thicket
     mean = thicket.agreement.mean
     same = "" if mean is None else f"Two experts give the same answer to {percent(mean)} of the test questions. "
     return [

@@ -31,7 +31,7 @@ class ExpertRow(BaseModel):
 
     Attributes:
         rank: Place in the order of the method that was chosen.
-        weight: Votes in a weighted vote; None, in runs of versions that did not say, for n_correct.
+        weight: Votes in a weighted vote.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -41,12 +41,7 @@ class ExpertRow(BaseModel):
     sigma: float
     n_correct: int
     n: int
-    weight: int | None = None
-
-    @property
-    def n_votes(self) -> int:
-        """Votes in a weighted vote."""
-        return self.n_correct if self.weight is None else self.weight
+    weight: int
 
 
 class TrackingLinks(BaseModel):
@@ -115,13 +110,19 @@ class RunSummary(BaseModel):
             sessions included.
         wall_s: Seconds of this session.
         engine: What the engines did in this session.
-        thicket: The neighbourhood and its experts described; None for a run of a version that did not.
-        version: Of Thickets, in this session; None for one that did not say.
+        thicket: The neighbourhood and its experts described.
+        version: Of Thickets, in this session.
         budget: What the run was allowed to cost; None without a budget, and then all candidates were scored.
         pilot: What the first candidates said about the sigmas; None without one, or if a budget ended before it.
         race: What racing asked; None without it. With it, `base_selection`, `sigmas` and the candidates' part of
             `thicket` are about the `race.n_common` questions that every candidate was asked.
         limit: What was learned about the length of answers; None where the configuration sets the limit.
+
+    Example:
+        >>> from thickets import open_run
+        >>> summary = open_run().summary
+        >>> summary.evaluation.ensemble.n, len(summary.experts) == summary.evaluation.k
+        (14, True)
     """
 
     model_config = ConfigDict(frozen=True)
@@ -143,8 +144,8 @@ class RunSummary(BaseModel):
     wall_s: float
     engine: EngineUse
     tracking: TrackingLinks
-    thicket: ThicketDescription | None = None
-    version: str | None = None
+    thicket: ThicketDescription
+    version: str
     pilot: Pilot | None = None
     race: Race | None = None
     budget: BudgetUse | None = None
@@ -161,7 +162,7 @@ class RunSummary(BaseModel):
 def experts_of(summary: RunSummary) -> pl.DataFrame:
     """The candidates that vote, by rank: rank, candidate_id, weight."""
     return pl.DataFrame(
-        [(row.rank, Candidate(int(row.seed), row.sigma).id, row.n_votes) for row in summary.experts],
+        [(row.rank, Candidate(int(row.seed), row.sigma).id, row.weight) for row in summary.experts],
         schema={"rank": pl.Int64, "candidate_id": pl.String, "weight": pl.Int64},
         orient="row",
     )

@@ -69,7 +69,20 @@ class EngineSpec:
 
 
 class Engine(Protocol):
-    """One resident model that becomes any candidate, exactly (DESIGN.md section 5)."""
+    """One resident model that becomes any candidate, exactly (DESIGN.md section 5).
+
+    Example:
+        >>> from pathlib import Path
+        >>> from thickets import Candidate, Engine
+        >>> from thickets.tasks.engines import EngineSpec, build_engine
+        >>> from thickets.tasks.noise import Perturbation
+        >>> from thickets.tasks.types import Sampling
+        >>> engine: Engine = build_engine(EngineSpec("transformers", Path("tiny"), Perturbation(), device="cpu"))
+        >>> engine.load(Candidate(seed=7, sigma=0.1))
+        >>> [completion.n_tokens for completion in engine.generate(["1 + 1 ="], Sampling(max_tokens=4))]
+        [4]
+        >>> engine.close()
+    """
 
     def load(self, weights: Weights | None) -> None:
         """Hold a candidate, or an average of candidates, from now on; None is the base, bit for bit."""

@@ -68,6 +68,12 @@ def noise(seed: int, name: str, start: int, count: int, family: Family = "gaussi
 
     Raises:
         InputError: If an argument is out of range.
+
+    Example:
+        >>> from thickets import noise
+        >>> whole = noise(7, "model.norm.weight", 0, 1000)
+        >>> bool((noise(7, "model.norm.weight", 990, 10) == whole[990:]).all())
+        True
     """
     key, (t_lo, t_hi) = seed_key(seed), tensor_key(name)
     check_family(family)

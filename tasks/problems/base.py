@@ -25,6 +25,15 @@ class Problem(Protocol):
         name: As written in the config, e.g. ``"gsm8k"`` or ``"reasoning_gym:chain_sum"``.
         summary: One line for ``thickets problems``.
         sampling: Default decoding.
+
+    Example:
+        >>> from thickets import Problem
+        >>> from thickets.tasks.problems import ProblemConfig, load_problem
+        >>> problem: Problem = load_problem(ProblemConfig(name="largest_number"))
+        >>> [example] = problem.examples(1, seed=0)
+        >>> answer = problem.extract(f"It is {example.answer}.", example)
+        >>> problem.verify(answer, example)
+        True
     """
 
     name: str

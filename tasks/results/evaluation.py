@@ -46,7 +46,7 @@ class Difference(BaseModel):
     """A difference of two accuracies on the same examples, with its 95 % paired bootstrap interval.
 
     Attributes:
-        n: Examples; None, like what follows, in results of versions that did not count.
+        n: Examples.
         n_better: Examples that only ours has right.
         n_worse: Examples that only theirs has right.
         p_value: Exact McNemar test; see `thickets.tasks.statistics.mcnemar`.
@@ -59,11 +59,11 @@ class Difference(BaseModel):
     value: float
     low: float
     high: float
-    n: int | None = None
-    n_better: int | None = None
-    n_worse: int | None = None
-    p_value: float | None = None
-    examples_needed: int | None = None
+    n: int
+    n_better: int
+    n_worse: int
+    p_value: float
+    examples_needed: int | None
 
     @property
     def is_clear(self) -> bool:
@@ -279,7 +279,7 @@ Fate: TypeAlias = Literal["retained", "format_fixed", "reasoning_fixed", "unclea
 
 
 class ThicketDescription(BaseModel):
-    """What the neighbourhood of the base model looks like, and what its experts have to do with one another.
+    """The neighbourhood of the base model, and the agreement and gains of its experts.
 
     Attributes:
         sigmas: Selection split; by sigma, never pooled.
@@ -288,8 +288,7 @@ class ThicketDescription(BaseModel):
         agreement: Of the experts that vote, on the test split.
         oracle: Test questions that at least one of them has right: the most that any vote of theirs could reach.
         gains: What became of each test question.
-        changed: Those that the ensemble fixed or regressed, by example id in the order of the split; empty for a run
-            of a version that only counted them.
+        changed: Those that the ensemble fixed or regressed, by example id in the order of the split.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -300,4 +299,4 @@ class ThicketDescription(BaseModel):
     agreement: Agreement
     oracle: Accuracy
     gains: GainSplit
-    changed: dict[str, Fate] = {}
+    changed: dict[str, Fate]

@@ -34,14 +34,12 @@ def verdict(difference: Difference, ours: str, theirs: str) -> Verdict:
         kind = "better" if difference.value > 0 else "worse"
     relation = f"{kind} {'from' if kind == 'not distinguishable' else 'than'}"
     sentence = f"{ours[:1].upper()}{ours[1:]} is {relation} {theirs}: {points(difference)} points{_counts(difference)}"
-    if kind == "not distinguishable" and difference.n is not None:
+    if kind == "not distinguishable":
         sentence += f"; {_needed(difference)}"
     return Verdict(kind=kind, sentence=sentence + ".")
 
 
 def _counts(difference: Difference) -> str:
-    if difference.n is None:  # of a version that did not count
-        return ""
     return f" on {difference.n} test examples ({difference.n_better} gained, {difference.n_worse} lost)"
 
 

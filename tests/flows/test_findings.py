@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from io import StringIO
 
@@ -12,17 +11,12 @@ from rich.console import Console
 from thickets.flows.cli.tables_results import show_summary
 from thickets.flows.config.run import RunConfig
 from thickets.flows.randopt import randopt
-from thickets.flows.results.runs import find_run, load_summary
 from thickets.flows.results.sentences import findings, verdicts
 from thickets.flows.results.summary import RunSummary
-from thickets.storage.home import Home
-from thickets.tasks.results.evaluation import Difference
 
 MakeConfig = Callable[..., RunConfig]
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
-
-_OF_A_DIFFERENCE = set(Difference.model_fields) - {"value", "low", "high"}
 
 
 def shown(summary: RunSummary) -> str:
@@ -31,21 +25,9 @@ def shown(summary: RunSummary) -> str:
     return out.getvalue()
 
 
-def without_thicket(summary: RunSummary) -> str:
-    """The summary as a version before these fields wrote it."""
-    old = json.loads(summary.model_dump_json())
-    del old["thicket"]
-    for value in old["evaluation"].values():
-        if isinstance(value, dict) and set(value) >= _OF_A_DIFFERENCE:
-            for name in _OF_A_DIFFERENCE:
-                del value[name]
-    return json.dumps(old)
-
-
 def test_a_run_describes_its_thicket_and_says_it_in_sentences(config: MakeConfig) -> None:
     summary = randopt(config())
     found, thicket = summary.evaluation, summary.thicket
-    assert thicket is not None
     assert [row.sigma for row in thicket.sigmas] == [0.05, 0.1, 0.2]
     assert [row.density[0].share.count for row in thicket.sigmas] == [row.n_at_least_base for row in summary.sigmas]
     assert sum(sum(row.histogram.values()) for row in thicket.sigmas) == thicket.best.n_candidates == 9
@@ -67,23 +49,12 @@ def test_a_run_describes_its_thicket_and_says_it_in_sentences(config: MakeConfig
         *["The ensemble"] * 7, "The best single expert",
     ]  # fmt: skip
 
-    # A run of a version that did not describe its thicket is still shown.
-    folder = find_run(Home(config().storage.home), "latest")
-    folder.summary.write_text(without_thicket(summary))
-    old = load_summary(folder)
-    assert old.thicket is None
-    assert old.evaluation.ensemble_minus_base.n is None
-    assert findings(old)[0].startswith("The ensemble is ")
-    assert len(findings(old)) == 8  # three verdicts, and one on each rival
-    assert "Candidates at least so many points" not in shown(old)
-
-    # And a run of this version again computes it from the database, without scoring anything.
+    # Started again, a run computes it from the database, without scoring anything.
     assert randopt(config()).thicket == thicket
 
 
 def test_special_cases_are_said_plainly(config: MakeConfig) -> None:
     summary = randopt(config(selection={"k_values": [1]}))
-    assert summary.thicket is not None
     assert summary.thicket.agreement.mean is None
     text = " ".join(findings(summary))
     assert "1 candidates have no rank correlation" in text
