@@ -269,25 +269,9 @@ def test_writing_it_again_gives_the_same_bytes(run: RunSummary, text: str, thick
     assert (tmp_path / "page.html").read_text(encoding="utf-8") == text
 
 
-def test_an_older_run_gets_what_it_has(copy: RunFolder, thickets: Call) -> None:
-    old = json.loads(copy.summary.read_text())
-    del old["thicket"], old["version"]
-    old["evaluation"]["controls"] = []
-    for value in old["evaluation"].values():
-        if isinstance(value, dict):
-            for name in ("n", "n_better", "n_worse", "p_value", "examples_needed"):
-                value.pop(name, None) if "n_correct" not in value else None
-    copy.summary.write_text(json.dumps(old))
-    copy.identity.unlink()
-    assert thickets("report", "latest", "--home", home_of(copy))[0] == 0
-    with_scores = Page(copy.report.read_text())
+def test_a_run_whose_files_are_gone_gets_what_there_is(copy: RunFolder, thickets: Call) -> None:
     summary = load_summary(copy)
-    for page_words in [squeezed(with_scores.words)]:
-        for sentence in findings(summary):
-            assert sentence in page_words
-        assert "Where the vote changed the answer" in page_words
-        assert "Score by sigma" in page_words
-        assert "Solution density" not in page_words
+    copy.identity.unlink()
     copy.scores.unlink()
     copy.manifest.unlink()
     assert thickets("report", "latest", "--home", home_of(copy))[0] == 0
