@@ -3,12 +3,13 @@
     python -m benchmarks.bound [--engine transformers|vllm] [--problem 'JSON'] [--max-tokens N]
                                [--candidates 12] [--examples 128] [--rounds 3] [--json FILE]
 
-The bound is the engine asked the same prompts as many times, with the base's weights and nothing between: no candidate
-is loaded, nothing is judged, written, tracked or counted. Against it, the selection split is scored as a run does it,
-Prefect's tasks, shards and score database included. Each has a process of its own; they take turns, round by round, so
-that a machine whose speed drifts favours neither, and the first round is not counted. The candidates' sigma is so small
-that they answer as the base does, token for token nearly: the work is the same. load_s and generate_s are the engine's
-part of scoring. The prefix cache is emptied before every batch of either, as new weights demand.
+The bound is the engine answering the same prompts as many times, with the base's weights and nothing between: no
+candidate is loaded, nothing is judged, written, tracked or counted. Against it, the selection split is scored as a run
+scores it, Prefect's tasks, shards and score database included. Each measure has a process of its own; they take turns,
+round by round, so that a machine whose speed drifts favours neither, and the first round is not counted. The
+candidates' sigma is so small that they answer as the base does, token for token nearly: the work is the same. load_s
+and generate_s are the engine's part of scoring. The prefix cache is emptied before every batch of either measure, as
+new weights demand.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def main() -> None:
 
 
 def _taking_turns(n_rounds: int) -> dict[str, list[_Round]]:
-    """The rounds of every measure but the first, each in its process, one at a time."""
+    """Run every measure in its process, one round at a time in turn; return all rounds but the first."""
     call = [sys.executable, "-m", "benchmarks.bound", *sys.argv[1:], "--one"]
     processes = {
         what: subprocess.Popen([*call, what], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -82,7 +83,7 @@ def _taking_turns(n_rounds: int) -> dict[str, list[_Round]]:
 
 
 def _turns(n_rounds: int) -> Iterator[int]:
-    """The number of every round, when it is this process's turn."""
+    """Yield the number of every round, once it is this process's turn."""
     for number in range(n_rounds + 1):
         sys.stdin.readline()
         yield number
@@ -115,7 +116,7 @@ def _plan(options: Any, folder: Path) -> Any:
 
 
 def measure_plain(options: Any, plan: Any) -> None:
-    """Nothing but generation."""
+    """Measure generation alone."""
     from thickets.tasks.engines import build_engine
 
     engine = build_engine(plan.engine)
@@ -133,7 +134,7 @@ def measure_plain(options: Any, plan: Any) -> None:
 
 
 def measure_scoring(options: Any, plan: Any) -> None:
-    """The selection split as a run scores it."""
+    """Measure the selection split as a run scores it."""
     from prefect import flow
 
     from thickets.flows.placement.engines import open_executor

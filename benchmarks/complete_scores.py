@@ -1,7 +1,7 @@
 """Complete score tables: every candidate of a preset on every question of its three splits, which a run never needs.
 
-They go through the run's own pieces (plan, shards, Prefect tasks, database) into a home of their own, so an interrupted
-table goes on where it stopped, and populations drawn from other seeds share what they can.
+The run's own code (plan, shards, Prefect tasks, database) scores them into a home of their own, so an interrupted table
+goes on where it stopped, and populations drawn from other seeds share what they can.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SPLITS = ("selection", "validation", "test")
 
 @dataclass(frozen=True)
 class CompleteScores:
-    """What everybody answered to everything.
+    """Answers of the base and of every candidate to every question.
 
     Attributes:
         population: candidate_id, seed, sigma; in the order of the population, `[n_candidates]`.
@@ -47,18 +47,18 @@ class CompleteScores:
 
     @cached_property
     def correct(self) -> NDArray[np.bool_]:
-        """Who has what right, `[1 + n_candidates, n_questions]`; the base is row 0."""
+        """Whether each answer is right, `[1 + n_candidates, n_questions]`; the base is row 0."""
         return self.answers["correct"].to_numpy().reshape(1 + self.population.height, -1)
 
     @cached_property
     def votes(self) -> NDArray[np.object_]:
-        """The answers themselves, None for an abstention, in the shape of `correct`."""
+        """Answers, None for an abstention, in the shape of `correct`."""
         return self.answers["answer"].to_numpy().astype(object).reshape(self.correct.shape)
 
 
 @flow(name="complete-scores", flow_run_name="{config.name}-n{config.population.size}", persist_result=False)
 def complete_scores(config: RunConfig) -> CompleteScores:
-    """Score what is missing of the table of one population, and return the table.
+    """Score the units that are missing in the table of one population, and return the table.
 
     Raises:
         InputError: Something in the configuration cannot be used.

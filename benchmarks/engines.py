@@ -3,7 +3,7 @@
     python -m benchmarks.engines [--candidates 50] [--examples 64] [--dtype bfloat16] [--only vllm] [--json FILE]
     python -m benchmarks.engines --settings     vLLM alone, one setting changed per row
     python -m benchmarks.engines --replicas 2 [--cpus 1] [--repeats 3]
-                                                one engine on all cores, so many of fewer threads in processes of
+                                                one engine on all cores, several of fewer threads in processes of
                                                 their own, and on a local Ray, round after round on a busy machine
 
 Every row is a process of its own: Prefect task per shard, judging and Parquet included, no MLflow. "generating" is the
@@ -109,7 +109,7 @@ def _one_and_several(replicas: int, cpus: int) -> dict[str, dict[str, Any]]:
 
 
 def measure(model: str, system: str, engine: dict[str, Any], n_candidates: int, n_examples: int) -> dict[str, float]:
-    """Score a population and return its row."""
+    """Score a population, and return its row of the table."""
     from prefect import flow
 
     from thickets.flows.config.file import parse_config
@@ -178,7 +178,7 @@ def measure(model: str, system: str, engine: dict[str, Any], n_candidates: int, 
 
 
 def cpu_s() -> float:
-    """CPU time of this process and of those that it has started and seen end."""
+    """Return the CPU seconds of this process and of its children that have ended."""
     return sum(
         used.ru_utime + used.ru_stime
         for used in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
@@ -186,7 +186,7 @@ def cpu_s() -> float:
 
 
 def tokens_per_s_of_the_base(plan: Any, repeats: int = 5) -> float:
-    """Plain batched inference: one model, the same prompts, nothing in between."""
+    """Measure plain batched inference: one model, the same prompts, nothing in between."""
     from thickets.tasks.engines import build_engine
 
     engine = build_engine(plan.engine)

@@ -30,7 +30,7 @@ print(json.dumps({"answer": json.loads(answer.to_json(orient="records")) if hasa
 
 
 def main(model: Path) -> None:
-    """Install, load, answer, and print what it took."""
+    """Install the requirements, load the model, answer its input example; print the answer and the times."""
     with tempfile.TemporaryDirectory() as scratch:
         python = Path(scratch) / "venv" / "bin" / "python"
         uv = Path(sys.executable).with_name("uv")

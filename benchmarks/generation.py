@@ -16,7 +16,7 @@ a repeat. Each row of the table adds one thing to the row above:
 Seconds are about all candidates, without making their weights. "positions" are the tokens that the model computed,
 padding included, and "tokens" the new ones of the answers: neither depends on how busy the machine is. "correct" is per
 candidate. "same texts" counts equal answers of the first and the fourth row: in bfloat16 another batch shape alone
-flips some, in float32 none. To see candidates ramble, give them room: ``--max-tokens 512 --sigmas 0.005 0.008``.
+flips some, in float32 none. For candidates that ramble, raise the limit: ``--max-tokens 512 --sigmas 0.005 0.008``.
 
     python -m benchmarks.generation --waits
 
@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def compare_ways(work: Workload, options: argparse.Namespace) -> None:
-    """Every way of the module's docstring, one row each."""
+    """Measure every way of the module's docstring, and show one row each."""
     limit = work.learn()
     short = replace(work.sampling, max_tokens=limit.max_tokens)
     ways: dict[str, Callable[[], Answers]] = {
@@ -118,7 +118,7 @@ def compare_ways(work: Workload, options: argparse.Namespace) -> None:
 
 
 def compare_waits(repeats: int, json_file: Path | None) -> None:
-    """Each row in a process of its own, since PyTorch reads the policy once."""
+    """Measure each wait policy in a process of its own, since PyTorch reads the policy once; show one row each."""
     rows = {}
     for beside in (False, True):
         for label, policy in _WAITS.items():

@@ -1,4 +1,4 @@
-"""One workload of the generation benchmark, answered in different ways by one engine."""
+"""Answers one workload of the generation benchmark with one engine in different ways."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ Way = Callable[[Sampling], tuple[list[str], int]]
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What all candidates answered in one way.
+    """Answers of all candidates, generated in one way.
 
     Attributes:
-        texts: Candidate by candidate.
-        n_correct: By candidate.
+        texts: Texts, candidate by candidate.
+        n_correct: Number of correct answers of each candidate.
         n_tokens: New tokens of the answers, the end-of-sequence token included.
         n_positions: Tokens that the model computed, padding included.
         generate_s: Seconds, without those in which weights were made.
@@ -92,14 +92,14 @@ class Workload:
         return Answers(texts, tuple(n_correct), n_tokens, self._n_positions - before, generate_s)
 
     def learn(self) -> TokenLimit:
-        """The limit that the base's answers under the workload's own give."""
+        """Learn the limit from the base's answers under the workload's own limit."""
         self._engine.load(None)
         said = self._engine.generate(self._prompts, self.sampling)
         block = Block("selection", 0, self._examples, tuple(self._prompts))
         return learn_limit(judge(BASE_ID, block, said, self._problem), self.sampling.max_tokens)
 
     def padded(self, sampling: Sampling) -> tuple[list[str], int]:
-        """As a script would: ``generate`` on left-padded batches."""
+        """Generate as a script would: ``generate`` on left-padded batches."""
         texts: list[str] = []
         n_tokens = 0
         checker = self._checker(sampling)
@@ -122,16 +122,16 @@ class Workload:
         return texts, n_tokens
 
     def rows_end(self, sampling: Sampling) -> tuple[list[str], int]:
-        """Our loop on the same batches: rows that have ended leave."""
+        """Decode the same batches with our loop: rows that have ended leave the batch."""
         return self._decode(sampling, None)
 
     def prefix_once(self, sampling: Sampling) -> tuple[list[str], int]:
-        """The same, with the prompts' common beginning computed once."""
+        """Decode as `rows_end` does, with the prompts' common beginning computed once."""
         rows = self._tokens()
         return self._decode(sampling, compute_prefix(self._engine.model, rows[0][: common_prefix(rows)]))
 
     def sorted(self, sampling: Sampling) -> tuple[list[str], int]:
-        """The engine as it is: the same, with batches of rows of similar length."""
+        """Generate with the engine as it is: as `prefix_once` does, in batches of rows of similar length."""
         said = self._engine.generate(self._prompts, sampling)
         return [each.text for each in said], sum(each.n_tokens for each in said)
 

@@ -3,11 +3,11 @@
     python -m benchmarks.noise [--layers 30] [--repeats 7] [--json FILE]
 
 Every way starts from the same bfloat16 base in memory and leaves perturbed bfloat16 weights in a second buffer, tensor
-by tensor, in the 272 shapes of SmolLM2-135M (134.5 M weights). The ways take turns within a repeat, so that what else
-the machine does falls on all of them alike. Reading and writing the weights once ("copy") bounds them all.
+by tensor, in the 272 shapes of SmolLM2-135M (134.5 M weights). The ways take turns within a repeat, so that other load
+on the machine affects all of them alike. Reading and writing the weights once ("copy") bounds them all.
 
 Where there is a CUDA device the Triton kernel is measured there too, in CUDA events, against a copy within the device,
-and a slice of what it made is compared with the reference bit for bit.
+and a slice of its result is compared with the reference bit for bit.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CHECKED_LEN = 1 << 20
 
 
 def smollm2_sizes(n_layers: int) -> dict[str, int]:
-    """Elements of each parameter of SmolLM2-135M (30 layers) under its Hugging Face name; the head is tied."""
+    """Return the elements of each parameter of SmolLM2-135M (30 layers) by Hugging Face name; the head is tied."""
     hidden, intermediate, kv, vocabulary = 576, 1536, 192, 49152
     layer = {
         "self_attn.q_proj": hidden * hidden,
@@ -54,7 +54,7 @@ def smollm2_sizes(n_layers: int) -> dict[str, int]:
 
 
 def ways(sizes: dict[str, int]) -> dict[str, Callable[[], None]]:
-    """The ways to compare, each a function that perturbs a whole model."""
+    """Return the ways to compare, each a function that perturbs a whole model."""
     rng = np.random.default_rng(0)
     base, out = {}, {}
     for name, n in sizes.items():
@@ -107,7 +107,7 @@ def ways(sizes: dict[str, int]) -> dict[str, Callable[[], None]]:
 
 
 def measure(functions: dict[str, Callable[[], None]], repeats: int) -> dict[str, list[float]]:
-    """Wall seconds of each function, ``repeats`` times after one warm-up (which compiles and touches all memory)."""
+    """Time each function in wall seconds, ``repeats`` times after a warm-up (which compiles and touches all memory)."""
     wall_s: dict[str, list[float]] = {label: [] for label in functions}
     for repeat in range(repeats + 1):
         for label, function in functions.items():
@@ -119,7 +119,7 @@ def measure(functions: dict[str, Callable[[], None]], repeats: int) -> dict[str,
 
 
 def cuda_ways(sizes: dict[str, int]) -> tuple[dict[str, Callable[[], None]], torch.Tensor, torch.Tensor]:
-    """The ways to compare on the device, each perturbing a whole model; and the one tensor's base and result."""
+    """Return the ways to compare on the device, each perturbing a whole model; and the one tensor's base and result."""
     from thickets.tasks.noise.triton_kernel import perturb_cuda
 
     flat_base = (torch.randn(sum(sizes.values()), device="cuda") * 0.05).bfloat16()
@@ -164,7 +164,7 @@ def cuda_ways(sizes: dict[str, int]) -> tuple[dict[str, Callable[[], None]], tor
 
 
 def measure_cuda(functions: dict[str, Callable[[], None]], repeats: int) -> dict[str, list[float]]:
-    """Seconds between two events on the device around each function, after one warm-up (which compiles)."""
+    """Time each function in seconds between two events on the device, after one warm-up (which compiles)."""
     wall_s: dict[str, list[float]] = {label: [] for label in functions}
     for repeat in range(repeats + 1):
         for label, function in functions.items():
@@ -180,7 +180,7 @@ def measure_cuda(functions: dict[str, Callable[[], None]], repeats: int) -> dict
 
 
 def same_bits(base: torch.Tensor, out: torch.Tensor) -> bool:
-    """Whether a slice from the middle of what the one-tensor kernel makes is that of the reference, bit for bit."""
+    """Tell whether a slice from the middle of the one-tensor kernel's result is the reference's, bit for bit."""
     from thickets.tasks.noise.triton_kernel import perturb_cuda
 
     start = len(base) // 3

@@ -2,7 +2,7 @@
 
     python -m benchmarks.orchestration [--candidates 100 1000 10000] [--examples 200] [--json FILE]
 
-The engine is a double for measuring only: it returns a number at once, so the wall time is that of Prefect (the start
+The engine is a stand-in for measuring only: it returns a number at once, so the wall time is that of Prefect (the start
 of its temporary server included, unless one is running), MLflow, extraction and verification, Parquet, DuckDB,
 selection, voting, figures. The base model, its tokenizer and prompts are real.
 """
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def measure(n_candidates: int, n_examples: int) -> dict[str, float]:
-    """One whole run, from its configuration to its report."""
+    """Run one whole search, from its configuration to its report, and return its row of the table."""
     with tempfile.TemporaryDirectory() as home:
         config = parse_config(
             {

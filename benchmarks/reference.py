@@ -4,24 +4,26 @@
                                    [--ours 'racing={"scoring": {"racing": {}}}'] [--only LABEL] [--json FILE]
 
 The reference (benchmarks/reference_procedure.py) is written from its description in DESIGN.md section 2. Every row is a
-process of its own, one after another. The same for all: model, dtype, questions of the selection and the test split,
-number of candidates and their sigmas, K, decoding, batch size, threads and how they wait (ours; what PyTorch does by
-itself is slower on a busy machine).
+process of its own, one after another. All rows share model, dtype, questions of the selection and the test split,
+number of candidates and their sigmas, K, decoding, batch size, threads and how they wait (ours; PyTorch's default is
+slower on a busy machine).
 
-Different: how noise is made and taken away; Transformers' padded ``generate`` or our decoding, vLLM without or with
-its prefix cache (whoever swaps weights and does not clear it must do without); judging between or beside generations;
-and what a run of ours does in addition: it starts Prefect and MLflow, scores the base on the selection split, asks a
-validation split, keeps every answer, and writes figures and a report. All of that is in its time. Controls are off:
-they are evidence about an ensemble, not part of getting one. On vLLM the reference's weights go through the reload path
-as ours do, because packed weights on the CPU cannot be written in place; subtracting is not reloaded, in its favour.
+They differ in how noise is made and taken away; Transformers' padded ``generate`` or our decoding, vLLM without
+or with its prefix cache (a procedure that swaps weights and does not clear it must do without); judging between or
+beside generations; and what a run of ours does in addition: it starts Prefect and MLflow, scores the base on the
+selection split, scores a validation split, keeps every answer, and writes figures and a report. All of that is in its
+time. Controls are off: they are evidence about an ensemble, not part of getting one. On vLLM the reference's weights go
+through the reload path as ours do, because packed weights on the CPU cannot be written in place; subtracting is not
+reloaded, in its favour.
 
 Further rows of ours, with settings changed, come with ``--ours LABEL=JSON`` (repeatable), which is laid over the
 configuration section by section.
 
-Columns: wall_s is the process from its start to its end; start_s of it went by until there was something to ask the
-engine (imports, Prefect's server, MLflow), engine_s until the engine was up; weights_s, generate_s as said; "rest" is
-everything else. candidates/min counts the selection split alone, with everything up. "minus ref." is the difference of
-the two ensembles' test accuracies, paired, with its 95 % interval: where that holds 0, the ensembles are equal.
+Columns: wall_s is the process from its start to its end; start_s of it went by until there were prompts for the engine
+(imports, Prefect's server, MLflow), engine_s until the engine was up; weights_s went into making weights, generate_s
+into generating; "rest" is everything else. candidates/min counts the selection split alone, with everything up. "minus
+ref." is the difference of the two ensembles' test accuracies, paired, with its 95 % interval: where that holds 0, the
+ensembles are equal.
 """
 
 from __future__ import annotations
@@ -115,7 +117,7 @@ def _in_a_process_of_its_own(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _compare(rows: dict[str, dict[str, Any]]) -> None:
-    """Say how many times as fast the others are as the reference, and whether their ensembles are as good."""
+    """Add to every other row its speed relative to the reference and the difference of the ensembles' accuracies."""
     from thickets.tasks.statistics import paired_difference
 
     reference = rows.get("reference")
@@ -222,7 +224,7 @@ def measure_ours(config: dict[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def _announcements() -> Iterator[dict[str, float]]:
-    """When the log first spoke of the scoring of a split, in seconds since 1970, by the split."""
+    """Record by split when the log first names its scoring, in seconds since 1970."""
     said: dict[str, float] = {}
 
     class Listener(logging.Handler):

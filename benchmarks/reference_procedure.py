@@ -1,8 +1,9 @@
 """The reference procedure of random weight search, written from its description in DESIGN.md section 2.
 
-It is here to be measured against. Its mistakes are kept, because they are part of it: one generator, seeded anew for
-every tensor; noise added in place and subtracted again, so that rounding stays behind; every question asked of every
-candidate before anything is decided; answers judged by whoever drives the engine, while that waits.
+`benchmarks.reference` compares our search with it. Its mistakes are kept, because they are part of it: one generator,
+seeded anew for every tensor; noise added in place and subtracted again, so that rounding stays behind; every candidate
+answers every question before anything is decided; the process that drives the engine judges answers while the engine
+waits.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class PaddedEngine:
         add_noise(self._weights, seed, scale)
 
     def publish(self) -> None:
-        """Nothing to do: the model reads the weights that were written to."""
+        """Do nothing: the model reads the weights that were written to."""
 
     @torch.inference_mode()
     def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
@@ -74,7 +75,7 @@ class PaddedEngine:
         return completions
 
     def _count(self, row: list[int]) -> int:
-        """New tokens up to the end of the answer; what follows is padding of the batch."""
+        """Count the new tokens up to the end of the answer; padding of the batch follows it."""
         end = self._model.generation_config.eos_token_id
         ends = set(end if isinstance(end, list) else [end])
         return next((place + 1 for place, token in enumerate(row) if token in ends), len(row))
@@ -97,7 +98,7 @@ class ReloadedEngine:
         add_noise(self._weights.values(), seed, scale)
 
     def publish(self) -> None:
-        """Send all weights through vLLM's reload path, and derive anew what a tied output layer holds of them."""
+        """Send all weights through vLLM's reload path, and derive a tied output layer's weights anew."""
         from thickets.tasks.engines.vllm_workarounds import tied_heads
 
         def reload(worker: Any) -> None:
@@ -115,7 +116,7 @@ class ReloadedEngine:
 
 @dataclass(slots=True)
 class Spent:
-    """Where the time went, in seconds, and what it bought."""
+    """Seconds spent on noise, generation and judging, and the tokens generated."""
 
     noise_s: float = 0.0
     generate_s: float = 0.0
@@ -125,14 +126,14 @@ class Spent:
 
 @dataclass(slots=True)
 class Found:
-    """What the procedure ends with.
+    """Result of the procedure.
 
     Attributes:
         base: Correct answers of the untouched model on the test questions.
         voted: Whether the vote is right, per test question.
         selection_s: Seconds until every candidate had its score.
         test_s: Seconds for base and experts on the test questions.
-        spent: The same time by what it was spent on.
+        spent: The same time, by activity.
     """
 
     base: int = 0
@@ -143,7 +144,7 @@ class Found:
 
 
 class Procedure:
-    """Perturb, ask everything, judge, take the noise away; then let the best K vote on the test questions."""
+    """Perturb, answer all questions, judge, subtract the noise; then let the best K vote on the test questions."""
 
     def __init__(self, engine: Engine, problem: Problem, sampling: Sampling) -> None:
         self._engine, self._problem, self._sampling = engine, problem, sampling
@@ -170,7 +171,7 @@ class Procedure:
         return found
 
     def _ask(self, candidate: Candidate | None, blocks: Sequence[Block]) -> list[str | None]:
-        """One candidate's answers to everything; the weights are as before afterwards, but for rounding."""
+        """Return one candidate's answers to all blocks; restore the weights afterwards, but for rounding."""
         spent = self._found.spent
         self._timed_noise(candidate, +1)
         started = time.perf_counter()

@@ -30,7 +30,7 @@ Indices = NDArray[np.intp]
 
 
 class ScoreTable(Protocol):
-    """What a replay needs of a table: real ones (`benchmarks.complete_scores`) and made ones have it."""
+    """Table that a replay reads: a real one (`benchmarks.complete_scores`) or a synthetic one."""
 
     @property
     def population(self) -> pl.DataFrame:
@@ -42,7 +42,7 @@ class ScoreTable(Protocol):
 
     @property
     def correct(self) -> NDArray[np.bool_]:
-        """Who has what right, `[1 + n_candidates, n_questions]`; row 0 is the base."""
+        """Whether each answer is right, `[1 + n_candidates, n_questions]`; row 0 is the base."""
 
     @property
     def votes(self) -> NDArray[np.object_]:
@@ -51,7 +51,7 @@ class ScoreTable(Protocol):
 
 @dataclass(frozen=True)
 class Division:
-    """Who is asked what: rows of the population, and questions of each split; all are indices."""
+    """Candidates (rows of the population) and the questions of each split; all are indices."""
 
     candidates: Indices
     selection: Indices
@@ -61,7 +61,7 @@ class Division:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a rule of selection comes to: the choice that validation makes of what it leaves open, and its test answers.
+    """Result of a selection rule: the choice that validation makes of what the rule leaves open, and its test answers.
 
     Attributes:
         choice: Method, vote rule, K.
@@ -73,7 +73,7 @@ class Outcome:
 
 
 def replay(scores: CompleteScores, division: Division, k_values: Sequence[int]) -> dict[str, Outcome]:
-    """Carry out every method with every vote rule, K chosen on validation, and the choice among all of them."""
+    """Replay every method with every vote rule, K chosen on validation, and the choice among all of them."""
     rankings = rank(scores, division, k_values[-1])
     on_validation = {method: ballots(scores, ranked, division.validation) for method, ranked in rankings.items()}
     points = {
@@ -93,7 +93,7 @@ def replay(scores: CompleteScores, division: Division, k_values: Sequence[int]) 
 
 
 def rank(scores: CompleteScores, division: Division, k: int) -> dict[Method, pl.DataFrame]:
-    """The first `k` by every method; as `ranking.rank_by`, with the candidate's row instead of its id."""
+    """Return the first `k` by every method; as `ranking.rank_by`, with the candidate's row instead of its id."""
     right = scores.correct[1:][np.ix_(division.candidates, division.selection)]
     board = (
         scores.population[division.candidates]
@@ -115,7 +115,7 @@ def rank(scores: CompleteScores, division: Division, k: int) -> dict[Method, pl.
 
 
 def ballots(scores: ScoreTable, ranked: pl.DataFrame, questions: Indices) -> pl.DataFrame:
-    """The experts' answers to some questions; as `thickets.tasks.evaluation.voting.ballots`."""
+    """Return the experts' answers to some questions; as `thickets.tasks.evaluation.voting.ballots`."""
     where = np.ix_(1 + ranked["candidate_id"].to_numpy(), questions)
     n = len(questions)
     return pl.DataFrame(
@@ -132,13 +132,13 @@ def ballots(scores: ScoreTable, ranked: pl.DataFrame, questions: Indices) -> pl.
 
 
 def own_division(scores: CompleteScores, candidates: Indices) -> Division:
-    """The splits that a run of the preset has."""
+    """Return the division into the splits of a run of the preset."""
     first, second, third = np.split(np.arange(sum(scores.sizes)), np.cumsum(scores.sizes)[:2])
     return Division(candidates, first, second, third)
 
 
 def random_division(scores: CompleteScores, n_candidates: int, rng: np.random.Generator) -> Division:
-    """Other questions in each split, as many as before, and other candidates."""
+    """Draw other questions for each split, as many as before, and other candidates."""
     questions = np.split(rng.permutation(sum(scores.sizes)), np.cumsum(scores.sizes)[:2])
     # In the order of the population, as a run has them.
     candidates = np.sort(rng.choice(scores.population.height, n_candidates, replace=False))

@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def load(name: str, overrides: Sequence[str]) -> RunConfig:
-    """A preset of the package, one of the benchmarks, or a file."""
+    """Load a preset of the package, one of the benchmarks, or a file."""
     own = _PRESETS / f"{name}.yaml"
     return load_config(str(own) if own.is_file() else name, overrides)
 
@@ -69,7 +69,7 @@ def load(name: str, overrides: Sequence[str]) -> RunConfig:
 def compare(
     tables: Sequence[CompleteScores], k_values: Sequence[int], seeds: Sequence[int], n_draws: int
 ) -> dict[str, dict[str, Any]]:
-    """Rows of the table: every population as it is, then the redraws from all of them together."""
+    """Return the rows of the table: every population as it is, then the redraws from all of them together."""
     size = tables[0].population.height
     scores = pool(tables)
     rows: dict[str, dict[str, Any]] = {}
@@ -91,7 +91,7 @@ def compare(
 
 
 def pool(tables: Sequence[CompleteScores]) -> CompleteScores:
-    """Populations that answered the same questions as one, candidates in the order of the tables."""
+    """Join populations that answered the same questions into one, candidates in the order of the tables."""
     first, *others = tables
     return CompleteScores(
         pl.concat([table.population for table in tables]),
@@ -101,7 +101,7 @@ def pool(tables: Sequence[CompleteScores]) -> CompleteScores:
 
 
 def _row(**figures: Any) -> dict[str, Any]:
-    """A row with a place for every column, so that all rows name them in one order."""
+    """Return a row with a place for every column, so that all rows name them in one order."""
     return dict.fromkeys(_COLUMNS, "") | {name.replace("_", " "): figure for name, figure in figures.items()}
 
 
@@ -132,7 +132,7 @@ def _redrawn(found: Sequence[Outcome], plain: Sequence[Outcome]) -> dict[str, An
 
 
 def _taken(found: Sequence[Outcome]) -> dict[str, Any]:
-    """How often validation takes what."""
+    """Return how often validation chose each method with each vote rule."""
     names = [f"{each.choice.method}/{each.choice.rule}" for each in found]
     counts = sorted(((names.count(name), name) for name in set(names)), reverse=True)
     taken = [name if len(found) == 1 else f"{name} {count}" for count, name in counts]

@@ -14,7 +14,7 @@ row is the even split itself, all others are differences to it, in points.
 - *pilot n, even e*: `population.pilot` with these values. *on q questions*: the pilot decides after so many. *only N*:
   all candidates have the N-th sigma, which no run can know beforehand.
 - *raced*: racing as `scoring: {racing: {}}` in four rounds, against the even split that is raced too. `answers` are
-  those asked, the even split's being 100: a pilot's population ends where it would ask more than these.
+  the selection answers, the even split's being 100: a pilot's population ends where it would need more than these.
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ Z, ROUNDS = 1.64, 4
 
 @dataclass(frozen=True)
 class Draw:
-    """Candidates to draw from and questions.
+    """Candidates to draw from, and questions.
 
     Attributes:
-        table: Everybody's answers.
+        table: Answers of every candidate to every question.
         by_sigma: Rows of the table's population in the order in which they are drawn, one array per sigma, ascending.
-        selection: Questions in the order in which they are asked.
-        test: Questions.
+        selection: Questions that rank, in the order in which candidates answer them.
+        test: Questions that test the vote.
         truth: True accuracy of every candidate of the table, where it is known.
     """
 
@@ -76,13 +76,13 @@ class Draw:
 
     @cached_property
     def right(self) -> NDArray[np.bool_]:
-        """Selection answers of the table's candidates, `[n_candidates, n_selection]`."""
+        """Whether each selection answer of the table's candidates is right, `[n_candidates, n_selection]`."""
         return self.table.correct[1:, self.selection]
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a population came to: selection answers asked, and accuracy of its experts and of their vote."""
+    """Result of a population: selection answers, accuracy of its experts and of their vote, and share of each sigma."""
 
     answers: int
     experts: float
@@ -118,7 +118,7 @@ def main() -> None:
 
 
 def compare(draws: Iterator[Draw], size: int, k: int) -> dict[str, dict[str, Any]]:
-    """Every pilot against the even split, with and without racing."""
+    """Compare every pilot with the even split, with and without racing."""
     found: dict[str, list[tuple[Result, Result]]] = {}
 
     def note(label: str, result: Result, against: Result) -> None:
@@ -150,12 +150,12 @@ def compare(draws: Iterator[Draw], size: int, k: int) -> dict[str, dict[str, Any
 
 
 def even_split(n_sigmas: int, size: int) -> list[int]:
-    """The place of every candidate's sigma, as `thickets.tasks.seeds.population` has it."""
+    """Return the place of every candidate's sigma, as `thickets.tasks.seeds.population` has it."""
     return [position % n_sigmas for position in range(size)]
 
 
 def with_pilot(draw: Draw, size: int, n_pilot: int, even: float, n_asked: int) -> list[int]:
-    """The same after a pilot that was asked the first so many questions."""
+    """Return the place of every candidate's sigma after a pilot that answered the first `n_asked` questions."""
     n_sigmas = len(draw.by_sigma)
     places = even_split(n_sigmas, n_pilot)
     rows = take(draw, places)
@@ -166,14 +166,14 @@ def with_pilot(draw: Draw, size: int, n_pilot: int, even: float, n_asked: int) -
 
 
 def take(draw: Draw, places: Sequence[int]) -> Indices | None:
-    """Candidates of these sigmas, in this order: rows of the table; None if it has not so many of one of them."""
+    """Take candidates with these sigmas, in this order, as rows of the table; None if it has too few of a sigma."""
     left = [iter(rows) for rows in draw.by_sigma]
     taken = [next(left[place], None) for place in places]
     return None if None in taken else np.array(taken)
 
 
 def rate(draw: Draw, rows: Indices, per_block: int, k: int, n_spared: int = 0) -> Result:
-    """Rank a population by the selection split, asked in blocks of so many questions, and let the best K vote."""
+    """Rank a population by the selection split, in blocks of `per_block` questions, and let the best K vote."""
     answers, ranked = race(draw, rows, per_block, k, n_spared)
     best = ranked["candidate_id"].to_numpy()
     accuracy = draw.table.correct[1:][np.ix_(best, draw.test)].mean() if draw.truth is None else draw.truth[best].mean()
@@ -183,7 +183,7 @@ def rate(draw: Draw, rows: Indices, per_block: int, k: int, n_spared: int = 0) -
 
 
 def race(draw: Draw, rows: Indices, per_block: int, k: int, n_spared: int = 0) -> tuple[int, pl.DataFrame]:
-    """Answers asked, and the K best; one block of everything is no race."""
+    """Race, and return the number of selection answers and the K best; one block of all questions is no race."""
     n, answers = len(draw.selection), 0
     board = draw.table.population[rows].select(
         "seed", "sigma", candidate_id=pl.Series(rows), position=pl.int_range(pl.len()), n_correct=pl.lit(0)
@@ -200,7 +200,7 @@ def race(draw: Draw, rows: Indices, per_block: int, k: int, n_spared: int = 0) -
 
 
 def _as_cheap(draw: Draw, rows: Indices, n_pilot: int, answers: int, k: int) -> Result:
-    """The longest beginning of a population whose race asks for no more answers; to one candidate in a hundred."""
+    """Rate the longest beginning of a population whose race needs at most `answers`; to one candidate in a hundred."""
     per_block = math.ceil(len(draw.selection) / ROUNDS)
     fits, too_many = n_pilot, len(rows) + 1
     while too_many - fits > max(1, len(rows) // 100):
@@ -222,7 +222,7 @@ def _pilots(size: int, n_sigmas: int) -> Iterator[tuple[int, float]]:
 
 
 def _made(situation: Situation, size: int, n_draws: int) -> Iterator[Draw]:
-    """A table of its own in each draw, with enough candidates of each sigma for a run of one sigma alone."""
+    """Yield draws with a table of their own each, with enough candidates of each sigma for a run of one sigma alone."""
     n_sigmas = len(situation.means)
     for seed in range(n_draws):
         table = synthetic_scores(situation, n_sigmas * size, (128, 0, 256), seed)

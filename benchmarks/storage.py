@@ -1,10 +1,10 @@
-"""How fast are scores taken in and asked for, and how much memory does it take?
+"""How fast are scores ingested and queried, and how much memory does it take?
 
     python -m benchmarks.storage [--rows 1000000 10000000] [--json FILE]
 
 Shards as a run writes them (200 questions, candidates of three sigmas) go through the real `ScoreStore`; then every
-question that selection, summary and report ask is asked `--repeats` times. One process per size, so that its peak of
-memory is its own. The files take about 12 bytes a row, and are gone afterwards.
+query of selection, summary and report runs `--repeats` times. One process per size, so that its peak of memory is its
+own. The files take about 12 bytes a row, and are deleted afterwards.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def measure(n_rows: int, repeats: int, folder: Path) -> dict[str, dict[str, Any]]:
-    """Take in so many rows and ask everything; figures by what was done."""
+    """Ingest `n_rows` rows and run every query; return the figures by step."""
     n_candidates = n_rows // N_QUESTIONS
     candidates = population(n_candidates, SIGMAS, 0)
     shards = folder / "shards"
@@ -81,7 +81,7 @@ def measure(n_rows: int, repeats: int, folder: Path) -> dict[str, dict[str, Any]
 
 
 def questions(store: ScoreStore, ids: list[str], paths: list[Path]) -> dict[str, Callable[[], Any]]:
-    """What selection, summary, tracking and report ask of the scores, by name."""
+    """Return the queries of selection, summary, tracking and report, by name."""
     difficulty = "SELECT * EXCLUDE (run_id) FROM example_difficulty WHERE split = 'selection' ORDER BY position"
     return {
         "top 50": lambda: store.leaderboard("selection", limit=50),
@@ -101,7 +101,7 @@ def questions(store: ScoreStore, ids: list[str], paths: list[Path]) -> dict[str,
 
 
 def examples() -> pl.DataFrame:
-    """The questions of the selection split."""
+    """Make the questions of the selection split."""
     return pl.DataFrame(
         {
             "split": "selection",
@@ -115,7 +115,7 @@ def examples() -> pl.DataFrame:
 
 
 def make_shards(candidates: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """The base's shard, then those of the candidates; answers are right with a chance of their own each."""
+    """Yield the base's shard, then those of the candidates; each respondent has its own chance of a right answer."""
     rng = np.random.default_rng(0)
     ids = examples()["example_id"]
     groups = [[BASE_ID], *(part["candidate_id"].to_list() for part in candidates.iter_slices(N_PER_SHARD))]

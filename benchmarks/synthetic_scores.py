@@ -1,9 +1,9 @@
 """Score tables with a known truth: candidates whose accuracy is drawn, and whose answers are drawn from it.
 
-Whether a candidate has a question right is a coin with probability `logistic(ability + easiness)`: candidates of a
-sigma have normal abilities, questions normal easiness. All candidates are asked the same questions, so the easiness is
-common to all and tells no two of them apart. Wrong answers are drawn from a few, some likelier than others, as they are
-in life: else no vote would ever go wrong. Three of the tables are calibrated on real ones (`docs/racing.md`).
+Whether a candidate answers a question right is a coin with probability `logistic(ability + easiness)`: candidates of a
+sigma have normal abilities, questions normal easiness. All candidates answer the same questions, so the easiness is
+common to all and tells no two of them apart. Wrong answers are drawn from a few, some likelier than others, as in
+life: else no vote would ever go wrong. Three of the tables are calibrated on real ones (`docs/racing.md`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _WRONG = ("a", "b", "c", "d")
 
 @dataclass(frozen=True)
 class Situation:
-    """How good the candidates of each sigma are, in shares of the questions.
+    """Accuracies of the candidates of each sigma, in shares of the questions.
 
     Attributes:
         means: Mean accuracy of the candidates of each sigma.
@@ -54,9 +54,9 @@ class SyntheticScores:
     Attributes:
         population: candidate_id, seed, sigma.
         sizes: Questions of the selection, validation and test split.
-        correct: Who has what right, `[1 + n_candidates, n_questions]`; row 0 is a base of ability 0.
+        correct: Whether each answer is right, `[1 + n_candidates, n_questions]`; row 0 is a base of ability 0.
         votes: The answers, in the shape of `correct`.
-        truth: Accuracy of each candidate over all questions there could be, `[n_candidates]`.
+        truth: Expected accuracy of each candidate on a new question, `[n_candidates]`.
     """
 
     population: pl.DataFrame
@@ -70,10 +70,10 @@ def synthetic_scores(situation: Situation, size: int, sizes: tuple[int, int, int
     """Draw a table.
 
     Args:
-        situation: How good candidates are.
+        situation: Accuracies of the candidates.
         size: Candidates, shared out evenly over the sigmas.
         sizes: Questions of the three splits.
-        seed: Of everything.
+        seed: Seed of the whole table.
     """
     rng = np.random.default_rng(seed)
     names = [10.0 ** -(9 - place) for place in range(len(situation.means))]  # sigmas, which are but labels here
@@ -92,7 +92,7 @@ def synthetic_scores(situation: Situation, size: int, sizes: tuple[int, int, int
 
 
 def _abilities(truth: NDArray[np.float64], easiness: float) -> NDArray[np.float64]:
-    """The abilities that have these accuracies, averaged over the questions."""
+    """Find the abilities that have these accuracies, averaged over the questions."""
     points, weights = np.polynomial.hermite_e.hermegauss(41)
     weights = weights / weights.sum()
 

@@ -1,6 +1,6 @@
-"""Flows about a run that is finished: distil it, measure it on new questions, write its report again.
+"""Flows about a finished run: distil it, measure it on new questions, write its report again.
 
-What `thickets distill`, `thickets evaluate` and `thickets report` do, for a form, a schedule or an automation.
+They do what `thickets distill`, `thickets evaluate` and `thickets report` do, for a form, a schedule or an automation.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def distill_run(run: Run = "latest", distillation: DistillationConfig | None = N
 
     Args:
         run: The run; its own settings are taken for everything but the distillation.
-        distillation: How; empty: as the run's configuration says, or by default.
+        distillation: Settings of the distillation; empty: those of the run's configuration, or the defaults.
 
     Raises:
         InputError: There is no such run, or it is not finished.
@@ -60,7 +60,7 @@ def evaluate(
         str | None, Field(title="Like", description="For a checkpoint or a hub id: the run it is asked like.")
     ] = None,
 ) -> Reevaluation:
-    """Accuracy of a model on a new file of questions, judged as its run did; kept as an MLflow run.
+    """Measure a model on a new file of questions, judged as its run did; keep its accuracy as an MLflow run.
 
     Raises:
         InputError: The file does not fit the problem, or the model cannot be used.
@@ -95,7 +95,7 @@ def report(run: Run = "latest") -> str:
     retry_delays_s=[10],
 )
 def measure(home: Home, model: str, data: Path, k: int, base: bool, like: str | None) -> Reevaluation:
-    """Prefect task over `thickets.flows.models.reevaluation.reevaluate`."""
+    """Run `thickets.flows.models.reevaluation.reevaluate` as a Prefect task, on the device of this machine."""
     from thickets.tasks.engines.transformers import pick_device  # imports PyTorch: seconds
 
     device = pick_device("auto").type
@@ -105,7 +105,7 @@ def measure(home: Home, model: str, data: Path, k: int, base: bool, like: str | 
 
 @task("write-report", timeout_s=600)
 def write_again(home: Home, run: str) -> Path:
-    """Prefect task over `report.report_again`: a function of files, which a second attempt would not change."""
+    """Run `report.report_again` as a Prefect task, without retries: its result depends on files alone."""
     return report_again(home, find_run(home, run))
 
 

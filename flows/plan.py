@@ -1,4 +1,4 @@
-"""From a configuration to everything a run needs: model, splits, prompts, identity, folders."""
+"""Turns a configuration into everything a run needs: model, splits, prompts, identity, folders."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ class RunPlan:
     Attributes:
         config: The configuration.
         base: The base model.
-        engine: How the engine is built, every ``auto`` resolved except the checkpoint's own dtype.
-        problem: Its questions, prompts and verdicts.
+        engine: Settings of the engine, every ``auto`` resolved except the checkpoint's own dtype.
+        problem: Gives questions, prompts and verdicts.
         splits: The three splits.
         sampling: Decoding, with the problem's defaults filled in.
         blocks: The examples with their prompts, in units of generation.
-        identity: What the fingerprint is the hash of.
+        identity: The values whose hash is the fingerprint.
         fingerprint: Names the shards; runs with equal fingerprints share answers.
         run_id: Names the run.
-        home: Where everything is kept.
+        home: The folder that keeps everything.
         wordings: The prompt templates that a control tries; None without it.
     """
 
@@ -64,27 +64,27 @@ class RunPlan:
 
     @property
     def shard_location(self) -> str:
-        """Where shards go, as every machine of the run opens it."""
+        """Folder or URL of the shards, as every machine of the run opens it."""
         return shard_location(self.home, self.fingerprint, self.config.storage.shards)
 
     @property
     def shard_folder(self) -> ShardFolder:
-        """Where shards go, as this machine opens it."""
+        """The shard folder, as this machine opens it."""
         return open_shard_folder(self.shard_location)
 
     @property
     def shards(self) -> Path:
-        """Folder that scores are read from: where shards go, or the copy here of what goes to a URL."""
+        """Folder that scores are read from: the shard folder, or the copy on this machine if shards go to a URL."""
         where = self.config.storage.shards
         inside = self.home.shards(self.fingerprint)
         return inside if where is None or is_url(where) else Path(self.shard_location)
 
     def block_sizes(self, split: str) -> list[int]:
-        """Questions of every block of a split, in their order."""
+        """Return the number of questions of every block of a split, in the order of the blocks."""
         return [len(block.examples) for block in self.blocks if block.split == split]
 
     def n_blocks(self, split: str) -> int:
-        """Units of generation per candidate on a split."""
+        """Count the units of generation per candidate on a split."""
         return sum(1 for block in self.blocks if block.split == split)
 
 
@@ -97,19 +97,19 @@ def make_plan(
     scored: Iterable[Split] | None = None,
     limit: int | None = None,
 ) -> RunPlan:
-    """Put a run together; nothing is generated or written.
+    """Make the plan of a run; nothing is generated or written.
 
     Args:
         config: The configuration.
         base: The base model.
-        problem: Its questions, prompts and verdicts.
+        problem: Gives questions, prompts and verdicts.
         splits: The three splits.
-        resolve: Replaces every ``auto`` of the engine by what is there, where the engine will run.
-        scored: The splits to score, where they are not the three.
-        limit: Most new tokens per answer, where the configuration has it learned (`search.answer_limit`).
+        resolve: Replaces every ``auto`` of the engine by what the machine that will run it has.
+        scored: The splits to score; None: all three.
+        limit: Most new tokens per answer, if `decoding.max_tokens` is learned (`search.answer_limit`).
 
     Raises:
-        RunError: The limit is learned, but not given.
+        RunError: `decoding.max_tokens` is learned, but no limit is given.
     """
     scored = tuple(splits if scored is None else scored)
     template = kind_of(base.path).prompt_template(base.path, trust_remote_code=config.engine.trust_remote_code)
@@ -192,7 +192,7 @@ def _max_tokens(config: RunConfig, own: Sampling, limit: int | None) -> int:
 def _wordings(
     config: RunConfig, model: Path, problem: Problem, splits: Splits, template: Template, sampling: Sampling
 ) -> Wordings | None:
-    """The wordings to try; none of them makes a prompt that the model has no room for."""
+    """Return the wordings to try, less those with a prompt that the model has no room for; None if there are none."""
     if not config.controls.best_prompt:
         return None
     wordings = plan_wordings(problem, config.single_problem, config.controls.prompts)
@@ -206,7 +206,7 @@ def _wordings(
 
 
 def _max_length(blocks: Iterable[Block], template: Template, sampling: Sampling) -> int:
-    """Most tokens of a prompt and its answer, rounded up.
+    """Return the most tokens of a prompt and its answer, rounded up.
 
     vLLM's answers may depend on it, so it is part of the identity there. Rounded, because the prompts of a control
     should not change it: one that is turned on later would make another run, with nothing scored yet. (It still does

@@ -1,4 +1,4 @@
-"""A search per problem as one Prefect flow: the same population, one problem after the other, then the comparison."""
+"""One Prefect flow for a search per problem: the same population, one problem after the other, then the comparison."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def randopt_many(config: RunConfig, fresh: bool = False) -> Comparison:
     """Search the neighbourhood of a model for experts of several problems, and compare what was found.
 
     Each problem is a child flow and a run of its own, with the id, scores and folder that `problem: X` alone would
-    have: what was scored before is not scored again, and an interrupted group goes on with the same call. The engine
-    is started anew for every problem (seconds, minutes for a large model), since problems differ in what an engine is
-    built for: the longest prompt, where it runs, how it decodes.
+    have: units that were scored before are not scored again, and an interrupted group goes on with the same call. The
+    engine is started anew for every problem (seconds, minutes for a large model), since problems differ in what an
+    engine is built for: the longest prompt, where it runs, how it decodes.
 
     Args:
-        config: With `problems`.
+        config: The configuration, with `problems`.
         fresh: Start every problem over; see `thickets.flows.randopt.randopt`.
 
     Returns:
@@ -70,7 +70,7 @@ def compare_group(config: RunConfig, summaries: list[RunSummary]) -> Group:
     """Compare the finished runs and keep the result; worth a retry because a reader may hold a run for seconds."""
     home = Home(config.storage.home)
     run_ids = tuple(summary.run_id for summary in summaries)
-    # A function of the runs: the same runs, whenever they were made and in however many sessions, are the same group.
+    # Depends on the run ids alone: the same runs, made at any time and in any number of calls, are the same group.
     group_id = f"{config.name}-{fingerprint(list(run_ids))[:8]}"
     group = Group(group_id=group_id, run_ids=run_ids, comparison=compare(home, run_ids))
     write_text_atomically(group_file(home, group_id), group.model_dump_json(indent=2) + "\n")
@@ -95,7 +95,7 @@ def log_group(config: RunConfig, group: Group, summaries: list[RunSummary], wall
 
 
 def group_file(home: Home, group_id: str) -> Path:
-    """Where a group's comparison is kept."""
+    """Return the path of a group's comparison."""
     return home.root / "groups" / group_id / "comparison.json"
 
 

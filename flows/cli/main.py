@@ -46,7 +46,7 @@ app.command(epilog="Example: `thickets down`")(services.down)
 
 
 def main() -> None:
-    """Entry point of the `thickets` command: every error is one line, with exit status 2 for bad input, else 1."""
+    """Run the `thickets` command; print every error as one line, with exit status 2 for bad input, else 1."""
     set_command_line_defaults()
     sys.path.append(os.getcwd())  # where a user's own `module:function` verifier is looked for, after everything else
     try:

@@ -1,4 +1,4 @@
-"""Commands that make a model of what a run found, register it, ask it, and judge it again."""
+"""Commands that write a run's model as a checkpoint, register it, ask it, and evaluate it on new questions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def materialize(
     ] = False,
     home: HomeFolder = None,
 ) -> None:
-    """Write one expert of a run as an ordinary checkpoint, for vLLM, Transformers and whatever reads theirs."""
+    """Write one expert of a run as an ordinary checkpoint, for vLLM, Transformers and whatever reads their format."""
     from thickets.flows.models.materialize import materialize as write_expert
     from thickets.flows.models.materialize import pick_candidate
     from thickets.flows.results.runs import find_run
@@ -88,7 +88,7 @@ def ask(
     home: HomeFolder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask one question; experts are asked, the best first, until their vote cannot change any more."""
+    """Ask one question; experts answer, the best first, until their vote cannot change any more."""
     from thickets.flows.models.open import find_model
 
     named = find_model(home_of(home), model, like)
@@ -117,7 +117,7 @@ def evaluate(
     home: HomeFolder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Accuracy of a model on a new file of questions, judged as its run did; kept as an MLflow run."""
+    """Measure a model on a new file of questions, judged as its run did; keep its accuracy as an MLflow run."""
     from thickets.flows.models.open import find_model
     from thickets.flows.models.reevaluation import reevaluate
 

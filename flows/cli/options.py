@@ -1,4 +1,4 @@
-"""What several commands take, and how they speak."""
+"""Arguments and options that several commands share, and how they print."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stand
 
 
 def say(text: str) -> None:
-    """A line on standard error: progress and messages."""
+    """Print a line on standard error: progress and messages."""
     typer.echo(text, err=True)
 
 
 def render(renderable: object) -> None:
-    """A table or a panel on standard output."""
+    """Print a table or a panel on standard output."""
     from thickets.flows.cli.tables_results import console
 
     console().print(renderable)
 
 
 def home_of(folder: Path | None) -> Home:
-    """Where runs are: the option, or else what the configuration's default says."""
+    """Return the home: the folder of the option, or else the configuration's default."""
     from thickets.flows.config.run import StorageConfig
     from thickets.storage.home import Home
 

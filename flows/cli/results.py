@@ -1,4 +1,4 @@
-"""Commands that look at what has run, and at what can be asked."""
+"""Commands that list and read runs, and the one that lists the problems."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from thickets.storage.errors import InputError
 
 
 def runs(home: HomeFolder = None, as_json: AsJson = False) -> None:
-    """What has run here, the latest first."""
+    """List the runs of a home, the latest first."""
     from thickets.flows.cli.tables_results import runs_table
     from thickets.flows.results.runs import list_runs
 
@@ -27,7 +27,7 @@ def runs(home: HomeFolder = None, as_json: AsJson = False) -> None:
 
 
 def show(name: RunName, home: HomeFolder = None, as_json: AsJson = False) -> None:
-    """The result of a finished run, with three test questions and the experts' votes on them."""
+    """Show the result of a finished run, with three test questions and the experts' votes on them."""
     from thickets.flows.results.runs import find_run, load_summary
 
     folder = find_run(home_of(home), name)
@@ -50,7 +50,7 @@ def compare(
     home: HomeFolder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Finished runs side by side: results, paired differences, discordance of their problems, what differs."""
+    """Compare finished runs: results, paired differences, discordance of their problems, differing settings."""
     from thickets.flows.results.compare import compare as compare_runs
 
     comparison = compare_runs(home_of(home), names)
@@ -83,7 +83,7 @@ def sql(
     home: HomeFolder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read-only SQL on a run's scores: tables, views and completions."""
+    """Query a run's scores with read-only SQL: tables, views and completions."""
     from thickets.flows.cli.tables_results import frame_table
     from thickets.flows.results.runs import find_run, open_scores
 
@@ -99,7 +99,7 @@ def sql(
 def problems(
     contains: Annotated[str, typer.Argument(help="Only names that contain this.")] = "",
 ) -> None:
-    """What can be scored, with one example prompt and answer each."""
+    """List the problems, with one example prompt and answer each."""
     from thickets.flows.cli.tables_results import problem_list
 
     shown = False

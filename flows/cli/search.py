@@ -1,4 +1,4 @@
-"""Commands that compute: a search, its price, a student, and engines side by side."""
+"""Commands that compute: run a search, estimate its cost, distil a student, and compare engines."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def run(
 
 
 def estimate(config: Source, overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """Candidates, completions, tokens, time and disk of a run, before anything is spent."""
+    """Estimate the candidates, completions, tokens, time and disk of a run before it starts."""
     from thickets.flows.config.file import load_config
     from thickets.flows.config.preflight import check_inputs
 
@@ -113,7 +113,7 @@ def parity(
     differences: Annotated[int, typer.Option(min=0, help="How many differing answers to show.")] = 3,
     as_json: AsJson = False,
 ) -> None:
-    """Where two engines, or two settings of one, differ: texts, answers and scores on the selection split."""
+    """Compare two engines, or two settings of one: texts, answers and scores on the selection split."""
     from thickets.flows.config.file import load_config
     from thickets.flows.placement.parity import compare_engines, engine_config
 
@@ -130,7 +130,7 @@ def parity(
 
 
 def _show_students(config: RunConfig, run_ids: list[str]) -> None:
-    """What became of a configuration's runs as one model each, if it asks for that."""
+    """Print the distillation of each of these runs, if the configuration has one."""
     if config.distillation is None:
         return
     from thickets.flows.cli.tables_distillation import show_distillation

@@ -1,4 +1,4 @@
-"""Commands that start, look at and stop the services of this machine: Prefect server, MLflow server, worker."""
+"""Commands that start, show and stop the services of this machine: Prefect server, MLflow server, worker."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def up(
 
 
 def down(home: HomeFolder = None) -> None:
-    """Stop the services of a home; a run under way is marked crashed and keeps its finished shards."""
+    """Stop the services of a home; a flow run in progress is marked crashed and keeps its finished shards."""
     from thickets.flows.services.detached import stop
 
     folder = home_of(home).root
@@ -60,7 +60,7 @@ def status(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """What is up here, what runs and what waits."""
+    """Show the services of a home, and the flow runs that run or wait."""
     from thickets.flows.services.connect import connect_services
     from thickets.flows.services.state import read_state
     from thickets.storage.home import Home

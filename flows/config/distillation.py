@@ -14,7 +14,7 @@ Objective = Literal["sft", "logits"]
 
 
 class DistillationControlsConfig(Section):
-    """What the student is compared with: the same training on rows that no expert has written."""
+    """Controls for the student: the same training on rows that no expert has written."""
 
     rejection_sampling: bool = Field(
         True, description="Train on the base's own verified-correct samples: as many rows, as many steps."

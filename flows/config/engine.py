@@ -11,7 +11,7 @@ from thickets.tasks.engines.base import DtypeName
 
 
 class VllmConfig(Section):
-    """What only the vLLM engine has."""
+    """Settings that only the vLLM engine has."""
 
     eager: bool | None = Field(
         None,
@@ -28,7 +28,7 @@ class VllmConfig(Section):
 
 
 class EngineConfig(Section):
-    """What runs the model."""
+    """The engine that runs the model, and where it runs."""
 
     kind: Literal["auto", "transformers", "vllm", "signals"] = Field(
         "auto",

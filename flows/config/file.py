@@ -1,4 +1,4 @@
-"""From a preset or YAML file and `--set` overrides to a checked `RunConfig`, with errors a person can act on."""
+"""Reads a preset or YAML file and `--set` overrides into a checked `RunConfig`, with errors a person can act on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PRESETS = Path(__file__).parent / "presets"
 
 
 def preset_names() -> list[str]:
-    """Names of the presets that ship with the package."""
+    """Return the names of the presets that ship with the package."""
     return sorted(path.stem for path in PRESETS.glob("*.yaml"))
 
 
@@ -54,18 +54,18 @@ def parse_config(values: dict[str, Any]) -> RunConfig:
     except ValidationError as error:
         # A default that depends on a field at fault is reported as well, and says nothing.
         problems = [problem for problem in error.errors() if problem["type"] != "default_factory_not_called"]
-        # A list with a bad item is reported again as being too short: what is wrong is the item.
+        # pydantic reports a list with a bad item again as too short; only the problem of the item is kept.
         inner = {problem["loc"][:-1] for problem in problems if problem["loc"]}
         raise InputError("\n".join(_explain(p) for p in problems if not p["loc"] or p["loc"] not in inner)) from None
 
 
 def dump_config(config: RunConfig) -> str:
-    """The configuration as YAML that `load_config` reads back."""
+    """Return the configuration as YAML that `load_config` reads back."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
 def flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested sections as dotted names: ``{"data": {"seed": 0}}`` gives ``{"data.seed": 0}``."""
+    """Flatten nested sections to dotted names: ``{"data": {"seed": 0}}`` gives ``{"data.seed": 0}``."""
     flat: dict[str, Any] = {}
     for name, item in value.items():
         if isinstance(item, dict) and item:
@@ -108,7 +108,7 @@ def _assign(values: dict[str, Any], override: str) -> None:
     for depth, parent in enumerate(parents):
         child = target.setdefault(parent, {})
         if isinstance(child, str) and parent == "problem":
-            child = target[parent] = {"name": child}  # the short form, now with more to say
+            child = target[parent] = {"name": child}  # the short form holds only the name
         if child is None:
             child = target[parent] = {}  # a section that was left out
         if not isinstance(child, dict):
@@ -118,7 +118,7 @@ def _assign(values: dict[str, Any], override: str) -> None:
 
 
 def _explain(problem: Any) -> str:
-    """One validation problem as one line: field, message, and the value found."""
+    """Return one validation problem as one line: field, message, and the value found."""
     location = ""
     for part in problem["loc"]:
         location += f"[{part}]" if isinstance(part, int) else f".{part}" if location else str(part)

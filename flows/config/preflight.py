@@ -1,4 +1,4 @@
-"""Checks before Prefect starts, so that a typing mistake is told in a second and not in half a minute."""
+"""Checks a configuration before Prefect starts, to report a typing mistake in a second and not in half a minute."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def check_inputs(config: RunConfig) -> None:
     """Check the folder, the model, the data and the split sizes; the flow finds the model in the cache afterwards.
 
     Raises:
-        InputError: What cannot be used, by the name of its field.
+        InputError: Something cannot be used; the message names its field.
     """
     Home(config.storage.home).writable()
     if config.storage.shards is not None:
@@ -45,7 +45,7 @@ def check_inputs(config: RunConfig) -> None:
 
 
 def _check_problem(config: RunConfig) -> str:
-    """See that a problem has enough questions; two that ask the same in the same way give the same hash."""
+    """Check that a problem has enough questions; return a hash that problems with the same prompts and splits share."""
     problem, data = load_problem(config.single_problem), config.data
     splits = draw_splits(problem, selection=data.selection, validation=data.validation, test=data.test, seed=data.seed)
     if config.distillation is not None:

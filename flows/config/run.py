@@ -162,16 +162,16 @@ class RunConfig(Section):
 
     @property
     def label(self) -> str:
-        """What flow runs are called: the name, if one was chosen, or problem and model, e.g. ``gsm8k-smollm2-135m``."""
+        """Name of the flow runs: `name` if one was chosen, else problem and model, e.g. ``gsm8k-smollm2-135m``."""
         if self.name != type(self).model_fields["name"].default:
             return self.name
-        asked = self.problem.name if self.problem else f"{len(self.problems or ())}-problems"
+        problem = self.problem.name if self.problem else f"{len(self.problems or ())}-problems"
         model = Path(self.model).name.lower().removesuffix(".gguf").removesuffix("-instruct")
-        return f"{asked.replace(':', '-').replace('_', '-')}-{model}"
+        return f"{problem.replace(':', '-').replace('_', '-')}-{model}"
 
     @property
     def single_problem(self) -> ProblemConfig:
-        """The problem of a search for one.
+        """The problem of a search that has only one.
 
         Raises:
             InputError: There are several.
@@ -185,7 +185,7 @@ class RunConfig(Section):
 
     @property
     def per_problem(self) -> tuple[RunConfig, ...]:
-        """One configuration per problem, each what it would be if that problem had been asked for alone."""
+        """One configuration per problem, each as if it named that problem alone."""
         if self.problems is None:
             return (self,)
         return tuple(self.model_copy(update={"problem": problem, "problems": None}) for problem in self.problems)

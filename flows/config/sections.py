@@ -18,7 +18,7 @@ from thickets.tasks.results.evaluation import Method, VoteRule
 Sigma = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 PositiveInt = Annotated[int, Field(gt=0)]
 _POSITIVE_INT = TypeAdapter(PositiveInt)
-# Listed as a choice of one as well, so that a form offers it instead of a line to type in.
+# Also an enum of one value, so that a form offers it instead of a line to type in.
 Learned = Annotated[Literal["learned"], Field(title="learned", json_schema_extra={"enum": ["learned"]})]
 
 
@@ -29,7 +29,7 @@ class Section(BaseModel):
 
 
 class DataConfig(Section):
-    """How many examples each of the three disjoint splits gets."""
+    """Sizes of the three disjoint splits, in examples, and the seed that draws them."""
 
     selection: PositiveInt = Field(200, description="Examples that rank the candidates.")
     validation: PositiveInt = Field(200, description="Examples that choose K; never used to rank candidates.")
@@ -137,7 +137,7 @@ class DecodingConfig(Section):
 
 
 class RacingConfig(Section):
-    """Selection questions are asked block by block, and after each block hopeless candidates are dropped."""
+    """Racing: candidates answer the selection split block by block, and after each block hopeless ones are dropped."""
 
     z: float = Field(
         1.64,
@@ -158,7 +158,7 @@ class RacingConfig(Section):
 
 
 class BudgetConfig(Section):
-    """What a run may cost; as many candidates are scored as it pays for."""
+    """Most that a run may cost; as many candidates are scored as it pays for."""
 
     tokens: PositiveInt | None = Field(None, description="Tokens to generate in all, controls included.")
     minutes: float | None = Field(
@@ -173,7 +173,7 @@ class BudgetConfig(Section):
 
 
 class ScoringConfig(Section):
-    """How the work is cut. Only `examples_per_block` can change an answer, and `racing` whom is asked what."""
+    """Division of the work. Only `examples_per_block` can change an answer; `racing` decides which candidates go on."""
 
     examples_per_block: PositiveInt = Field(
         256, description="Examples answered together by one candidate: the unit of generation."
@@ -232,7 +232,7 @@ class SelectionConfig(Section):
 
 
 class ControlsConfig(Section):
-    """What the ensemble is compared with on the test split; nothing here changes which experts are selected."""
+    """Controls of the ensemble on the test split; none of them changes which experts are selected."""
 
     self_consistency: bool = Field(
         True, description="Sample the base K times and let it vote: the rival that costs as many answers."

@@ -1,4 +1,4 @@
-"""What a Prefect server is told of our flows: deployments, the work pool they wait in, and a client for them."""
+"""Our flows on a Prefect server: their deployments, the work pool they wait in, and a client for them."""
 
 POOL = "thickets"
 """The work pool of every deployment."""

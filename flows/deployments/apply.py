@@ -17,10 +17,10 @@ from thickets.flows.deployments.definitions import Definition, definitions
 def apply_deployments(pool: str = POOL) -> list[str]:
     """Create or update every deployment on the server of PREFECT_API_URL, and the work pool if there is none.
 
-    Calling it again changes nothing.
+    A second call changes nothing.
 
     Args:
-        pool: Name of the work pool; one that is there keeps its type and its settings.
+        pool: Name of the work pool; one that exists keeps its type and its settings.
 
     Returns:
         The names, such as ``randopt/search``.

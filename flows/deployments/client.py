@@ -1,4 +1,4 @@
-"""Start a search on a server from Python, watch it, and get its result: from any machine that reaches the server."""
+"""Starts a search on a server from Python, follows it, and gets its result, on any machine that reaches the server."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def submit(
     Ctrl-C ends the waiting, not the run.
 
     Args:
-        config: The run. Only what was set is sent: folders and defaults are the worker's.
+        config: The run. Only fields that were set are sent: folders and defaults are the worker's.
         deployment: Flow and deployment, e.g. ``randopt/search``.
-        on_progress: Told of every change: the run's state, and how far its scoring is.
-        poll_s: Seconds between two looks.
+        on_progress: Called with every change of the run's state and of its scoring progress.
+        poll_s: Seconds between two requests to the server.
 
     Returns:
         The result.
@@ -52,9 +52,9 @@ def follow(run: FlowRun, *, on_progress: Callable[[str], None] = print, poll_s: 
     """Wait for a search that was started; see `submit`.
 
     Args:
-        run: What `start` gave.
-        on_progress: Told of every change: the run's state, and how far its scoring is.
-        poll_s: Seconds between two looks.
+        run: The flow run that `start` returned.
+        on_progress: Called with every change of the run's state and of its scoring progress.
+        poll_s: Seconds between two requests to the server.
 
     Raises:
         RunError: The run failed, crashed, or was cancelled; the message has its page.
@@ -78,7 +78,7 @@ def follow(run: FlowRun, *, on_progress: Callable[[str], None] = print, poll_s: 
 
 
 def start(config: RunConfig, *, deployment: str = SEARCH, **options: Any) -> FlowRun:
-    """Have a search run by a worker, and do not wait.
+    """Start a search on a worker, without waiting for it.
 
     Args:
         config: The run; see `submit`.
@@ -105,10 +105,10 @@ def start(config: RunConfig, *, deployment: str = SEARCH, **options: Any) -> Flo
 
 
 def result(client: SyncPrefectClient, run: FlowRun) -> RunSummary:
-    """The result of a run that has ended.
+    """Return the result of a run that has ended.
 
     Raises:
-        RunError: It has none.
+        RunError: The run has none.
     """
     if run.state is None or not run.state.is_completed():
         state = run.state_name or "no state"
@@ -122,11 +122,11 @@ def result(client: SyncPrefectClient, run: FlowRun) -> RunSummary:
 
 
 def _scoring(client: SyncPrefectClient, run: FlowRun) -> list[str]:
-    """What its progress artifacts say."""
+    """Return the descriptions of the run's progress artifacts."""
     return [str(each.description) for each in artifacts_of(client, run) if each.type == "progress"]
 
 
 def artifacts_of(client: SyncPrefectClient, run: FlowRun) -> list[Artifact]:
-    """Everything that a run shows on its page."""
+    """Return the artifacts that a run shows on its page, at most 200."""
     of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
     return list(client.read_artifacts(artifact_filter=of_run, limit=200))

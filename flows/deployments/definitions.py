@@ -1,4 +1,4 @@
-"""The deployments; `deployments/prefect.yaml` says the same for `prefect deploy`."""
+"""The deployments; `deployments/prefect.yaml` lists the same ones for `prefect deploy`."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Definition:
     """One deployment.
 
     Attributes:
-        flow: What it runs.
-        name: After the flow's own name and a slash.
-        description: On its page.
-        tags: To filter by.
-        parameters: What its form is filled with.
-        cron: When it runs by itself, UTC; None: never. Created paused.
+        flow: The flow that it runs.
+        name: Its name, which follows the flow's own name and a slash.
+        description: Text on its page.
+        tags: Tags to filter by.
+        parameters: Values that its form is filled with.
+        cron: Schedule in UTC, created paused; None: no schedule.
     """
 
     flow: Flow[..., Any]
@@ -37,18 +37,18 @@ class Definition:
 
     @property
     def full_name(self) -> str:
-        """As `run_deployment` takes it."""
+        """The name as `run_deployment` takes it."""
         return f"{self.flow.name}/{self.name}"
 
     @property
     def entrypoint(self) -> str:
-        """Where the worker imports the flow from: the installed package, whatever folder it runs in."""
+        """Module and function that the worker imports: from the installed package, whatever folder it runs in."""
         return f"{self.flow.fn.__module__}.{self.flow.fn.__name__}"
 
 
 def definitions() -> tuple[Definition, ...]:
-    """Every deployment."""
-    # As a form sends it: what the preset sets, in full where a file may have a short form.
+    """Return the definitions of all deployments."""
+    # As a form sends it: the fields that the preset sets, in full where a file may have a short form.
     quickstart = load_config("quickstart").model_dump(mode="json", exclude_unset=True)
     several = {key: value for key, value in quickstart.items() if key != "problem"}
     several |= {"problems": [{"name": name} for name in _PROBLEMS]}

@@ -23,7 +23,7 @@ from thickets.tasks.engines import EngineSpec
 # The slot of a process that was killed comes back when its lease ends, and its retry waits for that; 60 is the least
 # that Prefect takes.
 _LEASE_S = 60.0
-_PATIENCE_S = 1.0  # until a run says that it waits
+_PATIENCE_S = 1.0  # until a run logs that it waits
 _held: ContextVar[frozenset[str]] = ContextVar("held", default=frozenset())
 
 
@@ -44,7 +44,7 @@ def create_limits() -> list[str]:
 
 
 def limits_of_this_machine() -> list[str]:
-    """Names of the limits of every device here, the CPU included."""
+    """Return the names of the limits of every device here, the CPU included."""
     import torch
 
     return [_name("cpu"), *(_name(f"cuda:{index}") for index in range(torch.cuda.device_count()))]
@@ -52,10 +52,10 @@ def limits_of_this_machine() -> list[str]:
 
 @contextmanager
 def accelerator(engine: EngineConfig, spec: EngineSpec) -> Iterator[None]:
-    """Hold the devices of a run's engines; waits, as long as it takes, for another run to let go of them.
+    """Hold the devices of a run's engines; wait, as long as it takes, until another run releases them.
 
     Args:
-        engine: What the configuration says; engines of a Ray cluster hold the cluster.
+        engine: The configuration's section; engines of a Ray cluster hold the cluster.
         spec: The engine with its device resolved.
     """
     with hold(_names(engine, spec)):
@@ -64,7 +64,7 @@ def accelerator(engine: EngineConfig, spec: EngineSpec) -> Iterator[None]:
 
 @contextmanager
 def hold_device(device: str) -> Iterator[None]:
-    """The same for work on one device of this machine without a run's engine.
+    """Hold one device of this machine, for work without a run's engine.
 
     Args:
         device: cpu, cuda, cuda:1, ...
@@ -75,7 +75,7 @@ def hold_device(device: str) -> Iterator[None]:
 
 @contextmanager
 def hold(names: Iterable[str]) -> Iterator[None]:
-    """Hold limits by name."""
+    """Hold the limits of these names that exist and that this run does not hold yet."""
     wanted = [name for name in names if name not in _held.get() and _exists(name)]
     if not wanted:  # held by this run already (a student's engine, say), or not limited
         yield

@@ -65,12 +65,12 @@ def open_executor(
         plan: The run.
         on_unit: Called with every finished unit, from any thread.
         build: Builds an engine of this process; a benchmark passes its own, and gets one engine in this process.
-        cluster: The Ray cluster that takes the engines instead.
+        cluster: The Ray cluster that runs the engines instead.
     """
     with accelerator(plan.config.engine, plan.engine):
         executor = _make_executor(plan, on_unit, build, cluster)
         try:
-            with ends_when_terminated():  # before engines are waited for
+            with ends_when_terminated():  # its timer starts before `close` waits for engines
                 yield executor
         finally:
             executor.close()
@@ -117,7 +117,7 @@ class Engines:
 
 
 def _same_engine(one: EngineSpec, other: EngineSpec) -> bool:
-    if one.kind != "vllm":  # no other engine has its room cut to measure
+    if one.kind != "vllm":  # only vLLM's engine depends on `max_length`
         one, other = replace(one, max_length=None), replace(other, max_length=None)
     return one == other
 

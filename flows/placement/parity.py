@@ -1,4 +1,4 @@
-"""Two engines built from one configuration, one after the other, on the same questions; nothing is written anywhere."""
+"""Compares two engines of one configuration on the same questions, one after the other; nothing is written."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FORM = "KIND[:FIELD=VALUE,...], e.g. transformers:batch_size=16"
 
 
 class ParityResult(BaseModel):
-    """The comparison, and of what."""
+    """The comparison, with the model, the problem and the two engines."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -41,16 +41,16 @@ class ParityResult(BaseModel):
 
 
 def engine_config(source: str, overrides: Sequence[str], option: str, text: str) -> RunConfig:
-    """The configuration with another engine.
+    """Load the configuration with another engine.
 
     Args:
         source: As `load_config` takes it.
-        overrides: Of the configuration.
-        option: What the user calls this engine, for messages: ``--a``.
+        overrides: As `load_config` takes them.
+        option: The command's option for this engine, for messages: ``--a``.
         text: ``KIND[:FIELD=VALUE,...]``, the fields being those of `EngineConfig`; empty: unchanged.
 
     Raises:
-        InputError: It is not of that form, or names a kind, a field or a value that there is not.
+        InputError: The text is not of that form, or names a kind, a field or a value that does not exist.
     """
     if not text:
         return load_config(source, overrides)
@@ -76,15 +76,15 @@ def compare_engines(
     say: Callable[[str], None] = lambda line: None,
     build: Callable[[EngineSpec], Engine] = build_engine,
 ) -> ParityResult:
-    """Ask the base and the first candidates the selection split, with one engine and then with the other.
+    """Let the base and the first candidates answer the selection split, with one engine and then with the other.
 
     Args:
         config: The model, the problem and the population.
-        config_a: The same with engine A.
-        config_b: The same with engine B.
+        config_a: The configuration with engine A.
+        config_b: The configuration with engine B.
         n_candidates: How many candidates, from the beginning of the population with its sigmas shared out evenly.
         n_shown: Most differing examples to return.
-        say: Told how far it is, line by line.
+        say: Called with one line of progress per respondent and engine.
         build: Builds an engine.
 
     Raises:
@@ -100,14 +100,14 @@ def compare_engines(
     data = config.data
     splits = draw_splits(problem, selection=data.selection, validation=data.validation, test=data.test, seed=data.seed)
     drawn = population(n_candidates, config.population.sigmas, config.population.seed)
-    who = [None, *candidates_of(drawn)]
-    # Both plans before the first engine: what is wrong with the second must not be told after an hour with the first.
-    # A learned limit would be another with each engine, and is measured under the problem's own.
+    respondents = [None, *candidates_of(drawn)]
+    # Both plans before the first engine: an error in the second must not appear after an hour with the first.
+    # A learned limit would differ between the engines, so both answer under the problem's own limit.
     plans = [
         make_plan(own_limit(side) if side.decoding.learns_limit else side, base, problem, splits)
         for side in (config_a, config_b)
     ]
-    a, b = (_answer(name, plan, who, say, build) for name, plan in zip("AB", plans, strict=True))
+    a, b = (_answer(name, plan, respondents, say, build) for name, plan in zip("AB", plans, strict=True))
     questions = {example.id: (example.question, example.answer) for example in splits.selection.examples}
     return ParityResult(
         model=base.name,
@@ -122,17 +122,17 @@ def compare_engines(
 def _answer(
     name: str,
     plan: RunPlan,
-    who: Sequence[Candidate | None],
+    respondents: Sequence[Candidate | None],
     say: Callable[[str], None],
     build: Callable[[EngineSpec], Engine],
 ) -> pl.DataFrame:
-    """One engine's verdicts; the engine is gone when this returns, so that the next one has the machine to itself."""
+    """Return one engine's verdicts; close the engine first, so that the next one has the machine to itself."""
     blocks = [block for block in plan.blocks if block.split == "selection"]
     engine = build(plan.engine)
     frames = []
     try:
-        for done, candidate in enumerate(who):
-            say(f"engine {name} ({plan.engine.kind}): {done + 1} of {len(who)}, {candidate_id(candidate)}")
+        for done, candidate in enumerate(respondents):
+            say(f"engine {name} ({plan.engine.kind}): {done + 1} of {len(respondents)}, {candidate_id(candidate)}")
             engine.load(candidate)
             frames += [
                 judge(candidate_id(candidate), block, engine.generate(block.prompts, plan.sampling), plan.problem)
@@ -148,7 +148,7 @@ def _runs_model_code(*configs: RunConfig) -> bool:
 
 
 def _description(plan: RunPlan) -> dict[str, Any]:
-    """The engine's settings as they are in force, without what both engines share; vLLM's own as ``vllm.<name>``."""
+    """Return the engine's resolved settings, without those that both engines share; vLLM's own as ``vllm.<name>``."""
     settings = asdict(plan.engine)
     own = settings.pop("vllm") if plan.engine.kind == "vllm" else {}
     settings = {name: value for name, value in settings.items() if name not in {"model_path", "perturbation", "vllm"}}

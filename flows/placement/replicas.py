@@ -1,4 +1,4 @@
-"""How many engines of this machine a run gets, each in a process of its own: as configured, or as pays."""
+"""Decides how many engines a run gets on this machine, each in a process of its own: as configured, or as pays."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _WORTHWHILE_ANSWERS = 2000
 # Per engine on the CPU: the model's weights, the base's, the next candidate's, and those that vLLM has packed.
 _COPIES = 4
 _LIBRARIES_BYTES = 1 << 30  # PyTorch, vLLM and keys and values
-_MEMORY_SHARE = 0.7  # of what is free now; the rest is for the page cache and for others
+_MEMORY_SHARE = 0.7  # of what is free now; the rest is for the page cache and other programs
 _FLOAT32_BYTES = 4
 
 
 def local_replicas(plan: RunPlan) -> int | None:
-    """Engines in processes of their own; None for one in this process.
+    """Return the number of engines in processes of their own; None for one engine in this process.
 
     Raises:
-        InputError: More were asked for than the device takes.
+        InputError: `engine.replicas` is more than the device takes.
     """
     engine, spec = plan.config.engine, plan.engine
     if engine.replicas is None:
@@ -43,10 +43,12 @@ def local_replicas(plan: RunPlan) -> int | None:
 
 
 def known_replicas(plan: RunPlan) -> int | None:
-    """The same for every executor, as far as the configuration tells: a Ray cluster without `replicas` counts as one.
+    """Return the number of engines as far as the configuration tells it; None for one engine in this process.
+
+    A Ray cluster without `replicas` counts as one engine.
 
     Raises:
-        InputError: More were asked for than the device takes.
+        InputError: `engine.replicas` is more than the device takes.
     """
     if plan.config.engine.executor == "ray":
         return plan.config.engine.replicas or 1
@@ -54,20 +56,21 @@ def known_replicas(plan: RunPlan) -> int | None:
 
 
 def engine_of_several(plan: RunPlan) -> EngineSpec:
-    """The plan's engine as one in a process of its own, or on a cluster, is built: on the CPU, with `cpus` threads."""
+    """Return the plan's engine for a process of its own or a cluster: on the CPU, with `threads_each` threads."""
     spec = plan.engine
     return replace(spec, threads=threads_each(plan)) if spec.device == "cpu" else spec
 
 
 def threads_each(plan: RunPlan) -> int:
-    """CPU threads of each such engine."""
+    """Return the CPU threads of each engine in a process of its own: `engine.threads`, else `engine.cpus`."""
     return plan.engine.threads or plan.config.engine.cpus
 
 
 def _worthwhile(plan: RunPlan) -> int | None:
-    """As many engines as there is room for, where several are known to score more than one: vLLM on the CPU.
+    """Return as many engines as there is room for where several are known to score more than one, else None.
 
-    The answers are the same either way. Who sets `engine.threads` has decided what one engine takes, and keeps it.
+    That is vLLM on the CPU; the answers are the same either way. A configuration that sets `engine.threads` has decided
+    what one engine takes, and keeps it.
     """
     engine, spec = plan.config.engine, plan.engine
     n_answers = plan.config.population.size * sum(plan.block_sizes("selection"))
@@ -81,6 +84,6 @@ def _worthwhile(plan: RunPlan) -> int | None:
 
 
 def engine_bytes(plan: RunPlan) -> int:
-    """Memory that one engine on the CPU takes, about."""
+    """Estimate the memory, in bytes, that one engine on the CPU takes."""
     each = _FLOAT32_BYTES if plan.engine.dtype == "float32" else plan.base.size_bytes / plan.base.n_parameters
     return int(_COPIES * plan.base.n_parameters * each) + _LIBRARIES_BYTES

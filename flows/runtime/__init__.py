@@ -1,1 +1,1 @@
-"""What a flow needs around it: environment and logger, session, interruption, and repair of what a kill left."""
+"""What a flow needs around it: environment and logger, session, interruption, and repair of runs that were killed."""

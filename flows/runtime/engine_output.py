@@ -1,7 +1,7 @@
-"""What libraries and engine processes print reaches the flow run's log, not only the worker's terminal.
+"""Copies what libraries and engine processes print to the flow run's log, besides the worker's terminal.
 
 vLLM's workers, Ray and CUDA write to the process's standard output and standard error, past Python's logging. In a run
-that a Prefect worker has started, both go through a pipe: every line goes on to where it went, and into the log too.
+that a Prefect worker has started, both go through a pipe: every line is written to its stream and to the log.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _is_logged: ContextVar[bool] = ContextVar("is_logged", default=False)
 
 
 def is_started_by_a_worker() -> bool:
-    """Whether this process was started for one flow run; elsewhere the streams are a person's terminal."""
+    """Tell whether this process was started for one flow run; elsewhere the streams are a person's terminal."""
     return "PREFECT__FLOW_RUN_ID" in os.environ
 
 
 @contextmanager
 def logged_output() -> Iterator[None]:
-    """Within the block, lines on the process's standard streams are log lines of the flow run as well."""
+    """Log the lines that are written to the process's standard streams within the block to the flow run as well."""
     if _is_logged.get():  # a flow within a flow
         yield
         return
@@ -44,7 +44,7 @@ def logged_output() -> Iterator[None]:
         onward = os.dup(stream)
         os.dup2(sink, stream)
         os.close(sink)
-        # In this context, so that Prefect knows whose log lines they are.
+        # In this context, so that Prefect attributes the log lines to this flow run.
         reader = threading.Thread(
             target=copy_context().run, args=(_pass_on, source, onward), name=f"output-{stream}", daemon=True
         )
@@ -69,6 +69,6 @@ def _pass_on(source: int, onward: int) -> None:
         for line in lines:
             with contextlib.suppress(BrokenPipeError):  # a worker that was killed; its run goes on without it
                 kept.write(line)
-            text = line.decode(errors="replace").strip().rsplit("\r", 1)[-1]  # a progress bar as it was at last
+            text = line.decode(errors="replace").strip().rsplit("\r", 1)[-1]  # of a progress bar only its last state
             if text and not _FROM_THE_LOG.match(text):
                 log.info(text)

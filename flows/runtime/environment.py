@@ -1,4 +1,4 @@
-"""Environment variables that the libraries below us read when they are imported; what the user has set always wins."""
+"""Environment variables that libraries read when they are imported; a value that the user has set always wins."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import logging
 import os
 import sys
 
-# Prefect sends what this logger says to the flow run's page; the command line prints it (flows/runtime/environment.py).
+# Prefect sends this logger's lines to the flow run's page; the command line prints them.
 log = logging.getLogger("thickets")
 
 
 _RUNTIME = {
     # PyTorch's threads spin for milliseconds while they wait for each other. On a busy machine that takes the core away
-    # from whoever they wait for; sleeping at once costs a wake-up at every step on a quiet one. A short spin is nearly
-    # the best of both (`python -m benchmarks.generation --waits`).
+    # from the thread they wait for; sleeping at once costs a wake-up at every step on a quiet one. A short spin is
+    # nearly the best of both (`python -m benchmarks.generation --waits`).
     "GOMP_SPINCOUNT": "2000",
     "TOKENIZERS_PARALLELISM": "false",
     # A busy machine needs longer than Prefect's 20 s to start its temporary server.
@@ -21,7 +21,7 @@ _RUNTIME = {
     "PREFECT_LOGGING_EXTRA_LOGGERS": "thickets",
     # `thickets estimate` and a notebook plan a run outside of any flow, where there is no page to send a line to.
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
-    # What runs here is nobody else's business.
+    # No library sends usage data.
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -35,7 +35,7 @@ WORKER = {
 }
 """For a worker and the flow runs that it starts."""
 _COMMAND_LINE = {
-    # Failures come back as exceptions and are told in one line; their tracebacks still reach the Prefect UI.
+    # Failures come back as exceptions and are printed in one line; their tracebacks still reach the Prefect UI.
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     "TRANSFORMERS_VERBOSITY": "error",
 }
@@ -47,17 +47,17 @@ _NO_TERMINAL = {
 
 
 def set_runtime_defaults() -> None:
-    """For every use of the flows; called when the package is imported, before PyTorch and Prefect are."""
+    """Set the defaults for every use of the flows; called when the package is imported, before PyTorch and Prefect."""
     _set(_RUNTIME)
     log = logging.getLogger("thickets")
-    if log.level == logging.NOTSET:  # else the root's, by which Prefect would only get warnings
+    if log.level == logging.NOTSET:  # else the root's level holds, and Prefect would only get warnings
         log.setLevel(logging.INFO)
 
 
 def set_command_line_defaults() -> None:
-    """For the command line: our own log as plain lines on standard error, and nobody else's."""
+    """Set the defaults of the command line: plain lines of our own log on standard error, and no other logger's."""
     _set(_COMMAND_LINE)
-    logging.getLogger("mlflow.store.db").setLevel(logging.CRITICAL)  # tracebacks of what it raises besides
+    logging.getLogger("mlflow.store.db").setLevel(logging.CRITICAL)  # it logs tracebacks of errors that it also raises
     log = logging.getLogger("thickets")
     if not any(isinstance(handler, _PlainLines) for handler in log.handlers):
         log.addHandler(_PlainLines())

@@ -1,12 +1,12 @@
-"""Ctrl-C, `kill` and a cancellation end a run within seconds, whatever the libraries below still want to do.
+"""Ends a run within seconds of Ctrl-C, `kill` or a cancellation, whatever its libraries are still doing.
 
-A unit of generation may take minutes on a CPU and cannot be stopped from outside; it goes down with the process.
+A unit of generation may take minutes on a CPU and cannot be stopped from outside; it ends with the process.
 Nothing is lost by not waiting: every finished shard is a file.
 
 - Ctrl-C: a terminal sends the signal to every process it has started, so that the temporary Prefect server and a local
   Ray end at once, and Prefect then tries for minutes to reach that server.
 - SIGTERM is how a worker cancels a flow run. Prefect's own handler raises `TerminationSignal` in the flow, and must
-  stay in place: by it the worker tells a cancellation from a crash.
+  stay in place: the worker needs it to tell a cancellation from a crash.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from types import FrameType
 
 INTERRUPTED = "error: interrupted; run the same command again to go on"
 TERMINATED = "error: terminated; run the same command again to go on"
-# Time to tell Prefect and MLflow about it; a cancelled run has to be gone 10 s after the click.
+# Time to set the states in Prefect and MLflow; a cancelled run has to be gone 10 s after the click.
 _GRACE_S = 5.0
 
 
 @contextmanager
 def ends_when_terminated(grace_s: float = _GRACE_S) -> Iterator[None]:
-    """Within the block, a flow that gets SIGTERM has `grace_s` to clean up; then its process and all it started end."""
+    """Give a flow that gets SIGTERM within the block `grace_s` to clean up, then end its process and children."""
     from prefect.exceptions import TerminationSignal
 
     try:
@@ -39,9 +39,9 @@ def ends_when_terminated(grace_s: float = _GRACE_S) -> Iterator[None]:
 
 @contextmanager
 def ends_soon(grace_s: float = _GRACE_S) -> Iterator[None]:
-    """Within the block, Ctrl-C and SIGTERM say how to go on; neither leaves anything running for longer than `grace_s`.
+    """Print on Ctrl-C or SIGTERM within the block how to go on, and end every process after at most `grace_s`.
 
-    For the command line's main thread; its own way out of Ctrl-C is a `KeyboardInterrupt`, as without it.
+    Use it in the command line's main thread; Ctrl-C raises `KeyboardInterrupt` there, as without it.
     """
 
     def on_interrupt(signum: int, frame: FrameType | None) -> None:
@@ -78,7 +78,7 @@ def _end_later(grace_s: float, number: signal.Signals) -> None:
 
 
 def _end(number: signal.Signals) -> None:
-    """End this process and all it has started, without further ado."""
+    """Kill all children of this process, and end it at once."""
     import psutil
 
     for child in psutil.Process().children(recursive=True):

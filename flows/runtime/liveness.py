@@ -1,7 +1,7 @@
-"""Who carries out a flow run: a lock per flow run, which the operating system lets go of when the process ends.
+"""A lock per flow run, held by the process that executes it; the operating system releases it when the process ends.
 
-A SIGKILL leaves a flow run RUNNING on the server with nobody behind it. The lock tells the two apart at once and
-without a clock, where a heartbeat needs minutes of silence (`thickets.flows.runtime.repair`).
+A SIGKILL leaves a flow run RUNNING on the server without a process. The lock shows this at once and without a clock,
+where a heartbeat needs minutes of silence (`thickets.flows.runtime.repair`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from thickets.storage.home import Home
 
 @contextmanager
 def alive(home: Home) -> Iterator[None]:
-    """Hold the lock of the flow run that this is called in; outside of a flow there is nothing to hold."""
+    """Hold the lock of the flow run that this is called in; do nothing outside of a flow."""
     flow_run_id = current_flow_run_id()
     if flow_run_id is None:
         yield
@@ -25,7 +25,7 @@ def alive(home: Home) -> Iterator[None]:
     path = home.flow_run_lock(flow_run_id)
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
-    # Taken for good: a second process with the same flow run is a retry of one whose first process has not ended yet.
+    # Wait for it: a second process with the same flow run is a retry whose first process has not ended yet.
     lock.acquire(timeout=60)
     try:
         yield
@@ -35,7 +35,7 @@ def alive(home: Home) -> Iterator[None]:
 
 
 def is_carried_out(home: Home, flow_run_id: str) -> bool | None:
-    """Whether a process carries out a flow run; None if it never was by one that uses this home."""
+    """Tell whether a process executes a flow run; None if no process that uses this home ever has."""
     path = home.flow_run_lock(flow_run_id)
     if not path.exists():
         return None
@@ -49,6 +49,6 @@ def is_carried_out(home: Home, flow_run_id: str) -> bool | None:
 
 
 def current_flow_run_id() -> str | None:
-    """Prefect's id of the flow run that this is called in."""
+    """Return Prefect's id of the flow run that this is called in; None outside of a flow."""
     context = FlowRunContext.get()
     return str(context.flow_run.id) if context and context.flow_run else None

@@ -1,6 +1,6 @@
-"""Runs that a kill has left RUNNING: found by their locks, and marked crashed in Prefect and killed in MLflow.
+"""Finds flow runs that a kill has left RUNNING, by their locks; marks them crashed in Prefect and killed in MLflow.
 
-Nothing but the mark is lost: `prefect flow-run retry`, or the same command again, goes on from the finished shards.
+No scores are lost: `prefect flow-run retry`, or the same command again, goes on from the finished shards.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _PAGE = 200
 
 
 class Repaired(BaseModel):
-    """A flow run that nobody carried out any more.
+    """A flow run whose process was gone.
 
     Attributes:
         flow_run_id: Prefect's id.
@@ -54,16 +54,16 @@ class Repaired(BaseModel):
 
 
 def find_dead(home: Home) -> list[FlowRun]:
-    """Flow runs of this home that are unfinished on the Prefect server, while the process behind them is gone."""
+    """Find the flow runs of this home that are unfinished on the Prefect server although their process is gone."""
     with get_client(sync_client=True) as client:
         return [run for run in _unfinished(client) if _is_dead(home, run)]
 
 
 def repair(home: Home) -> list[Repaired]:
-    """Mark them, and what they have left in MLflow.
+    """Mark what `find_dead` finds as crashed (cancelled if it was cancelling), and its MLflow runs as killed.
 
     Raises:
-        RunError: MLflow cannot be reached; what Prefect was told stays.
+        RunError: MLflow cannot be reached; states that were set in Prefect stay.
     """
     repaired = []
     with get_client(sync_client=True) as client:
@@ -93,7 +93,7 @@ def _is_dead(home: Home, run: FlowRun) -> bool:
     carried_out = is_carried_out(home, str(run.id))
     if carried_out is not None:
         return not carried_out
-    # Killed before it took its lock, or none of this home's: only the process that a worker here has started is known.
+    # Killed before it took its lock, or of another home: only a process that a worker here has started is known.
     host, _, pid = (run.infrastructure_pid or "").rpartition(":")
     return host == socket.gethostname() and pid.isdigit() and not psutil.pid_exists(int(pid))
 
@@ -111,7 +111,7 @@ def _is(run: FlowRun, kind: StateType) -> bool:
 
 
 def end_mlflow_runs(flow: Any, flow_run: FlowRun, state: State) -> None:
-    """Prefect hook: mark what a crashed flow run has left RUNNING in MLflow as KILLED."""
+    """Mark the MLflow runs that a crashed flow run has left RUNNING as KILLED; a Prefect hook."""
     try:
         given = flow_run.parameters.get("config")
         config = RunConfig.model_validate(given) if given else None  # a flow about a finished run has none

@@ -1,4 +1,4 @@
-"""What surrounds the work of every flow: it can be ended, it is known to be alive, and what it prints is kept."""
+"""Wraps the body of every flow: SIGTERM ends it, its lock shows that it is alive, and what it prints is logged."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from thickets.storage.home import Home
 
 @contextmanager
 def session(home: Path) -> Iterator[None]:
-    """Use around the body of a flow.
+    """Wrap the body of a flow.
 
     Args:
         home: `storage.home`.
 
     Raises:
         InputError: The home cannot be written to.
-        RunError: A disk was full; what is written by then stays.
+        RunError: A disk was full; what was written before stays.
     """
     with ExitStack() as stack:
         stack.enter_context(ends_when_terminated())
@@ -37,7 +37,7 @@ def session(home: Path) -> Iterator[None]:
 
 @contextmanager
 def _full_disk_told(home: Path) -> Iterator[None]:
-    """Every library has words of its own for a full disk; say what to do about it."""
+    """Turn any library's "disk full" error into one that says what to do."""
     try:
         yield
     except ThicketsError:

@@ -1,4 +1,4 @@
-"""What a run will cost, from its configuration and a short probe of the model; nothing is written to the home."""
+"""Estimates the cost of a run from its configuration and a short probe of the model; writes nothing to the home."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from thickets.tasks.scoring.units import judge
 from thickets.tasks.seeds import candidates_of, population
 
 # A completion is kept once in a shard and once, without its text, in the database: 42 MB for 400,000 rows there. Text
-# is counted as it is, although compression leaves less of it: better too much.
+# is counted uncompressed, although shards compress it: better too much.
 _DATABASE_ROW_BYTES = 105
 _SHARD_ROW_BYTES = 10
 
@@ -59,7 +59,7 @@ class Estimate(BaseModel):
 
 
 class Probe(BaseModel):
-    """What the estimate rests on: one candidate on one batch of selection examples."""
+    """Measurements that the estimate rests on: one candidate on one batch of selection examples."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -177,7 +177,7 @@ def _racing_saves_at_most(config: RunConfig, plan: RunPlan) -> int:
 
 @contextmanager
 def _probing(spec: EngineSpec) -> Iterator[Engine]:
-    """An engine with its number of threads; afterwards this process has those that it had."""
+    """Build an engine with its number of threads; close it and restore this process's number afterwards."""
     import torch
 
     n_threads = torch.get_num_threads()
@@ -191,7 +191,7 @@ def _probing(spec: EngineSpec) -> Iterator[Engine]:
 
 @dataclass(frozen=True, slots=True)
 class _Learning:
-    """What learning the limit will cost, from the base's answers to the first batch of the selection split."""
+    """Cost of learning the limit, estimated from the base's answers to the first batch of the selection split."""
 
     limit: TokenLimit
     n_answers: int

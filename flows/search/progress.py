@@ -1,4 +1,4 @@
-"""Live progress of scoring: in the terminal, and as a Prefect artifact for whoever watches from the UI."""
+"""Shows the progress of scoring: in the terminal or the log, and as a Prefect artifact in the UI."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _LINE_EVERY_S = 20.0
 
 
 class ScoringProgress:
-    """Counts units and says so: a bar on a terminal (on standard error), a line of the log now and then elsewhere.
+    """Counts units and shows the count: a bar on a terminal (on standard error), elsewhere a log line now and then.
 
-    Also adds up what the engines did, which tells what share of their time was useful work. Reports may come from
+    Also adds up the times of the engines, which tell what share was useful work. Reports may come from
     several threads.
     """
 
@@ -49,7 +49,7 @@ class ScoringProgress:
 
     @property
     def engine(self) -> EngineUse:
-        """What the engines have done so far."""
+        """Times and answers of the engines so far."""
         return self._use
 
     @contextmanager
@@ -57,7 +57,7 @@ class ScoringProgress:
         """Show the scoring of one split.
 
         Args:
-            name: The split, or what else this round of scoring is called.
+            name: The split, or another name of this round of scoring.
             n_units: Units (candidate on block) still to score.
             n_done: Units that an earlier run has left finished.
             n_engines: Engines that score them.
@@ -99,7 +99,7 @@ class ScoringProgress:
             self._artifact = None
 
     def on_unit(self, report: UnitReport) -> None:
-        """Take in one finished unit."""
+        """Count one finished unit, and show it."""
         with self._lock:
             self._count(report)
             self._show()

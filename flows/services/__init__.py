@@ -1,5 +1,5 @@
 """`thickets up`: a Prefect server, an MLflow server and a worker on this machine, started and stopped together.
 
-`settings` says what is wanted, `launch` with which command and environment each starts, `process` starts and stops one,
-`supervisor` keeps all of them up, `state` is what others find in the home, `connect` points a command at them.
+`settings` checks ports and password, `launch` holds the command and environment of each, `process` starts and stops
+one, `supervisor` keeps all of them up, `state` records them in the home, `connect` points a command at them.
 """

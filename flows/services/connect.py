@@ -1,4 +1,4 @@
-"""Points a command at the services of its home, where they are up and the user has not said otherwise."""
+"""Points a command at the services of its home, where they are up and PREFECT_API_URL names no other server."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def connect_services(home: Path, say: Callable[[str], None] = lambda line: None)
 
     Args:
         home: `storage.home`.
-        say: Told where the run will be seen.
+        say: Called with the address of the Prefect server.
 
     Returns:
-        Whether the services of this home are used; not where the user's own PREFECT_API_URL names another server.
+        Whether the services of this home are used; False where the user's own PREFECT_API_URL names another server.
 
     Raises:
-        InputError: They ask for a password that is not in the environment.
+        InputError: The services need a password that is not in the environment.
     """
     state = read_state(home)
     if state is None or not state.is_up or os.environ.get("PREFECT_API_URL", state.prefect_api) != state.prefect_api:

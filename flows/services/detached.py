@@ -1,4 +1,4 @@
-"""The services in the background: started by one command, stopped by another."""
+"""Starts the services in the background, and stops them from another process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def start(settings: ServiceSettings) -> ServicesState:
     """Start `thickets up` in the background and wait until everything is healthy.
 
     Raises:
-        RunError: It could not be started; the message is the supervisor's own.
+        RunError: The services could not be started; the message is the supervisor's own.
     """
     home = settings.home
     folder = services_folder(home)
@@ -46,7 +46,7 @@ def start(settings: ServiceSettings) -> ServicesState:
 
 
 def stop(home: Path) -> bool:
-    """Stop the services of a home, and what a killed supervisor has left of them.
+    """Stop the services of a home, and processes that a killed supervisor has left.
 
     Returns:
         Whether there was anything to stop.

@@ -1,6 +1,6 @@
 """The command, the environment and the health check of each service.
 
-A password is passed on in the environment, never as an argument: everyone on the machine sees those.
+A password is passed on in the environment, never as an argument: every user of the machine sees arguments.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ authorization_function = mlflow.server.auth:authenticate_request_basic_auth
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How one service is started.
+    """Command, environment and health check of one service.
 
     Attributes:
-        name: Of the service, and of its log file.
-        command: Its arguments.
-        environment: All of its variables.
-        address: What a person opens or names.
-        is_healthy: Asks it.
+        name: Name of the service and of its log file.
+        command: The program and its arguments.
+        environment: All environment variables of the process.
+        address: The server's URL, or the worker's name and pool.
+        is_healthy: Tells whether the service is up.
     """
 
     name: str
@@ -50,18 +50,18 @@ class Launch:
 
 
 def launches(settings: ServiceSettings) -> list[Launch]:
-    """Prefect, MLflow and the worker, in the order of their start."""
+    """Return the launches of Prefect, MLflow and the worker, in the order of their start."""
     return [_prefect(settings), _mlflow(settings), _worker(settings)]
 
 
 def client_environment(settings: ServiceSettings) -> dict[str, str]:
-    """Variables that point Prefect's and MLflow's clients at the servers."""
+    """Return the variables that point Prefect's and MLflow's clients at the servers."""
     variables = {"PREFECT_API_URL": settings.prefect_api, "MLFLOW_TRACKING_URI": settings.mlflow}
     return variables | credential_variables(settings.credentials)
 
 
 def credential_variables(credentials: Credentials | None) -> dict[str, str]:
-    """Variables that Prefect's and MLflow's clients read credentials from."""
+    """Return the variables that Prefect's and MLflow's clients read credentials from."""
     if credentials is None:
         return {}
     return {
@@ -72,12 +72,12 @@ def credential_variables(credentials: Credentials | None) -> dict[str, str]:
 
 
 def answers(url: str, credentials: Credentials | None) -> bool:
-    """Whether a GET is answered with 200."""
+    """Tell whether a GET is answered with 200."""
     return _open(url, credentials, None) is not None
 
 
 def ask(url: str, credentials: Credentials | None, body: dict[str, Any]) -> Any:
-    """The JSON that a POST is answered with; None if there is none."""
+    """Send a POST and return the JSON of its answer; None without an answer."""
     answer = _open(url, credentials, json.dumps(body).encode())
     return None if answer is None else json.loads(answer)
 
@@ -90,7 +90,7 @@ def _open(url: str, credentials: Credentials | None, body: bytes | None) -> byte
     try:
         with urllib.request.urlopen(request, timeout=5) as response:
             return bytes(response.read())
-    except OSError:  # nobody there yet, or not yet able to answer
+    except OSError:  # no server there yet, or one that cannot answer yet
         return None
 
 
@@ -164,7 +164,7 @@ def _common(settings: ServiceSettings) -> dict[str, str]:
 
 
 def _write_admin_file(home: Path, user: str) -> Path:
-    """MLflow's settings of its authentication; the password is not among them."""
+    """Write MLflow's authentication settings, without the password, and return the path."""
     path = home / "services" / "mlflow-auth.ini"
     path.write_text(_ADMIN_FILE.format(database=home / "mlflow-auth.db", user=user), encoding="utf-8")
     path.chmod(0o600)

@@ -1,4 +1,4 @@
-"""One service as a process with a session of its own: no Ctrl-C reaches it, and nothing of it is left afterwards."""
+"""Runs one service as a process with a session of its own: Ctrl-C does not reach it, and `stop` ends all of it."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ class Service:
 
     @property
     def is_running(self) -> bool:
-        """Whether its process is there."""
+        """Whether its process is running."""
         return self._process.poll() is None
 
     @property
     def mark(self) -> ProcessMark | None:
-        """How others recognise its process."""
+        """Pid and start time, by which another process recognises its process; None if that has ended."""
         return mark(self._process.pid)
 
     def wait_until_healthy(self) -> None:
         """Wait for the service to answer.
 
         Raises:
-            RunError: It ended, or did not answer in time.
+            RunError: The service ended, or did not answer in time.
         """
         deadline = time.monotonic() + _HEALTHY_WITHIN_S
         while not self.launch.is_healthy():
@@ -63,7 +63,7 @@ class Service:
             time.sleep(_POLL_S)
 
     def stop(self, grace_s: float) -> None:
-        """End it and everything it has started, by force after `grace_s`."""
+        """End the service and all processes of its session, by force after `grace_s`."""
         stop_session(self._process.pid, grace_s)
         self._process.wait()
 

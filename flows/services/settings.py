@@ -1,4 +1,4 @@
-"""What `thickets up` is asked for, and what it refuses."""
+"""The settings of `thickets up`: host, ports and password, checked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Credentials:
 
     @property
     def pair(self) -> str:
-        """As basic authentication writes them."""
+        """``user:password``, as basic authentication writes them."""
         return f"{self.user}:{self.password}"
 
     def __repr__(self) -> str:
@@ -32,14 +32,14 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class ServiceSettings:
-    """Where the servers listen and what they keep.
+    """Home, address, ports and credentials of the servers.
 
     Attributes:
         home: Absolute; databases, logs and artifacts are in it.
         host: Address to bind to.
-        prefect_port: Of the Prefect server.
-        mlflow_port: Of the MLflow server.
-        credentials: What both servers ask for; None on loopback without.
+        prefect_port: Port of the Prefect server.
+        mlflow_port: Port of the MLflow server.
+        credentials: User name and password of both servers; may be None on loopback.
     """
 
     home: Path
@@ -55,7 +55,7 @@ class ServiceSettings:
 
     @property
     def reachable_host(self) -> str:
-        """The host as this machine reaches it."""
+        """The host under which this machine reaches the servers."""
         return "127.0.0.1" if self.host in ("0.0.0.0", "localhost") else self.host
 
     @property
@@ -70,7 +70,7 @@ class ServiceSettings:
 
 
 def make_settings(home: Path, host: str, prefect_port: int, mlflow_port: int) -> ServiceSettings:
-    """Check what was asked for; port 0 becomes a free one.
+    """Check host, ports and credentials; port 0 becomes a free port.
 
     Raises:
         InputError: A port is taken, the host cannot be bound, or it is a wider one without credentials.
@@ -91,10 +91,10 @@ def make_settings(home: Path, host: str, prefect_port: int, mlflow_port: int) ->
 
 
 def credentials_of(text: str | None) -> Credentials | None:
-    """Take ``user:password`` apart.
+    """Split ``user:password``.
 
     Raises:
-        InputError: It is none that both servers take; the message does not repeat it.
+        InputError: One of the two servers would refuse it; the message does not repeat it.
     """
     if not text:
         return None
@@ -108,7 +108,7 @@ def credentials_of(text: str | None) -> Credentials | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address can be reached from this machine only."""
+    """Tell whether an address can be reached from this machine only."""
     if host == "localhost":
         return True
     try:

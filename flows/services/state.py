@@ -1,4 +1,4 @@
-"""What a home knows of the services that are up: ``services/services.json``, with no secret in it."""
+"""Reads and writes ``services/services.json`` of a home: the services that are up, with no secret in it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from thickets.storage.files import write_text_atomically
 
 
 class ProcessMark(BaseModel):
-    """A process, told from a later one with the same number.
+    """Pid and start time of a process, which tell it from a later one with the same pid.
 
     Attributes:
-        pid: Its number.
-        created: When it was started, in seconds since 1970.
+        pid: The process id.
+        created: Start time, in seconds since 1970.
     """
 
     pid: int
@@ -24,12 +24,12 @@ class ProcessMark(BaseModel):
 
     @property
     def is_alive(self) -> bool:
-        """Whether it is still this process."""
+        """Whether the pid still belongs to this process."""
         return mark(self.pid) == self
 
 
 class ServiceRow(BaseModel):
-    """One service: what it is called, how a person reaches it, its process."""
+    """One service: its name, its address and its process."""
 
     name: str
     address: str
@@ -37,15 +37,15 @@ class ServiceRow(BaseModel):
 
 
 class ServicesState(BaseModel):
-    """What is up.
+    """The services of a home and their supervisor.
 
     Attributes:
         supervisor: The process that keeps the others up.
-        since: When all were healthy first, in seconds since 1970; 0 while they are being started.
+        since: Time at which all were healthy first, in seconds since 1970; 0 while they are being started.
         prefect_api: PREFECT_API_URL for this machine.
         mlflow: MLFLOW_TRACKING_URI for this machine.
-        needs_credentials: Whether the servers ask for a password.
-        services: In the order of their start.
+        needs_credentials: Whether the servers need a password.
+        services: The services in the order of their start.
     """
 
     supervisor: ProcessMark
@@ -57,12 +57,12 @@ class ServicesState(BaseModel):
 
     @property
     def is_up(self) -> bool:
-        """Whether everything has been started, and is being looked after."""
+        """Whether all services have been started and their supervisor is alive."""
         return self.since > 0 and self.supervisor.is_alive
 
 
 def mark(pid: int) -> ProcessMark | None:
-    """The mark of a living process."""
+    """Return the mark of a process; None if it does not run."""
     try:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE:
@@ -73,12 +73,12 @@ def mark(pid: int) -> ProcessMark | None:
 
 
 def services_folder(home: Path) -> Path:
-    """Where logs, locks and the state of services are."""
+    """Return the folder with the logs, locks and state of services."""
     return home / "services"
 
 
 def read_state(home: Path) -> ServicesState | None:
-    """What was written last; None if nothing is or was up, or if the file is another version's."""
+    """Return the state that was written last; None if there is none, or if another version wrote the file."""
     path = services_folder(home) / "services.json"
     try:
         return ServicesState.model_validate_json(path.read_text(encoding="utf-8"))
@@ -87,15 +87,15 @@ def read_state(home: Path) -> ServicesState | None:
 
 
 def write_state(home: Path, state: ServicesState) -> None:
-    """Keep it for other processes."""
+    """Write the state for other processes."""
     write_text_atomically(services_folder(home) / "services.json", state.model_dump_json(indent=2))
 
 
 def forget_state(home: Path) -> None:
-    """Nothing is up any more."""
+    """Delete the state, once nothing is up any more."""
     (services_folder(home) / "services.json").unlink(missing_ok=True)
 
 
 def seconds_up(state: ServicesState) -> float:
-    """How long everything has been up."""
+    """Return the seconds since all services were healthy first."""
     return time.time() - state.since

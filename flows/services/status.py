@@ -1,4 +1,4 @@
-"""What `thickets status` says: services, flow runs under way and waiting, and runs that nobody carries out any more."""
+"""Collects what `thickets status` shows: services, flow runs that run or wait, and flow runs whose process is gone."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class FlowRunStatus(BaseModel):
         flow_run_id: Prefect's id.
         name: Its name.
         state: Prefect's name of its state.
-        is_dead: Whether the process that carried it out is gone.
+        is_dead: Whether its process is gone.
     """
 
     flow_run_id: str
@@ -43,13 +43,13 @@ class FlowRunStatus(BaseModel):
 
 
 class Status(BaseModel):
-    """What is up in a home.
+    """Services and flow runs of a home.
 
     Attributes:
         home: The home.
         is_up: Whether the services are up.
-        services: Each of them.
-        flow_runs: What runs and waits, at most 50.
+        services: One row per service.
+        flow_runs: Flow runs that run or wait, at most 50.
         free_bytes: Room left on the disk of the home.
     """
 
@@ -61,7 +61,7 @@ class Status(BaseModel):
 
 
 def read_status(home: Path, state: ServicesState | None, *, connected: bool) -> Status:
-    """Look at the processes, and ask the Prefect server for its flow runs if this process is `connected` to it."""
+    """Check the processes, and read the flow runs of the Prefect server if this process is `connected` to it."""
     is_up = state is not None and state.is_up
     rows = [] if state is None else state.services
     services = [ServiceStatus(name=row.name, address=row.address, is_running=row.process.is_alive) for row in rows]

@@ -27,7 +27,8 @@ from thickets.flows.services.state import (
 )
 from thickets.storage.errors import RunError
 
-# A run under way gets SIGTERM, tells Prefect and MLflow, and is gone in 10 s; see `thickets.flows.runtime.interrupt`.
+# A running flow run gets SIGTERM, sets its states in Prefect and MLflow, and is gone in 10 s
+# (`thickets.flows.runtime.interrupt`).
 _GRACE_S = {"worker": 15.0}
 _GRACE_ELSE_S = 10.0
 _LOOK_EVERY_S = 0.5
@@ -35,14 +36,14 @@ _RESTARTS, _WITHIN_S = 3, 60.0
 
 
 class StopRequest(BaseException):
-    """SIGTERM or Ctrl-C: everything is to be stopped."""
+    """Raised on SIGTERM or Ctrl-C: all services are to be stopped."""
 
 
 def run(settings: ServiceSettings, say: Callable[[str], None]) -> None:
-    """Start everything, and stay until Ctrl-C or SIGTERM; then stop everything.
+    """Start all services, watch them until Ctrl-C or SIGTERM, then stop them.
 
     Raises:
-        RunError: The home's services are up already, one could not be started, or one keeps ending.
+        RunError: The home's services are up already, or one could not be started or keeps ending.
     """
     home = settings.home
     services_folder(home).mkdir(parents=True, exist_ok=True)
@@ -70,7 +71,7 @@ def run(settings: ServiceSettings, say: Callable[[str], None]) -> None:
 
 
 def clean_up(home: Path) -> list[str]:
-    """End what a killed supervisor has left; only processes that are provably the same.
+    """End services that a killed supervisor has left; only processes whose pid and start time match.
 
     Returns:
         Names of the services that were ended.
@@ -84,7 +85,7 @@ def clean_up(home: Path) -> list[str]:
 
 
 def describe(settings: ServiceSettings, running: dict[str, Service]) -> str:
-    """The addresses, and how another shell uses them."""
+    """Return the addresses, and the variables by which another shell uses them."""
     addresses = [f"{name + ':':9}{service.launch.address}" for name, service in running.items()]
     return "\n".join(
         [
@@ -110,7 +111,7 @@ def _watch(settings: ServiceSettings, running: dict[str, Service], since: float,
             if len(ended) == _RESTARTS and ended[-1] - ended[0] < _WITHIN_S:
                 raise RunError(f"{name} keeps ending, {_RESTARTS} ends within a minute; its log is {service.log}")
             say(f"{name} has ended; starting it again (its log: {service.log})")
-            service.stop(_GRACE_ELSE_S)  # what it has left behind
+            service.stop(_GRACE_ELSE_S)  # processes that it has left behind
             running[name] = _start(settings.home, service.launch)
             _write(settings, running, since)
             running[name].wait_until_healthy()
@@ -164,6 +165,6 @@ def _stop_requests() -> Iterator[None]:
 
 
 def _ignore_signals() -> None:
-    """A second Ctrl-C must not leave half of the services behind; stopping takes seconds."""
+    """Ignore Ctrl-C and SIGTERM: a second one must not leave half of the services behind; stopping takes seconds."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

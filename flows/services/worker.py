@@ -1,4 +1,4 @@
-"""A worker of this machine, `python -m thickets.flows.services.worker`: says what it can run, then waits.
+"""A worker of this machine, `python -m thickets.flows.services.worker`: creates its deployments, then waits for runs.
 
 Reads PREFECT_API_URL and the other variables of `services.launch`; on further machines they are set by hand.
 """
@@ -16,7 +16,7 @@ from thickets.flows.runtime.environment import WORKER
 
 
 def main() -> None:
-    """Create deployments and limits, and become Prefect's worker."""
+    """Create deployments and limits, and replace this process by Prefect's worker."""
     for name, value in WORKER.items():
         os.environ.setdefault(name, value)
     print(f"deployments: {', '.join(apply_deployments())}", flush=True)
