@@ -40,7 +40,7 @@ class Stranger:
     def home(self) -> Path:
         return self.root / "home"
 
-    def python(self, *arguments: str, user: int | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+    def python(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run Python there."""
         return subprocess.run(
             [sys.executable, *arguments],
@@ -50,7 +50,6 @@ class Stranger:
             text=True,
             timeout=280,
             check=False,
-            user=user,
         )
 
     def script(self, text: str, name: str = "script.py") -> str:

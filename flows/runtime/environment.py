@@ -71,7 +71,7 @@ def _name_the_user() -> None:
     """Set USER where the user has no passwd entry, as in many containers: MLflow and PyTorch fail without a name."""
     try:
         getpass.getuser()
-    except (KeyError, OSError):  # the second from Python 3.13 on
+    except (KeyError, OSError):  # OSError from Python 3.13 on
         os.environ["USER"] = f"uid-{os.getuid()}"
 
 
