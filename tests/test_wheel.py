@@ -105,5 +105,5 @@ def test_the_quickstart_runs_from_the_installed_wheel(wheel: Path, tmp_path: Pat
     settings = ["population.size=2", "data={selection: 4, validation: 4, test: 4}", "selection.k_values=[1]"]
     arguments = [part for setting in settings for part in ("--set", setting)]
     call(new / "bin" / "thickets", "run", "quickstart", *arguments, cwd=empty, **own)
-    [report] = empty.rglob("report.html")
+    [report] = empty.glob("thickets-data/runs/*/report.html")
     assert "<style>" in report.read_text(encoding="utf-8")
