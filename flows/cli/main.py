@@ -47,8 +47,12 @@ app.command(epilog="Example: `thickets down`")(services.down)
 
 def main() -> None:
     """Run the `thickets` command; print every error as one line, with exit status 2 for bad input, else 1."""
+    if os.name == "nt":  # nothing imported so far needs what Windows lacks
+        _fail("Windows is supported through WSL: install and call thickets there", 2)
     set_command_line_defaults()
-    sys.path.append(os.getcwd())  # where a user's own `module:function` verifier is looked for, after everything else
+    # Where a user's own `module:function` verifier is looked for, after everything else: `python -m` puts it first.
+    here = os.getcwd()
+    sys.path[:] = [*(path for path in sys.path if path not in ("", here)), here]
     try:
         app()
     except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import logging
 import os
 import sys
@@ -49,6 +50,7 @@ _NO_TERMINAL = {
 def set_runtime_defaults() -> None:
     """Set the defaults for every use of the flows; called when the package is imported, before PyTorch and Prefect."""
     _set(_RUNTIME)
+    _name_the_user()
     log = logging.getLogger("thickets")
     if log.level == logging.NOTSET:  # else the root's level holds, and Prefect would only get warnings
         log.setLevel(logging.INFO)
@@ -63,6 +65,14 @@ def set_command_line_defaults() -> None:
         log.addHandler(_PlainLines())
     if not sys.stderr.isatty():
         _set(_NO_TERMINAL)
+
+
+def _name_the_user() -> None:
+    """Set USER where the user has no passwd entry, as in many containers: MLflow and PyTorch fail without a name."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):  # OSError from Python 3.13 on
+        os.environ["USER"] = f"uid-{os.getuid()}"
 
 
 class _PlainLines(logging.Handler):

@@ -29,7 +29,7 @@ def start(settings: ServiceSettings) -> ServicesState:
     folder = services_folder(home)
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "supervisor.log"
-    command = [sys.executable, "-m", "thickets", "up", "--home", str(home), "--host", settings.host]
+    command = [sys.executable, "-P", "-m", "thickets", "up", "--home", str(home), "--host", settings.host]
     command += ["--prefect-port", str(settings.prefect_port), "--mlflow-port", str(settings.mlflow_port)]
     with log.open("wb") as output:
         supervisor = subprocess.Popen(

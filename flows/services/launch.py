@@ -146,6 +146,8 @@ def _mlflow(settings: ServiceSettings) -> Launch:
 def _worker(settings: ServiceSettings) -> Launch:
     name = socket.gethostname()
     environment = {**WORKER, **_common(settings), **client_environment(settings)}
+    # A run's process finds what this one finds, the current folder included, and in the same order.
+    environment["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
 
     def is_online() -> bool:
         found = ask(f"{settings.prefect_api}/work_pools/{POOL}/workers/filter", settings.credentials, {})
@@ -159,6 +161,7 @@ def _common(settings: ServiceSettings) -> dict[str, str]:
     environment = dict(os.environ)
     environment.pop("THICKETS_AUTH", None)
     environment["THICKETS_HOME"] = str(settings.home)
+    environment["PYTHONSAFEPATH"] = "1"  # a user's `storage` or `queue` in the current folder stands in nobody's way
     environment.setdefault("PREFECT_HOME", str(settings.home / "services" / "prefect"))
     return environment
 
