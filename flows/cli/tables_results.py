@@ -1,4 +1,4 @@
-"""Results as tables for a terminal."""
+"""Terminal tables of runs, results and problems, and the console that prints them."""
 
 from __future__ import annotations
 
@@ -23,6 +23,39 @@ if TYPE_CHECKING:
     from thickets.flows.results.runs import RunRow
 
 _MARGINS = (0, 2, 5, 10)
+
+
+def console() -> Console:
+    """Standard output; wide where there is no terminal to fit into, so that files and pipes get whole lines."""
+    out = Console()
+    return out if out.is_terminal or "COLUMNS" in os.environ else Console(width=140)
+
+
+def show_summary(summary: RunSummary, console: Console, votes: pl.DataFrame | None = None) -> None:
+    """Print everything a person wants to see at the end of a run."""
+    tokens = sum(summary.n_tokens.values())
+    lines = [
+        *findings(summary),
+        f"{summary.n_candidates} candidates, {tokens:,} tokens generated in all; "
+        f"this session took {duration(summary.wall_s)}.",
+    ]
+    if votes is not None:
+        console.print(votes_table(votes))
+    console.print(
+        sigma_table(summary), density_table(summary.thicket), result_table(summary), *map(Text, lines), sep="\n"
+    )
+    print_addresses(summary, console)
+
+
+def print_addresses(summary: RunSummary, console: Console) -> None:
+    """Where the run is, one address per line and never wrapped."""
+    console.print(f"folder:  {summary.folder}", soft_wrap=True, highlight=False, markup=False)
+    console.print(f"report:  {RunFolder(summary.folder).report}", soft_wrap=True, highlight=False, markup=False)
+    links = summary.tracking
+    console.print(f"MLflow:  {links.mlflow_address}", soft_wrap=True, highlight=False, markup=False)
+    if links.prefect_flow_run_id:
+        where = links.prefect_address or f"flow run {links.prefect_flow_run_id}"
+        console.print(f"Prefect: {where}", soft_wrap=True, highlight=False, markup=False)
 
 
 def result_table(summary: RunSummary) -> Table:
@@ -99,39 +132,6 @@ def votes_table(votes: pl.DataFrame) -> Group:
     return Group(heading, table)
 
 
-def _marked(answer: str | None, correct: bool) -> Text:
-    if answer is None:
-        return Text("abstains", style="dim")
-    return Text(f"{'✓' if correct else '✗'} {answer}", style="green" if correct else "red")
-
-
-def show_summary(summary: RunSummary, console: Console, votes: pl.DataFrame | None = None) -> None:
-    """Print everything a person wants to see at the end of a run."""
-    tokens = sum(summary.n_tokens.values())
-    lines = [
-        *findings(summary),
-        f"{summary.n_candidates} candidates, {tokens:,} tokens generated in all; "
-        f"this session took {duration(summary.wall_s)}.",
-    ]
-    if votes is not None:
-        console.print(votes_table(votes))
-    console.print(
-        sigma_table(summary), density_table(summary.thicket), result_table(summary), *map(Text, lines), sep="\n"
-    )
-    print_addresses(summary, console)
-
-
-def print_addresses(summary: RunSummary, console: Console) -> None:
-    """Where the run is, one address per line and never wrapped."""
-    console.print(f"folder:  {summary.folder}", soft_wrap=True, highlight=False, markup=False)
-    console.print(f"report:  {RunFolder(summary.folder).report}", soft_wrap=True, highlight=False, markup=False)
-    links = summary.tracking
-    console.print(f"MLflow:  {links.mlflow_address}", soft_wrap=True, highlight=False, markup=False)
-    if links.prefect_flow_run_id:
-        where = links.prefect_address or f"flow run {links.prefect_flow_run_id}"
-        console.print(f"Prefect: {where}", soft_wrap=True, highlight=False, markup=False)
-
-
 def runs_table(rows: Sequence[RunRow]) -> Table:
     """What has run here."""
     table = Table()
@@ -161,10 +161,6 @@ def frame_table(frame: pl.DataFrame) -> Table:
     return table
 
 
-def _cell(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
 def problem_list(contains: str) -> Iterator[Panel]:
     """Problems whose names contain a text, each with a sample; made one by one, since some take a second."""
     from thickets.tasks.problems import catalogue
@@ -177,7 +173,11 @@ def problem_list(contains: str) -> Iterator[Panel]:
             yield Panel(text, title=entry.name, title_align="left")
 
 
-def console() -> Console:
-    """Standard output; wide where there is no terminal to fit into, so that files and pipes get whole lines."""
-    out = Console()
-    return out if out.is_terminal or "COLUMNS" in os.environ else Console(width=140)
+def _marked(answer: str | None, correct: bool) -> Text:
+    if answer is None:
+        return Text("abstains", style="dim")
+    return Text(f"{'✓' if correct else '✗'} {answer}", style="green" if correct else "red")
+
+
+def _cell(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

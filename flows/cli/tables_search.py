@@ -1,4 +1,4 @@
-"""Estimates and engine comparisons, as the terminal shows them."""
+"""Terminal tables for a search that is being planned: its estimate, and the parity of two engines."""
 
 from __future__ import annotations
 
@@ -13,78 +13,9 @@ from thickets.tasks.engines.parity import Divergence
 from thickets.tasks.results.text import duration, percent
 
 if TYPE_CHECKING:
-    from thickets.flows.search.estimate import Estimate
-if TYPE_CHECKING:
-    from thickets.flows.search.estimate import EstimateOfMany
+    from thickets.flows.search.estimate import Estimate, EstimateOfMany
 
 _SHOWN_CHARACTERS = 60
-
-
-def parity_report(result: ParityResult) -> Group:
-    """The comparison for a terminal: candidates, totals, and the first answers that differ."""
-    found = result.parity
-    title = f"{result.problem} on {result.model}, {result.split} split, {result.n_examples} examples each"
-    table = Table(title=title, title_justify="left", show_footer=True)
-    table.add_column("candidate", footer="total")
-    for heading, total in (
-        ("texts equal", _share(found.n_same_text, found.n)),
-        ("answers equal", _share(found.n_same_answer, found.n)),
-        ("score A", ""),
-        ("score B", ""),
-        (
-            "B - A, points",
-            f"absolute: mean {_points(found.mean_abs_difference)}, max {_points(found.max_abs_difference)}",
-        ),
-    ):
-        table.add_column(heading, footer=total, justify="right")
-    for row in found.candidates:
-        table.add_row(
-            row.candidate_id,
-            f"{row.n_same_text}/{row.n}",
-            f"{row.n_same_answer}/{row.n}",
-            percent(row.score_a),
-            percent(row.score_b),
-            f"{100 * row.difference:+.1f}" if row.difference else "0.0",
-        )
-    engines = [Text(f"A: {_in_words(result.a, result.b)}"), Text(f"B: {_in_words(result.b, result.a)}")]
-    n_differing = found.n - found.n_same_text
-    lines = [Text(f"the first {len(found.divergences)} of {n_differing} differing texts:")] if found.divergences else []
-    return Group(*engines, table, *lines, *(_divergence_lines(difference) for difference in found.divergences))
-
-
-def _in_words(engine: dict[str, Any], other: dict[str, Any]) -> str:
-    """The kind, what usually matters, and whatever the other engine has otherwise."""
-    telling = [name for name in engine if name in {"device", "dtype", "batch_size"} or engine[name] != other.get(name)]
-    shown = (f"{name}={engine[name]}" for name in telling if name in other and name != "kind")
-    return " ".join([engine["kind"], *shown])
-
-
-def _share(count: int, n: int) -> str:
-    return f"{count:,}/{n:,} ({percent(count / n)})"
-
-
-def _points(difference: float) -> str:
-    return f"{100 * difference:.1f}"
-
-
-def _divergence_lines(found: Divergence) -> Text:
-    text = Text(f"\n{found.candidate_id}, example {found.example_id}: they part at character {found.position}\n")
-    text.append(f"  question: {found.question.strip()} (answer: {found.gold})\n", "italic")
-    for name, completion, answer, correct in (
-        ("A", found.completion_a, found.answer_a, found.correct_a),
-        ("B", found.completion_b, found.answer_b, found.correct_b),
-    ):
-        mark = "abstains" if answer is None else f"{'✓' if correct else '✗'} {answer}"
-        text.append(f"  {name}: {_around(completion, found.position)} ", "green" if correct else "red")
-        text.append(f"[{mark}]{'' if name == 'B' else chr(10)}", "dim")
-    return text
-
-
-def _around(completion: str, position: int) -> str:
-    """The text from shortly before the place where it parts from the other; long reasoning agrees for pages."""
-    start, stop = max(0, position - _SHOWN_CHARACTERS), position + _SHOWN_CHARACTERS
-    ellipses = ("..." if start else "", "..." if stop < len(completion) else "")
-    return ellipses[0] + repr(completion[start:stop]) + ellipses[1]
 
 
 def estimate_table(found: Estimate) -> Table:
@@ -126,6 +57,38 @@ def estimates_table(found: EstimateOfMany) -> Table:
     return table
 
 
+def parity_report(result: ParityResult) -> Group:
+    """The comparison for a terminal: candidates, totals, and the first answers that differ."""
+    found = result.parity
+    title = f"{result.problem} on {result.model}, {result.split} split, {result.n_examples} examples each"
+    table = Table(title=title, title_justify="left", show_footer=True)
+    table.add_column("candidate", footer="total")
+    for heading, total in (
+        ("texts equal", _share(found.n_same_text, found.n)),
+        ("answers equal", _share(found.n_same_answer, found.n)),
+        ("score A", ""),
+        ("score B", ""),
+        (
+            "B - A, points",
+            f"absolute: mean {_points(found.mean_abs_difference)}, max {_points(found.max_abs_difference)}",
+        ),
+    ):
+        table.add_column(heading, footer=total, justify="right")
+    for row in found.candidates:
+        table.add_row(
+            row.candidate_id,
+            f"{row.n_same_text}/{row.n}",
+            f"{row.n_same_answer}/{row.n}",
+            percent(row.score_a),
+            percent(row.score_b),
+            f"{100 * row.difference:+.1f}" if row.difference else "0.0",
+        )
+    engines = [Text(f"A: {_in_words(result.a, result.b)}"), Text(f"B: {_in_words(result.b, result.a)}")]
+    n_differing = found.n - found.n_same_text
+    lines = [Text(f"the first {len(found.divergences)} of {n_differing} differing texts:")] if found.divergences else []
+    return Group(*engines, table, *lines, *(_divergence_lines(difference) for difference in found.divergences))
+
+
 def _cost(found: Estimate | EstimateOfMany) -> list[str]:
     return [
         f"{sum(found.completions.values()):,}",
@@ -134,3 +97,38 @@ def _cost(found: Estimate | EstimateOfMany) -> list[str]:
         duration(found.seconds),
         f"{found.disk_bytes / 1e6:,.1f} MB",
     ]
+
+
+def _in_words(engine: dict[str, Any], other: dict[str, Any]) -> str:
+    """The kind, what usually matters, and whatever the other engine has otherwise."""
+    telling = [name for name in engine if name in {"device", "dtype", "batch_size"} or engine[name] != other.get(name)]
+    shown = (f"{name}={engine[name]}" for name in telling if name in other and name != "kind")
+    return " ".join([engine["kind"], *shown])
+
+
+def _share(count: int, n: int) -> str:
+    return f"{count:,}/{n:,} ({percent(count / n)})"
+
+
+def _points(difference: float) -> str:
+    return f"{100 * difference:.1f}"
+
+
+def _divergence_lines(found: Divergence) -> Text:
+    text = Text(f"\n{found.candidate_id}, example {found.example_id}: they part at character {found.position}\n")
+    text.append(f"  question: {found.question.strip()} (answer: {found.gold})\n", "italic")
+    for name, completion, answer, correct in (
+        ("A", found.completion_a, found.answer_a, found.correct_a),
+        ("B", found.completion_b, found.answer_b, found.correct_b),
+    ):
+        mark = "abstains" if answer is None else f"{'✓' if correct else '✗'} {answer}"
+        text.append(f"  {name}: {_around(completion, found.position)} ", "green" if correct else "red")
+        text.append(f"[{mark}]{'' if name == 'B' else chr(10)}", "dim")
+    return text
+
+
+def _around(completion: str, position: int) -> str:
+    """The text from shortly before the place where it parts from the other; long reasoning agrees for pages."""
+    start, stop = max(0, position - _SHOWN_CHARACTERS), position + _SHOWN_CHARACTERS
+    ellipses = ("..." if start else "", "..." if stop < len(completion) else "")
+    return ellipses[0] + repr(completion[start:stop]) + ellipses[1]

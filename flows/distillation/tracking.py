@@ -1,4 +1,4 @@
-"""What a distillation leaves in MLflow: a run of its own that points to the search, its data, progress and verdict."""
+"""The MLflow run of a distillation: a child of the search's run, with training data, progress, student and verdict."""
 
 from __future__ import annotations
 
@@ -58,16 +58,6 @@ def log_rows(tracker: Tracker, plan: DistillPlan, rows: pl.DataFrame) -> None:
     tracker.log_file(plan.folder.data)
 
 
-@task("log-student", retries=2)
-def log_student_model(tracker: Tracker, plan: DistillPlan, recipe: Recipe) -> None:
-    """Log the student as a model that `thickets promote --student` finds, with its answers to the test split."""
-    run, folder, test = plan.run, plan.folder, plan.run.splits.test
-    with ScoreStore.open(folder.work(STUDENT) / "scores.duckdb", f"{plan.id}-{STUDENT}") as store:
-        answers = KeptAnswers(store.answers("test", [BASE_ID]), test.sha256, dict(run.identity["problem"]))
-    question = test.examples[0].question
-    log_student(tracker, folder.model(STUDENT), run.run_id, recipe, run.base.name, answers, question)
-
-
 def watch_training(tracker: Tracker, arm: str) -> Callable[[ValidationPoint, float | None], None]:
     """Tell the terminal and MLflow of every look at the validation split."""
 
@@ -80,6 +70,16 @@ def watch_training(tracker: Tracker, arm: str) -> Callable[[ValidationPoint, flo
         tracker.log_metrics(metrics)
 
     return on_point
+
+
+@task("log-student", retries=2)
+def log_student_model(tracker: Tracker, plan: DistillPlan, recipe: Recipe) -> None:
+    """Log the student as a model that `thickets promote --student` finds, with its answers to the test split."""
+    run, folder, test = plan.run, plan.folder, plan.run.splits.test
+    with ScoreStore.open(folder.work(STUDENT) / "scores.duckdb", f"{plan.id}-{STUDENT}") as store:
+        answers = KeptAnswers(store.answers("test", [BASE_ID]), test.sha256, dict(run.identity["problem"]))
+    question = test.examples[0].question
+    log_student(tracker, folder.model(STUDENT), run.run_id, recipe, run.base.name, answers, question)
 
 
 @task("log-distillation", retries=2)

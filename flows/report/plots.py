@@ -1,4 +1,4 @@
-"""Which plots a run has: one list for the report, for MLflow and for the run's folder."""
+"""The plots of a run: one list for the report, for MLflow and for the run's folder."""
 
 from __future__ import annotations
 
@@ -67,6 +67,25 @@ def plots(summary: RunSummary, board: pl.DataFrame | None) -> list[Plot]:
         found.append(_agreement(summary.thicket))
     found += [_cost(summary), _gains(summary.thicket)]
     return found
+
+
+def own_plots(problem: Problem, summary: RunSummary, scores: ScoreQueries) -> list[Plot]:
+    """The problem's own plot of what was answered on the test split; nothing where it has none."""
+    if not isinstance(problem, HasFigure):
+        return []
+    replies = replies_on_test(scores, experts_of(summary), summary.evaluation.rule)
+    return [
+        Plot(
+            "predictions",
+            "Predictions",
+            "Test questions in their order, none of them picked: what is right, and what the base, candidates drawn at "
+            "random, the experts and their vote make of it.",
+            f"Predictions of the base, the experts and their vote for the first {len(replies)} test questions.",
+            partial(_draw, problem, replies),
+            is_themed=False,
+            is_wide=True,
+        )
+    ]
 
 
 def _score_by_sigma(summary: RunSummary, board: pl.DataFrame) -> Plot:
@@ -152,25 +171,6 @@ def _gains(thicket: ThicketDescription) -> Plot:
         f"Stacked bar of the test questions: {counts}.",
         partial(gains_bar, thicket.gains),
     )
-
-
-def own_plots(problem: Problem, summary: RunSummary, scores: ScoreQueries) -> list[Plot]:
-    """The problem's own plot of what was answered on the test split; nothing where it has none."""
-    if not isinstance(problem, HasFigure):
-        return []
-    replies = replies_on_test(scores, experts_of(summary), summary.evaluation.rule)
-    return [
-        Plot(
-            "predictions",
-            "Predictions",
-            "Test questions in their order, none of them picked: what is right, and what the base, candidates drawn at "
-            "random, the experts and their vote make of it.",
-            f"Predictions of the base, the experts and their vote for the first {len(replies)} test questions.",
-            partial(_draw, problem, replies),
-            is_themed=False,
-            is_wide=True,
-        )
-    ]
 
 
 def _draw(problem: HasFigure, replies: tuple[Replies, ...], theme: Theme) -> Figure:

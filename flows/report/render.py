@@ -16,6 +16,8 @@ from thickets.tasks.results.text import percent, points
 
 _TEMPLATE = "template.html.jinja"
 _LONG_CHARACTERS, _LONG_LINES = 420, 8
+# Unicode's bidirectional classes of the characters that control the writing direction.
+_BIDI = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
 
 
 def render(report: Report) -> str:
@@ -51,9 +53,6 @@ def _sign(character: str) -> str:
         return chr(0x2400 + code)  # ␀ to ␟
     is_hidden = unicodedata.category(character) in ("Cc", "Cs") or unicodedata.bidirectional(character) in _BIDI
     return "\N{REPLACEMENT CHARACTER}" if is_hidden or code & 0xFFFE == 0xFFFE else character
-
-
-_BIDI = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
 
 
 def _is_long(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""What a run found, as one value: returned by the flow, kept as summary.json, shown by `thickets show`."""
+"""The result of a run as one value: returned by the flow, kept as summary.json, shown by `thickets show`."""
 
 from __future__ import annotations
 
@@ -44,18 +44,6 @@ class ExpertRow(BaseModel):
     weight: int
 
 
-class TrackingLinks(BaseModel):
-    """Where the run is found in MLflow and in Prefect."""
-
-    model_config = ConfigDict(frozen=True)
-
-    mlflow_uri: str
-    mlflow_run_id: str
-    mlflow_address: str
-    prefect_flow_run_id: str | None
-    prefect_address: str | None
-
-
 class EngineUse(BaseModel):
     """How the engines spent a session; nothing but zeros if there was nothing left to score.
 
@@ -82,6 +70,18 @@ class EngineUse(BaseModel):
         """Share of the engines' time, from the moment they were built, in which they generated."""
         available_s = self.n_engines * self.scoring_s - self.start_s
         return self.generate_s / available_s if available_s > 0 and self.generate_s else None
+
+
+class TrackingLinks(BaseModel):
+    """Where the run is found in MLflow and in Prefect."""
+
+    model_config = ConfigDict(frozen=True)
+
+    mlflow_uri: str
+    mlflow_run_id: str
+    mlflow_address: str
+    prefect_flow_run_id: str | None
+    prefect_address: str | None
 
 
 class BudgetUse(BaseModel):
