@@ -59,7 +59,7 @@ def log_rows(tracker: Tracker, plan: DistillPlan, rows: pl.DataFrame) -> None:
 
 
 def watch_training(tracker: Tracker, arm: str) -> Callable[[ValidationPoint, float | None], None]:
-    """Tell the terminal and MLflow of every look at the validation split."""
+    """Return a callback that logs every evaluation on the validation split to the terminal and MLflow."""
 
     def on_point(point: ValidationPoint, loss: float | None) -> None:
         said = "" if loss is None else f", training loss {loss:.3f}"
@@ -118,7 +118,7 @@ def log_distillation(tracker: Tracker, plan: DistillPlan, found: DistillSummary)
 
 
 def distill_markdown(found: DistillSummary) -> str:
-    """The same for MLflow and Prefect."""
+    """Return the table and findings of a distillation as Markdown, for MLflow and Prefect."""
     table = markdown_table(
         [f"{found.run_id}/{found.distillation_id}", TEST_ACCURACY_HEADING, OVER_BASE_HEADING, "tokens"],
         [

@@ -11,21 +11,21 @@ from thickets.tasks.results.evaluation import Accuracy, Difference
 from thickets.tasks.results.text import duration, percent
 from thickets.tasks.results.verdicts import verdict
 
-# Beyond this the model has lost something of what it could do before; chosen, not derived.
+# Perplexity relative to the base above which a model has lost some of what the base could do; chosen, not derived.
 _BROKEN = 1.5
 
 
 @dataclass(frozen=True, slots=True)
 class DistillRow:
-    """One row of the result.
+    """One row of the table: a row of the run's result or a trained model.
 
     Attributes:
-        label: Who answered.
-        accuracy: How well.
+        label: Name of the respondent, control, vote or trained model.
+        accuracy: Its accuracy on the test split.
         over_base: Accuracy minus that of the base; None for the base itself.
         n_tokens: Tokens generated for it on the test split.
-        perplexity: Of generic text, where it was measured.
-        arm: What was trained, if this is a trained model.
+        perplexity: Perplexity on generic text; None if it was not measured.
+        arm: The trained model; None for the rows of the run's result.
     """
 
     label: str
@@ -37,12 +37,12 @@ class DistillRow:
 
     @property
     def is_student(self) -> bool:
-        """Whether it is what all this is about."""
+        """Whether the row is the student."""
         return self.arm is not None and self.arm.name == "student"
 
 
 def distill_rows(found: DistillSummary) -> list[DistillRow]:
-    """The run's own rows, then the trained models, the student last."""
+    """Return the rows of the run's result, then the trained models, the student last."""
     of_run = [
         DistillRow(
             row.label,
@@ -68,7 +68,7 @@ def distill_rows(found: DistillSummary) -> list[DistillRow]:
 
 
 def distill_findings(found: DistillSummary) -> list[str]:
-    """One sentence per comparison, the one that matters most first; if nothing was trained, why not."""
+    """Return one sentence per comparison, the one that matters most first; if nothing was trained, the reason."""
     student = found.student
     if student is None or found.base_perplexity is None:
         return [f"Nothing was trained: {found.reason}", f"Training data: {found.data.account}."]
