@@ -19,7 +19,7 @@ _SHOWN_CHARACTERS = 60
 
 
 def estimate_table(found: Estimate) -> Table:
-    """What a run will cost."""
+    """Return the estimated cost of a run."""
     table = Table(title=f"{found.problem} on {found.model}, {found.n_candidates} candidates", title_justify="left")
     table.add_column("")
     table.add_column("estimate", justify="right")
@@ -44,7 +44,7 @@ def estimate_table(found: Estimate) -> Table:
 
 
 def estimates_table(found: EstimateOfMany) -> Table:
-    """What a run of several problems will cost, a row per problem."""
+    """Return the estimated cost of a run of several problems, a row per problem."""
     first = found.problems[0]
     title = f"{len(found.problems)} problems on {first.model}, {first.n_candidates} candidates each"
     table = Table(title=title, title_justify="left")
@@ -58,7 +58,7 @@ def estimates_table(found: EstimateOfMany) -> Table:
 
 
 def parity_report(result: ParityResult) -> Group:
-    """The comparison for a terminal: candidates, totals, and the first answers that differ."""
+    """Return the comparison of two engines: candidates, totals, and the first answers that differ."""
     found = result.parity
     title = f"{result.problem} on {result.model}, {result.split} split, {result.n_examples} examples each"
     table = Table(title=title, title_justify="left", show_footer=True)
@@ -100,7 +100,7 @@ def _cost(found: Estimate | EstimateOfMany) -> list[str]:
 
 
 def _in_words(engine: dict[str, Any], other: dict[str, Any]) -> str:
-    """The kind, what usually matters, and whatever the other engine has otherwise."""
+    """Return the engine's kind, device, dtype and batch size, and the fields in which the other engine differs."""
     telling = [name for name in engine if name in {"device", "dtype", "batch_size"} or engine[name] != other.get(name)]
     shown = (f"{name}={engine[name]}" for name in telling if name in other and name != "kind")
     return " ".join([engine["kind"], *shown])
@@ -128,7 +128,7 @@ def _divergence_lines(found: Divergence) -> Text:
 
 
 def _around(completion: str, position: int) -> str:
-    """The text from shortly before the place where it parts from the other; long reasoning agrees for pages."""
+    """Return the text around the position where it departs from the other; long reasoning agrees for pages."""
     start, stop = max(0, position - _SHOWN_CHARACTERS), position + _SHOWN_CHARACTERS
     ellipses = ("..." if start else "", "..." if stop < len(completion) else "")
     return ellipses[0] + repr(completion[start:stop]) + ellipses[1]
