@@ -1,4 +1,4 @@
-"""Runs side by side, for a terminal."""
+"""Terminal tables of a comparison of runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from thickets.flows.results.comparison_text import (
 
 
 def show_comparison(found: Comparison, console: Console) -> None:
-    """Print results, discordance, verdicts and what differs in the configurations."""
+    """Print results, discordance, verdicts and the fields that differ in the configurations."""
     tables = [result_columns(found), discordance_table(found), *task_tables(found)]
     for table in tables:
         if table:

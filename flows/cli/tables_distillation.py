@@ -1,4 +1,4 @@
-"""A distillation's result as a table for a terminal, and as the text of its MLflow page."""
+"""Terminal table of a distillation's result."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from thickets.tasks.results.text import ACCURACY_HEADING, duration, percent, poi
 
 
 def distill_table(found: DistillSummary) -> Table:
-    """Base, controls of the run, experts, ensemble, and every model that was trained, on the test split."""
+    """Return the results of the run's rows and of every trained model on the test split."""
     title = f"{found.run_id}, distillation {found.distillation_id}: {found.problem} on {found.model}"
     table = Table(title=title, title_justify="left")
     for heading in ("", ACCURACY_HEADING, "points over base", "points over ensemble", "tokens", "perplexity"):
@@ -31,7 +31,7 @@ def distill_table(found: DistillSummary) -> Table:
 
 
 def show_distillation(found: DistillSummary, console: Console) -> None:
-    """Print everything a person wants to see at the end of a distillation."""
+    """Print table, findings and addresses at the end of a distillation."""
     lines = [*distill_findings(found), f"This session took {duration(found.wall_s)}."]
     console.print(distill_table(found), *map(Text, lines), sep="\n")
     places = [("student", found.folder / "student")] if found.student else []

@@ -1,4 +1,4 @@
-"""What `thickets ask` and `thickets evaluate` show."""
+"""Terminal tables and JSON of `thickets ask` and `thickets evaluate`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from thickets.tasks.serving import Answers
 
 
 def answer_json(found: Answers) -> dict[str, Any]:
-    """The answer to the one question, as plain values."""
+    """Return the answer to the one question, as plain values."""
     [row] = found.rows
     return {
         "answer": row.answer,
@@ -30,7 +30,7 @@ def answer_json(found: Answers) -> dict[str, Any]:
 
 
 def answer_table(found: Answers, *, votes: bool) -> Group:
-    """The vote on the one question: answers with their supporters, or every expert's answer.
+    """Return the vote on the one question: answers with their number of experts, or every expert's answer.
 
     What a model wrote is shown as it is; nothing in it is taken for markup.
     """
@@ -53,7 +53,7 @@ def answer_table(found: Answers, *, votes: bool) -> Group:
 
 
 def reevaluation_table(found: Reevaluation) -> Table:
-    """Accuracy on the file, beside that of the base if it was asked."""
+    """Return the accuracy on the file, with that of the base if it was evaluated."""
     table = Table(title=f"{found.model} on {found.data} ({found.accuracy.n} questions)", title_justify="left")
     table.add_column("")
     table.add_column(ACCURACY_HEADING, justify="right")

@@ -1,4 +1,4 @@
-"""Results as tables for a terminal."""
+"""Terminal tables of runs, results and problems, and the console that prints them."""
 
 from __future__ import annotations
 
@@ -25,8 +25,41 @@ if TYPE_CHECKING:
 _MARGINS = (0, 2, 5, 10)
 
 
+def console() -> Console:
+    """Return a console on standard output; without a terminal it is wide, so that files and pipes get whole lines."""
+    out = Console()
+    return out if out.is_terminal or "COLUMNS" in os.environ else Console(width=140)
+
+
+def show_summary(summary: RunSummary, console: Console, votes: pl.DataFrame | None = None) -> None:
+    """Print tables, findings and addresses at the end of a run."""
+    tokens = sum(summary.n_tokens.values())
+    lines = [
+        *findings(summary),
+        f"{summary.n_candidates} candidates, {tokens:,} tokens generated in all; "
+        f"this session took {duration(summary.wall_s)}.",
+    ]
+    if votes is not None:
+        console.print(votes_table(votes))
+    console.print(
+        sigma_table(summary), density_table(summary.thicket), result_table(summary), *map(Text, lines), sep="\n"
+    )
+    print_addresses(summary, console)
+
+
+def print_addresses(summary: RunSummary, console: Console) -> None:
+    """Print the run's folder, report and addresses, one per line and never wrapped."""
+    console.print(f"folder:  {summary.folder}", soft_wrap=True, highlight=False, markup=False)
+    console.print(f"report:  {RunFolder(summary.folder).report}", soft_wrap=True, highlight=False, markup=False)
+    links = summary.tracking
+    console.print(f"MLflow:  {links.mlflow_address}", soft_wrap=True, highlight=False, markup=False)
+    if links.prefect_flow_run_id:
+        where = links.prefect_address or f"flow run {links.prefect_flow_run_id}"
+        console.print(f"Prefect: {where}", soft_wrap=True, highlight=False, markup=False)
+
+
 def result_table(summary: RunSummary) -> Table:
-    """Controls, base, best single expert and ensemble on the test split."""
+    """Return controls, base, best single expert and ensemble on the test split."""
     table = Table(title=f"{summary.run_id}: {summary.problem} on {summary.model}", title_justify="left")
     table.add_column("")
     table.add_column(TEST_ACCURACY_HEADING, justify="right")
@@ -46,7 +79,7 @@ def result_table(summary: RunSummary) -> Table:
 
 
 def sigma_table(summary: RunSummary) -> Table:
-    """The candidates, per sigma."""
+    """Return the scores of the candidates, per sigma."""
     base = summary.base_selection
     what = summary.common_questions.removeprefix("the ")
     table = Table(title=f"{what[0].upper()}{what[1:]} (base {percent(base)})", title_justify="left")
@@ -64,7 +97,7 @@ def sigma_table(summary: RunSummary) -> Table:
 
 
 def density_table(thicket: ThicketDescription) -> Table:
-    """Solution density, per sigma: how many candidates beat the base by how much."""
+    """Return the solution density: per sigma the share of candidates that beat the base by each margin."""
     table = Table(title="Candidates at least so many points above the base [95 % Wilson]", title_justify="left")
     table.add_column("sigma", justify="right")
     for margin in _MARGINS:
@@ -79,7 +112,7 @@ def density_table(thicket: ThicketDescription) -> Table:
 
 
 def votes_table(votes: pl.DataFrame) -> Group:
-    """Some test questions with every expert's answer, a column per question.
+    """Return some test questions with every expert's answer, a column per question.
 
     Args:
         votes: question, gold, who, answer, correct; as `thickets.flows.results.runs.example_votes` gives them.
@@ -99,41 +132,8 @@ def votes_table(votes: pl.DataFrame) -> Group:
     return Group(heading, table)
 
 
-def _marked(answer: str | None, correct: bool) -> Text:
-    if answer is None:
-        return Text("abstains", style="dim")
-    return Text(f"{'✓' if correct else '✗'} {answer}", style="green" if correct else "red")
-
-
-def show_summary(summary: RunSummary, console: Console, votes: pl.DataFrame | None = None) -> None:
-    """Print everything a person wants to see at the end of a run."""
-    tokens = sum(summary.n_tokens.values())
-    lines = [
-        *findings(summary),
-        f"{summary.n_candidates} candidates, {tokens:,} tokens generated in all; "
-        f"this session took {duration(summary.wall_s)}.",
-    ]
-    if votes is not None:
-        console.print(votes_table(votes))
-    console.print(
-        sigma_table(summary), density_table(summary.thicket), result_table(summary), *map(Text, lines), sep="\n"
-    )
-    print_addresses(summary, console)
-
-
-def print_addresses(summary: RunSummary, console: Console) -> None:
-    """Where the run is, one address per line and never wrapped."""
-    console.print(f"folder:  {summary.folder}", soft_wrap=True, highlight=False, markup=False)
-    console.print(f"report:  {RunFolder(summary.folder).report}", soft_wrap=True, highlight=False, markup=False)
-    links = summary.tracking
-    console.print(f"MLflow:  {links.mlflow_address}", soft_wrap=True, highlight=False, markup=False)
-    if links.prefect_flow_run_id:
-        where = links.prefect_address or f"flow run {links.prefect_flow_run_id}"
-        console.print(f"Prefect: {where}", soft_wrap=True, highlight=False, markup=False)
-
-
 def runs_table(rows: Sequence[RunRow]) -> Table:
-    """What has run here."""
+    """Return the runs of a home, a row per run."""
     table = Table()
     for heading in ("run", "model", "problem", "state"):
         table.add_column(heading, overflow="fold")
@@ -152,7 +152,7 @@ def runs_table(rows: Sequence[RunRow]) -> Table:
 
 
 def frame_table(frame: pl.DataFrame) -> Table:
-    """Any frame as a table; numbers to the right."""
+    """Return any frame as a table; numbers to the right."""
     table = Table()
     for name, dtype in frame.schema.items():
         table.add_column(name, justify="right" if dtype.is_numeric() else "left", overflow="fold")
@@ -161,12 +161,8 @@ def frame_table(frame: pl.DataFrame) -> Table:
     return table
 
 
-def _cell(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
 def problem_list(contains: str) -> Iterator[Panel]:
-    """Problems whose names contain a text, each with a sample; made one by one, since some take a second."""
+    """Yield the problems whose names contain a text, each with a sample; one by one, since some take a second."""
     from thickets.tasks.problems import catalogue
 
     for entry in catalogue():
@@ -177,7 +173,11 @@ def problem_list(contains: str) -> Iterator[Panel]:
             yield Panel(text, title=entry.name, title_align="left")
 
 
-def console() -> Console:
-    """Standard output; wide where there is no terminal to fit into, so that files and pipes get whole lines."""
-    out = Console()
-    return out if out.is_terminal or "COLUMNS" in os.environ else Console(width=140)
+def _marked(answer: str | None, correct: bool) -> Text:
+    if answer is None:
+        return Text("abstains", style="dim")
+    return Text(f"{'✓' if correct else '✗'} {answer}", style="green" if correct else "red")
+
+
+def _cell(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""Estimates and engine comparisons, as the terminal shows them."""
+"""Terminal tables for a search that is being planned: its estimate, and the parity of two engines."""
 
 from __future__ import annotations
 
@@ -13,15 +13,52 @@ from thickets.tasks.engines.parity import Divergence
 from thickets.tasks.results.text import duration, percent
 
 if TYPE_CHECKING:
-    from thickets.flows.search.estimate import Estimate
-if TYPE_CHECKING:
-    from thickets.flows.search.estimate import EstimateOfMany
+    from thickets.flows.search.estimate import Estimate, EstimateOfMany
 
 _SHOWN_CHARACTERS = 60
 
 
+def estimate_table(found: Estimate) -> Table:
+    """Return the estimated cost of a run."""
+    table = Table(title=f"{found.problem} on {found.model}, {found.n_candidates} candidates", title_justify="left")
+    table.add_column("")
+    table.add_column("estimate", justify="right")
+    for split, count in found.completions.items():
+        what = "to learn the limit" if split == "limit" else f"{split} split"
+        table.add_row(f"completions, {what}", f"{count:,}")
+    if found.racing_saves_at_most:
+        table.add_row("of these racing saves", f"at most {found.racing_saves_at_most:,}")
+    if found.n_paid_for is not None:
+        table.add_row("candidates the budget pays for", f"about {found.n_paid_for:,} of {found.n_candidates:,}")
+    if found.limit is not None:
+        table.add_row("limit, learned from the probe", f"{found.limit.max_tokens} of {found.limit.own} tokens")
+    table.add_row("tokens", f"{found.tokens:,} (at most {found.tokens_at_most:,})")
+    several = f" ({found.n_engines} engines)" if found.n_engines > 1 else ""
+    table.add_row("time", duration(found.seconds) + several)
+    table.add_row("disk", f"{found.disk_bytes / 1e6:,.1f} MB")
+    probe = found.probe
+    table.add_row(
+        "probe", f"{probe.n_examples} answers in {probe.generate_s:.1f} s, a candidate loaded in {probe.load_s:.2f} s"
+    )
+    return table
+
+
+def estimates_table(found: EstimateOfMany) -> Table:
+    """Return the estimated cost of a run of several problems, a row per problem."""
+    first = found.problems[0]
+    title = f"{len(found.problems)} problems on {first.model}, {first.n_candidates} candidates each"
+    table = Table(title=title, title_justify="left")
+    table.add_column("problem", overflow="fold")
+    for heading in ("completions", "tokens", "at most", "time", "disk"):
+        table.add_column(heading, justify="right")
+    for one in found.problems:
+        table.add_row(one.problem, *_cost(one))
+    table.add_row("in all", *_cost(found), style="bold")
+    return table
+
+
 def parity_report(result: ParityResult) -> Group:
-    """The comparison for a terminal: candidates, totals, and the first answers that differ."""
+    """Return the comparison of two engines: candidates, totals, and the first answers that differ."""
     found = result.parity
     title = f"{result.problem} on {result.model}, {result.split} split, {result.n_examples} examples each"
     table = Table(title=title, title_justify="left", show_footer=True)
@@ -52,8 +89,18 @@ def parity_report(result: ParityResult) -> Group:
     return Group(*engines, table, *lines, *(_divergence_lines(difference) for difference in found.divergences))
 
 
+def _cost(found: Estimate | EstimateOfMany) -> list[str]:
+    return [
+        f"{sum(found.completions.values()):,}",
+        f"{found.tokens:,}",
+        f"{found.tokens_at_most:,}",
+        duration(found.seconds),
+        f"{found.disk_bytes / 1e6:,.1f} MB",
+    ]
+
+
 def _in_words(engine: dict[str, Any], other: dict[str, Any]) -> str:
-    """The kind, what usually matters, and whatever the other engine has otherwise."""
+    """Return the engine's kind, device, dtype and batch size, and the fields in which the other engine differs."""
     telling = [name for name in engine if name in {"device", "dtype", "batch_size"} or engine[name] != other.get(name)]
     shown = (f"{name}={engine[name]}" for name in telling if name in other and name != "kind")
     return " ".join([engine["kind"], *shown])
@@ -81,56 +128,7 @@ def _divergence_lines(found: Divergence) -> Text:
 
 
 def _around(completion: str, position: int) -> str:
-    """The text from shortly before the place where it parts from the other; long reasoning agrees for pages."""
+    """Return the text around the position where it departs from the other; long reasoning agrees for pages."""
     start, stop = max(0, position - _SHOWN_CHARACTERS), position + _SHOWN_CHARACTERS
     ellipses = ("..." if start else "", "..." if stop < len(completion) else "")
     return ellipses[0] + repr(completion[start:stop]) + ellipses[1]
-
-
-def estimate_table(found: Estimate) -> Table:
-    """What a run will cost."""
-    table = Table(title=f"{found.problem} on {found.model}, {found.n_candidates} candidates", title_justify="left")
-    table.add_column("")
-    table.add_column("estimate", justify="right")
-    for split, count in found.completions.items():
-        what = "to learn the limit" if split == "limit" else f"{split} split"
-        table.add_row(f"completions, {what}", f"{count:,}")
-    if found.racing_saves_at_most:
-        table.add_row("of these racing saves", f"at most {found.racing_saves_at_most:,}")
-    if found.n_paid_for is not None:
-        table.add_row("candidates the budget pays for", f"about {found.n_paid_for:,} of {found.n_candidates:,}")
-    if found.limit is not None:
-        table.add_row("limit, learned from the probe", f"{found.limit.max_tokens} of {found.limit.own} tokens")
-    table.add_row("tokens", f"{found.tokens:,} (at most {found.tokens_at_most:,})")
-    several = f" ({found.n_engines} engines)" if found.n_engines > 1 else ""
-    table.add_row("time", duration(found.seconds) + several)
-    table.add_row("disk", f"{found.disk_bytes / 1e6:,.1f} MB")
-    probe = found.probe
-    table.add_row(
-        "probe", f"{probe.n_examples} answers in {probe.generate_s:.1f} s, a candidate loaded in {probe.load_s:.2f} s"
-    )
-    return table
-
-
-def estimates_table(found: EstimateOfMany) -> Table:
-    """What a run of several problems will cost, a row per problem."""
-    first = found.problems[0]
-    title = f"{len(found.problems)} problems on {first.model}, {first.n_candidates} candidates each"
-    table = Table(title=title, title_justify="left")
-    table.add_column("problem", overflow="fold")
-    for heading in ("completions", "tokens", "at most", "time", "disk"):
-        table.add_column(heading, justify="right")
-    for one in found.problems:
-        table.add_row(one.problem, *_cost(one))
-    table.add_row("in all", *_cost(found), style="bold")
-    return table
-
-
-def _cost(found: Estimate | EstimateOfMany) -> list[str]:
-    return [
-        f"{sum(found.completions.values()):,}",
-        f"{found.tokens:,}",
-        f"{found.tokens_at_most:,}",
-        duration(found.seconds),
-        f"{found.disk_bytes / 1e6:,.1f} MB",
-    ]

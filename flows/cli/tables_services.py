@@ -1,4 +1,4 @@
-"""The status of the services as a person reads it."""
+"""Terminal tables of the services' status."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _GIB = 2**30
 
 
 def status_lines(status: Status, state: ServicesState | None) -> Iterator[object]:
-    """A line of what is up, and a table each of services and flow runs."""
+    """Yield a line on whether the services are up, and a table each of services and flow runs."""
     room = f"{status.free_bytes / _GIB:.0f} GiB free in {status.home}"
     if not status.is_up and any(service.is_running for service in status.services):
         yield f"nobody looks after the services any more; end them with `thickets down`, then start them again. {room}"

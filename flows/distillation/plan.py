@@ -36,8 +36,8 @@ class DistillPlan:
 
     Attributes:
         run: The finished run.
-        found: What it found.
-        section: How it is distilled.
+        found: The result of the run.
+        section: The `distillation` section.
         training: Examples that no split of the run holds.
         device: Where students are trained: in this process, wherever the run's engines are.
         answers: The plan of answering them; its blocks are those of the training split.
@@ -71,7 +71,7 @@ class DistillPlan:
 
     @property
     def respondents(self) -> list[Respondent]:
-        """Who answers the training split."""
+        """The respondents of the training split: experts and samples of the base."""
         return [*self.candidates, *self.attempts]
 
     @property
@@ -82,12 +82,12 @@ class DistillPlan:
 
     @property
     def rules(self) -> Rules:
-        """What is kept of the answers."""
+        """The rules by which answers become training rows."""
         section = self.section
         return Rules(hard_only=section.hard_only, max_per_example=section.max_per_example, margin=section.margin)
 
     def student_plan(self, student: BaseModelRef) -> RunPlan:
-        """The run again, with a student in the place of the base: the same blocks, prompts and engine."""
+        """Return the run's plan with a student in place of the base: the same blocks, prompts and engine."""
         run = self.run
         config = run.config.model_copy(update={"model": str(student.path), "revision": None})
         resolve = partial(_as_in, run.engine)
@@ -106,7 +106,7 @@ def plan_distillation(
     Args:
         config: Of the run, with a `distillation` section.
         base: The base model.
-        problem: What is asked of it.
+        problem: The run's problem.
         splits: The run's three splits.
         resolve: As for `thickets.flows.plan.make_plan`.
 
@@ -160,7 +160,7 @@ def distill_config(home: Home, folder: RunFolder, overrides: Sequence[str]) -> R
 
 
 def load_distillation(config: RunConfig, run_id: str) -> DistillSummary:
-    """What the distillation of a run has found, by the run's configuration.
+    """Load the result of a run's distillation, by the run's configuration.
 
     Raises:
         InputError: It is not finished.
@@ -171,7 +171,7 @@ def load_distillation(config: RunConfig, run_id: str) -> DistillSummary:
 
 
 def distillation_id(run_id: str, section: DistillationConfig) -> str:
-    """The first 8 hex digits of the hash of all that can change a student."""
+    """Return the first 8 hex digits of the hash of everything that can change a student."""
     content = {"run": run_id, "distillation": section.model_dump(mode="json"), "libraries": library_versions()}
     return fingerprint(content)[:8]
 
@@ -185,5 +185,5 @@ def _device(run: RunPlan) -> str:
 
 
 def _as_in(engine: EngineSpec, spec: EngineSpec) -> EngineSpec:
-    """The kind and device that the run has found, whatever is here now."""
+    """Return the spec with the kind and device of the run's engine, whatever this machine has."""
     return replace(spec, kind=engine.kind, device=engine.device)

@@ -47,7 +47,7 @@ WHERE run_id = ? AND split = 'training'
 
 
 def answer_training_split(plan: DistillPlan, cluster: RayCluster | None) -> ScoreBook:
-    """Let the experts and the samples of the base answer the training split; what is there is not asked again."""
+    """Let the experts and the samples of the base answer the training split; stored answers are kept."""
     answers, folder = plan.answers, plan.folder
     shards = answers.shard_folder
     book = ScoreBook(folder.scores, answers.shards, plan.id, plan.population, answers.blocks, shards.mirror)
@@ -71,11 +71,11 @@ def choose_rows(plan: DistillPlan, book: ScoreBook) -> tuple[pl.DataFrame, DataR
     )
     attempts = order.join(written, on=["candidate_id", "example_id"], how="left", maintain_order="left")
     rows, report = student_rows(experts, attempts, plan.rules, plan.found.evaluation.rule)
-    parts, asked = [rows], plan.section.controls
+    parts, controls = [rows], plan.section.controls
     if plan.section.margin is None:
-        if asked.rejection_sampling:
+        if controls.rejection_sampling:
             parts.append(rejection_rows(attempts, rows.height, plan.rules.max_per_example))
-        if asked.labels:
+        if controls.labels:
             first = rows["example_id"].to_list()
             parts.append(label_rows(plan.run.problem, plan.training.examples, first, rows.height))
     every = pl.concat(parts)
@@ -85,7 +85,7 @@ def choose_rows(plan: DistillPlan, book: ScoreBook) -> tuple[pl.DataFrame, DataR
 
 
 def too_little(report: DataReport, min_rows: int) -> str | None:
-    """Why there is nothing to train on, or None where there is enough."""
+    """Return why there are too few rows to train on, or None if there are enough."""
     if report.n_rows >= min_rows:
         return None
     return (
@@ -167,15 +167,15 @@ def train_and_judge(
 def _score(
     plan: RunPlan,
     book: ScoreBook,
-    asked: dict[str, Sequence[Respondent]],
+    respondents_of: dict[str, Sequence[Respondent]],
     cluster: RayCluster | None,
     label: str = "",
 ) -> None:
-    """Score some respondents on some splits, and let go of the engine."""
+    """Score the respondents of each split, and close the engine."""
     progress = ScoringProgress()
     plan.shard_folder.clean_temporaries()
     with open_executor(plan, progress.on_unit, build_engine, cluster) as executor:
-        for split, respondents in asked.items():
+        for split, respondents in respondents_of.items():
             scoring = Scoring(plan, book, executor, progress)
             scoring.ask(split, respondents, label=f"{label}-{split}" if label else "")
 

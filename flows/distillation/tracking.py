@@ -1,4 +1,4 @@
-"""What a distillation leaves in MLflow: a run of its own that points to the search, its data, progress and verdict."""
+"""The MLflow run of a distillation: a child of the search's run, with training data, progress, student and verdict."""
 
 from __future__ import annotations
 
@@ -58,18 +58,8 @@ def log_rows(tracker: Tracker, plan: DistillPlan, rows: pl.DataFrame) -> None:
     tracker.log_file(plan.folder.data)
 
 
-@task("log-student", retries=2)
-def log_student_model(tracker: Tracker, plan: DistillPlan, recipe: Recipe) -> None:
-    """Log the student as a model that `thickets promote --student` finds, with its answers to the test split."""
-    run, folder, test = plan.run, plan.folder, plan.run.splits.test
-    with ScoreStore.open(folder.work(STUDENT) / "scores.duckdb", f"{plan.id}-{STUDENT}") as store:
-        answers = KeptAnswers(store.answers("test", [BASE_ID]), test.sha256, dict(run.identity["problem"]))
-    question = test.examples[0].question
-    log_student(tracker, folder.model(STUDENT), run.run_id, recipe, run.base.name, answers, question)
-
-
 def watch_training(tracker: Tracker, arm: str) -> Callable[[ValidationPoint, float | None], None]:
-    """Tell the terminal and MLflow of every look at the validation split."""
+    """Return a callback that logs every evaluation on the validation split to the terminal and MLflow."""
 
     def on_point(point: ValidationPoint, loss: float | None) -> None:
         said = "" if loss is None else f", training loss {loss:.3f}"
@@ -80,6 +70,16 @@ def watch_training(tracker: Tracker, arm: str) -> Callable[[ValidationPoint, flo
         tracker.log_metrics(metrics)
 
     return on_point
+
+
+@task("log-student", retries=2)
+def log_student_model(tracker: Tracker, plan: DistillPlan, recipe: Recipe) -> None:
+    """Log the student as a model that `thickets promote --student` finds, with its answers to the test split."""
+    run, folder, test = plan.run, plan.folder, plan.run.splits.test
+    with ScoreStore.open(folder.work(STUDENT) / "scores.duckdb", f"{plan.id}-{STUDENT}") as store:
+        answers = KeptAnswers(store.answers("test", [BASE_ID]), test.sha256, dict(run.identity["problem"]))
+    question = test.examples[0].question
+    log_student(tracker, folder.model(STUDENT), run.run_id, recipe, run.base.name, answers, question)
 
 
 @task("log-distillation", retries=2)
@@ -118,7 +118,7 @@ def log_distillation(tracker: Tracker, plan: DistillPlan, found: DistillSummary)
 
 
 def distill_markdown(found: DistillSummary) -> str:
-    """The same for MLflow and Prefect."""
+    """Return the table and findings of a distillation as Markdown, for MLflow and Prefect."""
     table = markdown_table(
         [f"{found.run_id}/{found.distillation_id}", TEST_ACCURACY_HEADING, OVER_BASE_HEADING, "tokens"],
         [

@@ -73,13 +73,13 @@ def conclude(
     tracker: Tracker,
     wall_s: float,
 ) -> DistillSummary:
-    """Put the figures together; see `thickets.flows.results.distillation.DistillSummary`.
+    """Build the summary of a distillation; see `thickets.flows.results.distillation.DistillSummary`.
 
     Args:
         plan: The distillation.
         book: Scores of the training split.
         on_test: Who was right on the test split.
-        report: What became of the experts' responses.
+        report: How many of the experts' responses became training rows.
         reason: Why nothing was trained, or None.
         arms: What was trained, the student first.
         base_perplexity: Of generic text, if anything was trained.
@@ -115,8 +115,8 @@ def conclude(
 
 
 def _untrained(plan: DistillPlan, arms: Sequence[Arm]) -> tuple[str, ...]:
-    asked = plan.section.controls
-    wanted = {REJECTION: asked.rejection_sampling, LABELS: asked.labels}
+    controls = plan.section.controls
+    wanted = {REJECTION: controls.rejection_sampling, LABELS: controls.labels}
     trained = {arm.name for arm in arms}
     # Without labels (a margin) neither control is possible; that is no news.
     is_possible = bool(arms) and plan.section.margin is None

@@ -31,7 +31,7 @@ FINISHED_EVENT = "thickets.search.finished"
     timeout_s=300,
 )
 def announce(plan: RunPlan, summary: RunSummary, tracker: Tracker) -> None:
-    """Show the result on the flow run's page, and tell the world; nothing to do outside of a flow run."""
+    """Show the result on the flow run's page and emit `FINISHED_EVENT`; do nothing outside of a flow run."""
     if current_flow_run_id() is None:
         return
     Artifact(
@@ -113,13 +113,13 @@ def emit_student_asset(run_id: str, distillation: str, verdict: str) -> None:
 
 
 def ensemble_key(run_id: str) -> str:
-    """The asset of a run's ensemble."""
+    """Return the key of the asset of a run's ensemble."""
     return f"thickets://ensembles/{run_id}"
 
 
 def _materialize(name: str, assets: list[Asset], made_of: list[Asset]) -> None:
     def made() -> None:
-        """The work is done; this is how Prefect is told of it."""
+        """Do nothing: the work is done, and calling this records the assets in Prefect."""
 
     materialize(
         *assets,

@@ -40,14 +40,14 @@ def log_lineage(
 
 
 def ensemble_answers(scores: ScoreQueries, summary: RunSummary) -> pl.DataFrame:
-    """The vote on every test question: example_id, answer, correct, votes, total, n_abstain."""
+    """Return the vote on every test question: example_id, answer, correct, votes, total, n_abstain."""
     experts = experts_of(summary)
     found = summary.evaluation
     return vote(ballots(scores, "test", experts), found.k, found.rule)
 
 
 def log_population(tracker: Tracker, plan: RunPlan, population: pl.DataFrame) -> None:
-    """The candidates: how they were drawn, and the first of them."""
+    """Log how the candidates were drawn, and the first of them."""
     with tracker.child("population", "The candidates: how they were drawn, and the first of them.") as stage:
         stage.log_config(_section(plan, "population") | _section(plan, "noise"))
         stage.log_metrics({"n_candidates": population.height})
@@ -55,7 +55,7 @@ def log_population(tracker: Tracker, plan: RunPlan, population: pl.DataFrame) ->
 
 
 def log_scoring(tracker: Tracker, plan: RunPlan, scores: ScoreQueries, summary: RunSummary, folder: RunFolder) -> None:
-    """What candidates scored on the selection split, and what it cost."""
+    """Log the candidates' scores on the selection split, and their tokens and time."""
     with tracker.child("scoring", "What the candidates scored on the selection split, and what it cost.") as stage:
         stage.log_config(_section(plan, "engine") | _section(plan, "scoring") | _section(plan, "decoding"))
         name = _log_split(stage, plan, plan.splits.selection)
@@ -81,7 +81,7 @@ def log_scoring(tracker: Tracker, plan: RunPlan, scores: ScoreQueries, summary: 
 def log_selection(
     tracker: Tracker, plan: RunPlan, scores: ScoreQueries, summary: RunSummary, folder: RunFolder
 ) -> None:
-    """Who was kept: the leaderboard of the selection split, and K chosen on the validation split."""
+    """Log the selection: the leaderboard of the selection split, and K chosen on the validation split."""
     with tracker.child("selection", "Who was kept: the leaderboard, and K chosen on the validation split.") as stage:
         stage.log_config(_section(plan, "selection"))
         _log_split(stage, plan, plan.splits.selection)
@@ -99,7 +99,7 @@ def log_selection(
 def log_evaluation(
     tracker: Tracker, plan: RunPlan, summary: RunSummary, answers: KeptAnswers, model_ids: dict[str, str]
 ) -> None:
-    """The test split: what base and ensemble reached, as figures of these models on this data set."""
+    """Log the result on the test split, with base and ensemble as metrics of these models on this data set."""
     found = summary.evaluation
     with tracker.child(
         "evaluation", "The test split: base, ensemble, controls, and the vote on every question."
@@ -128,7 +128,7 @@ def _interval(who: str, score: Accuracy) -> dict[str, float]:
 
 
 def _log_split(stage: Tracker, plan: RunPlan, split: Split) -> tuple[str, str]:
-    """Link a split as the stage's input; gives its name and hash."""
+    """Link a split as the stage's input; return its name and hash."""
     name = f"{plan.config.single_problem.name}/{split.name}"
     rows = [(example.id, example.question, example.answer) for example in split.examples]
     frame = pl.DataFrame(rows, schema=["example_id", "question", "answer"], orient="row")

@@ -1,4 +1,4 @@
-"""What a run leaves in MLflow and Prefect, and how each points to the other."""
+"""Logs a run in MLflow and Prefect, and links each to the other."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def log_results(
 
 
 def links(tracker: Tracker) -> TrackingLinks:
-    """Where the run is found."""
+    """Return the ids and addresses of the run in MLflow and Prefect."""
     flow_run_id = current_flow_run_id()
     return TrackingLinks(
         mlflow_uri=tracker.uri,
@@ -164,7 +164,7 @@ def _thicket_metrics(thicket: ThicketDescription) -> dict[str, float]:
 
 
 def _curve_metrics(summary: RunSummary) -> list[MetricPoint]:
-    """The curves as metrics over K, for MLflow's own charts."""
+    """Return the curves as metrics over K, for MLflow's own charts."""
     curves = {"validation": summary.validation_curve, "test": summary.evaluation.test_curve}
     return [
         MetricPoint(f"{split}.{p.method}.{p.rule}.accuracy_by_k", p.accuracy.value, p.k)

@@ -1,4 +1,4 @@
-"""A finished run as one page for a browser: verdict first, then figures, plots, examples, and how to do it again."""
+"""The report of a finished run as one HTML page: verdict, figures, plots, examples, and how to repeat the run."""
 
 from thickets.flows.report.plots import Plot, own_plots, plots
 from thickets.flows.report.write import report_again, write_report

@@ -1,4 +1,4 @@
-"""What a report shows, as values; the template only arranges them."""
+"""Collects the values that a report shows; the template only arranges them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from thickets.storage.scores.queries import ScoreQueries
 from thickets.tasks.results.evaluation import Accuracy, Difference
 from thickets.tasks.results.verdicts import Kind, Verdict, verdict
 
-# One of the ensemble's own: a rival in the table, but not one for the headline.
+# An expert of the ensemble: a rival in the table, but not in the headline.
 _BEST_SINGLE = "best single expert"
 
 
@@ -46,9 +46,9 @@ class Distillation:
     """One distillation of the run.
 
     Attributes:
-        summary: What it found.
+        summary: The result of the distillation.
         rows: The run's table with the trained models.
-        sentences: What there is to say.
+        sentences: The findings of the distillation.
     """
 
     summary: DistillSummary
@@ -67,11 +67,11 @@ class Report:
         reach: Half the width of the axis that the differences are drawn on, as a share.
         rows: The table of results.
         verdicts: The sentence of each comparison.
-        findings: What else there is to say.
+        findings: The other sentences about the run.
         plots: In order.
         examples: Test questions on which base and vote differ; empty without scores.
-        distillations: Into what the run was distilled; empty where it was not.
-        reproduction: How to do it again.
+        distillations: The finished distillations of the run; may be empty.
+        reproduction: How to repeat the run.
     """
 
     summary: RunSummary
@@ -88,7 +88,7 @@ class Report:
 
 
 def collect(folder: RunFolder, summary: RunSummary, scores: ScoreQueries | None, extra: Sequence[Plot] = ()) -> Report:
-    """Put together what the report of a run shows; what an older run did not keep is left out."""
+    """Collect the values of a run's report; leave out what an older run did not keep."""
     rivals = comparisons(summary)
     sentences = verdicts(summary)
     board = scores.common_scores("selection") if scores else None
@@ -111,7 +111,7 @@ def collect(folder: RunFolder, summary: RunSummary, scores: ScoreQueries | None,
 
 
 def comparisons(summary: RunSummary) -> tuple[RivalRow, ...]:
-    """The ensemble against the base, every control, and the best single expert; against chance last."""
+    """Compare the ensemble with the base, every control, the best single expert, and chance last."""
     found = summary.evaluation
     controls = [
         _compare(control.ensemble_minus, RIVALS[control.name], control.label)
@@ -132,7 +132,7 @@ def comparisons(summary: RunSummary) -> tuple[RivalRow, ...]:
 
 
 def headline(summary: RunSummary, rivals: Iterable[RivalRow]) -> str:
-    """``The ensemble of 9 experts is better than the base and self-consistency, but not ...``: all verdicts at once."""
+    """Return all verdicts as one sentence: ``The ensemble of 9 experts is better than the base, but ...``."""
     named: dict[Kind, list[str]] = {"better": [], "not distinguishable": [], "worse": []}
     for rival in rivals:
         named[rival.kind].append(rival.rival)

@@ -1,4 +1,4 @@
-"""Test questions on which base and vote differ, with what each of them wrote."""
+"""Test questions on which base and vote differ, with the replies of the base and of an expert."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _BROKEN = ("regressed",)
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What one respondent made of a question.
+    """The reply of one respondent to a question.
 
     Attributes:
         text: The completion; None where it is no longer kept.
-        answer: What was extracted; None is an abstention.
-        correct: Whether that is right.
+        answer: The extracted answer; None is an abstention.
+        correct: Whether the answer is right.
     """
 
     text: str | None
@@ -127,7 +127,7 @@ def changed_examples(scores: ScoreQueries, summary: RunSummary, count: int = _CO
 
 
 def pick(fates: Mapping[str, str], count: int) -> list[str]:
-    """Choose questions by what became of them: fixed first, its kinds in turn, then broken, each in the order given."""
+    """Choose questions by fate: fixed ones first, their kinds in turn, then broken ones, each in the order given."""
     fixed = _in_turn([[name for name, fate in fates.items() if fate == kind] for kind in _FIXED])
     broken = [name for name, fate in fates.items() if fate in _BROKEN]
     n_broken = min(len(broken), max(_LEAST_BROKEN, count - len(fixed)))

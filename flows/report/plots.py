@@ -1,4 +1,4 @@
-"""Which plots a run has: one list for the report, for MLflow and for the run's folder."""
+"""The plots of a run: one list for the report, for MLflow and for the run's folder."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from thickets.tasks.results.text import percent
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A plot and what is said about it.
+    """A plot with its heading and texts.
 
     Attributes:
         name: File name without ending; unique within a report.
         title: Heading.
         caption: How to read it, in a sentence or two.
-        alt: What it shows, for those who cannot see it.
-        draw: Makes it, in the colours of a theme.
-        is_themed: Whether `draw` heeds the theme; a plot that does not gets a white sheet to stand on.
-        is_wide: Whether it takes a row of its own where others stand side by side.
+        alt: Description of the plot for screen readers.
+        draw: Draws the plot in the colours of a theme.
+        is_themed: Whether `draw` uses the theme; a plot that does not gets a white background.
+        is_wide: Whether the plot takes a whole row; other plots stand side by side.
     """
 
     name: str
@@ -52,12 +52,12 @@ class Plot:
 
 
 def plots(summary: RunSummary, board: pl.DataFrame | None) -> list[Plot]:
-    """Every plot that a run has the figures for.
+    """Return every plot that a run has the figures for.
 
     Args:
-        summary: What it found.
-        board: sigma and accuracy of every candidate on the questions that all were asked; None if that is not to be
-            had.
+        summary: The result of the run.
+        board: sigma and accuracy of every candidate on the questions that all candidates were asked; None without
+            scores.
     """
     found = [_k_curve(summary)]
     if board is not None and board.height:
@@ -67,6 +67,25 @@ def plots(summary: RunSummary, board: pl.DataFrame | None) -> list[Plot]:
         found.append(_agreement(summary.thicket))
     found += [_cost(summary), _gains(summary.thicket)]
     return found
+
+
+def own_plots(problem: Problem, summary: RunSummary, scores: ScoreQueries) -> list[Plot]:
+    """Return the problem's own plot of the answers to the test split; an empty list if it has none."""
+    if not isinstance(problem, HasFigure):
+        return []
+    replies = replies_on_test(scores, experts_of(summary), summary.evaluation.rule)
+    return [
+        Plot(
+            "predictions",
+            "Predictions",
+            "Test questions in their order, none of them picked: what is right, and what the base, candidates drawn at "
+            "random, the experts and their vote make of it.",
+            f"Predictions of the base, the experts and their vote for the first {len(replies)} test questions.",
+            partial(_draw, problem, replies),
+            is_themed=False,
+            is_wide=True,
+        )
+    ]
 
 
 def _score_by_sigma(summary: RunSummary, board: pl.DataFrame) -> Plot:
@@ -85,7 +104,7 @@ def _score_by_sigma(summary: RunSummary, board: pl.DataFrame) -> Plot:
     )
 
 
-def _density(thicket: ThicketDescription, asked: str) -> Plot:
+def _density(thicket: ThicketDescription, questions: str) -> Plot:
     rows = "; ".join(
         f"sigma {row.sigma:g}: " + ", ".join(f"+{p.margin_points}: {percent(p.share.value, 0)}" for p in row.density)
         for row in thicket.sigmas
@@ -93,7 +112,7 @@ def _density(thicket: ThicketDescription, asked: str) -> Plot:
     return Plot(
         "density_curve",
         "Solution density",
-        f"The share of a sigma's candidates that are at least m points above the base on {asked}. A curve "
+        f"The share of a sigma's candidates that are at least m points above the base on {questions}. A curve "
         "that stays high to the right is a dense thicket; bands are 95 % Wilson intervals over the candidates drawn.",
         f"Line chart of the share of candidates by margin over the base. {rows}.",
         partial(density_curve, thicket.sigmas),
@@ -152,25 +171,6 @@ def _gains(thicket: ThicketDescription) -> Plot:
         f"Stacked bar of the test questions: {counts}.",
         partial(gains_bar, thicket.gains),
     )
-
-
-def own_plots(problem: Problem, summary: RunSummary, scores: ScoreQueries) -> list[Plot]:
-    """The problem's own plot of what was answered on the test split; nothing where it has none."""
-    if not isinstance(problem, HasFigure):
-        return []
-    replies = replies_on_test(scores, experts_of(summary), summary.evaluation.rule)
-    return [
-        Plot(
-            "predictions",
-            "Predictions",
-            "Test questions in their order, none of them picked: what is right, and what the base, candidates drawn at "
-            "random, the experts and their vote make of it.",
-            f"Predictions of the base, the experts and their vote for the first {len(replies)} test questions.",
-            partial(_draw, problem, replies),
-            is_themed=False,
-            is_wide=True,
-        )
-    ]
 
 
 def _draw(problem: HasFigure, replies: tuple[Replies, ...], theme: Theme) -> Figure:

@@ -1,4 +1,4 @@
-"""From what a report shows to the page: the template filled in, everything it needs inside."""
+"""Renders a report as one HTML page by filling in the template."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from thickets.tasks.results.text import percent, points
 
 _TEMPLATE = "template.html.jinja"
 _LONG_CHARACTERS, _LONG_LINES = 420, 8
+# Unicode's bidirectional classes of the characters that control the writing direction.
+_BIDI = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
 
 
 def render(report: Report) -> str:
-    """The page, which needs nothing from anywhere else: no script, no font, no image, no network."""
+    """Return the page, which is self-contained: no script, no font, no image, no network."""
     environment = Environment(
         loader=PackageLoader("thickets.flows.report", ""),
         autoescape=True,  # questions and completions are anybody's
@@ -35,7 +37,7 @@ def render(report: Report) -> str:
 
 
 def visible(text: str) -> str:
-    """A text without characters that HTML forbids or that hide or reorder what is there: each becomes a visible sign.
+    """Replace characters that HTML forbids, or that hide or reorder text, with visible signs.
 
     Line breaks and tabs stay. The controls of writing direction are taken too: a completion could otherwise show its
     answer in another order than it was written.
@@ -53,15 +55,12 @@ def _sign(character: str) -> str:
     return "\N{REPLACEMENT CHARACTER}" if is_hidden or code & 0xFFFE == 0xFFFE else character
 
 
-_BIDI = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
-
-
 def _is_long(text: str) -> bool:
     return len(text) > _LONG_CHARACTERS or text.count("\n") >= _LONG_LINES
 
 
 def _place(value: float, low: float = 0.0, high: float = 1.0) -> str:
-    """Where a value is on an axis, for a style sheet: ``38.28%``."""
+    """Return the position of a value on an axis, for a style sheet: ``38.28%``."""
     return f"{100 * (value - low) / (high - low):.2f}%"
 
 

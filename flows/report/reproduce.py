@@ -1,4 +1,4 @@
-"""What it takes to do a run again: the command, the configuration, and who everything in it was."""
+"""How to repeat a run: the command, the configuration, and the identity of model, engine and splits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Fact = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Reproduction:
-    """How to do a run again.
+    """How to repeat a run.
 
     Attributes:
         command: Goes on with the run where it is stored, or carries it out where it is not.
@@ -40,7 +40,7 @@ class Reproduction:
 
 
 def reproduction(folder: RunFolder, summary: RunSummary) -> Reproduction:
-    """Read from the run's folder what it takes to do it again; what is not there is left out."""
+    """Read from the run's folder how to repeat the run; leave out what is not there."""
     identity = _read_json(folder.identity)
     manifest = _read_json(folder.manifest)
     hashes = identity.get("splits", {})

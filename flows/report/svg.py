@@ -23,12 +23,12 @@ _SETTINGS_LOCK = threading.Lock()
 
 
 def inline_svg(figure: Figure, name: str, label: str, theme: Theme | None) -> Markup:
-    """A figure as an SVG element.
+    """Return a figure as an SVG element.
 
     Args:
         figure: What is shown.
         name: Prefix of every id in it; unique within the page.
-        label: What it shows, for those who cannot see it.
+        label: Description of the figure for screen readers.
         theme: Whose colours become variables of the page's style sheet; None leaves all colours as they are.
     """
     root = ElementTree.fromstring(_saved(figure))

@@ -26,7 +26,7 @@ def write_report(
     extra: Sequence[Plot] = (),
     target: Path | None = None,
 ) -> Path:
-    """Write a run's report, which is a function of what the run has found and of nothing else: no clock, no chance.
+    """Write a run's report, which depends only on what the run has stored: no clock, no chance.
 
     Args:
         folder: The run's.
@@ -64,9 +64,9 @@ def report_again(home: Home, folder: RunFolder, target: Path | None = None) -> P
 
 
 def _own_plots(folder: RunFolder, summary: RunSummary, scores: ScoreQueries) -> list[Plot]:
-    """The problem's own plots; a problem that reads its questions from somewhere has none, and is not sought there."""
-    asked = load_config(str(folder.config)).single_problem
-    return own_plots(load_problem(asked), summary, scores) if asked.path is None else []
+    """Return the problem's own plots; none for a problem that reads its questions from a path, which is not opened."""
+    config = load_config(str(folder.config)).single_problem
+    return own_plots(load_problem(config), summary, scores) if config.path is None else []
 
 
 def _check_target(target: Path) -> None:

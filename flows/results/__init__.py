@@ -1,1 +1,1 @@
-"""What runs have found: summaries, rows, sentences and comparisons. Nothing here imports Prefect."""
+"""The results of runs: summaries, rows, sentences and comparisons. Nothing here imports Prefect."""

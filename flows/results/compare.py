@@ -1,4 +1,4 @@
-"""Puts finished runs of one home side by side: results, paired differences, discordance, configurations."""
+"""Compares finished runs of one home: results, paired differences, discordance, configurations."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from thickets.tasks.results.verdicts import verdict
 from thickets.tasks.statistics import paired_difference
 from thickets.tasks.types import Candidate
 
-# How a question is put, not which it is: the same questions in other words are the same questions.
+# Fields of a problem that change the wording of its questions; runs that differ only in them have the same questions.
 _WORDING = ("instruction", "system")
 
 
@@ -58,12 +58,12 @@ def compare(home: Home, names: Sequence[str]) -> Comparison:
     """Compare two or more finished runs of a home.
 
     Args:
-        home: Where they are kept.
-        names: Ids, unique prefixes of them, or ``latest``.
+        home: The home of the runs.
+        names: Run ids, unique prefixes of them, or ``latest``.
 
     Raises:
-        InputError: A name fits no run or several, or names one that was named before, or a run is not finished.
-        RunError: Stored answers do not give the stored result.
+        InputError: A name fits no run or several, or a run is named twice or is not finished.
+        RunError: The stored answers of a run do not give its stored result.
     """
     folders = [find_run(home, name) for name in names]
     ids = [folder.run_id for folder in folders]
@@ -91,13 +91,14 @@ def compare(home: Home, names: Sequence[str]) -> Comparison:
 
 
 def config_differences(configs: Sequence[dict[str, Any]]) -> Iterator[ConfigDifference]:
-    """The fields, by dotted name, that are not the same in all configurations.
+    """Yield the fields, by dotted name, that are not the same in all configurations.
 
-    Plain values, not `RunConfig`: a run of another version, with fields this one does not know, can be compared.
+    Configurations are plain values, not `RunConfig`: a run of another version, with fields that this version does not
+    know, can be compared.
     """
     flat = [flatten(config) for config in configs]
     for field in dict.fromkeys(name for config in flat for name in config):
-        # A section that is empty on one side is told by the fields that it has on the other.
+        # A section that is empty in one configuration shows in the fields that it has in another.
         values = tuple(None if (value := config.get(field)) == {} else value for config in flat)
         if any(value != values[0] for value in values):
             yield ConfigDifference(field=field, values=values)
@@ -121,7 +122,7 @@ def _compared(summary: RunSummary) -> ComparedRun:
 
 
 def _rows(found: Evaluation) -> Iterator[ComparedRow]:
-    """The rows of a result with names that are the same in every run, where labels name K and temperature."""
+    """Yield the rows of a result under names that are the same in every run; labels contain K and temperature."""
     names = {control.label: control.name for control in found.controls} | {
         "base": "base",
         "best single expert": "best_single",
@@ -148,7 +149,7 @@ def _pair(ours: _Run, theirs: _Run) -> Pair:
 
 
 def _not_paired(ours: _Run, theirs: _Run) -> str | None:
-    """Why two runs' answers cannot be compared question by question; None where they can."""
+    """Return why two runs' answers cannot be compared question by question, or None if they can."""
     one, other = (
         {key: value for key, value in run.manifest.problem.items() if key not in _WORDING} for run in (ours, theirs)
     )
@@ -160,7 +161,7 @@ def _not_paired(ours: _Run, theirs: _Run) -> str | None:
 
 
 def _ensemble_correct(run: _Run) -> list[bool]:
-    """Whether the vote is right, test question by test question, from the stored answers."""
+    """Return for each test question whether the vote is right, computed from the stored answers."""
     experts = experts_of(run.summary)
     found = run.summary.evaluation
     correct: list[bool] = vote(ballots(run.scores, "test", experts), found.k, found.rule)["correct"].to_list()
@@ -180,7 +181,7 @@ def _discordance(runs: Sequence[_Run]) -> DiscordanceTable:
         return DiscordanceTable(reason="the runs make different noise of the same seeds")
     tasks: list[_Run] = []
     for run in sorted(runs, key=lambda run: -run.summary.n_candidates):
-        # Of runs with the same problem and the same questions, the one with most candidates speaks for all.
+        # Of runs with the same problem and the same questions, the one with most candidates is used.
         if not any(_same_task(run, known) for known in tasks):
             tasks.append(run)
     tasks = [run for run in runs if run in tasks]
@@ -201,7 +202,7 @@ def _same_task(one: _Run, other: _Run) -> bool:
 def _by_sigma(
     tasks: Sequence[_Run], labels: Sequence[str], outcomes: Sequence[pl.DataFrame]
 ) -> Iterator[SigmaDiscordance]:
-    """Discordance over the candidates that all runs have scored; see `ScoreQueries.candidate_outcomes`."""
+    """Yield the discordance per sigma over the candidates of all runs; see `ScoreQueries.candidate_outcomes`."""
     shared = outcomes[0].select("candidate_id", "sigma")
     for other in outcomes[1:]:
         shared = shared.join(other, on="candidate_id", how="semi", maintain_order="left")
@@ -213,7 +214,7 @@ def _by_sigma(
 
 def _task_scores(run: _Run, label: str, outcomes: pl.DataFrame, candidates: pl.DataFrame) -> TaskScores:
     rows = candidates.join(outcomes, on="candidate_id", maintain_order="left")["correct"].to_list()
-    # With racing fewer than the split holds: the questions that every candidate of the run was asked.
+    # With racing, the questions that every candidate of the run was asked: fewer than the split holds.
     n_questions = len(rows[0]) if rows else run.summary.split_sizes["selection"]
     shape = candidates.height, n_questions
     experts = [Candidate(int(expert.seed), expert.sigma).id for expert in run.summary.experts]

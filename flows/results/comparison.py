@@ -1,4 +1,4 @@
-"""Several runs side by side, as one value: what `thickets compare` prints and a search of several problems keeps."""
+"""The comparison of several runs as one value: `thickets compare` prints it, a search of several problems keeps it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class ComparedRow(_Value):
     """One row of one run's result on its test split.
 
     Attributes:
-        name: What it is in every run: ``base``, a control's name, ``best_single`` or ``ensemble``.
-        label: What it is in this run.
+        name: Its name in every run: ``base``, a control's name, ``best_single`` or ``ensemble``.
+        label: Its label in this run's table of results.
         accuracy: On this run's test split.
         over_base: Accuracy minus that of the base; None for the base itself.
         n_tokens: Tokens generated for it on the test split.
@@ -36,7 +36,7 @@ class ComparedRun(_Value):
     """One run of a comparison.
 
     Attributes:
-        sigmas: Those of its candidates.
+        sigmas: The sigmas of its candidates.
         k: Experts that vote.
         rows: From chance to the ensemble.
         gain: Ensemble minus base on the test split.
@@ -60,10 +60,11 @@ class Pair(_Value):
     """The ensembles of two runs.
 
     Attributes:
-        ours: Run id.
-        theirs: Run id.
-        difference: Ours minus theirs, question by question; None unless both answered the same questions.
-        sentence: The verdict, or why there is none.
+        ours: Id of the first run.
+        theirs: Id of the second run.
+        difference: Accuracy of `ours` minus that of `theirs`, paired by question; None unless both runs
+            answered the same questions.
+        sentence: The verdict, or the reason for having none.
     """
 
     ours: str
@@ -73,11 +74,11 @@ class Pair(_Value):
 
 
 class DiscordanceTable(_Value):
-    """How differently the runs' problems rank the candidates that the runs share, on the selection splits.
+    """The discordance of the runs' problems: how differently they rank the candidates that the runs share.
 
     Attributes:
-        sigmas: By sigma, never pooled.
-        reason: Why there is none, or None.
+        sigmas: Discordance on the selection splits, per sigma and never pooled.
+        reason: Why there is no discordance, or None.
     """
 
     sigmas: tuple[SigmaDiscordance, ...] = ()
@@ -85,11 +86,11 @@ class DiscordanceTable(_Value):
 
 
 class ConfigDifference(_Value):
-    """A field of the configurations that is not the same in all.
+    """A field that is not the same in all configurations.
 
     Attributes:
-        field: With its section, ``population.size``.
-        values: By run; None where the field is empty or absent.
+        field: Dotted name with its section: ``population.size``.
+        values: Its value in each run; None where the field is empty or absent.
     """
 
     field: str
@@ -97,13 +98,13 @@ class ConfigDifference(_Value):
 
 
 class Comparison(_Value):
-    """Two or more runs side by side.
+    """The comparison of two or more runs.
 
     Attributes:
-        runs: In the order they were named.
-        pairs: Every two of them, the earlier one as `ours`.
-        discordance: Of their problems.
-        config: What differs in their configurations.
+        runs: The runs, in the order in which they were named.
+        pairs: Every two of the runs, the earlier one as `ours`.
+        discordance: Discordance of the runs' problems.
+        config: The fields that differ in the runs' configurations.
     """
 
     runs: tuple[ComparedRun, ...]
@@ -113,12 +114,12 @@ class Comparison(_Value):
 
 
 class Group(_Value):
-    """A comparison that is kept: the runs of one configuration with several problems.
+    """A stored comparison of the runs of one configuration with several problems.
 
     Attributes:
         group_id: The configuration's name and a hash of the run ids; the group's folder.
-        run_ids: By problem, in the configuration's order.
-        comparison: Of these runs.
+        run_ids: One per problem, in the configuration's order.
+        comparison: The comparison of these runs.
     """
 
     group_id: str

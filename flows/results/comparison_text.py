@@ -1,4 +1,4 @@
-"""A comparison as rows of text and sentences: what the terminal, Prefect and MLflow show alike."""
+"""A comparison as tables of text and sentences, for the terminal, Prefect and MLflow."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class TextTable:
     """A table of text.
 
     Attributes:
-        title: What it shows.
-        columns: Headings; the first is that of the rows' names.
-        rows: As many cells as columns.
+        title: Heading of the table.
+        columns: Headings; the first column holds the rows' names.
+        rows: Cells, as many per row as there are columns.
     """
 
     title: str
@@ -26,7 +26,7 @@ class TextTable:
 
 
 def result_columns(found: Comparison) -> TextTable:
-    """A column per run, from its model to its gain."""
+    """Return a table with a column per run, from its model to its tokens."""
     runs = found.runs
     facts = [
         ("model", [run.model for run in runs]),
@@ -48,7 +48,7 @@ def result_columns(found: Comparison) -> TextTable:
 
 
 def discordance_table(found: Comparison) -> TextTable | None:
-    """D per sigma beside its noise floor; None where no sigma has a value."""
+    """Return D per sigma beside its noise floor, or None if no sigma has a value."""
     rows = [
         (
             f"{each.sigma:g}",
@@ -65,7 +65,7 @@ def discordance_table(found: Comparison) -> TextTable | None:
 
 
 def task_tables(found: Comparison) -> Iterator[TextTable]:
-    """Per sigma: how well the problems' rankings agree, and how each problem's experts do on the others."""
+    """Yield per sigma the rank correlations of the problems and the percentiles of one problem's experts on others."""
     for each in found.discordance.sigmas:
         if each.value is None:
             continue
@@ -86,21 +86,21 @@ def task_tables(found: Comparison) -> Iterator[TextTable]:
 
 
 def config_table(found: Comparison) -> TextTable | None:
-    """What differs in the configurations; None where nothing does."""
+    """Return the fields that differ in the configurations, or None if no field differs."""
     rows = tuple((each.field, *("" if value is None else str(value) for value in each.values)) for each in found.config)
     columns = ("", *(run.run_id for run in found.runs))
     return TextTable("What differs in the configurations", columns, rows) if rows else None
 
 
 def sentences(found: Comparison) -> list[str]:
-    """The verdicts, then what discordance says."""
+    """Return the verdicts, then the sentences on discordance."""
     paired = [pair.sentence for pair in found.pairs if pair.difference is not None]
     unpaired = [pair.sentence for pair in found.pairs if pair.difference is None]
     return [*paired, *unpaired, *_discordance_sentences(found)]
 
 
 def comparison_markdown(found: Comparison) -> str:
-    """The whole comparison as Markdown."""
+    """Return the whole comparison as Markdown."""
     tables = [result_columns(found), discordance_table(found), *task_tables(found), config_table(found)]
     lines = "\n".join(f"- {sentence}" for sentence in sentences(found))
     return "\n\n".join([*(_markdown(table) for table in tables if table), lines]) + "\n"
@@ -114,7 +114,7 @@ def _accuracies(runs: Sequence[ComparedRun]) -> Iterator[tuple[str, list[str]]]:
         if len(labels) == 1:
             yield labels.pop(), ["" if row is None else percent(row.accuracy) for row in rows]
             continue
-        # "ensemble, majority vote of 9" and "... of 5": what they share names the row, the rest stands in the cells.
+        # "ensemble, majority vote of 9" and "... of 5": the shared part names the row, the rest stands in the cells.
         heads = {label.partition(", ")[0] for label in labels}
         heading = heads.pop() if len(heads) == 1 else name.replace("_", " ")
         special = ["" if row is None else row.label.removeprefix(f"{heading}, ") for row in rows]

@@ -1,4 +1,4 @@
-"""Where a run's distillations are kept, and what the finished ones found."""
+"""The result of a distillation as one value, and the folder that keeps it in the run's folder."""
 
 from __future__ import annotations
 
@@ -14,92 +14,19 @@ from thickets.tasks.distillation.results import Arm, DataReport, StudentDifferen
 from thickets.tasks.results.evaluation import Accuracy, Evaluation
 
 
-@dataclass(frozen=True, slots=True)
-class DistillFolder:
-    """The files of one distillation.
-
-    Attributes:
-        root: ``<home>/runs/<run_id>/distillation/<hash>``.
-    """
-
-    root: Path
-
-    @property
-    def config(self) -> Path:
-        """The run's config with this `distillation` section, as YAML."""
-        return self.root / "config.yaml"
-
-    @property
-    def scores(self) -> Path:
-        """The training split's answers of experts and base, as a DuckDB file."""
-        return self.root / "scores.duckdb"
-
-    @property
-    def data(self) -> Path:
-        """The training data of every arm."""
-        return self.root / "data.parquet"
-
-    @property
-    def summary(self) -> Path:
-        """What was found, as JSON."""
-        return self.root / "summary.json"
-
-    @property
-    def targets(self) -> Path:
-        """Folder of the experts' token distributions, for objective logits."""
-        return self.root / "work" / "targets"
-
-    def model(self, arm: str) -> Path:
-        """The checkpoint of an arm; that of the student is ``student``."""
-        return self.root / arm
-
-    def work(self, arm: str) -> Path:
-        """Folder of an arm's training and scores."""
-        return self.root / "work" / arm
-
-    def load(self) -> DistillSummary:
-        """What was found.
-
-        Raises:
-            InputError: The distillation is not finished, or its summary was written by another version.
-        """
-        if not self.summary.is_file():
-            raise InputError(f"RUN: distillation {self.root.name} is not finished; run the same command again to go on")
-        try:
-            return DistillSummary.model_validate_json(self.summary.read_text(encoding="utf-8"))
-        except ValidationError as error:
-            raise InputError(f"RUN: {self.summary} does not fit this version: {error.errors()[0]['msg']}") from None
-
-
-def distill_folder(run: RunFolder, distillation_id: str) -> DistillFolder:
-    """Where a distillation of a run is kept."""
-    return DistillFolder(run.root / "distillation" / distillation_id)
-
-
-def finished_distillations(run: RunFolder) -> tuple[DistillSummary, ...]:
-    """Every finished distillation of a run, by id; one that another version wrote is passed over."""
-    found = []
-    for path in sorted(run.root.glob("distillation/*/summary.json")):
-        try:
-            found.append(DistillFolder(path.parent).load())
-        except InputError:
-            continue
-    return tuple(found)
-
-
 class DistillSummary(BaseModel):
     """The result of a distillation; every accuracy but those on the validation split is on the run's test split.
 
     Attributes:
-        evaluation: What the run found: base, controls, best single expert and ensemble.
-        data: What became of the experts' responses.
-        reason: Why nothing was trained, if nothing was.
-        base_validation: The base on the validation split, by the run's engine.
-        arms: The student first, then the controls that were trained like it.
-        untrained: Controls that were asked for but had no rows.
-        student_minus: The student against each control that was trained.
-        base_perplexity: Of generic text; None if nothing was trained.
-        answer_tokens: Generated on the training split by experts and base, earlier sessions included.
+        evaluation: The run's result: base, controls, best single expert and ensemble.
+        data: How many of the experts' responses became training rows, and why the others did not.
+        reason: Why nothing was trained; None if a student was trained.
+        base_validation: Accuracy of the base on the validation split, with the run's engine.
+        arms: The trained models: the student first, then the controls that were trained like it.
+        untrained: Controls that are on in the configuration but had no rows.
+        student_minus: Accuracy of the student minus that of each control that was trained.
+        base_perplexity: Perplexity of the base on generic text; None if nothing was trained.
+        answer_tokens: Tokens generated on the training split by experts and base, earlier sessions included.
         wall_s: Seconds of this session.
     """
 
@@ -126,7 +53,7 @@ class DistillSummary(BaseModel):
 
     @property
     def student(self) -> Arm | None:
-        """The student, if one was trained."""
+        """The student, or None if nothing was trained."""
         return next((arm for arm in self.arms if arm.name == "student"), None)
 
     @property
@@ -134,3 +61,76 @@ class DistillSummary(BaseModel):
         """The student's gain over the base as a share of the ensemble's; None without a student or a gain."""
         gain = self.evaluation.ensemble_minus_base.value
         return None if self.student is None or gain <= 0 else self.student.minus_base.value / gain
+
+
+@dataclass(frozen=True, slots=True)
+class DistillFolder:
+    """The files of one distillation.
+
+    Attributes:
+        root: ``<home>/runs/<run_id>/distillation/<hash>``.
+    """
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """The run's config with this `distillation` section, as YAML."""
+        return self.root / "config.yaml"
+
+    @property
+    def scores(self) -> Path:
+        """The training split's answers of experts and base, as a DuckDB file."""
+        return self.root / "scores.duckdb"
+
+    @property
+    def data(self) -> Path:
+        """The training data of every arm, as Parquet."""
+        return self.root / "data.parquet"
+
+    @property
+    def summary(self) -> Path:
+        """The `DistillSummary`, as JSON."""
+        return self.root / "summary.json"
+
+    @property
+    def targets(self) -> Path:
+        """Folder of the experts' token distributions, for objective logits."""
+        return self.root / "work" / "targets"
+
+    def model(self, arm: str) -> Path:
+        """Return the checkpoint of an arm; the student's is ``student``."""
+        return self.root / arm
+
+    def work(self, arm: str) -> Path:
+        """Return the folder of an arm's training and scores."""
+        return self.root / "work" / arm
+
+    def load(self) -> DistillSummary:
+        """Load the summary of a finished distillation.
+
+        Raises:
+            InputError: The distillation is not finished, or its summary was written by another version.
+        """
+        if not self.summary.is_file():
+            raise InputError(f"RUN: distillation {self.root.name} is not finished; run the same command again to go on")
+        try:
+            return DistillSummary.model_validate_json(self.summary.read_text(encoding="utf-8"))
+        except ValidationError as error:
+            raise InputError(f"RUN: {self.summary} does not fit this version: {error.errors()[0]['msg']}") from None
+
+
+def distill_folder(run: RunFolder, distillation_id: str) -> DistillFolder:
+    """Return the folder of one of a run's distillations."""
+    return DistillFolder(run.root / "distillation" / distillation_id)
+
+
+def finished_distillations(run: RunFolder) -> tuple[DistillSummary, ...]:
+    """Return every finished distillation of a run, by id; skip summaries that another version wrote."""
+    found = []
+    for path in sorted(run.root.glob("distillation/*/summary.json")):
+        try:
+            found.append(DistillFolder(path.parent).load())
+        except InputError:
+            continue
+    return tuple(found)

@@ -1,4 +1,4 @@
-"""What a distillation found, in sentences: what the student is worth, who teaches, and whether anything broke."""
+"""The result of a distillation as rows of a table and as sentences."""
 
 from __future__ import annotations
 
@@ -11,12 +11,64 @@ from thickets.tasks.results.evaluation import Accuracy, Difference
 from thickets.tasks.results.text import duration, percent
 from thickets.tasks.results.verdicts import verdict
 
-# Beyond this the model has lost something of what it could do before; chosen, not derived.
+# Perplexity relative to the base above which a model has lost some of what the base could do; chosen, not derived.
 _BROKEN = 1.5
 
 
+@dataclass(frozen=True, slots=True)
+class DistillRow:
+    """One row of the table: a row of the run's result or a trained model.
+
+    Attributes:
+        label: Name of the respondent, control, vote or trained model.
+        accuracy: Its accuracy on the test split.
+        over_base: Accuracy minus that of the base; None for the base itself.
+        n_tokens: Tokens generated for it on the test split.
+        perplexity: Perplexity on generic text; None if it was not measured.
+        arm: The trained model; None for the rows of the run's result.
+    """
+
+    label: str
+    accuracy: Accuracy
+    over_base: Difference | None
+    n_tokens: int
+    perplexity: float | None = None
+    arm: Arm | None = None
+
+    @property
+    def is_student(self) -> bool:
+        """Whether the row is the student."""
+        return self.arm is not None and self.arm.name == "student"
+
+
+def distill_rows(found: DistillSummary) -> list[DistillRow]:
+    """Return the rows of the run's result, then the trained models, the student last."""
+    of_run = [
+        DistillRow(
+            row.label,
+            row.accuracy,
+            row.over_base,
+            row.n_tokens,
+            perplexity=found.base_perplexity if row.label == "base" else None,
+        )
+        for row in result_rows(found.evaluation)
+    ]
+    trained = [
+        DistillRow(
+            "student" if arm.name == "student" else f"trained on {arm.label}",
+            arm.test,
+            arm.minus_base,
+            arm.n_tokens,
+            arm.perplexity,
+            arm,
+        )
+        for arm in reversed(found.arms)
+    ]
+    return [*of_run, *trained]
+
+
 def distill_findings(found: DistillSummary) -> list[str]:
-    """One sentence per comparison, the one that matters most first; if nothing was trained, why not."""
+    """Return one sentence per comparison, the one that matters most first; if nothing was trained, the reason."""
     student = found.student
     if student is None or found.base_perplexity is None:
         return [f"Nothing was trained: {found.reason}", f"Training data: {found.data.account}."]
@@ -76,55 +128,3 @@ def _kept(arm: Arm) -> str:
 
 def _name(arm: Arm) -> str:
     return "The student" if arm.name == "student" else f"The model trained on {arm.label}"
-
-
-@dataclass(frozen=True, slots=True)
-class DistillRow:
-    """One row of the result.
-
-    Attributes:
-        label: Who answered.
-        accuracy: How well.
-        over_base: Accuracy minus that of the base; None for the base itself.
-        n_tokens: Tokens generated for it on the test split.
-        perplexity: Of generic text, where it was measured.
-        arm: What was trained, if this is a trained model.
-    """
-
-    label: str
-    accuracy: Accuracy
-    over_base: Difference | None
-    n_tokens: int
-    perplexity: float | None = None
-    arm: Arm | None = None
-
-    @property
-    def is_student(self) -> bool:
-        """Whether it is what all this is about."""
-        return self.arm is not None and self.arm.name == "student"
-
-
-def distill_rows(found: DistillSummary) -> list[DistillRow]:
-    """The run's own rows, then the trained models, the student last."""
-    of_run = [
-        DistillRow(
-            row.label,
-            row.accuracy,
-            row.over_base,
-            row.n_tokens,
-            perplexity=found.base_perplexity if row.label == "base" else None,
-        )
-        for row in result_rows(found.evaluation)
-    ]
-    trained = [
-        DistillRow(
-            "student" if arm.name == "student" else f"trained on {arm.label}",
-            arm.test,
-            arm.minus_base,
-            arm.n_tokens,
-            arm.perplexity,
-            arm,
-        )
-        for arm in reversed(found.arms)
-    ]
-    return [*of_run, *trained]

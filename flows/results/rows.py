@@ -1,4 +1,4 @@
-"""The test split's verdict, row by row: what the terminal, Prefect and MLflow show."""
+"""The result on the test split as rows, for the terminal, Prefect and MLflow."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ class ResultRow:
     """One row of the result.
 
     Attributes:
-        label: Who answered.
-        accuracy: How well.
+        label: Name of the respondent, control or vote.
+        accuracy: Its accuracy on the test split.
         over_base: Accuracy minus that of the base; None for the base itself.
         n_tokens: Tokens generated for it on the test split.
-        is_ensemble: Whether it is what all others are compared with.
-        detail: What the label has no room for.
+        is_ensemble: Whether the row is the ensemble, which all other rows are compared with.
+        detail: What the label leaves out, e.g. the words of the best prompt.
     """
 
     label: str
@@ -29,7 +29,7 @@ class ResultRow:
 
 
 def result_rows(found: Evaluation) -> list[ResultRow]:
-    """From chance to the ensemble."""
+    """Return the rows of a result, from chance to the ensemble."""
     controls = {control.name: control for control in found.controls}
     chance = controls.pop("chance", None)
     tokens = found.n_tokens

@@ -37,17 +37,17 @@ class RunRow(BaseModel):
 
 
 def list_runs(home: Home) -> list[RunRow]:
-    """Every run of a home, the latest first."""
+    """Return every run of a home, the latest first."""
     folders = [RunFolder(path) for path in home.runs.glob("*") if (path / "config.yaml").is_file()]
     rows = [_row(home, folder) for folder in folders]
     return sorted(rows, key=lambda row: (-row.config_mtime, row.run_id))
 
 
 def find_run(home: Home, name: str) -> RunFolder:
-    """The run an id, a unique prefix of one, or ``latest`` stands for.
+    """Find the run with an id, a unique prefix of an id, or the name ``latest``.
 
     Raises:
-        InputError: None or several fit.
+        InputError: No run or several runs fit.
     """
     ids = [row.run_id for row in list_runs(home)]
     if not ids:
@@ -62,7 +62,7 @@ def find_run(home: Home, name: str) -> RunFolder:
 
 
 def load_summary(folder: RunFolder) -> RunSummary:
-    """The summary of a finished run.
+    """Load the summary of a finished run.
 
     Raises:
         InputError: The run is not finished, or its summary was written by another version.
@@ -76,24 +76,24 @@ def load_summary(folder: RunFolder) -> RunSummary:
 
 
 def open_scores(home: Home, folder: RunFolder) -> ScoreReader:
-    """The scores of a run, read-only; use as a context manager."""
+    """Open the scores of a run, read-only; use as a context manager."""
     return read_only(folder.root, shards_folder(home, folder))
 
 
 def shards_folder(home: Home, folder: RunFolder) -> Path | None:
-    """Where a run's shards are, or None for a run that has not got so far."""
+    """Return the folder of a run's shards, or None if the run has not recorded its fingerprint yet."""
     if folder.shards.exists():
         return Path(folder.shards.read_text(encoding="utf-8").strip())
     return home.shards(folder.fingerprint.read_text(encoding="ascii").strip()) if folder.fingerprint.exists() else None
 
 
 def example_votes(reader: ScoreReader, summary: RunSummary, count: int = 3) -> pl.DataFrame:
-    """Some test questions with the base's, every expert's and the ensemble's answer.
+    """Choose some test questions, with the base's, every expert's and the ensemble's answer.
 
     Questions on which the experts differ come first: they show what a vote does.
 
     Returns:
-        question, gold, who, answer, correct; grouped by question.
+        Columns question, gold, who, answer, correct; grouped by question.
     """
     k = summary.evaluation.k
     cast = ballots(reader, "test", experts_of(summary))
@@ -121,7 +121,7 @@ def example_votes(reader: ScoreReader, summary: RunSummary, count: int = 3) -> p
 
 
 def _row(home: Home, folder: RunFolder) -> RunRow:
-    # Plain values, not `RunConfig`: a run of another version, with fields this one does not know, is listed too.
+    # Plain values, not `RunConfig`: a run of another version, with fields that this version does not know, is listed.
     config = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
     finished = folder.summary.is_file()
     try:

@@ -1,4 +1,4 @@
-"""What a run found, in sentences: one verdict per comparison, and what the thicket looks like."""
+"""The result of a run in sentences: one verdict per comparison, then budget, pilot, racing and the thicket."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from thickets.tasks.results.racing import Race
 from thickets.tasks.results.text import percent
 from thickets.tasks.results.verdicts import Verdict, verdict
 
-# The controls that a sentence is said about, as it names them: all that had to answer something, so not chance.
+# How a verdict names each control. Chance is not among them: it answers nothing.
 RIVALS: dict[ControlName, str] = {
     "random_experts": "as many candidates drawn at random",
     "self_consistency": "self-consistency",
@@ -22,7 +22,7 @@ RIVALS: dict[ControlName, str] = {
 
 
 def verdicts(summary: RunSummary) -> list[Verdict]:
-    """Every comparison on the test split, the one that matters most first."""
+    """Return the verdict of every comparison on the test split, the one that matters most first."""
     found = summary.evaluation
     rivals = [
         verdict(
@@ -79,7 +79,7 @@ def _budget(summary: RunSummary, budget: BudgetUse) -> str:
 
 
 def pilot_sentence(pilot: Pilot) -> str:
-    """What a pilot found, and what came of it."""
+    """Return a pilot's accuracy per sigma and the shares of the candidates that it led to, as a sentence."""
     found = ", ".join(
         f"{percent(pilot.accuracy(row))} at sigma {row.sigma:g} (spread {100 * row.spread:.1f})" for row in pilot.sigmas
     )
@@ -104,11 +104,11 @@ def _race(race: Race) -> str:
     )
 
 
-def _best(best: BestCandidate, asked: str) -> str:
+def _best(best: BestCandidate, questions: str) -> str:
     p = "p < 0.001" if best.p_value < 0.001 else f"p = {best.p_value:.2g}"
     more = "more than" if best.is_more_than_luck else "no more than"
     return (
-        f"The best of {best.n_candidates} candidates has {percent(best.observed.value)} on {asked}, "
+        f"The best of {best.n_candidates} candidates has {percent(best.observed.value)} on {questions}, "
         f"{more} luck alone would give ({percent(best.by_luck)} if all of one sigma were equal, {p}); "
         f"on new questions expect {percent(best.corrected)} "
         f"[{100 * best.corrected_low:.1f}, {100 * best.corrected_high:.1f}]."

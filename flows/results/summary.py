@@ -1,4 +1,4 @@
-"""What a run found, as one value: returned by the flow, kept as summary.json, shown by `thickets show`."""
+"""The result of a run as one value: returned by the flow, kept as summary.json, shown by `thickets show`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from thickets.tasks.types import Candidate
 
 
 class SigmaRow(BaseModel):
-    """Candidates of one sigma on the selection split; never pooled with another sigma's."""
+    """The candidates of one sigma on the selection split; candidates of different sigmas are never pooled."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -30,8 +30,8 @@ class ExpertRow(BaseModel):
     """One selected expert. The seed is text: it does not fit a JavaScript number.
 
     Attributes:
-        rank: Place in the order of the method that was chosen.
-        weight: Votes in a weighted vote.
+        rank: Place in the order of the chosen method.
+        weight: Number of votes in a weighted vote.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -44,28 +44,16 @@ class ExpertRow(BaseModel):
     weight: int
 
 
-class TrackingLinks(BaseModel):
-    """Where the run is found in MLflow and in Prefect."""
-
-    model_config = ConfigDict(frozen=True)
-
-    mlflow_uri: str
-    mlflow_run_id: str
-    mlflow_address: str
-    prefect_flow_run_id: str | None
-    prefect_address: str | None
-
-
 class EngineUse(BaseModel):
-    """How the engines spent a session; nothing but zeros if there was nothing left to score.
+    """How the engines spent a session; all zeros if there was nothing left to score.
 
     Attributes:
-        n_engines: Engines at work side by side.
+        n_engines: Engines that ran at the same time.
         n_answers: Answers generated.
         scoring_s: Seconds in which shards were being scored.
-        start_s: Seconds until engines were built, all engines together.
-        load_s: Seconds in which an engine became another candidate, all engines together.
-        generate_s: Seconds in which an engine generated, all engines together.
+        start_s: Seconds of building engines, summed over engines.
+        load_s: Seconds of loading candidates into engines, summed over engines.
+        generate_s: Seconds of generating, summed over engines.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -79,17 +67,29 @@ class EngineUse(BaseModel):
 
     @property
     def generating_share(self) -> float | None:
-        """Share of the engines' time, from the moment they were built, in which they generated."""
+        """Share of the engines' time since they were built in which they generated; None if they did not."""
         available_s = self.n_engines * self.scoring_s - self.start_s
         return self.generate_s / available_s if available_s > 0 and self.generate_s else None
 
 
+class TrackingLinks(BaseModel):
+    """Ids and addresses of the run in MLflow and in Prefect."""
+
+    model_config = ConfigDict(frozen=True)
+
+    mlflow_uri: str
+    mlflow_run_id: str
+    mlflow_address: str
+    prefect_flow_run_id: str | None
+    prefect_address: str | None
+
+
 class BudgetUse(BaseModel):
-    """What a run was allowed to cost; what it did cost is in its tokens and its time.
+    """The budget of a run; what the run did cost is in its tokens and its time.
 
     Attributes:
-        given: The budget, for people: ``2,000,000 tokens``, ``30.0 minutes``.
-        n_most: Candidates that were asked for, if they could be paid.
+        given: The budget in words: ``2,000,000 tokens``, ``30.0 minutes``.
+        n_most: Candidates in the configuration, of which the budget may pay for fewer.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -102,21 +102,21 @@ class RunSummary(BaseModel):
     """The result of a run.
 
     Attributes:
-        base_selection: The base on the selection split.
+        base_selection: Accuracy of the base on the selection split.
         validation_curve: Accuracy of the vote for every K up to the largest tried, by every method and vote rule.
-        evaluation: The test split.
+        evaluation: The result on the test split.
         experts: The K experts that vote.
-        n_tokens: Tokens generated per split, for the controls beyond them, and for learning the limit; earlier
+        n_tokens: Tokens generated per split, for the controls beyond the splits, and for learning the limit; earlier
             sessions included.
         wall_s: Seconds of this session.
-        engine: What the engines did in this session.
-        thicket: The neighbourhood and its experts described.
-        version: Of Thickets, in this session.
-        budget: What the run was allowed to cost; None without a budget, and then all candidates were scored.
-        pilot: What the first candidates said about the sigmas; None without one, or if a budget ended before it.
-        race: What racing asked; None without it. With it, `base_selection`, `sigmas` and the candidates' part of
-            `thicket` are about the `race.n_common` questions that every candidate was asked.
-        limit: What was learned about the length of answers; None where the configuration sets the limit.
+        engine: How the engines spent this session.
+        thicket: Description of the candidates around the base and of the experts.
+        version: Version of Thickets in this session.
+        pilot: Result of the pilot on the first candidates; None without a pilot, or if a budget ended before it.
+        race: Result of racing; None without racing. With racing, `base_selection`, `sigmas` and the candidates' part
+            of `thicket` are about the `race.n_common` questions that every candidate was asked.
+        budget: The budget of the run; None without a budget, and then all candidates were scored.
+        limit: The limit on the length of answers that was learned; None if the configuration sets the limit.
 
     Example:
         >>> from thickets import open_run
@@ -153,14 +153,14 @@ class RunSummary(BaseModel):
 
     @property
     def common_questions(self) -> str:
-        """What the figures about all candidates rest on, in words: ``the selection split`` unless it was raced."""
+        """The questions behind the figures about all candidates, in words: ``the selection split`` without racing."""
         if self.race is None or self.race.n_common == self.race.n_questions:
             return "the selection split"
         return f"the {self.race.n_common} selection questions that every candidate was asked"
 
 
 def experts_of(summary: RunSummary) -> pl.DataFrame:
-    """The candidates that vote, by rank: rank, candidate_id, weight."""
+    """Return the candidates that vote, by rank: rank, candidate_id, weight."""
     return pl.DataFrame(
         [(row.rank, Candidate(int(row.seed), row.sigma).id, row.weight) for row in summary.experts],
         schema={"rank": pl.Int64, "candidate_id": pl.String, "weight": pl.Int64},
