@@ -1,6 +1,6 @@
-"""What a run finds, as values: accuracies and differences with their intervals, curves, the test split, the thicket.
+"""Values that a run reports: figures with intervals, then the evaluation on the test split, then the thicket.
 
-Models only: reading a stored result must not wait for SciPy or PyTorch.
+Only pydantic models are defined here: reading a stored result must not wait for SciPy or PyTorch.
 """
 
 from __future__ import annotations
@@ -10,6 +10,18 @@ from typing import Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict
 
 VoteRule = Literal["majority", "weighted"]
+Method: TypeAlias = Literal["top_k", "shrunken", "diverse"]
+"""How candidates are ranked; see `thickets.tasks.selection.ranking`."""
+ControlName: TypeAlias = Literal[
+    "chance",
+    "self_consistency",
+    "random_experts",
+    "weight_average",
+    "best_prompt",
+    "best_prompt_self_consistency",
+]
+Fate: TypeAlias = Literal["retained", "format_fixed", "reasoning_fixed", "unclear_fixed", "regressed", "still_wrong"]
+"""The outcome of one test question; see `GainSplit`."""
 
 
 class Accuracy(BaseModel):
@@ -71,8 +83,27 @@ class Difference(BaseModel):
         return self.low > 0 or self.high < 0
 
 
-Method: TypeAlias = Literal["top_k", "shrunken", "diverse"]
-"""How candidates are ranked; see `thickets.tasks.selection.ranking`."""
+class RankCorrelation(BaseModel):
+    """Spearman correlation of selection and validation scores, with its 95 % interval.
+
+    Only candidates with both scores count, and they are the best of the selection split, which weakens a correlation
+    (restriction of range).
+
+    Attributes:
+        value: None where there is none.
+        n_candidates: Candidates with both scores.
+        n_population: Candidates with a selection score.
+        reason: Why there is no correlation, or no interval.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n_candidates: int
+    n_population: int
+    reason: str | None = None
 
 
 class CurvePoint(BaseModel):
@@ -84,16 +115,6 @@ class CurvePoint(BaseModel):
     k: int
     rule: VoteRule
     accuracy: Accuracy
-
-
-ControlName: TypeAlias = Literal[
-    "chance",
-    "self_consistency",
-    "random_experts",
-    "weight_average",
-    "best_prompt",
-    "best_prompt_self_consistency",
-]
 
 
 class Control(BaseModel):
@@ -183,29 +204,6 @@ class SigmaScores(BaseModel):
     density: tuple[DensityPoint, ...]
 
 
-class RankCorrelation(BaseModel):
-    """Spearman correlation of selection and validation scores, with its 95 % interval.
-
-    Only candidates with both scores count, and they are the best of the selection split, which weakens a correlation
-    (restriction of range).
-
-    Attributes:
-        value: None where there is none.
-        n_candidates: Candidates with both scores.
-        n_population: Candidates with a selection score.
-        reason: Why there is no correlation, or no interval.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    value: float | None
-    low: float | None
-    high: float | None
-    n_candidates: int
-    n_population: int
-    reason: str | None = None
-
-
 class BestCandidate(BaseModel):
     """What the largest of many noisy scores is worth: the winner's curse, put in figures.
 
@@ -273,9 +271,6 @@ class GainSplit(BaseModel):
     unclear_fixed: int
     regressed: int
     still_wrong: int
-
-
-Fate: TypeAlias = Literal["retained", "format_fixed", "reasoning_fixed", "unclear_fixed", "regressed", "still_wrong"]
 
 
 class ThicketDescription(BaseModel):
