@@ -1,4 +1,4 @@
-"""Writes a student: the best checkpoint of a training as a model folder in the base's type and layout, with its card."""
+"""Writes a student: the best checkpoint of a training as a model folder of the base's type and layout, and its card."""
 
 from __future__ import annotations
 
