@@ -1,4 +1,4 @@
-"""Intervals for the values that a run reports: an accuracy, a share, a difference on the same examples, a rank correlation."""
+"""Intervals for what a run reports: an accuracy, a share, a difference on the same examples, a rank correlation."""
 
 from __future__ import annotations
 

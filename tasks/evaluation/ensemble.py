@@ -53,7 +53,7 @@ def evaluate(
         rule: The vote rule.
         controls: Controls to compare with.
         method: The method that ranked the experts.
-        best_single: Id of the candidate with the best selection score, even if it does not vote; empty: the first expert.
+        best_single: Id of the candidate with the best selection score, voting or not; empty: the first expert.
     """
     cast = ballots(store, "test", experts.head(k))
     voted = vote(cast, k, rule)["correct"].to_list()

@@ -1,4 +1,4 @@
-"""Discordance of tasks that rank the same candidates, as values. Models only, like `thickets.tasks.results.evaluation`."""
+"""Discordance of tasks over the same candidates, as values. Models only, like `thickets.tasks.results.evaluation`."""
 
 from __future__ import annotations
 

@@ -25,8 +25,8 @@ def diverse_order(right: NDArray[np.bool_], k: int) -> list[int]:
     found that its gain there does not last. So this method has to win on the validation split to be chosen.
 
     Args:
-        right: Whether each candidate has each question of the selection split right, `[n_pool, n_questions]`, best candidates
-            first: the best `pool_size(k)`, or all there are.
+        right: Whether each candidate has each question of the selection split right, `[n_pool, n_questions]`, best
+            candidates first: the best `pool_size(k)`, or all there are.
         k: Number of candidates to choose.
 
     Returns:
