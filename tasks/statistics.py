@@ -18,7 +18,7 @@ _Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 
 
 def accuracy(n_correct: int, n: int) -> Accuracy:
-    """Accuracy with its Wilson interval (Wilson 1927, by SciPy).
+    """Return an accuracy with its Wilson interval (Wilson 1927, by SciPy).
 
     Raises:
         ValueError: If `n` is 0 or `n_correct` is not in 0..n.
@@ -28,7 +28,7 @@ def accuracy(n_correct: int, n: int) -> Accuracy:
 
 
 def share(count: int, n: int) -> Share:
-    """A share of anything, with its Wilson interval.
+    """Return a share with its Wilson interval.
 
     Raises:
         ValueError: If `n` is 0 or `count` is not in 0..n.
@@ -38,17 +38,17 @@ def share(count: int, n: int) -> Share:
 
 
 def paired_difference(ours: Sequence[float], theirs: Sequence[float], seed: int = 0) -> Difference:
-    """How much more accurate `ours` is than `theirs`, both on the same examples in the same order.
+    """Compare the accuracies of `ours` and `theirs`, both on the same examples in the same order.
 
     The one decision rule of every verdict is `Difference.is_clear`: the 95 % interval of the percentile bootstrap
-    excludes 0. Where there is no difference it says otherwise in about 5 % of all cases or fewer: enumerated over all
+    excludes 0. Where there is no true difference it finds one in about 5 % of all cases or fewer: enumerated over all
     outcomes, whatever the share of the examples judged differently, in at most 5.1 % with 14 examples, 4.8 % with 64
-    and 4.7 % with 128. It covers a difference that is there in 93 to 95 % (64 to 256 examples).
+    and 4.7 % with 128. The interval covers a true difference in 93 to 95 % (64 to 256 examples).
 
     Args:
         ours: Whether each answer is correct, or the probability that it is, `[n_examples]`.
-        theirs: The same for the one compared with, `[n_examples]`.
-        seed: Of the bootstrap's resampling; the same figures come out every time.
+        theirs: Likewise for the respondent compared with, `[n_examples]`.
+        seed: Of the bootstrap's resampling; equal seeds give equal figures.
     """
     gains = np.asarray(ours, dtype=np.float64) - np.asarray(theirs, dtype=np.float64)
     value = float(gains.mean())
@@ -78,9 +78,11 @@ def paired_difference(ours: Sequence[float], theirs: Sequence[float], seed: int 
 
 
 def mcnemar(n_better: int, n_worse: int) -> float:
-    """Exact two-sided p value of McNemar's test (McNemar 1947): of the examples judged differently, half each way.
+    """Return the exact two-sided p value of McNemar's test (McNemar 1947).
 
-    It is a second opinion beside `Difference.is_clear` and stricter: it wrongly rejects in well under 5 % of all cases
+    The null hypothesis: of the examples judged differently, half are better and half are worse.
+
+    The test is reported beside `Difference.is_clear` and is stricter: it wrongly rejects in well under 5 % of all cases
     (0 to 4 %, enumerated as in `paired_difference`), so it can be a little above 0.05 where the interval excludes 0.
 
     Args:
@@ -92,13 +94,13 @@ def mcnemar(n_better: int, n_worse: int) -> float:
 
 
 def examples_needed(n_better: int, n_worse: int, n: int) -> int | None:
-    """Examples at which a true difference as large as the observed one would be told from 0, with 80 % power at 95 %.
+    """Count the examples at which a true difference as large as observed is told from 0, with 80 % power at 95 %.
 
     `(z_0.975 * sqrt(d) + z_0.8 * sqrt(d - e^2))^2 / e^2`, where e is the difference and d the share of examples judged
-    differently (Connor 1987, Biometrics 43, 207-211; Miettinen 1968). All examples, those there are included.
+    differently (Connor 1987, Biometrics 43, 207-211; Miettinen 1968). The count includes the `n` examples observed.
 
     Returns:
-        None where the observed difference is 0: no number of examples tells nothing from nothing.
+        None where the observed difference is 0: no number of examples tells it from 0.
     """
     effect, discordance = (n_better - n_worse) / n, (n_better + n_worse) / n
     if effect == 0:
@@ -108,18 +110,18 @@ def examples_needed(n_better: int, n_worse: int, n: int) -> int | None:
 
 
 def rank_correlation(first: Sequence[int], second: Sequence[int], n_population: int) -> RankCorrelation:
-    """Spearman's rank correlation of two scores of the same candidates, ties given their mean rank.
+    """Compute Spearman's rank correlation of two scores of the same candidates, ties given their mean rank.
 
     The interval is Fisher's with the standard error of Bonett & Wright (2000), `sqrt((1 + r^2 / 2) / (n - 3))`; a
     perfect correlation counts half a swap of neighbours less, since a sample never proves one.
 
     Candidates with a validation score are the best of the selection split. That restricts their range, which weakens
-    the correlation: among all candidates one that is there would be stronger than among the best of them.
+    the correlation: among all candidates a true correlation is stronger than among the best of them.
 
     Args:
         first: One score per candidate, `[n_candidates]`.
         second: The other, `[n_candidates]`.
-        n_population: Candidates these are the best of.
+        n_population: Candidates of which these are the best.
     """
     n = len(first)
 

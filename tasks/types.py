@@ -66,19 +66,19 @@ class Average:
         return f"base~average1x{len(self.members)}#{_digest(','.join(member.id for member in self.members))}"
 
 
-# What an engine can hold besides the base.
+# Weights that an engine can hold besides the base's.
 Weights: TypeAlias = Candidate | Average
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One of several sampled answers of the base to every question: a respondent of self-consistency.
+    """The base, sampled once per question: one of several respondents of self-consistency.
 
     Attributes:
-        index: Which one, from 0.
+        index: Number of the attempt, from 0.
         temperature: The logits are divided by it; > 0.
-        seed: Of all attempts that belong together.
-        instruction: The prompt template that the question is put in; None: the run's own.
+        seed: Seed of the draws, shared by all attempts of a control.
+        instruction: The prompt template; None: the run's own.
     """
 
     index: int
@@ -95,7 +95,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Reworded:
-    """The base, decoded greedily, asked with another prompt template than the run's own.
+    """The base, decoded greedily, with another prompt template than the run's own.
 
     Attributes:
         instruction: The template, with ``{question}`` where the question goes.
@@ -109,7 +109,7 @@ class Reworded:
         return f"base~w{_digest(self.instruction)}"
 
 
-# Who answers a unit; None is the base, decoded greedily.
+# A model and its way of decoding, as scored in a unit; None is the base, decoded greedily.
 Respondent: TypeAlias = Candidate | Average | Attempt | Reworded | None
 
 
@@ -119,9 +119,9 @@ class Example:
 
     Attributes:
         id: Stable and unique within the problem; the same question has the same id in every run.
-        question: What the model is asked, before any prompt template.
+        question: Text of the question, before any prompt template.
         answer: The gold answer as the data gives it.
-        metadata: Whatever else the verifier needs (JSON values only).
+        metadata: Further values that the verifier needs (JSON values only).
     """
 
     id: str
@@ -132,7 +132,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How completions are decoded.
+    """Settings for decoding completions.
 
     Attributes:
         max_tokens: Most new tokens per completion.
@@ -149,7 +149,7 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What the model answered to one prompt.
+    """A model's answer to one prompt.
 
     Attributes:
         text: Decoded completion without special tokens and without the stop string.

@@ -33,7 +33,7 @@ class ArmTraining:
         targets: Callable[[], Targets] | None = None,
         on_point: Callable[[ValidationPoint, float | None], None] = lambda point, loss: None,
     ) -> None:
-        """Say what is to be done; see `thickets.tasks.distillation.training.train`.
+        """Set up the training; see `thickets.tasks.distillation.training.train`.
 
         Args:
             base: Folder of the base checkpoint.
@@ -78,5 +78,5 @@ class ArmTraining:
 
 @task("train-student", retries=1, retry_delays_s=[5])
 def train_arm(arm: ArmTraining) -> Training:
-    """Prefect task over `ArmTraining.run`."""
+    """Run `ArmTraining.run` as a Prefect task."""
     return arm.run()

@@ -9,7 +9,7 @@ from thickets.storage.errors import InputError
 
 
 def generic_text(path: Path | None) -> str:
-    """The text of a file, or the one that comes with the package: some 2,000 words of English prose, our own.
+    """Return the text of a file, or the one that comes with the package: some 2,000 words of English prose, our own.
 
     Raises:
         InputError: The file cannot be read, or is not text.

@@ -71,8 +71,8 @@ def collect(
 
     Args:
         engine: A `thickets.tasks.engines.transformers.TransformersEngine` of the run's base.
-        experts: Who reads, each with the same weight.
-        texts: What is read.
+        experts: The experts, each with the same weight.
+        texts: The responses with their prompts.
         folder: One file per expert; those that are there are not made again.
         top: Tokens kept of each distribution.
         batch_size: Responses read together.
@@ -112,7 +112,7 @@ def _mean_of_files(files: Sequence[Path], top: int) -> tuple[torch.Tensor, torch
 
 
 def mean_distribution(parts: Sequence[dict[str, torch.Tensor]], top: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The mean of truncated distributions, truncated to its likeliest tokens and scaled to sum to 1.
+    """Average truncated distributions, truncated to its likeliest tokens and scaled to sum to 1.
 
     Args:
         parts: ids and probabilities, `[n_tokens, top]`, of every expert.

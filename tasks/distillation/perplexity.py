@@ -11,14 +11,14 @@ _WINDOW = 256
 
 
 def perplexity(folder: Path, text: str, *, device: str = "cpu", trust_remote_code: bool = False) -> float:
-    """The exponential of the mean negative log-likelihood per token, in windows of 256 tokens that do not overlap.
+    """Compute the exponential of the mean negative log-likelihood per token, in windows of 256 tokens that do not overlap.
 
     Comparable between models of one tokenizer only. The model runs in its own type; logarithms are taken in float32.
 
     Args:
         folder: The checkpoint.
-        text: What it reads.
-        device: Where.
+        text: The text to measure on.
+        device: Device that the model runs on.
         trust_remote_code: Run Python code found in the folder.
     """
     import torch
@@ -45,5 +45,5 @@ def perplexity(folder: Path, text: str, *, device: str = "cpu", trust_remote_cod
 
 @task("measure-perplexity")
 def measure_perplexity(folder: Path, text: str, device: str, trust_remote_code: bool) -> float:
-    """Prefect task over `perplexity`."""
+    """Run `perplexity` as a Prefect task."""
     return perplexity(folder, text, device=device, trust_remote_code=trust_remote_code)

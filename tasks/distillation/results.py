@@ -1,4 +1,4 @@
-"""What a distillation finds, as values. Models only: reading a stored result must not wait for PyTorch."""
+"""Results of a distillation, as values. Models only: reading a stored result must not wait for PyTorch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class _Result(BaseModel):
 
 
 class DataReport(_Result):
-    """What became of the experts' responses.
+    """Counts of the experts' responses that each rule keeps or drops.
 
     Attributes:
         n_examples: Training examples.

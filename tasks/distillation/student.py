@@ -1,4 +1,4 @@
-"""From the best checkpoint of a training to an ordinary model folder in the base's own type and layout."""
+"""Writes a student: the best checkpoint of a training as a model folder of the base's type and layout, and its card."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def write_student(
     *,
     trust_remote_code: bool = False,
 ) -> None:
-    """Write a model folder that differs from the base in its weights alone; it appears whole or not at all.
+    """Write a model folder that differs from the base in its weights and README.md; it appears whole or not at all.
 
     Adapters are merged in float32, and every weight is rounded once, to the type it has in the base's files.
 
     Args:
         base: Folder of the base checkpoint.
-        checkpoint: Of `thickets.tasks.distillation.training.train`.
+        checkpoint: Folder of the best checkpoint, from `thickets.tasks.distillation.training.train`.
         target: The new folder.
         method: How it was trained.
         card: Text of its README.md.
@@ -55,8 +55,25 @@ def write_student(
         (scratch / "README.md").write_text(card, encoding="utf-8")
 
 
+def student_card(base: str, run_id: str, problem: str, taught_by: str) -> str:
+    """Return the text of the README.md: what the checkpoint is and where it comes from.
+
+    Args:
+        base: The model it was trained from, as the user named it.
+        run_id: The search run whose experts gave the training data.
+        problem: Name of the problem.
+        taught_by: Description of the training data.
+    """
+    return f"""# A student of {run_id}
+
+`{base}`, trained on {taught_by} to the problem `{problem}` (TRL, loss on the responses alone). It has the base's
+type, tokenizer and chat template, and loads wherever the base does. How it compares with the base, the experts and the
+ensemble is in `summary.json` of the distillation's folder. The base model's licence applies.
+"""
+
+
 def _trained(base: Path, checkpoint: Path, method: Literal["lora", "full"], trust_remote_code: bool) -> Any:
-    """The trained model in float32, adapters merged."""
+    """Load the trained model in float32, adapters merged."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -72,20 +89,3 @@ def _trained(base: Path, checkpoint: Path, method: Literal["lora", "full"], trus
     from peft import PeftModel
 
     return PeftModel.from_pretrained(model, checkpoint).merge_and_unload()
-
-
-def student_card(base: str, run_id: str, problem: str, taught_by: str) -> str:
-    """Say what the checkpoint is and where it comes from.
-
-    Args:
-        base: The model it was trained from, as the user named it.
-        run_id: The search whose experts it learned from.
-        problem: What was asked.
-        taught_by: What it was trained on, for people.
-    """
-    return f"""# A student of {run_id}
-
-`{base}`, trained on {taught_by} to the problem `{problem}` (TRL, loss on the responses alone). It has the base's
-type, tokenizer and chat template, and loads wherever the base does. How it compares with the base, the experts and the
-ensemble is in `summary.json` of the distillation's folder. The base model's licence applies.
-"""

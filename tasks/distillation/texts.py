@@ -1,4 +1,4 @@
-"""From prompt and response to tokens: the loss is on the response alone, its end token included."""
+"""Tokenizes prompts and responses: the loss is on the response alone, its end token included."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class TrainingText:
 
 
 def end_token(tokenizer: Any) -> int:
-    """The token that ends a response: an engine stops at it.
+    """Return the token that ends a response: an engine stops at it.
 
     Raises:
         InputError: The tokenizer has none.
@@ -53,9 +53,9 @@ def encode(tokenizer: Any, prompts: Sequence[str], responses: Sequence[str]) -> 
         responses: `[n_rows]`.
     """
     end = end_token(tokenizer)
-    asked = tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
-    answered = tokenizer(list(responses), add_special_tokens=False)["input_ids"]
+    prompt_ids = tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
+    response_ids = tokenizer(list(responses), add_special_tokens=False)["input_ids"]
     return [
         TrainingText((*prompt, *response, end), (*[IGNORED] * len(prompt), *response, end))
-        for prompt, response in zip(asked, answered, strict=True)
+        for prompt, response in zip(prompt_ids, response_ids, strict=True)
     ]

@@ -38,11 +38,11 @@ class ResponseTrainer(SFTTrainer):
 
     @staticmethod
     def callbacks(max_steps: int, seal: Callable[[Path], None]) -> list[TrainerCallback]:
-        """What happens at the last step and after every checkpoint."""
+        """Return the callbacks for the last step and for every checkpoint."""
         return [_AtTheEnd(max_steps), _Sealer(seal)]
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Put the exam to the weights as they are; the trainer keeps the best, and counts looks without a better."""
+        """Take the exam with the current weights; the trainer keeps the best and counts evaluations without improvement."""
         metrics = self._look()
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -58,7 +58,7 @@ class ResponseTrainer(SFTTrainer):
         return metrics
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any) -> Any:
-        """TRL's own on the tokens, or cross-entropy against the experts' mean distribution."""
+        """Compute TRL's own loss on the tokens, or cross-entropy against the experts' mean distribution."""
         if self._targets is None:
             return super().compute_loss(model, inputs, return_outputs=return_outputs, **kwargs)
         rows = inputs.pop("target_row")
@@ -72,11 +72,11 @@ class ResponseTrainer(SFTTrainer):
         return (loss, {"logits": logits}) if return_outputs else loss
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """None: checkpoints are temporary, and the student's card is ours."""
+        """Write no card: checkpoints are temporary, and `student_card` makes the student's."""
 
 
 class _WithRows:
-    """TRL's collator, and the row's number beside."""
+    """TRL's collator, with each row's number added to the batch."""
 
     def __init__(self, collate: Any) -> None:
         self._collate = collate
@@ -88,7 +88,7 @@ class _WithRows:
 
 
 class _FirstLook(TrainerCallback):
-    """The weights before the first step: what the base has. It is no checkpoint that could be kept."""
+    """Evaluates the base's weights before the first step, which are not kept as a checkpoint."""
 
     def __init__(self, look: Callable[[], Any]) -> None:
         self._look = look
@@ -99,7 +99,7 @@ class _FirstLook(TrainerCallback):
 
 
 class _AtTheEnd(TrainerCallback):
-    """The last step is examined and kept like every other that counts, wherever it falls."""
+    """Logs, evaluates and saves the last step, even between two regular evaluations."""
 
     def __init__(self, max_steps: int) -> None:
         self._max_steps = max_steps

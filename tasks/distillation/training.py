@@ -65,7 +65,7 @@ class Exam:
 
 
 def check_installed() -> None:
-    """See that the libraries of the extra are there.
+    """Check that the libraries of the extra are installed.
 
     Raises:
         InputError: They are not.
@@ -79,7 +79,7 @@ def check_installed() -> None:
 
 
 def check_can_learn(name: str, base: Path) -> None:
-    """See that a model is of a kind that can be a student.
+    """Check that a model is of a kind that can be a student.
 
     Args:
         name: What the user calls it.
@@ -95,7 +95,7 @@ def check_can_learn(name: str, base: Path) -> None:
 
 
 def library_versions() -> dict[str, str]:
-    """The libraries that decide what a student becomes, with their versions."""
+    """Return the versions of the libraries that a student's weights depend on."""
     from importlib.metadata import PackageNotFoundError
 
     found = {}
@@ -249,7 +249,7 @@ def _seal(checkpoint: Path) -> None:
 
 
 def _last_checkpoint(folder: Path) -> Path | None:
-    """The newest whole checkpoint; those that were cut off are deleted."""
+    """Return the newest whole checkpoint, and delete incomplete ones."""
     found = []
     for path in folder.glob("checkpoint-*"):
         if (path / _COMPLETE).is_file():
@@ -265,7 +265,7 @@ def _state(checkpoint: Path) -> dict[str, Any]:
 
 
 def _is_finished(checkpoint: Path, settings: TrainingSettings) -> bool:
-    """Whether training had ended when this checkpoint was written: at its last step, or out of patience."""
+    """Return whether training had ended when this checkpoint was written: at its last step, or out of patience."""
     state = _state(checkpoint)
     stopper = state["stateful_callbacks"]["EarlyStoppingCallback"]
     waited = stopper["attributes"]["early_stopping_patience_counter"]

@@ -1,1 +1,1 @@
-"""The ensemble and its controls: votes, the choice of K, and what their replies show."""
+"""The ensemble and its controls: votes, the choice of K, and examples of their replies."""

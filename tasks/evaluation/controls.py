@@ -1,6 +1,6 @@
-"""Controls: what the ensemble has to beat on the test split, at the same cost or less (DESIGN.md section 1).
+"""Controls that the ensemble has to beat on the test split, at the same cost or less (DESIGN.md section 1).
 
-A control that asks a model is a `Panel`: respondents that are scored in shards like everybody else, and vote.
+A control that needs a model is a `Panel`: respondents that are scored in shards like all others, and vote.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from thickets.tasks.seeds import candidates_of
 from thickets.tasks.statistics import accuracy, paired_difference
 from thickets.tasks.types import Attempt, Average, Candidate, Example, Respondent, Reworded
 
-# A constant answer says something only where answers come back: this many questions for each of them, on average.
+# A constant answer is a control only where answers repeat: at least this many questions per answer, on average.
 _LEAST_PER_ANSWER = 5
 
 
@@ -30,10 +30,10 @@ class Panel:
     """Respondents that vote, each with one vote.
 
     Attributes:
-        name: Which control this is.
-        label: What it is, for people.
-        members: Who votes; among equally frequent answers that of the earlier member wins.
-        detail: What the label has no room for.
+        name: Key of the control.
+        label: Its name in reports.
+        members: The respondents; among equally frequent answers that of the earlier member wins.
+        detail: Full text of the prompt template, for which the label has no room; None for other controls.
     """
 
     name: ControlName
@@ -47,7 +47,7 @@ class Guess:
     """Answers that need no model.
 
     Attributes:
-        label: How is guessed, for people.
+        label: Name of the control in reports.
         right: Probability that the guess is right, per example of the test split.
     """
 
@@ -60,9 +60,9 @@ class Controls:
     """The controls of a run; none by default.
 
     Attributes:
-        panels: Who votes on the test split.
+        panels: Controls that vote on the test split.
         guess: Answers that need no model.
-        trials: Who answered the validation split, to choose a panel's prompt.
+        trials: Respondents on the validation split, to choose a panel's prompt.
     """
 
     panels: tuple[Panel, ...] = ()
@@ -71,32 +71,32 @@ class Controls:
 
     @property
     def respondents(self) -> list[Respondent]:
-        """Everybody on a panel, each once."""
+        """Members of all panels, each once."""
         return list(dict.fromkeys(member for panel in self.panels for member in panel.members))
 
 
 def attempts(k: int, temperature: float, seed: int, instruction: str | None = None) -> tuple[Attempt, ...]:
-    """`k` samples of the base, under the run's own wording or another; fewer are the beginning of more."""
+    """Return `k` samples of the base, under the run's own wording or another; a smaller `k` gives a prefix."""
     return tuple(Attempt(index, temperature, seed, instruction) for index in range(k))
 
 
 def self_consistency(k: int, temperature: float, seed: int) -> Panel:
-    """The base, sampled `k` times: as many answers per question as an ensemble of `k` gives."""
+    """Return the base, sampled `k` times: as many answers per question as an ensemble of `k` gives."""
     label = f"self-consistency, {k} samples at t = {temperature:g}"
     return Panel("self_consistency", label, attempts(k, temperature, seed))
 
 
 def random_experts(population: pl.DataFrame, k: int, seed: int) -> Panel:
-    """Candidates drawn from the whole population, whatever they score: is selection worth anything?
+    """Draw candidates from the whole population, regardless of score: a control for the gain by selection.
 
     Args:
         population: As `thickets.tasks.seeds.population` gives it.
-        k: How many; fewer are the beginning of more.
+        k: Number of candidates; a smaller `k` gives a prefix.
         seed: Of the draw.
     """
 
     def lot(candidate: Candidate) -> bytes:
-        # Not a library's shuffle: who is drawn must not depend on a version.
+        # Not a library's shuffle: the draw must not depend on a version.
         return hashlib.blake2b(f"thickets random experts 1:{seed}:{candidate.id}".encode(), digest_size=16).digest()
 
     drawn = sorted(candidates_of(population), key=lot)[:k]
@@ -104,7 +104,7 @@ def random_experts(population: pl.DataFrame, k: int, seed: int) -> Panel:
 
 
 def weight_average(experts: Sequence[Candidate]) -> Panel:
-    """One model made of the experts that vote in the ensemble; it costs what the base costs.
+    """Return one model, the average of the experts that vote in the ensemble; it costs as much as the base.
 
     Args:
         experts: By rank.
@@ -113,10 +113,10 @@ def weight_average(experts: Sequence[Candidate]) -> Panel:
 
 
 def best_guess(problem: Problem, examples: Sequence[Example]) -> Guess | None:
-    """The better of always giving the most frequent answer and of choosing among the options at random.
+    """Return the better of two guesses: always the most frequent answer, or one of the options at random.
 
     Returns:
-        None where a question has no options and hardly an answer comes twice.
+        None where questions have no options and fewer than 5 questions share an answer, on average.
     """
     guesses = []
     counts = Counter(example.answer.strip() for example in examples)
@@ -137,9 +137,9 @@ def judge_controls(
 
     Args:
         scores: The run's scores, those of every panel's members included.
-        controls: What to compare with.
+        controls: The controls to compare with.
         ensemble: Whether the ensemble's answers are correct, in the order of the examples.
-        base: The same for the base.
+        base: Whether the base's answers are correct, likewise.
     """
     judged = []
     if controls.guess is not None:
@@ -155,12 +155,12 @@ def judge_controls(
 
 
 def count_tokens(scores: ScoreQueries, split: str, ids: Sequence[str]) -> int:
-    """Tokens that some respondents generated on a split."""
+    """Count the tokens that some respondents generated on a split."""
     return int(scores.answers(split, ids)["n_tokens"].sum())
 
 
 def _expected(right: Sequence[float]) -> Accuracy:
-    """The accuracy of a guess; one by lot has an expectation, which is known exactly, and no interval."""
+    """Return the accuracy of a guess; a random guess has an exact expectation and no interval."""
     total, n = sum(right), len(right)
     if all(share in (0.0, 1.0) for share in right):
         return accuracy(int(total), n)

@@ -1,13 +1,13 @@
-"""Discordance: do different tasks want different candidates? Per sigma, never pooled (DESIGN.md section 1).
+"""Discordance: how differently tasks rank the same candidates. Per sigma, never pooled (DESIGN.md section 1).
 
 `D = 1 - mean off-diagonal Pearson correlation` between the columns of the candidates x tasks matrix of percentile ranks
-(Gan & Isola 2026, "Neural Thickets"). D near 0 means that one ranking serves all tasks (generalists), D near 1 that a
-task's best candidates are nobody else's (specialists).
+(Gan & Isola 2026, "Neural Thickets"). D near 0 means that one ranking serves all tasks (generalists), D near 1 that no
+two tasks share their best candidates (specialists).
 
 Noise alone raises D. A candidate's score on few questions is partly luck, luck is not shared between tasks, and so two
 tasks for which the candidates are truly equally good correlate at `sqrt(r_a * r_b)` only, where r is how well a task's
 ranking agrees with its own on other questions (attenuation, Spearman 1904). So D is always given beside that noise
-floor, and what counts is the excess over it.
+floor; a verdict rests on the excess over it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from thickets.tasks.results.discordance import LeftOut, RankedTask, SigmaDiscord
 from thickets.tasks.statistics import CONFIDENCE
 
 LEAST_CANDIDATES = 3
-# Resamples of fewer are too alike, and say "more than noise" where there is next to nothing to go by.
+# Resamples of fewer candidates are too alike: their intervals exclude 0 too often.
 LEAST_FOR_INTERVAL = 10
-_LEAST_KNOWN = 0.95  # share of the resamples that must have a value: dropping more would be picking among them
+_LEAST_KNOWN = 0.95  # share of the resamples that must have a value: dropping more would bias the interval
 _RESAMPLES = 1000
 _HALVINGS = 30
 
@@ -34,10 +34,10 @@ _Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class TaskScores:
-    """What one task makes of the candidates of one sigma.
+    """The answers of the candidates of one sigma to the questions of one task.
 
     Attributes:
-        task: Its label, which no other task has.
+        task: Its label, unique among the tasks.
         correct: Whether each candidate has each question right, `[n_candidates, n_questions]`; every task has the same
             candidates in the same order, and questions of its own.
         is_expert: Whether the task's own run selected the candidate, `[n_candidates]`.
@@ -64,10 +64,10 @@ def discordance(sigma: float, tasks: Sequence[TaskScores], seed: int = 0) -> Sig
     Args:
         sigma: Of all candidates.
         tasks: Two or more.
-        seed: Of the resampling and of the halvings; the same figures come out every time.
+        seed: Of the resampling and of the halvings; equal seeds give equal figures.
 
     Returns:
-        Without a value, but with the reason, for fewer than 3 candidates or fewer than 2 tasks that rank them.
+        A result with a reason and no value for fewer than 3 candidates or fewer than 2 tasks that rank them.
     """
     n = len(tasks[0].counts) if tasks else 0
     ranking = [task for task in tasks if len(set(task.counts.tolist())) > 1]
@@ -130,7 +130,7 @@ def discordance(sigma: float, tasks: Sequence[TaskScores], seed: int = 0) -> Sig
 
 
 def percentiles(drawn: _Floats, scores: NDArray[np.int64]) -> _Floats:
-    """Percentile ranks, 0 to 1, ties given their mean rank; in every resample anew.
+    """Compute percentile ranks, 0 to 1, ties given their mean rank, in every resample anew.
 
     `(rank - 1/2) / n` with the ranks of `scipy.stats.rankdata`, so their mean is 1/2. Scores take few values, so
     counting how many candidates have each ranks a thousand resamples at once, where sorting each would take seconds.
@@ -148,7 +148,7 @@ def percentiles(drawn: _Floats, scores: NDArray[np.int64]) -> _Floats:
 
 
 def correlation(drawn: _Floats, first: _Floats, second: _Floats) -> _Floats:
-    """Pearson correlation of percentile ranks in every resample, `[n_resamples]`; NaN where all of either are equal."""
+    """Correlate percentile ranks (Pearson) in every resample, `[n_resamples]`; NaN where all of either are equal."""
     x, y = first - 0.5, second - 0.5
     scale = np.sqrt((drawn * x * x).sum(axis=1) * (drawn * y * y).sum(axis=1))
     found = np.full(len(drawn), np.nan)
@@ -157,25 +157,25 @@ def correlation(drawn: _Floats, first: _Floats, second: _Floats) -> _Floats:
 
 
 def spearman_brown(halves: _Floats) -> _Floats:
-    """From the correlation of two halves to that of two wholes, each twice as long (Spearman 1910, Brown 1910).
+    """Convert the correlation of two halves to that of two wholes, twice as long (Spearman 1910, Brown 1910).
 
-    Below 0, which can only be chance, it is the mirror image of above 0: cut off there, noise would not average to 0.
+    Negative values, which are chance alone, mirror positive ones: clipped to 0, noise would not average to 0.
     """
     return np.asarray(2 * halves / (1 + np.abs(halves)))
 
 
 def attenuated(first: _Floats, second: _Floats) -> _Floats:
-    """Correlation of two tasks that truly rank alike, given their reliabilities: `sqrt(r_a * r_b)`.
+    """Return the correlation of two tasks that truly rank alike, given their reliabilities: `sqrt(r_a * r_b)`.
 
-    With one below 0 it is 0, with both the mirror image, for the same reason.
+    It is 0 where one of them is negative, and `-sqrt(r_a * r_b)` where both are, so that noise averages to 0.
     """
     return np.asarray(np.sign(first + second) * np.sqrt(np.clip(first * second, 0, None)))
 
 
 def _agreement_of_halves(drawn: _Floats, correct: NDArray[np.bool_], rng: np.random.Generator) -> _Floats:
-    """Mean correlation of a task with itself on two halves of its questions, `[n_resamples]`.
+    """Correlate a task with itself on two halves of its questions, `[n_resamples]`.
 
-    One halving would be a matter of luck, so it is the mean of many. NaN where no halving has a correlation.
+    The mean over many halvings, since a single one depends on luck. NaN where no halving has a correlation.
     """
     half = correct.shape[1] // 2
     found = []
@@ -192,7 +192,7 @@ def _agreement_of_halves(drawn: _Floats, correct: NDArray[np.bool_], rng: np.ran
 
 
 def _interval(resampled: _Floats) -> tuple[float | None, float | None]:
-    """The middle 95 % of the resamples; none where too many of them, or the sample itself, have no value."""
+    """Return the middle 95 % of the resamples; Nones where too many of them, or the sample itself, are NaN."""
     values = resampled[1:][~np.isnan(resampled[1:])]
     if np.isnan(resampled[0]) or len(values) < _LEAST_KNOWN * (len(resampled) - 1):
         return None, None

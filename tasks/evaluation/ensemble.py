@@ -19,7 +19,7 @@ from thickets.tasks.task import task
 def curve_points(
     cast: pl.DataFrame, k_values: Sequence[int], rule: VoteRule, method: Method = "top_k"
 ) -> tuple[CurvePoint, ...]:
-    """Accuracy with interval for each K."""
+    """Compute the vote's accuracy, with its interval, for each K."""
     return tuple(
         CurvePoint(method=method, k=k, rule=rule, accuracy=accuracy(n_correct, n))
         for k, n_correct, n in curve(cast, k_values, rule).iter_rows()
@@ -27,9 +27,9 @@ def curve_points(
 
 
 def choose(points: Iterable[CurvePoint], methods: Sequence[Method], votes: Sequence[VoteRule]) -> CurvePoint:
-    """The point with most correct answers on the validation split.
+    """Return the point with most correct answers on the validation split.
 
-    Among equals the smallest K, which costs least; then what stands first in `methods`, then in `votes`.
+    Ties go to the smallest K, which costs least; then to the earlier in `methods`, then to the earlier in `votes`.
     """
     return min(points, key=lambda p: (-p.accuracy.n_correct, p.k, methods.index(p.method), votes.index(p.rule)))
 
@@ -49,17 +49,17 @@ def evaluate(
     Args:
         store: Scores of the run.
         experts: As `thickets.tasks.selection.ranking.rank_by` gives them.
-        k: How many of them vote.
-        rule: How.
-        controls: What else to compare with.
-        method: Whose ranking the experts are.
-        best_single: Id of the candidate with the best selection score, which need not vote; empty: the first expert.
+        k: Number of experts that vote, by rank.
+        rule: The vote rule.
+        controls: Controls to compare with.
+        method: The method that ranked the experts.
+        best_single: Id of the candidate with the best selection score, voting or not; empty: the first expert.
     """
     cast = ballots(store, "test", experts.head(k))
     voted = vote(cast, k, rule)["correct"].to_list()
     base = store.answers("test", [BASE_ID])["correct"].to_list()
-    asked = experts.head(k)["candidate_id"].to_list()
-    best = best_single or asked[0]
+    voters = experts.head(k)["candidate_id"].to_list()
+    best = best_single or voters[0]
     single = store.answers("test", [best])["correct"].to_list()
     return Evaluation(
         method=method,
@@ -75,7 +75,7 @@ def evaluate(
         n_tokens=AnswerTokens(
             base=count_tokens(store, "test", [BASE_ID]),
             best_single=count_tokens(store, "test", [best]),
-            ensemble=count_tokens(store, "test", asked),
+            ensemble=count_tokens(store, "test", voters),
         ),
         controls=judge_controls(store, controls or Controls(), voted, base),
     )
@@ -88,7 +88,7 @@ def choose_on_validation(
     k_values: Sequence[int],
     votes: Sequence[VoteRule],
 ) -> tuple[CurvePoint, tuple[CurvePoint, ...]]:
-    """Prefect task: the choice among methods, vote rules and K, and the validation curves it was made from.
+    """Choose method, vote rule and K from the validation curves (Prefect task).
 
     Args:
         book: The run's scores.
@@ -116,6 +116,6 @@ def choose_on_validation(
 def evaluate_ensemble(
     book: ScoreBook, experts: pl.DataFrame, choice: CurvePoint, best_single: str, controls: Controls
 ) -> Evaluation:
-    """Prefect task over `evaluate`."""
+    """Run `evaluate` as a Prefect task."""
     with book.open() as store:
         return evaluate(store, experts, choice.k, choice.rule, controls, method=choice.method, best_single=best_single)

@@ -1,4 +1,4 @@
-"""What everybody wrote about a few test questions, from the stored scores and completions alone."""
+"""Replies of base, candidates and experts to a few test questions, from stored scores and completions alone."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _CONTROL_PREFIX = f"{BASE_ID}~"
 
 
 def replies_on_test(store: ScoreQueries, experts: pl.DataFrame, rule: VoteRule, count: int = 4) -> tuple[Replies, ...]:
-    """The replies to the first questions of the test split; first and not best, so that nothing is picked.
+    """Return the replies to the first questions of the test split; the first, so that none are hand-picked.
 
     Args:
         store: Scores of a finished run.
-        experts: rank, candidate_id, n_correct; those that vote, by rank.
-        rule: How they vote.
-        count: Most questions.
+        experts: rank, candidate_id, n_correct; the voters, by rank.
+        rule: The vote rule.
+        count: Largest number of questions.
     """
     examples = store.query(
         "SELECT example_id, question, answer AS gold FROM examples WHERE run_id = ? AND split = 'test' "

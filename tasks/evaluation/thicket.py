@@ -1,4 +1,4 @@
-"""The thicket itself: how dense good candidates lie, whether their scores last, how the experts differ, what they fix.
+"""Describes the thicket: solution density, rank correlation, agreement of the experts, questions the ensemble fixes.
 
 Everything is computed from the run's scores alone, so a run that is resumed or repeated describes the same thicket.
 """
@@ -41,17 +41,17 @@ def describe(
     k: int,
     rule: VoteRule,
 ) -> ThicketDescription:
-    """Put the whole description together.
+    """Compute the description of a finished run's thicket.
 
     Args:
         store: Scores of a finished run.
-        problem: Reads the base's replies once more, leniently.
+        problem: Extracts answers from the base's wrong replies leniently.
         test: The test split.
         ranked: Candidates with validation scores, as `ranking.rank_by` gives them; the first `k` vote.
-        k: How many experts vote.
-        rule: How.
+        k: Number of experts that vote.
+        rule: The vote rule.
     """
-    # On the questions that all were asked: with racing, only the better candidates were asked the others.
+    # On the questions that all candidates answered: with racing, only the better ones answered the others.
     base_n_correct, _ = store.common_base("selection")
     board = store.common_scores("selection")
     groups = sigma_counts(board, store.question_counts("selection"))
@@ -75,7 +75,7 @@ def describe(
 
 
 def sigma_scores(group: SigmaCounts, base_n_correct: int, margins: Sequence[int] = MARGINS) -> SigmaScores:
-    """The scores of one sigma beside the base's."""
+    """Summarize the scores of one sigma, with the base's."""
     scores, times = np.unique(np.asarray(group.by_candidate), return_counts=True)
     # Each quantile is a score that occurs, as quantile_disc of the view sigma_statistics.
     least, lower, median, upper, most = map(
@@ -95,12 +95,12 @@ def sigma_scores(group: SigmaCounts, base_n_correct: int, margins: Sequence[int]
 def density(
     counts: Sequence[int], base_n_correct: int, n: int, margins: Sequence[int] = MARGINS
 ) -> tuple[DensityPoint, ...]:
-    """Solution density delta(m) of one sigma: the share of candidates that score at least m points above the base.
+    """Compute the solution density delta(m) of one sigma: the share of candidates at least m points above the base.
 
     Args:
         counts: Correct answers of each candidate, out of `n`.
-        base_n_correct: Of the base, on the same questions.
-        n: How many questions.
+        base_n_correct: Correct answers of the base to the same questions.
+        n: Number of questions.
         margins: m, in percentage points.
     """
     return tuple(
@@ -113,8 +113,8 @@ def density(
 
 
 def lasting(store: ScoreQueries, ranked: pl.DataFrame, n_population: int) -> RankCorrelation:
-    """Whether those that are better on the selection split are better on the validation split too."""
-    # Of these candidates only: answers of others may be there, from a smaller population of the same run.
+    """Correlate the candidates' selection scores with their validation scores."""
+    # Of these candidates only: the store may hold answers of others, from a smaller population of the same run.
     answers = store.answers("validation", ranked["candidate_id"].to_list())
     validation = answers.group_by("candidate_id", maintain_order=True).agg(pl.col("correct").sum())
     both = ranked.select("candidate_id", "n_correct").join(validation, on="candidate_id", maintain_order="left")
@@ -122,14 +122,14 @@ def lasting(store: ScoreQueries, ranked: pl.DataFrame, n_population: int) -> Ran
 
 
 def agreement(cast: pl.DataFrame) -> Agreement:
-    """How often each pair of experts gives the same answer.
+    """Count how often each pair of experts gives the same answer.
 
     Args:
         cast: Ballots, as `thickets.tasks.evaluation.voting.BALLOT_SCHEMA`.
     """
     wide = cast.pivot("rank", index="example_id", values="answer")
     names = [name for name in wide.columns if name != "example_id"]
-    # [k, n]: the same number for the same answer, whoever gives it; -1 for an abstention.
+    # [k, n]: equal numbers for equal answers, across experts; -1 for an abstention.
     known = {answer: code for code, answer in enumerate(cast["answer"].drop_nulls().unique(maintain_order=True))}
     codes = np.array([[known.get(answer, -1) for answer in wide[name]] for name in names])
     n_same = [((codes == row) & (row >= 0)).sum(axis=1).tolist() for row in codes]
@@ -139,25 +139,25 @@ def agreement(cast: pl.DataFrame) -> Agreement:
 
 
 def oracle(cast: pl.DataFrame) -> Accuracy:
-    """Questions that at least one expert has right; no vote among their answers can have more."""
+    """Count the questions that at least one expert has right; no vote among their answers can have more."""
     right = cast.group_by("example_id").agg(pl.col("correct").any())["correct"]
     return accuracy(int(right.sum()), len(right))
 
 
 def gain_split(outcome: pl.DataFrame, named: Mapping[str, bool | None]) -> GainSplit:
-    """Sort the test questions by what base and ensemble made of them.
+    """Count the test questions by fate.
 
     Args:
         outcome: example_id, base, ensemble (both: correct or not).
         named: Whether the base's reply names the right answer, for questions that it got wrong; see
-            `Problem.lenient`. A question that is missing counts as None, which is: cannot be told.
+            `Problem.lenient`. A missing question counts as None: unknown.
     """
     counts: Counter[str] = Counter(fates(outcome, named).values())
     return GainSplit(**{name: counts[name] for name in GainSplit.model_fields})
 
 
 def fates(outcome: pl.DataFrame, named: Mapping[str, bool | None]) -> dict[str, Fate]:
-    """What became of each test question, by example id; see `gain_split`."""
+    """Return the fate of each test question, by example id; see `gain_split`."""
     fixed: dict[bool | None, Fate] = {True: "format_fixed", False: "reasoning_fixed", None: "unclear_fixed"}
     found: dict[str, Fate] = {}
     for name, base, ensemble in outcome.select("example_id", "base", "ensemble").iter_rows():

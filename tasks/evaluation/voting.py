@@ -26,11 +26,11 @@ BALLOT_SCHEMA = pl.Schema(
 
 
 def ballots(scores: ScoreQueries, split: str, experts: pl.DataFrame) -> pl.DataFrame:
-    """The experts' answers on a split.
+    """Return the experts' answers on a split.
 
     Args:
         scores: The run's scores.
-        split: Which split.
+        split: Name of the split.
         experts: rank, candidate_id, and their votes' weight, as `ranking.rank_by` gives them; without a weight
             it is n_correct.
 
@@ -47,13 +47,13 @@ def ballots(scores: ScoreQueries, split: str, experts: pl.DataFrame) -> pl.DataF
 def vote(ballots: pl.DataFrame, k: int, rule: VoteRule = "majority") -> pl.DataFrame:
     """Let the first `k` experts vote.
 
-    The answer with most votes wins; among equals, the one whose best-ranked supporter is better. An abstention is
+    The answer with most votes wins; ties go to the answer of the better-ranked expert. An abstention is
     never a vote, and a question on which all abstain has no answer and is wrong. Weights are integers (correct answers
     on the selection split, or millionths), so a sum is exact and the same in any order.
 
     Args:
         ballots: As in `BALLOT_SCHEMA`.
-        k: How many experts vote: those of rank 1 to k.
+        k: Experts of rank 1 to k vote.
         rule: One vote each, or `weight` votes each.
 
     Returns:
@@ -102,7 +102,7 @@ def tally(ballots: pl.DataFrame, k: int, rule: VoteRule = "majority") -> pl.Data
 
 
 def curve(ballots: pl.DataFrame, k_values: Sequence[int], rule: VoteRule = "majority") -> pl.DataFrame:
-    """Accuracy of the vote against K.
+    """Count correct votes for each K.
 
     Returns:
         One row per K: k, n_correct, n.

@@ -1,7 +1,7 @@
-"""Other wordings of a prompt: how far does the base get if it is only asked better?
+"""Other wordings of a prompt: a control for the gain that a better prompt alone gives the base.
 
-A handful of wordings is made from the template that a run uses, the base answers the validation split under each, and
-the best one is the control that the ensemble has to beat on the test split.
+A few wordings are made from the template that a run uses, the base answers the validation split under each, and the
+best one is the control that the ensemble has to beat on the test split.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _AGAIN = "Read the question again:"
 
 @dataclass(frozen=True, slots=True)
 class Wordings:
-    """The wordings that are tried.
+    """The wordings to try.
 
     Attributes:
-        own: The run's own.
-        others: The problem in other words, by its instruction, in the order of trial; not empty.
+        own: The run's own template.
+        others: The problem under each other template, by template, in the order of trial; not empty.
     """
 
     own: str
@@ -44,43 +44,43 @@ class Wordings:
 
     @property
     def count(self) -> int:
-        """How many there are, the own one included."""
+        """Number of wordings, the run's own included."""
         return 1 + len(self.others)
 
     @property
     def trials(self) -> tuple[Reworded, ...]:
-        """Who answers under them; the own one is the base's."""
+        """Respondents under the other wordings; the base answers under the run's own."""
         return tuple(map(Reworded, self.others))
 
 
 def built_in(own: str) -> tuple[str, ...]:
-    """Wordings that make sense for any question: moved, step by step, read twice, addressed to an expert.
+    """Return wordings that fit any question: text moved, step by step, question twice, addressed to an expert.
 
     Args:
         own: A prompt template with ``{question}`` in it.
 
     Returns:
-        Distinct templates other than `own`. The one that is read twice holds ``{question}`` twice.
+        Distinct templates other than `own`. One of them holds ``{question}`` twice.
     """
     made = [_moved(own)]
     if _STEPS.rstrip(".").lower() not in own.lower():
         made.append(f"{own}\n\n{_STEPS}")
-    # Once more right after itself, so that what the question is followed by still follows it.
+    # The repetition comes right after the question, so that the text that follows the question still follows it.
     made.append(own.replace(_QUESTION, f"{_QUESTION}\n\n{_AGAIN} {_QUESTION}"))
     made.append(f"{_EXPERT}\n\n{own}")
     return tuple(text for text in dict.fromkeys(made) if text != own)
 
 
 def plan_wordings(problem: Problem, config: ProblemConfig, prompts: Sequence[str]) -> Wordings | None:
-    """The wordings to try for a problem.
+    """Return the wordings to try for a problem.
 
     Args:
-        problem: As the run asks it.
-        config: What it was made from.
-        prompts: The user's templates; none: the built-in ones.
+        problem: The problem under the run's own template.
+        config: The configuration of the problem.
+        prompts: The user's templates; empty: the built-in ones.
 
     Returns:
-        None, with a line in the log, for a problem that cannot be worded in another way.
+        None, with a line in the log, for a problem without an instruction or without another wording.
     """
     if not isinstance(problem, HasInstruction):
         log.info(f"{config.name} has no instruction to replace: controls.best_prompt has nothing to try")
@@ -90,23 +90,23 @@ def plan_wordings(problem: Problem, config: ProblemConfig, prompts: Sequence[str
     if not others:
         log.info("controls.prompts holds the run's own wording alone: controls.best_prompt has nothing to try")
         return None
-    # Not validated again: the user's were when the configuration was read, and one of ours asks the question twice.
+    # Not validated again: the user's templates were with the configuration, and a built-in one holds {question} twice.
     return Wordings(own, {text: load_problem(config.model_copy(update={"instruction": text})) for text in others})
 
 
 def leave_out_too_long(
     wordings: Wordings, examples: Iterable[Example], template: Template, limit: int
 ) -> Wordings | None:
-    """Drop the wordings that the model has no room for: a control must not end a run that is fine without it.
+    """Drop the wordings whose prompts are too long for the model: a control must not end a run.
 
     Args:
-        wordings: What is to be tried.
-        examples: What is asked.
-        template: How a model is asked.
-        limit: Most tokens of a prompt.
+        wordings: The wordings to try.
+        examples: The examples to render.
+        template: Renders prompts and counts their tokens.
+        limit: Largest number of tokens of a prompt.
 
     Returns:
-        What is left, or None; a line in the log for each that is dropped.
+        The wordings that fit, or None if no other one does; with a warning in the log for each that is dropped.
     """
     examples = list(examples)
     kept = {}
@@ -120,35 +120,35 @@ def leave_out_too_long(
 
 
 def choose(scores: ScoreQueries, trials: Sequence[Reworded]) -> Reworded | None:
-    """The wording under which the base has most of the validation split right; among equals the earlier one.
+    """Return the wording under which the base has most of the validation split right; ties go to the earlier one.
 
     Returns:
         None for the run's own, which comes first.
     """
-    asked: list[Reworded | None] = [None, *trials]
-    ids = [candidate_id(who) for who in asked]
+    respondents: list[Reworded | None] = [None, *trials]
+    ids = [candidate_id(each) for each in respondents]
     counted = scores.answers("validation", ids).group_by("candidate_id").agg(pl.col("correct").sum())
     counts: dict[str, int] = dict(counted.iter_rows())
     log.info(f"correct on the validation split by wording, the own one first: {[counts[name] for name in ids]}")
-    return max(asked, key=lambda who: counts[candidate_id(who)])  # the first of equals
+    return max(respondents, key=lambda each: counts[candidate_id(each)])  # the first of equals
 
 
 @task("choose-prompt", retries=2, retry_delays_s=[2])
 def choose_prompt_on_validation(book: ScoreBook, trials: Sequence[Reworded]) -> Reworded | None:
-    """Prefect task over `choose`."""
+    """Run `choose` as a Prefect task."""
     with book.open() as store:
         return choose(store, trials)
 
 
 def best_prompt(wordings: Wordings, chosen: Reworded | None) -> Panel:
-    """The base, asked in the chosen wording."""
+    """Return the base under the chosen wording."""
     return Panel("best_prompt", _label(wordings, chosen), (chosen,), _text(wordings, chosen))
 
 
 def best_prompt_self_consistency(
     wordings: Wordings, chosen: Reworded | None, k: int, temperature: float, seed: int
 ) -> Panel:
-    """The base, asked in the chosen wording and sampled `k` times."""
+    """Return the base under the chosen wording, sampled `k` times."""
     members = attempts(k, temperature, seed, chosen.instruction if chosen else None)
     label = f"{_label(wordings, chosen)}, {k} samples at t = {temperature:g}"
     return Panel("best_prompt_self_consistency", label, members, _text(wordings, chosen))
@@ -163,7 +163,7 @@ def _text(wordings: Wordings, chosen: Reworded | None) -> str:
 
 
 def _moved(own: str) -> str:
-    """What stands after the question before it, or else the other way round."""
+    """Move the text after the question before it, or if there is none, the text before it after it."""
     before, _, after = own.partition(_QUESTION)
     if (text := after.strip()) and any(map(str.isalpha, text)):
         gap = after[: len(after) - len(after.lstrip())] or "\n\n"

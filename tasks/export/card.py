@@ -16,7 +16,7 @@ FACTS = "thickets.json"
 
 
 class SelectionScore(BaseModel):
-    """How a candidate did where candidates are ranked."""
+    """A candidate's score and rank on the selection split."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -53,7 +53,7 @@ class _Facts(BaseModel):
 
     @abstractmethod
     def title(self) -> str:
-        """Which of the run's models this is, in half a line."""
+        """Return a short description of the model."""
 
     @abstractmethod
     def card(self) -> str:
@@ -96,7 +96,7 @@ class ExpertFacts(_Facts):
     selection: SelectionScore | None = Field(description="None for a candidate that the run did not score")
 
     def title(self) -> str:
-        """Seed, sigma and place."""
+        """Return seed, sigma and rank."""
         found = self.selection
         place = (
             f"rank {found.rank} of {found.n_candidates}, {found.n_correct}/{found.n} correct" if found else "not scored"
@@ -140,7 +140,7 @@ class AverageFacts(_Facts):
     members: tuple[Member, ...] = Field(min_length=1, description="by rank, in the order they were added up")
 
     def title(self) -> str:
-        """How many there are."""
+        """Return the number of experts averaged."""
         return f"average of the {len(self.members)} experts"
 
     def card(self) -> str:

@@ -29,7 +29,7 @@ _TEMPLATE_FOLDER = "additional_chat_templates"
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What was written.
+    """Facts of a written checkpoint.
 
     Attributes:
         dtype: The model's type, as its config now names it.

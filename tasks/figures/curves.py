@@ -24,7 +24,7 @@ from thickets.tasks.results.evaluation import CurvePoint, Evaluation, SigmaScore
 
 
 def k_curve(validation: Sequence[CurvePoint], evaluation: Evaluation, theme: Theme = PRINT) -> Figure:
-    """Accuracy of the vote against K: the validation curve K was chosen on, and the test curve up to the chosen K.
+    """Plot the vote's accuracy against K: the validation curve K was chosen on, and the test curve up to the chosen K.
 
     The base and the controls, which have no K of their own, are lines across.
     """
@@ -53,7 +53,7 @@ def k_curve(validation: Sequence[CurvePoint], evaluation: Evaluation, theme: The
 
 
 def chosen_curve(validation: Sequence[CurvePoint], evaluation: Evaluation) -> list[CurvePoint]:
-    """The points of a curve that were got as the result was: by the same method and vote rule."""
+    """Return the points with the method and vote rule of the evaluation."""
     chosen = evaluation.method, evaluation.rule
     return [point for point in validation if (point.method, point.rule) == chosen]
 

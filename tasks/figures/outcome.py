@@ -35,7 +35,7 @@ _FATES = {
 
 
 def cost_accuracy(rows: Sequence[tuple[str, int, Accuracy]], theme: Theme = PRINT) -> Figure:
-    """Tokens generated on the test split against the accuracy they bought.
+    """Plot tokens generated on the test split against the accuracy they bought.
 
     Args:
         rows: Label, tokens and accuracy of each row of the result.
@@ -81,7 +81,7 @@ def cost_accuracy(rows: Sequence[tuple[str, int, Accuracy]], theme: Theme = PRIN
 
 
 def gains_bar(gains: GainSplit, theme: Theme = PRINT) -> Figure:
-    """What became of each test question, from the base to the ensemble, as one bar."""
+    """Plot the counts of fates of the test questions, from the base to the ensemble, as one bar."""
     counts = {name: count for name, count in gains.model_dump().items() if count}
     total = sum(counts.values())
     figure, axes = new_figure(theme, "Test questions, base to ensemble", 1.25 + legend_height_in(-(-len(counts) // 2)))

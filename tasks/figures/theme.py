@@ -92,7 +92,7 @@ def new_figure(theme: Theme, title: str, height_in: float = 4.2) -> tuple[Figure
 
 
 def label_axes(axes: Axes, theme: Theme, x: str = "", y: str = "") -> None:
-    """Say what the axes are."""
+    """Label the axes."""
     axes.set_xlabel(x, color=theme.muted, fontsize=LABEL_SIZE)
     axes.set_ylabel(y, color=theme.muted, fontsize=LABEL_SIZE)
 
@@ -127,7 +127,7 @@ def add_legend(
 
 
 def legend_height_in(n_rows: int) -> float:
-    """What a legend of so many rows adds to a plot's height."""
+    """Return the height that a legend of `n_rows` rows adds to a plot."""
     return 0.235 * n_rows
 
 

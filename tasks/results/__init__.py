@@ -1,1 +1,1 @@
-"""Figures and verdicts as values, and the words for them. Nothing here imports more than pydantic."""
+"""Values that runs report, and their text form. Nothing here imports more than pydantic."""

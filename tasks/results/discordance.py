@@ -1,4 +1,4 @@
-"""How differently tasks rank the same candidates, as values. Models only, like `thickets.tasks.results.evaluation`."""
+"""Discordance of tasks over the same candidates, as values. Models only, like `thickets.tasks.results.evaluation`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from pydantic import BaseModel, ConfigDict
 
 
 class RankedTask(BaseModel):
-    """One task of a comparison, and how much of its ranking of the candidates is noise.
+    """One task of a comparison, and the noise in its ranking of the candidates.
 
     Attributes:
         task: Its label.
-        n_questions: Questions each candidate was asked.
+        n_questions: Questions that each candidate answered.
         halves: Discordance of the task with itself on two halves of its questions, mean over many halvings. None where
-            it cannot be told.
+            there is no correlation.
         reliability: Correlation to be expected with as many other questions of the same task, from `halves`
-            (Spearman-Brown). 0 and below: the ranking is noise. None where it cannot be told.
+            (Spearman-Brown). 0 and below: the ranking is noise. None where `halves` is.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -26,7 +26,7 @@ class RankedTask(BaseModel):
 
 
 class LeftOut(BaseModel):
-    """A task that ranks nothing, and why."""
+    """A task without a ranking of the candidates, and the reason."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -38,24 +38,24 @@ class SigmaDiscordance(BaseModel):
     """Discordance of some tasks over the candidates of one sigma, with 95 % bootstrap intervals over candidates.
 
     Attributes:
-        sigma: Of all of them.
+        sigma: Of all candidates.
         n_candidates: Candidates that every task has scored.
-        tasks: Those compared; rows and columns of the matrices below.
-        left_out: Those that could not be.
+        tasks: The tasks compared; rows and columns of the matrices below.
+        left_out: The tasks without a ranking.
         reason: Why there is no value, or None.
         value: D. 0: the tasks rank the candidates alike; about 1: their rankings have nothing to do with one another;
             2, of two tasks: opposed.
         low: Lower end of its interval; None for fewer than 10 candidates, or if too many have equal scores.
         high: Upper end.
         floor: The D to be expected if all tasks truly ranked the candidates alike, given how noisy each ranking is.
-            None where a task's noise cannot be told.
+            None where a task has no reliability.
         excess: `value` minus `floor`.
         excess_low: Lower end of its interval; None as above, or if there is no floor.
         excess_high: Upper end.
         correlations: Rank correlation of each pair of tasks, `[n_tasks][n_tasks]`.
         n_experts: How many of each task's experts are among the candidates.
         expert_percentiles: `[a][b]`: mean percentile, 0 to 1, of task a's experts among the candidates as task b ranks
-            them. 0.5 is what candidates drawn at random have; on the diagonal they were chosen for it.
+            them. Candidates drawn at random have 0.5; on the diagonal the experts were chosen for it.
     """
 
     model_config = ConfigDict(frozen=True)

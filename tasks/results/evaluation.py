@@ -1,6 +1,6 @@
-"""What a run finds, as values: accuracies and differences with their intervals, curves, the test split, the thicket.
+"""Values that a run reports: figures with intervals, then the evaluation on the test split, then the thicket.
 
-Models only: reading a stored result must not wait for SciPy or PyTorch.
+Only pydantic models are defined here: reading a stored result must not wait for SciPy or PyTorch.
 """
 
 from __future__ import annotations
@@ -10,6 +10,18 @@ from typing import Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict
 
 VoteRule = Literal["majority", "weighted"]
+Method: TypeAlias = Literal["top_k", "shrunken", "diverse"]
+"""How candidates are ranked; see `thickets.tasks.selection.ranking`."""
+ControlName: TypeAlias = Literal[
+    "chance",
+    "self_consistency",
+    "random_experts",
+    "weight_average",
+    "best_prompt",
+    "best_prompt_self_consistency",
+]
+Fate: TypeAlias = Literal["retained", "format_fixed", "reasoning_fixed", "unclear_fixed", "regressed", "still_wrong"]
+"""The outcome of one test question; see `GainSplit`."""
 
 
 class Accuracy(BaseModel):
@@ -31,7 +43,7 @@ class Accuracy(BaseModel):
 
 
 class Share(BaseModel):
-    """A share of anything, with its 95 % Wilson interval; counts are what is exact."""
+    """A share with its 95 % Wilson interval; the counts are exact."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -47,8 +59,8 @@ class Difference(BaseModel):
 
     Attributes:
         n: Examples.
-        n_better: Examples that only ours has right.
-        n_worse: Examples that only theirs has right.
+        n_better: Examples that only the first of the two has right.
+        n_worse: Examples that only the second has right.
         p_value: Exact McNemar test; see `thickets.tasks.statistics.mcnemar`.
         examples_needed: Examples at which a true difference of this size would be told from 0 (80 % power at 95 %).
             None where the difference is 0.
@@ -71,12 +83,31 @@ class Difference(BaseModel):
         return self.low > 0 or self.high < 0
 
 
-Method: TypeAlias = Literal["top_k", "shrunken", "diverse"]
-"""How candidates are ranked; see `thickets.tasks.selection.ranking`."""
+class RankCorrelation(BaseModel):
+    """Spearman correlation of selection and validation scores, with its 95 % interval.
+
+    Only candidates with both scores count, and they are the best of the selection split, which weakens a correlation
+    (restriction of range).
+
+    Attributes:
+        value: None where there is no correlation.
+        n_candidates: Candidates with both scores.
+        n_population: Candidates with a selection score.
+        reason: Why there is no correlation, or no interval.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n_candidates: int
+    n_population: int
+    reason: str | None = None
 
 
 class CurvePoint(BaseModel):
-    """Accuracy of a vote of the first K of a ranking on one split."""
+    """Accuracy on one split when the first K of a ranking vote."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -86,21 +117,11 @@ class CurvePoint(BaseModel):
     accuracy: Accuracy
 
 
-ControlName: TypeAlias = Literal[
-    "chance",
-    "self_consistency",
-    "random_experts",
-    "weight_average",
-    "best_prompt",
-    "best_prompt_self_consistency",
-]
-
-
 class Control(BaseModel):
-    """What one control reached on the test split, and for how many tokens there.
+    """Accuracy of one control on the test split, and the tokens that it generated there.
 
     Attributes:
-        detail: What the label has no room for: the full text of a prompt template. None where there is nothing to add.
+        detail: Full text of a control's prompt template, for which the label has no room. None for other controls.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -125,10 +146,10 @@ class AnswerTokens(BaseModel):
 
 
 class Evaluation(BaseModel):
-    """What the test split says; every accuracy is on the same examples.
+    """The result on the test split; every accuracy is on the same examples.
 
     Attributes:
-        method: Whose first `k` vote.
+        method: The ranking of which the first `k` vote.
         best_single: The candidate with the best score on the selection split, whatever the method.
     """
 
@@ -153,8 +174,8 @@ class DensityPoint(BaseModel):
 
     Attributes:
         margin_points: m, in percentage points of the split's questions.
-        share: Of the candidates. Its interval is about how few candidates were drawn; that base and candidates were
-            asked few questions blurs the scores themselves, and the further m is from 0 the more of it is luck.
+        share: Of the candidates. Its interval allows for the number of candidates only. The number of questions limits
+            how exact the scores are; the further m is from 0, the more of the share is luck.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -169,7 +190,7 @@ class SigmaScores(BaseModel):
     Attributes:
         quantiles: Smallest, lower quartile, median, upper quartile, largest; each the score of some candidate.
         histogram: How many candidates have each score that occurs.
-        density: By margin.
+        density: A point per margin.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -183,40 +204,17 @@ class SigmaScores(BaseModel):
     density: tuple[DensityPoint, ...]
 
 
-class RankCorrelation(BaseModel):
-    """Spearman correlation of selection and validation scores, with its 95 % interval.
-
-    Only candidates with both scores count, and they are the best of the selection split, which weakens a correlation
-    (restriction of range).
-
-    Attributes:
-        value: None where there is none.
-        n_candidates: Candidates with both scores.
-        n_population: Candidates with a selection score.
-        reason: Why there is no correlation, or no interval.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    value: float | None
-    low: float | None
-    high: float | None
-    n_candidates: int
-    n_population: int
-    reason: str | None = None
-
-
 class BestCandidate(BaseModel):
-    """What the largest of many noisy scores is worth: the winner's curse, put in figures.
+    """The best of many noisy scores, corrected for the winner's curse.
 
     Attributes:
         sigma: Of the best candidate.
-        n_candidates: Candidates it is the best of, every sigma.
-        observed: Its accuracy on the selection split; too good, because it was chosen for it.
+        n_candidates: Candidates of every sigma, of which this is the best.
+        observed: Its accuracy on the selection split; biased upwards, because the candidate was chosen for it.
         by_luck: Expected accuracy of the best if all candidates of one sigma were equally good.
         p_value: How often luck alone gives a best candidate at least as good.
         corrected: Its expected accuracy on new questions.
-        corrected_low: Lower end of the 95 % interval of that.
+        corrected_low: Lower end of the 95 % interval of `corrected`.
         corrected_high: Upper end.
     """
 
@@ -238,7 +236,7 @@ class BestCandidate(BaseModel):
 
 
 class Agreement(BaseModel):
-    """On how many questions each pair of experts gives the same answer; an abstention agrees with nothing.
+    """Counts of questions on which a pair of experts gives the same answer; an abstention agrees with nothing.
 
     Attributes:
         n: Questions.
@@ -254,13 +252,13 @@ class Agreement(BaseModel):
 
 
 class GainSplit(BaseModel):
-    """Where the ensemble's answers come from, question by question; the counts add up to the test split.
+    """Test questions counted by whether base and ensemble are right; the counts add up to the test split.
 
     Attributes:
         retained: Base and ensemble right.
-        format_fixed: Ensemble right; the base's reply names the right answer, but not where or how it was asked to.
+        format_fixed: Ensemble right; the base's reply names the right answer, but not in the place or format required.
         reasoning_fixed: Ensemble right; the right answer is nowhere in the base's reply.
-        unclear_fixed: Ensemble right, base wrong, and the reply does not tell which of the two it is.
+        unclear_fixed: Ensemble right, base wrong, and the reply does not show which of the two it is.
         regressed: Base right, ensemble wrong.
         still_wrong: Both wrong.
     """
@@ -275,9 +273,6 @@ class GainSplit(BaseModel):
     still_wrong: int
 
 
-Fate: TypeAlias = Literal["retained", "format_fixed", "reasoning_fixed", "unclear_fixed", "regressed", "still_wrong"]
-
-
 class ThicketDescription(BaseModel):
     """The neighbourhood of the base model, and the agreement and gains of its experts.
 
@@ -286,9 +281,9 @@ class ThicketDescription(BaseModel):
         correlation: Of selection and validation scores.
         best: The best candidate of the selection split.
         agreement: Of the experts that vote, on the test split.
-        oracle: Test questions that at least one of them has right: the most that any vote of theirs could reach.
-        gains: What became of each test question.
-        changed: Those that the ensemble fixed or regressed, by example id in the order of the split.
+        oracle: Test questions that at least one of these experts has right: an upper bound for any vote of theirs.
+        gains: The test questions, counted by fate.
+        changed: Fates of the questions that the ensemble fixed or regressed, by example id in the order of the split.
     """
 
     model_config = ConfigDict(frozen=True)

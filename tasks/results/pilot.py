@@ -1,4 +1,4 @@
-"""What a pilot learnt about the sigmas, as values. Models only, like `thickets.tasks.results.evaluation`."""
+"""A pilot's estimates per sigma, as values. Models only, like `thickets.tasks.results.evaluation`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from pydantic import BaseModel, ConfigDict
 
 
 class PilotSigma(BaseModel):
-    """One sigma.
+    """One sigma of a pilot.
 
     Attributes:
         sigma: In units of the weights.
         n_candidates: Candidates of the pilot.
-        n_correct: Their correct answers, all together.
-        spread: Standard deviation to expect of their true accuracies, the noise of the scores taken off.
+        n_correct: Sum of their correct answers.
+        spread: Standard deviation to expect of their true accuracies, without the noise of the scores.
         millionths: Share of the later candidates that get this sigma, in millionths.
     """
 
@@ -31,11 +31,11 @@ class PilotSigma(BaseModel):
 
 
 class Pilot(BaseModel):
-    """The beginning of a population, and what it says about the rest.
+    """The first candidates of a population, and the shares of the sigmas among the later ones.
 
     Attributes:
         n_candidates: Candidates of the pilot.
-        n_questions: Selection questions that each of them was asked: all of them.
+        n_questions: Questions of the selection split; every candidate of the pilot answers all of them.
         sigmas: In ascending order.
     """
 
@@ -46,5 +46,5 @@ class Pilot(BaseModel):
     sigmas: tuple[PilotSigma, ...]
 
     def accuracy(self, row: PilotSigma) -> float:
-        """Mean accuracy of the pilot's candidates of a sigma."""
+        """Return the mean accuracy of the pilot's candidates of a sigma."""
         return row.n_correct / (row.n_candidates * self.n_questions)

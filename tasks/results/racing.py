@@ -1,4 +1,4 @@
-"""What racing asked and what it saved, as values. Models only, like `thickets.tasks.results.evaluation`."""
+"""The rounds of a race and the answers they saved, as values. Models only, like `thickets.tasks.results.evaluation`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class RaceRound(BaseModel):
 
     Attributes:
         n_questions: Its questions.
-        n_candidates: Candidates that were asked them, the base left out.
+        n_candidates: Candidates that answered them, without the base.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -20,11 +20,11 @@ class RaceRound(BaseModel):
 
 
 class Race(BaseModel):
-    """A selection split that was asked in rounds.
+    """A selection split answered in rounds, with fewer candidates in each.
 
     Attributes:
         z: See `thickets.tasks.adaptive.racing.Rule`.
-        keep: See there.
+        keep: See `thickets.tasks.adaptive.racing.Rule`.
         rounds: In their order; at least two.
     """
 
@@ -41,26 +41,26 @@ class Race(BaseModel):
 
     @property
     def n_common(self) -> int:
-        """Questions that every candidate was asked: what is said about all candidates rests on these."""
-        everybody = self.rounds[0].n_candidates
-        return sum(each.n_questions for each in self.rounds if each.n_candidates == everybody)
+        """Questions that every candidate answered: statistics over all candidates use these only."""
+        n_all = self.rounds[0].n_candidates
+        return sum(each.n_questions for each in self.rounds if each.n_candidates == n_all)
 
     @property
     def n_complete(self) -> int:
-        """Candidates that were asked all questions: only these are ranked."""
+        """Candidates that answered all questions: only these are ranked."""
         return self.rounds[-1].n_candidates
 
     @property
     def n_answers(self) -> int:
-        """Answers that candidates gave to selection questions."""
+        """Answers of candidates to selection questions."""
         return sum(each.n_questions * each.n_candidates for each in self.rounds)
 
     @property
     def n_answers_of_all(self) -> int:
-        """Answers that it would have taken to ask every candidate everything."""
+        """Answers that a run without racing has: every candidate, every question."""
         return self.n_questions * self.rounds[0].n_candidates
 
     @property
     def saved(self) -> float:
-        """Share of these that were not needed."""
+        """Share of `n_answers_of_all` that racing saved."""
         return 1 - self.n_answers / self.n_answers_of_all

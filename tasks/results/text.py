@@ -1,4 +1,4 @@
-"""Writes numbers, column headings and Markdown tables the same way everywhere."""
+"""Formats for numbers, column headings and Markdown tables, shared by all reports."""
 
 from __future__ import annotations
 
@@ -12,16 +12,6 @@ TEST_ACCURACY_HEADING = f"test {ACCURACY_HEADING}"
 OVER_BASE_HEADING = "points over base [95 % paired bootstrap]"
 
 
-def duration(seconds: float) -> str:
-    """Seconds as a person says them: ``45 s``, ``3 min 10 s``, ``2 h 05 min``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
 def percent(value: Accuracy | float, decimals: int = 1) -> str:
     """Write a share as ``38.3 %``, and an accuracy that is not exact as ``38.3 % [32.5, 44.4]``."""
     if not isinstance(value, Accuracy):
@@ -33,14 +23,24 @@ def percent(value: Accuracy | float, decimals: int = 1) -> str:
 
 
 def points(difference: Difference) -> str:
-    """``+10.5 [+4.7, +16.4]``, in percentage points."""
+    """Write a difference in percentage points: ``+10.5 [+4.7, +16.4]``."""
     return f"{100 * difference.value:+.1f} [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]"
 
 
 def rounded_up(count: int) -> str:
-    """A count of which only the size is known: ``3,400`` for 3,391."""
+    """Round a count up to two significant digits: ``3,400`` for 3,391."""
     step = 10 ** max(0, int(math.log10(max(count, 1))) - 1)
     return f"{math.ceil(count / step) * step:,}"
+
+
+def duration(seconds: float) -> str:
+    """Write seconds in hours, minutes and seconds: ``45 s``, ``3 min 10 s``, ``2 h 05 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

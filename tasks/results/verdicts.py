@@ -1,4 +1,4 @@
-"""What a comparison allows one to say, in one sentence. Needs no SciPy, so a stored result is told at once."""
+"""Verdicts: one sentence per comparison. Needs no SciPy, so a stored result is shown at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Kind = Literal["better", "worse", "not distinguishable"]
 
 
 class Verdict(BaseModel):
-    """The outcome of a comparison and how a person would say it."""
+    """The outcome of a comparison, and a sentence that states it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -22,11 +22,11 @@ class Verdict(BaseModel):
 
 
 def verdict(difference: Difference, ours: str, theirs: str) -> Verdict:
-    """Judge a difference on the test split by the one rule there is, `Difference.is_clear`.
+    """Judge a difference on the test split by `Difference.is_clear`.
 
     Args:
         difference: Ours minus theirs.
-        ours: With its article: "the ensemble".
+        ours: Name with its article: "the ensemble".
         theirs: Likewise.
     """
     kind: Kind = "not distinguishable"

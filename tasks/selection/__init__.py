@@ -1,1 +1,1 @@
-"""Which candidates become experts: ranking, diversity, and what luck alone would give."""
+"""Selection of experts among the candidates: ranking, diversity, and the scores that luck alone gives."""

@@ -1,11 +1,11 @@
-"""The winner's curse: what the best of many candidates is worth, once it is counted that it was chosen for its score.
+"""The winner's curse: corrects the best candidate's accuracy for having been chosen by its score.
 
-Two questions. How good would the best look if all candidates of a sigma were equally good? And how good is it on new
-questions, given how much they really differ? Sigmas are never pooled.
+`luck` gives the best score to expect if all candidates of a sigma were equally good, `true_accuracy` the accuracy on
+new questions, given how much the candidates really differ. Sigmas are never pooled.
 
-All candidates are asked the same questions, and most questions are easy or hard for nearly all of them. That moves all
-scores together and tells candidates apart not at all: so what counts as noise here is how much candidates differ on one
-question, which is a third to two thirds of what independent binomial scores would have (measured on the quickstart).
+All candidates answer the same questions, and most questions are easy or hard for nearly all of them. That moves all
+scores together and does not distinguish candidates. So noise is here how much candidates differ on one question, which
+is a third to two thirds of the noise of independent binomial scores (measured on the quickstart).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class SigmaCounts:
     """Correct answers of the candidates of one sigma to the same questions.
 
     Attributes:
-        sigma: Of all of them.
+        sigma: Of all candidates.
         by_candidate: Questions that each candidate has right, `[n_candidates]`.
         by_question: Candidates that have each question right, `[n_questions]`; the sum is the same.
     """
@@ -41,12 +41,12 @@ class SigmaCounts:
 
     @property
     def n_candidates(self) -> int:
-        """How many candidates."""
+        """Number of candidates."""
         return len(self.by_candidate)
 
     @property
     def n_questions(self) -> int:
-        """How many questions each of them was asked."""
+        """Number of questions that each candidate answered."""
         return len(self.by_question)
 
     @cached_property
@@ -56,7 +56,7 @@ class SigmaCounts:
 
 
 def sigma_counts(board: pl.DataFrame, questions: pl.DataFrame) -> list[SigmaCounts]:
-    """Counts per candidate and per question, by sigma.
+    """Count correct answers per candidate and per question, by sigma.
 
     Args:
         board: sigma, n_correct; a row per candidate.
@@ -70,7 +70,7 @@ def sigma_counts(board: pl.DataFrame, questions: pl.DataFrame) -> list[SigmaCoun
 
 
 def best_candidate(groups: Sequence[SigmaCounts], sigma: float) -> BestCandidate:
-    """Judge the best candidate of a population, which is one of this sigma.
+    """Judge the best candidate of a population, which has this sigma.
 
     Args:
         groups: Every candidate, by sigma, each sigma once.
@@ -93,11 +93,11 @@ def best_candidate(groups: Sequence[SigmaCounts], sigma: float) -> BestCandidate
 
 
 def luck(groups: Sequence[SigmaCounts], best: int) -> tuple[float, float]:
-    """The best of all candidates if those of one sigma were equally good.
+    """Compute the best of all candidates if those of one sigma were equally good.
 
-    They then differ by chance alone: which of them have a question right is drawn anew for every question, and a
+    They then differ by chance alone: which candidates have a question right is drawn anew for every question, and a
     candidate's score is the sum of such draws (Poisson-binomial). The probability that any of N scores is so high is at
-    most N times that of one, whatever they have to do with each other, so the p value errs on the side of luck.
+    most N times that of one, even if they depend on each other, so the p value is an upper bound.
 
     Returns:
         Expected accuracy of the best, and the probability that it has at least `best` correct answers.
@@ -112,7 +112,7 @@ def luck(groups: Sequence[SigmaCounts], best: int) -> tuple[float, float]:
 
 
 def true_accuracy(group: SigmaCounts, count: int) -> tuple[float, float, float]:
-    """Accuracy on new questions of the candidate with `count` right answers, given all candidates of its sigma.
+    """Estimate the accuracy on new questions of a candidate with `count` right answers, given all of its sigma.
 
     Score = accuracy of the sigma + how much better the candidate is + how hard the questions are + noise: normal
     empirical-Bayes shrinkage of the candidate's lead (Efron & Morris 1975; that a posterior needs no further correction
@@ -141,7 +141,7 @@ def true_accuracy(group: SigmaCounts, count: int) -> tuple[float, float, float]:
 
 
 def posterior_mean(group: SigmaCounts, count: int) -> float:
-    """Expected accuracy on new questions of the candidate with `count` right answers: the mean of `true_accuracy`.
+    """Return the expected accuracy on new questions of a candidate with `count` right answers, as `true_accuracy`.
 
     Among candidates of one sigma it rises with `count`; how steeply depends on how much they really differ.
     """
@@ -151,13 +151,13 @@ def posterior_mean(group: SigmaCounts, count: int) -> float:
 
 @dataclass(frozen=True)
 class Abilities:
-    """What is known of the accuracies of one sigma's candidates: a normal distribution per spread that they may have.
+    """Distribution of the true accuracies of one sigma's candidates: a normal one per possible spread.
 
     Attributes:
-        n_candidates: How many were asked.
+        n_candidates: Candidates with a score.
         mean: Their mean accuracy.
         spread: Standard deviation of the true accuracies, `[_GRID]`.
-        noise: Variance that chance alone gives a score, given the spread, `[_GRID]`.
+        noise: Variance of a score by chance alone, given the spread, `[_GRID]`.
         weight: How likely each spread is, `[_GRID]`; the sum is 1.
     """
 
@@ -169,15 +169,15 @@ class Abilities:
 
     @property
     def expected_spread(self) -> float:
-        """The spread to expect."""
+        """Mean of the spread."""
         return float((self.weight * self.spread).sum())
 
     def above(self, accuracy: float) -> float:
-        """How likely a candidate that was not asked yet is to be better than this, on questions as hard as these."""
+        """Return the probability that a new candidate is better than `accuracy`, on questions as hard as these."""
         return float((self.weight * stats.norm.sf(accuracy, self.mean, self._deviation)).sum())
 
     def excess(self, accuracy: float) -> float:
-        """By how much such a candidate is to be expected above this, where it counts as 0 if it is below.
+        """Return the expected lead of a new candidate over `accuracy`, counted as 0 where it is below.
 
         The expected improvement of Mockus (1975), averaged over the spreads.
         """
@@ -186,15 +186,15 @@ class Abilities:
 
     @cached_property
     def _deviation(self) -> NDArray[np.float64]:
-        """Standard deviation of what to expect of it: its own spread, and how well the mean is known, `[_GRID]`."""
+        """Standard deviation of a new candidate's accuracy: the spread and the error of the mean, `[_GRID]`."""
         return np.sqrt(self.spread**2 + (self.spread**2 + self.noise) / self.n_candidates)
 
 
 def abilities(group: SigmaCounts) -> Abilities | None:
-    """Learn how much the candidates of a sigma truly differ; see `true_accuracy`.
+    """Estimate how much the candidates of a sigma truly differ; see `true_accuracy`.
 
     Returns:
-        None where there is nothing to learn it from, or no difference at all.
+        None for fewer than 3 candidates, or where no question tells candidates apart.
     """
     n_candidates, n = group.n_candidates, group.n_questions
     within = float((group.difficulty * (1 - group.difficulty)).mean())
@@ -234,7 +234,7 @@ class _Posterior:
 
 
 def _posterior(group: SigmaCounts, count: int) -> _Posterior | None:
-    """See `true_accuracy`; None where there is nothing to learn the spread from, or no spread."""
+    """Return the mixture behind `true_accuracy`; None where `abilities` is."""
     if (known := abilities(group)) is None:
         return None
     spread, total = known.spread, known.spread**2 + known.noise

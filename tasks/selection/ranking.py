@@ -1,7 +1,7 @@
-"""Selection: which candidates become experts, and in which order; several methods, of which validation chooses one.
+"""Selection: ranks the candidates that become experts, by several methods, of which validation chooses one.
 
-``top_k`` takes the largest scores. ``shrunken`` (`luck.py`) corrects each score for what all candidates of its sigma
-say about it. ``diverse`` (`diversity.py`) prefers experts that err on other questions than those already chosen.
+``top_k`` takes the largest scores. ``shrunken`` (`luck.py`) corrects each score by those of all candidates of its
+sigma. ``diverse`` (`diversity.py`) prefers experts that err on other questions than those already chosen.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def top_k(store: ScoreStore, k: int) -> pl.DataFrame:
 
 
 def rank_by(store: ScoreStore, method: Method, k: int) -> pl.DataFrame:
-    """The first `k` of a method's order, from the selection split alone; the columns are those of `top_k`.
+    """Rank by a method, from the selection split alone, and keep the first `k`; the columns are those of `top_k`.
 
-    The first of `k` are the same for every larger `k`, so any K can be cut from the ranking of the largest.
+    The ranking for a smaller `k` is a prefix of that for a larger one, so any K can be cut from the largest.
     """
     match method:
         case "top_k":
@@ -48,7 +48,7 @@ def rank_by(store: ScoreStore, method: Method, k: int) -> pl.DataFrame:
 
 
 def plain(board: pl.DataFrame, k: int) -> pl.DataFrame:
-    """The first `k` of a leaderboard; see `top_k`."""
+    """Rank the first `k` of a leaderboard in its order; see `top_k`."""
     return _ranked(board.with_columns(weight="n_correct"), k)
 
 
@@ -62,7 +62,7 @@ def shrunken(board: pl.DataFrame, groups: Iterable[SigmaCounts], k: int) -> pl.D
     Args:
         board: The whole leaderboard of the selection split, in its order.
         groups: The same candidates' counts, by sigma.
-        k: How many.
+        k: Number of candidates to keep.
 
     Returns:
         As `top_k`; weight is the expected accuracy, in millionths.
@@ -86,7 +86,7 @@ def diverse(pool: pl.DataFrame, correct: pl.Series, k: int) -> pl.DataFrame:
     Args:
         pool: The first `pool_size(k)` candidates of the leaderboard, or all there are.
         correct: Whether their answers are correct, by candidate of the pool and then by question.
-        k: How many.
+        k: Number of candidates to keep.
 
     Returns:
         As `top_k`; weight is n_correct.
@@ -96,7 +96,7 @@ def diverse(pool: pl.DataFrame, correct: pl.Series, k: int) -> pl.DataFrame:
 
 
 def union(rankings: Iterable[pl.DataFrame]) -> pl.DataFrame:
-    """Everybody who is on one of the rankings, once: candidate_id, seed, sigma."""
+    """Return the candidates of all rankings, each once: candidate_id, seed, sigma."""
     members = [ranking.select("candidate_id", "seed", "sigma") for ranking in rankings]
     return pl.concat(members).unique("candidate_id", keep="first", maintain_order=True)
 
@@ -110,13 +110,13 @@ def _ranked(ordered: pl.DataFrame, k: int) -> pl.DataFrame:
 
 @task("select-top-k", retries=2, retry_delays_s=[2])
 def select_top_k(book: ScoreBook, k: int) -> pl.DataFrame:
-    """Prefect task over `top_k`."""
+    """Run `top_k` as a Prefect task."""
     with book.open() as store:
         return top_k(store, k)
 
 
 @task("rank-candidates", retries=2, retry_delays_s=[2])
 def rank_candidates(book: ScoreBook, methods: Sequence[Method], k: int) -> dict[Method, pl.DataFrame]:
-    """Prefect task: the first `k` by every method, in the order of the methods."""
+    """Rank the first `k` by every method, in the order of the methods (Prefect task)."""
     with book.open() as store:
         return {method: rank_by(store, method, k) for method in methods}
