@@ -28,11 +28,10 @@ from thickets.tasks.results.evaluation import (
     AnswerTokens,
     Control,
     CurvePoint,
-    Difference,
     Evaluation,
     GainSplit,
 )
-from thickets.tasks.statistics import accuracy
+from thickets.tasks.statistics import accuracy, paired_difference
 
 
 def board(n: int) -> pl.DataFrame:
@@ -60,7 +59,7 @@ def points(k: int, rule: str) -> tuple[CurvePoint, ...]:
 
 
 def evaluation(k: int) -> Evaluation:
-    score, gap = accuracy(3, 9), Difference(value=0.1, low=0, high=0.2)
+    score, gap = accuracy(3, 9), paired_difference([True] * 3 + [False] * 6, [True] * 2 + [False] * 7)
     labels = ["costs $5 and $6", "_hidden", *(f"control {i}" for i in range(7))]
     return Evaluation(
         k=k,

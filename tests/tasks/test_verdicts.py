@@ -41,13 +41,6 @@ def test_the_verdict_follows_the_interval(n_better: int, n_worse: int) -> None:
     assert (verdict(found, "a", "b").kind != "not distinguishable") == found.is_clear
 
 
-def test_a_difference_of_an_earlier_version_gets_a_verdict_without_counts() -> None:
-    old = Difference.model_validate({"value": 0.02, "low": -0.01, "high": 0.05})
-    assert verdict(old, "the vote", "it").sentence == (
-        "The vote is not distinguishable from it: +2.0 [-1.0, +5.0] points."
-    )
-
-
 @pytest.mark.parametrize(("count", "text"), [(1, "1"), (61, "61"), (101, "110"), (3391, "3,400"), (10_000, "10,000")])
 def test_a_number_of_examples_keeps_two_digits(count: int, text: str) -> None:
     assert rounded_up(count) == text

@@ -102,9 +102,9 @@ def test_a_fresh_process_runs_the_code_that_is_kept_with_the_model(model_folder:
         "import sys, json, mlflow, pandas\n"
         "model = mlflow.pyfunc.load_model(sys.argv[1])\n"
         "answer = model.predict(pandas.DataFrame({'question': ['Which is the largest number: 3 or 4?']}))\n"
-        "import tasks\n"
-        "absent = [name for name in ('prefect', 'duckdb', 'flows', 'matplotlib') if name in sys.modules]\n"
-        "print(json.dumps([tasks.__file__, absent, answer.to_dict('records')]))\n"
+        "import thickets.tasks\n"
+        "absent = [name for name in ('prefect', 'duckdb', 'thickets.flows', 'matplotlib') if name in sys.modules]\n"
+        "print(json.dumps([thickets.tasks.__file__, absent, answer.to_dict('records')]))\n"
     )
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
