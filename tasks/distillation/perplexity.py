@@ -11,7 +11,7 @@ _WINDOW = 256
 
 
 def perplexity(folder: Path, text: str, *, device: str = "cpu", trust_remote_code: bool = False) -> float:
-    """Compute the exponential of the mean negative log-likelihood per token, in windows of 256 tokens that do not overlap.
+    """Compute exp(mean negative log-likelihood per token) over windows of 256 tokens that do not overlap.
 
     Comparable between models of one tokenizer only. The model runs in its own type; logarithms are taken in float32.
 

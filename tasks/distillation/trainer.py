@@ -42,7 +42,7 @@ class ResponseTrainer(SFTTrainer):
         return [_AtTheEnd(max_steps), _Sealer(seal)]
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Take the exam with the current weights; the trainer keeps the best and counts evaluations without improvement."""
+        """Take the exam with the current weights; keep the best, and count evaluations without improvement."""
         metrics = self._look()
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
