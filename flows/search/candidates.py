@@ -30,7 +30,7 @@ class Candidates:
     """
 
     def __init__(self, scoring: Scoring, even: pl.DataFrame) -> None:
-        """Enrol nobody yet.
+        """Start with no candidate enrolled.
 
         Args:
             scoring: Scores the pilot; its book takes the candidates as they are enrolled.

@@ -1,4 +1,4 @@
-"""The outcome on the test split: what each respondent cost and reached, and what became of each question."""
+"""The outcome on the test split: tokens and accuracy of each respondent, and the fate of each question."""
 
 from __future__ import annotations
 
