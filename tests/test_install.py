@@ -23,6 +23,7 @@ PYTHONS = ("3.11", "3.12", "3.13")
 # vLLM's llguidance has wheels from glibc 2.31 on (Debian 11, Ubuntu 20.04).
 X86_LINUX = "x86_64-manylinux_2_31"
 PLATFORMS = (X86_LINUX, "aarch64-manylinux_2_28", "aarch64-apple-darwin")
+OF_THIS_MACHINE = ("UV_FIND_LINKS", "PIP_FIND_LINKS", "UV_TORCH_BACKEND")
 # Source distributions without a line of C.
 PLAIN_PYTHON = ("cellpylib", "zss")
 CONSTRAINED = ("--constraint", "constraints.txt")
@@ -41,7 +42,7 @@ def resolve(requirements: list[str], python: str, platform: str, options: tuple[
             "-",
         ],
         cwd=ROOT,
-        env={name: value for name, value in os.environ.items() if name not in ("UV_FIND_LINKS", "PIP_FIND_LINKS")}
+        env={name: value for name, value in os.environ.items() if name not in OF_THIS_MACHINE}
         | {"MACOSX_DEPLOYMENT_TARGET": "14.0"},  # PyTorch has no wheels for older ones
         input="\n".join(requirements),
         capture_output=True,
