@@ -59,7 +59,7 @@ def student_rows(
         vote_rule: How the experts vote.
 
     Returns:
-        As in `ROW_SCHEMA`, in the order of the examples and then of the ranks; and the account of kept and dropped responses.
+        As in `ROW_SCHEMA`, ordered by example and rank; and the account of kept and dropped responses.
     """
     votes = _with_margin(experts, vote_rule)
     if rules.margin is None:
