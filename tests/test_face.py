@@ -44,18 +44,16 @@ def test_every_name_has_a_docstring_with_an_example(name: str) -> None:
     assert ">>> " in text
 
 
-def test_the_import_is_quick_and_starts_nothing(tmp_path: Path) -> None:
+def test_the_import_loads_and_starts_nothing(tmp_path: Path) -> None:
     program = (
-        "import sys, threading, time\n"
-        "before = time.process_time()\n"
-        "import thickets\n"
-        "spent = time.process_time() - before\n"
-        f"print([name for name in {HEAVY} if name in sys.modules], threading.active_count(), spent < 0.1)"
+        "import sys, threading, thickets\n"
+        f"loaded = [name for name in sys.modules if name in {HEAVY} or name.startswith('thickets.')]\n"
+        "print(loaded, threading.active_count())"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
     )
-    assert done.stdout.strip() == "[] 1 True"
+    assert done.stdout.strip() == "[] 1"
     assert list(tmp_path.iterdir()) == []
 
 
