@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated
 
 from prefect import flow
-from prefect.artifacts import create_markdown_artifact
 from pydantic import Field
 
 from thickets.flows.config.run import DistillationConfig, StorageConfig
@@ -21,6 +20,7 @@ from thickets.flows.placement.accelerator import hold_device
 from thickets.flows.report import report_again
 from thickets.flows.results.distillation import DistillSummary
 from thickets.flows.results.runs import find_run
+from thickets.flows.runtime.prefect_server import show_markdown
 from thickets.flows.runtime.repair import end_mlflow_runs
 from thickets.flows.runtime.session import session
 from thickets.storage.home import Home
@@ -68,7 +68,7 @@ def evaluate(
     home = Home(StorageConfig().home)
     with session(home.root):
         found = measure(home, model, Path(data), k, base, like)
-        create_markdown_artifact(_markdown(found), key="evaluation", description="Accuracy on the new questions")
+        show_markdown(_markdown(found), "evaluation", "Accuracy on the new questions")
     return found
 
 
@@ -85,7 +85,7 @@ def report(run: Run = "latest") -> str:
     home = Home(StorageConfig().home)
     with session(home.root):
         path = write_again(home, run)
-        create_markdown_artifact(f"`{path}`", key="report", description="The report, on the machine of the worker")
+        show_markdown(f"`{path}`", "report", "The report, on the machine of the worker")
     return str(path)
 
 

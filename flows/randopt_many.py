@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 from prefect import flow
-from prefect.artifacts import create_markdown_artifact
 
 from thickets.flows.config.file import dump_config, flatten
 from thickets.flows.config.preflight import check_inputs
@@ -17,6 +16,7 @@ from thickets.flows.results.comparison import Comparison, Group
 from thickets.flows.results.comparison_text import comparison_markdown
 from thickets.flows.results.summary import RunSummary
 from thickets.flows.runtime.environment import log
+from thickets.flows.runtime.prefect_server import show_markdown
 from thickets.flows.runtime.repair import end_mlflow_runs
 from thickets.flows.runtime.session import session
 from thickets.storage.errors import InputError
@@ -91,7 +91,7 @@ def log_group(config: RunConfig, group: Group, summaries: list[RunSummary], wall
         tracker.log_metrics(_metrics(group.comparison, wall_s))
         for summary in summaries:
             tracker.adopt(summary.tracking.mlflow_run_id)
-    create_markdown_artifact(text, key="comparison", description="The problems' runs side by side")
+    show_markdown(text, "comparison", "The problems' runs side by side")
 
 
 def group_file(home: Home, group_id: str) -> Path:

@@ -16,6 +16,8 @@ PURE = ["tasks/noise", "tasks/engines", "tasks/problems"]
 FORBIDDEN_IN_PURE = {"prefect", "mlflow", "duckdb"}
 # The command line, and the progress bar of a search.
 MAY_USE_RICH = ("flows/cli/", "flows/search/progress.py")
+# Artifacts are for whoever watches: made elsewhere, one could end a run whose server is away for a moment.
+MAY_MAKE_ARTIFACTS = ("flows/runtime/prefect_server.py", "flows/search/progress.py", "flows/publish/artifacts.py")
 OURS = ["flows", "tasks", "storage", "tests", "benchmarks", "examples", "deployments", "thickets"]
 
 
@@ -73,6 +75,15 @@ def test_rich_stays_in_the_command_line_and_the_progress_bar() -> None:
     ]
     assert [path for path in users if not path.startswith(MAY_USE_RICH)] == []
     assert "flows/search/progress.py" in users
+
+
+def test_artifacts_are_made_only_where_a_server_that_is_away_ends_no_run() -> None:
+    files = [str(path.relative_to(ROOT)) for path in sources("flows") if "prefect.artifacts" in modules_of(path)]
+    assert [path for path in files if path not in MAY_MAKE_ARTIFACTS] == []
+
+
+def modules_of(path: Path) -> set[str]:
+    return {module for module, _ in imports(ast.parse(path.read_text(encoding="utf-8")))}
 
 
 @pytest.mark.parametrize("folder", OURS)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.client.schemas.objects import Artifact, FlowRun
@@ -16,6 +17,7 @@ from prefect.utilities.urls import url_for
 from thickets.flows.config.run import RunConfig
 from thickets.flows.publish.artifacts import SUMMARY_KEY
 from thickets.flows.results.summary import RunSummary
+from thickets.flows.runtime.prefect_server import PATIENCE_S
 from thickets.storage.errors import InputError, RunError
 
 SEARCH = "randopt/search"
@@ -57,15 +59,26 @@ def follow(run: FlowRun, *, on_progress: Callable[[str], None] = print, poll_s: 
         poll_s: Seconds between two requests to the server.
 
     Raises:
-        RunError: The run failed, crashed, or was cancelled; the message has its page.
+        RunError: The run failed, crashed, or was cancelled (the message has its page), or the server stayed away.
     """
     on_progress(f"{run.name}: {url_for('flow-run', obj_id=run.id)}")
     told: set[str] = set()
     try:
         with get_client(sync_client=True) as client:
+            seen_at = time.monotonic()
             while True:
-                run = client.read_flow_run(run.id)
-                for line in [run.state_name or "", *_scoring(client, run)]:
+                try:
+                    run = client.read_flow_run(run.id)
+                    lines = [run.state_name or "", *_scoring(client, run)]
+                    seen_at = time.monotonic()
+                except httpx.TransportError as error:
+                    if time.monotonic() - seen_at > PATIENCE_S:
+                        raise RunError(
+                            f"the Prefect server has been away for {PATIENCE_S / 60:.0f} minutes; {run.name} goes on "
+                            "without it, and its worker keeps the result"
+                        ) from error
+                    lines = ["the Prefect server is away; waiting for it"]
+                for line in lines:
                     if line not in told:
                         told.add(line)
                         on_progress(f"{run.name}: {line}")

@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Callable
 
 import polars as pl
-from prefect.artifacts import create_markdown_artifact
 
 from thickets.flows.config.file import dump_config, flatten
 from thickets.flows.distillation.plan import DistillPlan
@@ -16,6 +15,7 @@ from thickets.flows.publish.tracking import links
 from thickets.flows.results.distillation import DistillSummary
 from thickets.flows.results.distillation_text import distill_findings, distill_rows
 from thickets.flows.runtime.environment import log
+from thickets.flows.runtime.prefect_server import show_markdown
 from thickets.storage.models.manifest import Recipe
 from thickets.storage.scores.database import BASE_ID, ScoreStore
 from thickets.storage.tracking.run import MetricPoint, Tracker
@@ -114,7 +114,7 @@ def log_distillation(tracker: Tracker, plan: DistillPlan, found: DistillSummary)
     tracker.log_file(plan.run.home.run(plan.run.run_id).report)
     text = distill_markdown(found)
     tracker.log_tags({"mlflow.note.content": text})
-    create_markdown_artifact(text, key="distillation", description="The student on the test split")
+    show_markdown(text, "distillation", "The student on the test split")
 
 
 def distill_markdown(found: DistillSummary) -> str:

@@ -18,6 +18,7 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from thickets.flows.config.run import EngineConfig
 from thickets.flows.runtime.environment import log
+from thickets.flows.runtime.prefect_server import shown
 from thickets.tasks.engines import EngineSpec
 
 # The slot of a process that was killed comes back when its lease ends, and its retry waits for that; 60 is the least
@@ -82,13 +83,25 @@ def hold(names: Iterable[str]) -> Iterator[None]:
         return
     with ExitStack() as stack:
         try:
-            stack.enter_context(concurrency(wanted, timeout_seconds=_PATIENCE_S, lease_duration=_LEASE_S))
+            stack.enter_context(_slots(wanted, timeout_seconds=_PATIENCE_S))
         except TimeoutError:
             log.info(f"waiting for {', '.join(wanted)}: another run is on it")
-            stack.enter_context(concurrency(wanted, lease_duration=_LEASE_S))
+            stack.enter_context(_slots(wanted))
         token = _held.set(_held.get() | set(wanted))
         stack.callback(_held.reset, token)
         yield
+
+
+@contextmanager
+def _slots(names: list[str], timeout_seconds: float | None = None) -> Iterator[None]:
+    """Hold slots of limits; a server that is away when they are given back takes them back when their lease ends."""
+    slots = concurrency(names, timeout_seconds=timeout_seconds, lease_duration=_LEASE_S)
+    slots.__enter__()
+    try:
+        yield
+    finally:
+        with shown("back the slots of this run's devices"):
+            slots.__exit__(None, None, None)
 
 
 def _names(engine: EngineConfig, spec: EngineSpec) -> list[str]:

@@ -6,7 +6,6 @@ import getpass
 from collections.abc import Sequence
 
 import polars as pl
-from prefect.artifacts import create_markdown_artifact
 from prefect.settings import PREFECT_API_URL
 from prefect.utilities.urls import url_for
 
@@ -17,6 +16,7 @@ from thickets.flows.results.rows import result_rows
 from thickets.flows.results.sentences import findings
 from thickets.flows.results.summary import RunSummary, TrackingLinks
 from thickets.flows.runtime.liveness import current_flow_run_id
+from thickets.flows.runtime.prefect_server import show_markdown
 from thickets.storage.home import RunFolder
 from thickets.storage.tracking.run import MetricPoint, Tracker
 from thickets.storage.tracking.store import FLOW_RUN_TAG, RUN_ID_TAG
@@ -53,8 +53,7 @@ def start_tracking(plan: RunPlan, book: ScoreBook) -> Tracker:
     for split in plan.splits:
         rows = book.examples.filter(pl.col("split") == split.name).select("example_id", "question", "answer")
         tracker.log_dataset(f"{plan.config.single_problem.name}/{split.name}", split.sha256, rows, split.name)
-    if flow_run_id:
-        create_markdown_artifact(f"```\n{tracker.describe()}\n```", key="mlflow-run", description="The run in MLflow")
+    show_markdown(f"```\n{tracker.describe()}\n```", "mlflow-run", "The run in MLflow")
     return tracker
 
 
@@ -85,8 +84,7 @@ def log_results(
     found = summary.evaluation
     tracker.log_tags({"thickets.method": found.method, "thickets.vote": found.rule})
     tracker.log_tags({"mlflow.note.content": _markdown(summary)})  # the description on the run's page
-    if current_flow_run_id():
-        create_markdown_artifact(_markdown(summary), key="result", description="Result on the test split")
+    show_markdown(_markdown(summary), "result", "Result on the test split")
 
 
 def links(tracker: Tracker) -> TrackingLinks:

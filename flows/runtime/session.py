@@ -10,6 +10,7 @@ from shutil import disk_usage
 from thickets.flows.runtime.engine_output import is_started_by_a_worker, logged_output
 from thickets.flows.runtime.interrupt import ends_when_terminated
 from thickets.flows.runtime.liveness import alive
+from thickets.flows.runtime.prefect_server import wait_for_server
 from thickets.storage.errors import RunError, ThicketsError
 from thickets.storage.files import is_disk_full
 from thickets.storage.home import Home
@@ -33,6 +34,7 @@ def session(home: Path) -> Iterator[None]:
             stack.enter_context(logged_output())
         stack.enter_context(_full_disk_told(home))
         yield
+        wait_for_server()  # to be told how the flow ended
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from thickets.flows.results.summary import EngineUse
 from thickets.flows.runtime.environment import log
+from thickets.flows.runtime.prefect_server import LatestOnly, shown
 from thickets.storage.scores.database import BASE_ID
 from thickets.tasks.results.text import duration
 from thickets.tasks.scoring.units import UnitReport
@@ -37,7 +38,7 @@ class ScoringProgress:
         self._console = Console(stderr=True)
         self._bar: Progress | None = None
         self._bar_task = TaskID(0)
-        self._artifact: UUID | None = None
+        self._artifact: LatestOnly[tuple[float, str]] | None = None
         self._split, self._total = "", 0
         self._reset()
 
@@ -69,11 +70,7 @@ class ScoringProgress:
         if not n_units:
             yield
             return
-        if FlowRunContext.get():
-            created = create_progress_artifact(
-                0.0, key=f"scoring-{name.replace(' ', '-')}", description=f"Scoring, {name} split"
-            )
-            self._artifact = cast(UUID, created)  # a coroutine only for asynchronous flows
+        self._artifact = _open_artifact(name)
         if self._console.is_terminal:
             self._bar = Progress(
                 TextColumn("  {task.description}"),
@@ -95,8 +92,10 @@ class ScoringProgress:
                 self._bar = None
             elif self._done:
                 log.info(self._line())
-            self._update_artifact()
-            self._artifact = None
+            if self._artifact is not None:
+                self._update_artifact()
+                self._artifact.close()
+                self._artifact = None
 
     def on_unit(self, report: UnitReport) -> None:
         """Count one finished unit, and show it."""
@@ -140,4 +139,21 @@ class ScoringProgress:
 
     def _update_artifact(self) -> None:
         if self._artifact is not None:
-            update_progress_artifact(self._artifact, 100.0 * self._done / self._total, description=self._line().strip())
+            self._artifact.offer((100.0 * self._done / self._total, self._line().strip()))
+
+
+def _open_artifact(split: str) -> LatestOnly[tuple[float, str]] | None:
+    """Create a split's progress artifact; None outside of a flow, and where the server does not take it."""
+    if FlowRunContext.get() is None:
+        return None
+    what, key = f"the progress of the {split} split", f"scoring-{split.replace(' ', '-')}"
+    with shown(what):
+        created = create_progress_artifact(0.0, key=key, description=f"Scoring, {split} split")
+        artifact = cast(UUID, created)  # a coroutine only for asynchronous flows
+
+        def send(state: tuple[float, str]) -> None:
+            percent, description = state
+            update_progress_artifact(artifact, percent, description=description)
+
+        return LatestOnly(send, what)
+    return None

@@ -19,6 +19,7 @@ from thickets.flows.publish.tracking import links, log_results, start_tracking
 from thickets.flows.report import own_plots, write_report
 from thickets.flows.results.summary import RunSummary
 from thickets.flows.runtime.environment import log
+from thickets.flows.runtime.prefect_server import shown, wait_for_server
 from thickets.flows.search.answer_limit import learn
 from thickets.flows.search.candidates import Candidates, score_first
 from thickets.flows.search.progress import ScoringProgress
@@ -171,7 +172,9 @@ def _publish(
         write_report(folder, summary, scores, extra=plots)
     log_results(tracker, book, summary, folder, plots)
     log_lineage(tracker, plan, book, population, summary, folder)
-    announce(plan, summary, tracker)
+    wait_for_server()
+    with shown("the result"):
+        announce(plan, summary, tracker)
     emit_search_assets(plan, summary)
 
 

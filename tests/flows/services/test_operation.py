@@ -159,6 +159,12 @@ def _pid(flow_run_id: Any) -> int | None:
     return None
 
 
+def log_of(client: Any, flow_run_id: Any) -> str:
+    """What a flow run has logged on the server, to say why it failed."""
+    logged = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[flow_run_id]))
+    return "\n".join(f"{line.timestamp:%H:%M:%S} {line.name}: {line.message}" for line in client.read_logs(logged))
+
+
 def mlflow_status(services: Services, flow_run_id: Any) -> list[str]:
     found = mlflow_client(services.state.mlflow).search_runs(
         [each.experiment_id for each in mlflow_client(services.state.mlflow).search_experiments()],
@@ -275,7 +281,7 @@ def test_a_run_outlives_a_minute_without_the_prefect_server(services, client, re
         return None
 
     wait_for(lambda: state() not in (None, "Running"), 300)
-    assert state() == "Completed"
+    assert state() == "Completed", log_of(client, run.id)
     mine = load_summary(find_run(services.home, "outage"))
     storage = {"home": str(tmp_path / "undisturbed")}
     undisturbed = search(parse_config(config.model_dump(mode="json", exclude_unset=True) | {"storage": storage}))
