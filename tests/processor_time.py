@@ -1,0 +1,90 @@
+"""A plugin of pytest: which tests took most processor time, and a failure where a fast one took too much.
+
+Processor time and not wall time, because machines are shared. What a test's ended child processes took counts as well;
+what a fixture of a wider scope took counts as the fixture's, not as that of the test that happened to come first.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+FAST_WITHIN_S = 20.0
+"""The most that a test without the marker `slow` may take, in seconds of processor time."""
+_SHOWN = 10
+_KEY = "processor_s"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(_ProcessorTime(), "processor-time")
+
+
+class _ProcessorTime:
+    def __init__(self) -> None:
+        self._spent_by: list[tuple[float, str]] = []
+        self._too_slow: list[str] = []
+        self._began = 0.0
+        self._shared = 0.0  # by fixtures of a wider scope, since the present test began
+        self._fixtures: list[tuple[str, float]] = []
+        self._depth = 0
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self) -> Iterator[None]:
+        self._began, self._shared, self._fixtures = _spent(), 0.0, []
+        return (yield)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: Any) -> Iterator[None]:
+        if fixturedef.scope == "function" or self._depth:
+            return (yield)
+        self._depth += 1
+        before = _spent()
+        try:
+            return (yield)
+        finally:
+            self._depth -= 1
+            spent = _spent() - before
+            self._shared += spent
+            self._fixtures.append((f"fixture {fixturedef.argname} ({fixturedef.scope})", spent))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> Iterator[None]:
+        report = yield
+        if call.when == "teardown":
+            own = [(report.nodeid, _spent() - self._began - self._shared)]
+            report.user_properties.append((_KEY, [*own, *self._fixtures]))
+        return report
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        for key, rows in report.user_properties:
+            if key == _KEY:
+                self._spent_by += [(spent, name) for name, spent in rows]
+                if rows[0][1] > FAST_WITHIN_S and "slow" not in report.keywords:
+                    self._too_slow.append(report.nodeid)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Iterator[None]:
+        if self._too_slow and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        return (yield)
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        if path := os.environ.get("THICKETS_TEST_TIMES"):
+            with open(path, "w", encoding="utf-8") as file:
+                file.writelines(f"{spent:.2f}\t{name}\n" for spent, name in sorted(self._spent_by, reverse=True))
+        if not self._spent_by:
+            return
+        total = sum(spent for spent, _ in self._spent_by)
+        terminalreporter.section(f"processor time: {total:.0f} s, and where most of it went")
+        for spent, name in sorted(self._spent_by, reverse=True)[:_SHOWN]:
+            terminalreporter.line(f"{spent:7.1f} s  {name}")
+        for name in self._too_slow:
+            terminalreporter.line(f"TOO SLOW (over {FAST_WITHIN_S:.0f} s) for a test not marked slow: {name}", red=True)
+
+
+def _spent() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
