@@ -19,6 +19,7 @@ _KEY = "processor_s"
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    """Measure; with several processes, each measures its own tests and the first one tells of all."""
     config.pluginmanager.register(_ProcessorTime(), "processor-time")
 
 
@@ -71,7 +72,9 @@ class _ProcessorTime:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         return (yield)
 
-    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+    def pytest_terminal_summary(self, terminalreporter: Any, config: pytest.Config) -> None:
+        if hasattr(config, "workerinput"):
+            return
         if path := os.environ.get("THICKETS_TEST_TIMES"):
             with open(path, "w", encoding="utf-8") as file:
                 file.writelines(f"{spent:.2f}\t{name}\n" for spent, name in sorted(self._spent_by, reverse=True))
