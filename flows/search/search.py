@@ -11,6 +11,7 @@ import polars as pl
 
 from thickets.flows.config.file import dump_config
 from thickets.flows.config.run import RunConfig
+from thickets.flows.placement.description import describe_engine
 from thickets.flows.placement.engines import Engines, open_cluster
 from thickets.flows.plan import RunPlan, make_plan
 from thickets.flows.publish.artifacts import announce, emit_search_assets
@@ -68,12 +69,15 @@ def _search(config: RunConfig, engines: Engines, progress: ScoringProgress, *, f
     """Take one run through its stages; each finds what an earlier session has finished."""
     started = time.monotonic()
     prepared = _prepare(config, engines, progress)
-    plan, limit = prepared.plan, prepared.limit
+    plan, limit, engine = prepared.plan, prepared.limit, describe_engine(prepared.plan)
+    log.info(str(engine))
+    for line in engine.warnings:
+        log.warning(line)
     with plan.home.run_lock(plan.run_id) as folder:
         _begin(plan, folder, fresh=fresh)
         book = prepared.open_book(folder)
         meter = make_meter(plan, book, folder, progress, started, limit.n_extra_tokens if limit else 0)
-        with session_timed(folder, meter), start_tracking(plan, book) as tracker:
+        with session_timed(folder, meter), start_tracking(plan, book, engine.tags) as tracker:
             with watch_first_batch(plan), engines:
                 scoring = Scoring(plan, book, engines.turn_to(plan), progress)
                 candidates = Candidates(scoring, prepared.seeds)

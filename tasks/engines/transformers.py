@@ -16,7 +16,8 @@ from thickets.tasks.engines.average_weights import write_weights
 from thickets.tasks.engines.base import EngineSpec
 from thickets.tasks.engines.candidate_weights import copy_base, noise_dtype
 from thickets.tasks.engines.checkpoint import check_parameters
-from thickets.tasks.engines.decoding import Prefix, StopChecker, common_prefix, compute_prefix, decode
+from thickets.tasks.engines.decoding import Prefill, Prefix, StopChecker, common_prefix, compute_prefix, decode, prefill
+from thickets.tasks.engines.devices import pick_device
 from thickets.tasks.engines.sampling import TokenChooser
 from thickets.tasks.types import Completion, Sampling, Weights
 
@@ -85,7 +86,9 @@ class TransformersEngine:
         self._model, self._tokenizer, self._batch_size = model, tokenizer, batch_size
         self._eos_ids = _eos_ids(model, tokenizer)
         self._pad_id = next(iter(sorted(self._eos_ids)), 0)
+        self._held: Weights | None = None  # the live weights; None is the base
         self._prefix: Prefix | None = None
+        self._prefill: Prefill | None = None  # of prompts that were sampled, for the next sample of them
         self._prefix_works = True
         self._ahead = Ahead()
 
@@ -101,7 +104,9 @@ class TransformersEngine:
 
     def load(self, weights: Weights | None) -> None:
         """Put a candidate's or an average's weights (or the base's, for None) in place of the live ones."""
-        self._prefix = None  # its keys and values belong to the previous weights
+        if self._weights and weights == self._held:
+            return
+        self._prefix = self._prefill = None  # their keys and values belong to the previous weights
         ready = self._ahead.take(weights)
         for weight in self._weights:
             if ready:
@@ -110,10 +115,11 @@ class TransformersEngine:
                 weight.live.copy_(weight.base, non_blocking=True)
             else:
                 self._write(weight.live, weight, weights)
+        self._held = weights
 
     def prepare(self, weights: Weights) -> None:
         """Make these weights on another thread (on the CPU, with `EngineSpec.prefetch`)."""
-        if self._prefetch:
+        if self._prefetch and weights != self._held:
             self._ahead.start(weights, self._make_spares)
 
     def _make_spares(self, weights: Weights) -> None:
@@ -137,19 +143,22 @@ class TransformersEngine:
         by_length = sorted(range(len(rows)), key=lambda index: (len(rows[index]), index))
         for start in range(0, len(by_length), self._batch_size):
             batch = by_length[start : start + self._batch_size]
-            answers = decode(
-                self._model,
-                [rows[index] for index in batch],
-                prefix,
-                sampling.max_tokens,
-                checker,
-                self._pad_id,
-                TokenChooser(sampling, batch),
-            )
+            read = self._prefilled([rows[index] for index in batch], prefix, sampling)
+            answers = decode(self._model, read, checker, TokenChooser(sampling, batch))
             for index, tokens in zip(batch, answers, strict=True):
                 text, ended = checker.text(tokens)
                 completions[index] = Completion(text, len(tokens), "stop" if ended else "length")
         return cast(list[Completion], completions)
+
+    def _prefilled(self, prompts: list[list[int]], prefix: Prefix | None, sampling: Sampling) -> Prefill:
+        """Let the model read a batch of prompts, unless it did so for the sample before."""
+        if self._prefill is None or not self._prefill.serves(prompts, sampling.max_tokens):
+            self._prefill = None  # before the next one takes as much memory
+            self._prefill = prefill(self._model, prompts, prefix, sampling.max_tokens, self._pad_id)
+        start = self._prefill
+        if sampling.temperature == 0:  # nobody asks the same again
+            self._prefill = None
+        return start
 
     def _shared_prefix(self, rows: list[list[int]]) -> Prefix | None:
         """Return keys and values of the prompts' common prefix; kept until other weights are loaded."""
@@ -185,27 +194,10 @@ class TransformersEngine:
         """Drop the model and its base copy."""
         self._ahead.close()
         self._weights = []
-        self._prefix = None
+        self._prefix = self._prefill = None
         self._model = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-
-
-def pick_device(device: str) -> torch.device:
-    """Return the device that a name stands for; ``auto`` is CUDA where PyTorch sees it.
-
-    Raises:
-        InputError: There is no such device here.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        picked = torch.device(device)
-    except RuntimeError:
-        raise InputError(f"engine.device: {device!r} is not a device; use auto, cpu, cuda or cuda:<index>") from None
-    if picked.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"engine.device: {device!r} was asked for, but PyTorch sees no CUDA device here; use cpu")
-    return picked
 
 
 def _perturbed_weights(model: Any, spec: EngineSpec) -> Iterator[_Weight]:
