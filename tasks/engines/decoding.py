@@ -157,7 +157,7 @@ class Prefill:
 
     prompts: tuple[tuple[int, ...], ...]
     cache: DynamicCache
-    marks: tuple[Any, ...]
+    marks: tuple[tuple[torch.Tensor, torch.Tensor, int], ...]
     logits: torch.Tensor
     mask: torch.Tensor
     positions: torch.Tensor
@@ -166,6 +166,11 @@ class Prefill:
     def serves(self, prompts: Sequence[Sequence[int]], max_tokens: int) -> bool:
         """Return whether decoding can begin here again, for these prompts."""
         return bool(self.marks) and max_tokens == self.max_tokens and self.prompts == tuple(map(tuple, prompts))
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory of its keys and values; 0 where it cannot be used again."""
+        return sum(keys.nbytes + values.nbytes for keys, values, _ in self.marks)
 
     def rewind(self) -> None:
         """Forget every token behind the prompts."""

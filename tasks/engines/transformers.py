@@ -21,6 +21,9 @@ from thickets.tasks.engines.devices import pick_device
 from thickets.tasks.engines.sampling import TokenChooser
 from thickets.tasks.types import Completion, Sampling, Weights
 
+# Keys and values of prompts that are sampled again and again; beyond this, every sample reads them anew.
+_MOST_KEPT_BYTES = 1 << 30
+
 
 @dataclass(slots=True)
 class _Weight:
@@ -88,7 +91,7 @@ class TransformersEngine:
         self._pad_id = next(iter(sorted(self._eos_ids)), 0)
         self._held: Weights | None = None  # the live weights; None is the base
         self._prefix: Prefix | None = None
-        self._prefill: Prefill | None = None  # of prompts that were sampled, for the next sample of them
+        self._kept: list[Prefill] = []  # of prompts that were sampled, for the next sample of them
         self._prefix_works = True
         self._ahead = Ahead()
 
@@ -106,7 +109,7 @@ class TransformersEngine:
         """Put a candidate's or an average's weights (or the base's, for None) in place of the live ones."""
         if self._weights and weights == self._held:
             return
-        self._prefix = self._prefill = None  # their keys and values belong to the previous weights
+        self._prefix, self._kept = None, []  # their keys and values belong to the previous weights
         ready = self._ahead.take(weights)
         for weight in self._weights:
             if ready:
@@ -141,24 +144,31 @@ class TransformersEngine:
         checker = StopChecker(self._tokenizer, self._eos_ids, sampling.stop)
         completions: list[Completion | None] = [None] * len(rows)
         by_length = sorted(range(len(rows)), key=lambda index: (len(rows[index]), index))
-        for start in range(0, len(by_length), self._batch_size):
-            batch = by_length[start : start + self._batch_size]
-            read = self._prefilled([rows[index] for index in batch], prefix, sampling)
-            answers = decode(self._model, read, checker, TokenChooser(sampling, batch))
+        batches = [by_length[start : start + self._batch_size] for start in range(0, len(rows), self._batch_size)]
+        prompts_of = [[rows[index] for index in batch] for batch in batches]
+        self._kept = [each for each in self._kept if self._is_of_use(each, prompts_of, sampling)]
+        for batch, batch_prompts in zip(batches, prompts_of, strict=True):
+            start = self._read(batch_prompts, prefix, sampling)
+            answers = decode(self._model, start, checker, TokenChooser(sampling, batch))
             for index, tokens in zip(batch, answers, strict=True):
                 text, ended = checker.text(tokens)
                 completions[index] = Completion(text, len(tokens), "stop" if ended else "length")
         return cast(list[Completion], completions)
 
-    def _prefilled(self, prompts: list[list[int]], prefix: Prefix | None, sampling: Sampling) -> Prefill:
+    def _read(self, prompts: list[list[int]], prefix: Prefix | None, sampling: Sampling) -> Prefill:
         """Let the model read a batch of prompts, unless it did so for the sample before."""
-        if self._prefill is None or not self._prefill.serves(prompts, sampling.max_tokens):
-            self._prefill = None  # before the next one takes as much memory
-            self._prefill = prefill(self._model, prompts, prefix, sampling.max_tokens, self._pad_id)
-        start = self._prefill
-        if sampling.temperature == 0:  # nobody asks the same again
-            self._prefill = None
-        return start
+        for kept in self._kept:
+            if kept.serves(prompts, sampling.max_tokens):
+                return kept
+        read = prefill(self._model, prompts, prefix, sampling.max_tokens, self._pad_id)
+        # Greedy answers are asked for once.
+        if sampling.temperature > 0 and sum(each.n_bytes for each in (*self._kept, read)) <= _MOST_KEPT_BYTES:
+            self._kept.append(read)
+        return read
+
+    @staticmethod
+    def _is_of_use(kept: Prefill, batches: list[list[list[int]]], sampling: Sampling) -> bool:
+        return sampling.temperature > 0 and any(kept.serves(prompts, sampling.max_tokens) for prompts in batches)
 
     def _shared_prefix(self, rows: list[list[int]]) -> Prefix | None:
         """Return keys and values of the prompts' common prefix; kept until other weights are loaded."""
@@ -194,7 +204,7 @@ class TransformersEngine:
         """Drop the model and its base copy."""
         self._ahead.close()
         self._weights = []
-        self._prefix = self._prefill = None
+        self._prefix, self._kept = None, []
         self._model = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

@@ -108,28 +108,38 @@ def test_the_prefix_is_computed_once_per_candidate(tiny_model: Path, monkeypatch
     assert forwards.count((1, len(SYSTEM))) == 2
 
 
+@pytest.mark.parametrize("batch_size", [64, 3])
 def test_samples_of_the_same_prompts_share_what_the_model_read(
-    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, batch_size: int
 ) -> None:
-    held = engine(tiny_model)
+    held = engine(tiny_model, batch_size=batch_size)
     samples = [Sampling(12, temperature=1.0, seed=seed) for seed in (1, 2, 3)]
     forwards = count_forwards(held, monkeypatch)
     found = []
     for sampling in samples:
         held.load(None)
         found.append(held.generate(PROMPTS, sampling))
-    reads = [shape for shape in forwards if shape[0] == len(PROMPTS) and shape[1] > 1]
-    assert len(reads) == 1
+    reads = [shape for shape in forwards if shape[1] > 1 and shape != (1, len(SYSTEM))]
+    assert len(reads) == -(-len(PROMPTS) // batch_size)
     # To the byte what each would be alone: in any order, by an engine that has seen no other sample.
     for sampling, together in zip(samples, found, strict=True):
-        assert engine(tiny_model).generate(PROMPTS, sampling) == together
+        assert engine(tiny_model, batch_size=batch_size).generate(PROMPTS, sampling) == together
     assert len(set(map(tuple, found))) == 3
     # Other prompts, another limit, or greedy decoding after them: nothing of what was read before is mixed in.
     greedy = Sampling(12)
-    assert held.generate(PROMPTS, greedy) == engine(tiny_model).generate(PROMPTS, greedy)
+    assert held.generate(PROMPTS, greedy) == engine(tiny_model, batch_size=batch_size).generate(PROMPTS, greedy)
     for prompts, limit in ((PROMPTS[1:], 12), (PROMPTS, 7)):
         other = Sampling(limit, temperature=1.0, seed=1)
-        assert held.generate(prompts, other) == engine(tiny_model).generate(prompts, other)
+        expected = engine(tiny_model, batch_size=batch_size).generate(prompts, other)
+        assert held.generate(prompts, other) == expected
+
+
+def test_what_would_take_too_much_memory_is_read_anew(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thickets.tasks.engines.transformers._MOST_KEPT_BYTES", 0)
+    held, sampling = engine(tiny_model), Sampling(12, temperature=1.0, seed=1)
+    forwards = count_forwards(held, monkeypatch)
+    assert held.generate(PROMPTS, sampling) == held.generate(PROMPTS, sampling)
+    assert len([shape for shape in forwards if shape[0] == len(PROMPTS) and shape[1] > 1]) == 2
 
 
 def test_samples_of_another_candidate_read_the_prompts_anew(tiny_model: Path) -> None:
