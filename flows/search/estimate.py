@@ -14,7 +14,7 @@ from thickets.flows.placement.description import describe_engine
 from thickets.flows.placement.replicas import engine_of_several, known_replicas
 from thickets.flows.plan import RunPlan, answers_after_selection, count_respondents, make_plan, own_limit
 from thickets.flows.search.candidates import race_rule
-from thickets.flows.search.spending import WRAP_UP_S
+from thickets.flows.search.forecast import WRAP_UP_S
 from thickets.storage.scores.database import BASE_ID
 from thickets.tasks.adaptive.budget import Need, affordable
 from thickets.tasks.adaptive.token_limit import TokenLimit, learn_limit
