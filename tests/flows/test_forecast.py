@@ -13,6 +13,7 @@ from thickets.flows.search.progress import ScoringProgress
 from thickets.tasks.engines.base_model import find_base_model
 from thickets.tasks.problems import load_problem
 from thickets.tasks.problems.splits import draw_splits
+from thickets.tasks.results.text import duration
 from thickets.tasks.scoring.units import UnitReport
 
 
@@ -40,13 +41,13 @@ def test_every_stage_that_generates_is_counted(plan_of) -> None:
         "prompts": 40.0,
         "controls": (5 + 5 + 1 + 1 + 5) * 14.0,
     }
-    assert [found.place(label) for label in ("selection", "pilot", "selection round 2 of 3", "controls")] == [
+    places = {"selection": 1, "pilot": 1, "selection round 2 of 3": 1, "controls": 5, "token limit": None}
+    assert {label: found.place(label) for label in places} == places
         1,
         1,
         1,
         5,
     ]
-    assert found.place("token limit") is None
     assert found.n_stages == 6
     assert found.after("controls") == 0
     assert found.after("validation") == found.after("validation of anything") == 84 + 40 + 238
@@ -54,9 +55,8 @@ def test_every_stage_that_generates_is_counted(plan_of) -> None:
 
 def test_controls_that_are_off_are_no_stages_and_a_distillation_is_two(plan_of) -> None:
     off = dict.fromkeys(("self_consistency", "random_experts", "weight_average", "best_prompt"), False)
-    found = forecast(
-        plan_of(controls=off, distillation={"examples": 20, "attempts": 3, "max_steps": 4, "batch_size": 2})
-    )
+    distillation = {"examples": 20, "attempts": 3, "max_steps": 4, "batch_size": 2}
+    found = forecast(plan_of(controls=off, distillation=distillation))
     assert found is not None
     assert list(found.answers) == ["selection", "validation", "test", "distillation", "training"]
     assert found.answers["distillation"] == (5 + 3) * 20
@@ -87,8 +87,8 @@ def test_the_first_score_is_told_at_once_with_its_stage_and_the_time_to_the_repo
         progress.on_unit(UnitReport("base", "selection", 4, 10, 50, 0.1, 9.0, start_s=5.0))
         [line] = [text for text in caplog.messages if "stage" in text]
         assert "stage 1 of 3, selection: 1/4, base 4/10, 3 tokens/s" in line
-        left_s = 3 * 15.0 + 300 * 1.0 + WRAP_UP_S
-        assert line.endswith(f"about {left_s / 60:.0f} min to the report")
+        left_s = 3 * 10.0 + 300 * 1.0 + WRAP_UP_S
+        assert line.endswith(f"about {duration(left_s)} to the report")
 
 
 def test_without_a_forecast_the_time_left_is_that_of_the_round(caplog: pytest.LogCaptureFixture) -> None:
