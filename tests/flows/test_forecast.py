@@ -43,11 +43,6 @@ def test_every_stage_that_generates_is_counted(plan_of) -> None:
     }
     places = {"selection": 1, "pilot": 1, "selection round 2 of 3": 1, "controls": 5, "token limit": None}
     assert {label: found.place(label) for label in places} == places
-        1,
-        1,
-        1,
-        5,
-    ]
     assert found.n_stages == 6
     assert found.after("controls") == 0
     assert found.after("validation") == found.after("validation of anything") == 84 + 40 + 238
