@@ -96,7 +96,7 @@ def report(run: Run = "latest") -> str:
 )
 def measure(home: Home, model: str, data: Path, k: int, base: bool, like: str | None) -> Reevaluation:
     """Run `thickets.flows.models.reevaluation.reevaluate` as a Prefect task, on the device of this machine."""
-    from thickets.tasks.engines.transformers import pick_device  # imports PyTorch: seconds
+    from thickets.tasks.engines.devices import pick_device  # imports PyTorch: seconds
 
     device = pick_device("auto").type
     with hold_device(device):

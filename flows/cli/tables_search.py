@@ -20,7 +20,8 @@ _SHOWN_CHARACTERS = 60
 
 def estimate_table(found: Estimate) -> Table:
     """Return the estimated cost of a run."""
-    table = Table(title=f"{found.problem} on {found.model}, {found.n_candidates} candidates", title_justify="left")
+    title = f"{found.problem} on {found.model}, {found.n_candidates} candidates"
+    table = Table(title=title, title_justify="left", caption=_engine(found), caption_justify="left")
     table.add_column("")
     table.add_column("estimate", justify="right")
     for split, count in found.completions.items():
@@ -47,7 +48,7 @@ def estimates_table(found: EstimateOfMany) -> Table:
     """Return the estimated cost of a run of several problems, a row per problem."""
     first = found.problems[0]
     title = f"{len(found.problems)} problems on {first.model}, {first.n_candidates} candidates each"
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", caption=_engine(first), caption_justify="left")
     table.add_column("problem", overflow="fold")
     for heading in ("completions", "tokens", "at most", "time", "disk"):
         table.add_column(heading, justify="right")
@@ -87,6 +88,10 @@ def parity_report(result: ParityResult) -> Group:
     n_differing = found.n - found.n_same_text
     lines = [Text(f"the first {len(found.divergences)} of {n_differing} differing texts:")] if found.divergences else []
     return Group(*engines, table, *lines, *(_divergence_lines(difference) for difference in found.divergences))
+
+
+def _engine(found: Estimate) -> Text:
+    return Text("\n".join([found.engine, *found.warnings]))
 
 
 def _cost(found: Estimate | EstimateOfMany) -> list[str]:

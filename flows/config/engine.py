@@ -35,8 +35,16 @@ class EngineConfig(Section):
         description="Which engine; auto takes vLLM where it is installed and serves the device, and signals for a "
         "signals model.",
     )
-    device: str = Field("auto", description="auto, cpu, cuda, or cuda:0, cuda:1, ...")
-    dtype: DtypeName = Field("auto", description="Type of the weights while running; auto: the checkpoint's.")
+    device: str = Field(
+        "auto",
+        description="auto, cpu, cuda (cuda:0, cuda:1, ...), or mps: the GPU of an Apple computer, not tried yet; auto "
+        "takes a GPU where PyTorch sees one.",
+    )
+    dtype: DtypeName = Field(
+        "auto",
+        description="Type of the weights while running; auto: the checkpoint's where the device computes in it, else "
+        "float32.",
+    )
     batch_size: PositiveInt = Field(64, description="Most prompts decoded together.")
     threads: PositiveInt | None = Field(None, description="CPU threads; empty: the library's choice.")
     prefetch: bool | None = Field(

@@ -179,11 +179,11 @@ def distillation_id(run_id: str, section: DistillationConfig) -> str:
 def _device(run: RunPlan) -> str:
     if run.config.engine.executor == "local":
         return run.engine.device
-    from thickets.tasks.engines.transformers import pick_device  # PyTorch: seconds
+    from thickets.tasks.engines.devices import pick_device  # PyTorch: seconds
 
     return str(pick_device("auto"))  # the engines' GPUs are the cluster's, not this machine's
 
 
 def _as_in(engine: EngineSpec, spec: EngineSpec) -> EngineSpec:
-    """Return the spec with the kind and device of the run's engine, whatever this machine has."""
-    return replace(spec, kind=engine.kind, device=engine.device)
+    """Return the spec with the kind, device and type of weights of the run's engine, whatever this machine has."""
+    return replace(spec, kind=engine.kind, device=engine.device, dtype=engine.dtype)

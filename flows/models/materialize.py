@@ -99,7 +99,7 @@ def materialize(
             scratch,
             weights,
             config.perturbation,
-            dtype=config.engine.dtype,
+            dtype=ensemble.engine["dtype"],  # as the engine held it; auto, in older runs, is the checkpoint's
             trust_remote_code=config.engine.trust_remote_code,
         )
         common: dict[str, Any] = {

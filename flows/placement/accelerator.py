@@ -48,7 +48,9 @@ def limits_of_this_machine() -> list[str]:
     """Return the names of the limits of every device here, the CPU included."""
     import torch
 
-    return [_name("cpu"), *(_name(f"cuda:{index}") for index in range(torch.cuda.device_count()))]
+    gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    apple = ["mps"] if torch.backends.mps.is_available() else []
+    return [_name(device) for device in ("cpu", *gpus, *apple)]
 
 
 @contextmanager

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Self
 
 from thickets.flows.config.run import EngineConfig
 from thickets.flows.placement.accelerator import accelerator
-from thickets.flows.placement.replicas import engine_of_several, local_replicas, threads_each
+from thickets.flows.placement.replicas import engine_of_several, local_replicas
 from thickets.flows.plan import RunPlan
-from thickets.flows.runtime.environment import log
 from thickets.flows.runtime.interrupt import ends_when_terminated
 from thickets.storage.models.base import BaseModelRef, hub_commit
 from thickets.tasks.engines import Engine, EngineSpec, build_engine, resolve_spec
@@ -143,10 +142,6 @@ def _make_executor(
     if build is build_engine and (replicas := local_replicas(plan)) is not None:
         from thickets.tasks.scoring.executors.processes import ProcessExecutor
 
-        log.info(
-            f"{replicas} engine{'s' if replicas > 1 else ''} in processes of their own"
-            + (f", {threads_each(plan)} CPU threads each" if plan.engine.device == "cpu" else "")
-        )
         return ProcessExecutor(scoring_job(plan), replicas=replicas, unit_timeout_s=timeout_s, on_unit=on_unit)
     return LocalExecutor(
         ScoringWorker(

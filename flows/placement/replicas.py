@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from thickets.flows.plan import RunPlan
-from thickets.flows.runtime.environment import log
 from thickets.storage.errors import InputError
 from thickets.tasks.engines import EngineSpec
 from thickets.tasks.scoring.executors.machine import usable_cores, usable_memory_bytes
@@ -34,11 +33,6 @@ def local_replicas(plan: RunPlan) -> int | None:
             f"engine.replicas is {engine.replicas}, but the device is {spec.device}, and one GPU takes one engine; "
             "set executor: ray to use several GPUs, or remove replicas"
         )
-    if spec.device == "cpu" and engine.replicas * threads_each(plan) > (cores := usable_cores()):
-        log.warning(
-            f"{engine.replicas} engines of {threads_each(plan)} threads share {cores} cores; they will wait "
-            "for each other"
-        )
     return engine.replicas
 
 
@@ -53,6 +47,16 @@ def known_replicas(plan: RunPlan) -> int | None:
     if plan.config.engine.executor == "ray":
         return plan.config.engine.replicas or 1
     return local_replicas(plan)
+
+
+def crowded(plan: RunPlan) -> str | None:
+    """Return one line about engines that have more threads than this machine has cores; None if they have not."""
+    replicas = plan.config.engine.replicas
+    if plan.config.engine.executor == "ray" or replicas is None or plan.engine.device != "cpu":
+        return None
+    if replicas * threads_each(plan) <= (cores := usable_cores()):
+        return None
+    return f"{replicas} engines of {threads_each(plan)} threads share {cores} cores; they will wait for each other"
 
 
 def engine_of_several(plan: RunPlan) -> EngineSpec:

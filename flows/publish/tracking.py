@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 from prefect.settings import PREFECT_API_URL
@@ -31,10 +31,17 @@ _LEADERBOARD_ROWS = 1000
 
 
 @task("start-tracking", retries=2)
-def start_tracking(plan: RunPlan, book: ScoreBook) -> Tracker:
-    """Open the MLflow run and log what is known before anything is scored: configuration, identity, data sets."""
+def start_tracking(plan: RunPlan, book: ScoreBook, engine: Mapping[str, str]) -> Tracker:
+    """Open the MLflow run and log what is known before anything is scored: configuration, identity, data sets.
+
+    Args:
+        plan: The run.
+        book: Its score book.
+        engine: Tags that say what the engines are.
+    """
     flow_run_id = current_flow_run_id()
     tags = {
+        **engine,
         RUN_ID_TAG: plan.run_id,
         "thickets.fingerprint": plan.fingerprint,
         "thickets.base_sha256": plan.base.sha256,

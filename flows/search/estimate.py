@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from pydantic import BaseModel, ConfigDict, Field
 
 from thickets.flows.config.run import RunConfig
+from thickets.flows.placement.description import describe_engine
 from thickets.flows.placement.replicas import engine_of_several, known_replicas
 from thickets.flows.plan import RunPlan, answers_after_selection, count_respondents, make_plan, own_limit
 from thickets.flows.search.candidates import race_rule
-from thickets.flows.search.spending import WRAP_UP_S
+from thickets.flows.search.forecast import WRAP_UP_S
 from thickets.storage.scores.database import BASE_ID
 from thickets.tasks.adaptive.budget import Need, affordable
 from thickets.tasks.adaptive.token_limit import TokenLimit, learn_limit
@@ -45,6 +46,8 @@ class Estimate(BaseModel):
         description="Loading candidates and generating, shared out among the engines; starting up is not included."
     )
     disk_bytes: int = Field(description="Shards and database, an upper bound.")
+    engine: str = Field("", description="The engines and what they run on, in one line.")
+    warnings: tuple[str, ...] = Field((), description="What slows the engines down here, a line each.")
     n_engines: int = Field(1, description="Engines; 1 as well where a Ray cluster decides how many there is room for.")
     racing_saves_at_most: int = Field(
         0, description="Of the selection split's completions, if racing left only the best K after the first block."
@@ -120,6 +123,7 @@ def estimate(config: RunConfig) -> Estimate:
             learning = _probe_limit(engine, plan)
             plan = make_plan(config, base, problem, splits, limit=learning.limit.max_tokens)
         probe = _probe(engine, plan)
+    engines = describe_engine(plan)
     n_respondents = count_respondents(plan)
     completions: dict[str, int] = {split.name: n_respondents[split.name] * len(split.examples) for split in splits}
     n_loads = sum(n_respondents[split.name] * plan.n_blocks(split.name) for split in splits)
@@ -143,6 +147,8 @@ def estimate(config: RunConfig) -> Estimate:
         disk_bytes=round(
             sum(completions.values()) * (probe.bytes_per_completion + _SHARD_ROW_BYTES + _DATABASE_ROW_BYTES)
         ),
+        engine=str(engines),
+        warnings=engines.warnings,
         racing_saves_at_most=_racing_saves_at_most(config, plan),
         n_engines=n_engines,
         n_paid_for=_n_paid_for(plan, probe, learning, n_engines),

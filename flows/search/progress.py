@@ -12,11 +12,12 @@ from uuid import UUID
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.context import FlowRunContext
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from thickets.flows.results.summary import EngineUse
 from thickets.flows.runtime.environment import log
 from thickets.flows.runtime.prefect_server import LatestOnly, shown
+from thickets.flows.search.forecast import WRAP_UP_S, Forecast
 from thickets.storage.scores.database import BASE_ID
 from thickets.tasks.results.text import duration
 from thickets.tasks.scoring.units import UnitReport
@@ -30,11 +31,15 @@ class ScoringProgress:
 
     Also adds up the times of the engines, which tell what share was useful work. Reports may come from
     several threads.
+
+    Attributes:
+        forecast: The stages of the run. With it, the time left is that until the report; else until the round's end.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._use = EngineUse()
+        self.forecast: Forecast | None = None
         self._console = Console(stderr=True)
         self._bar: Progress | None = None
         self._bar_task = TaskID(0)
@@ -43,10 +48,11 @@ class ScoringProgress:
         self._reset()
 
     def _reset(self) -> None:
-        self._done, self._split_tokens = 0, 0
-        self._best = (0, 0)
+        self._done, self._split_tokens, self._start_s = 0, 0, 0.0
+        self._best = self._base = (0, 0)
         self._correct: dict[str, tuple[int, int]] = {}
-        self._started = self._last_line = self._last_artifact = time.monotonic()
+        self._started = self._last_artifact = time.monotonic()
+        self._last_line = -_LINE_EVERY_S  # the first score is shown at once
 
     @property
     def engine(self) -> EngineUse:
@@ -77,16 +83,13 @@ class ScoringProgress:
                 BarColumn(),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[facts]}"),
-                TimeRemainingColumn(),
                 console=self._console,
             )
-            self._bar_task = self._bar.add_task(name, total=n_units, facts="")
+            self._bar_task = self._bar.add_task(self._title, total=n_units, facts="")
             self._bar.start()
         try:
             yield
         finally:
-            spent = {"scoring_s": self._use.scoring_s + time.monotonic() - self._started, "n_engines": n_engines}
-            self._use = self._use.model_copy(update=spent)
             if self._bar:
                 self._bar.stop()
                 self._bar = None
@@ -96,6 +99,8 @@ class ScoringProgress:
                 self._update_artifact()
                 self._artifact.close()
                 self._artifact = None
+            spent = {"scoring_s": self._use.scoring_s + time.monotonic() - self._started, "n_engines": n_engines}
+            self._use = self._use.model_copy(update=spent)
 
     def on_unit(self, report: UnitReport) -> None:
         """Count one finished unit, and show it."""
@@ -106,6 +111,7 @@ class ScoringProgress:
     def _count(self, report: UnitReport) -> None:
         self._done += 1
         self._split_tokens += report.n_tokens
+        self._start_s += report.start_s
         spent = {name: getattr(self._use, name) + getattr(report, name) for name in ("start_s", "load_s", "generate_s")}
         self._use = self._use.model_copy(update=spent | {"n_answers": self._use.n_answers + report.n})
         if not report.candidate_id.startswith(BASE_ID):  # a candidate; neither the base nor a control made of it
@@ -113,11 +119,13 @@ class ScoringProgress:
             score = (before[0] + report.n_correct, before[1] + report.n)
             self._correct[report.candidate_id] = score
             self._best = max(self._best, score)
+        elif report.candidate_id == BASE_ID:
+            self._base = (self._base[0] + report.n_correct, self._base[1] + report.n)
 
     def _show(self) -> None:
         now = time.monotonic()
         if self._bar:
-            self._bar.update(self._bar_task, completed=self._done, facts=self._facts())
+            self._bar.update(self._bar_task, completed=self._done, facts=f"{self._facts()}, {self._left()}")
         elif now - self._last_line > _LINE_EVERY_S:
             self._last_line = now
             log.info(self._line())
@@ -127,15 +135,30 @@ class ScoringProgress:
 
     def _facts(self) -> str:
         elapsed = max(time.monotonic() - self._started, 1e-9)
+        base = f"base {self._base[0]}/{self._base[1]}, " if self._base[1] else ""
         best = f"best {self._best[0]}/{self._best[1]}, " if self._best[1] else ""
-        return f"{best}{self._split_tokens / elapsed:.0f} tokens/s"
+        return f"{base}{best}{self._split_tokens / elapsed:.0f} tokens/s"
 
     def _line(self) -> str:
-        elapsed = time.monotonic() - self._started
         if not self._done:
-            return f"  {self._split}: none of {self._total} scored"
-        left_s = elapsed / self._done * (self._total - self._done)
-        return f"  {self._split}: {self._done}/{self._total}, {self._facts()}, about {duration(left_s)} left"
+            return f"  {self._title}: none of {self._total} scored"
+        return f"  {self._title}: {self._done}/{self._total}, {self._facts()}, {self._left()}"
+
+    @property
+    def _title(self) -> str:
+        place = self.forecast.place(self._split) if self.forecast else None
+        return f"stage {place} of {self.forecast.n_stages}, {self._split}" if place and self.forecast else self._split
+
+    def _left(self) -> str:
+        """Return the time left: until the report where the stages are known, else until the end of this round."""
+        elapsed = time.monotonic() - self._started
+        # What an answer has cost in this session; the engine's start is paid for already.
+        spent_s = max(self._use.scoring_s + elapsed - self._use.start_s, 0.0)
+        left_s = max(elapsed - self._start_s, 0.0) / self._done * (self._total - self._done)
+        if self.forecast is None:
+            return f"about {duration(left_s)} left"
+        left_s += self.forecast.after(self._split) * spent_s / max(self._use.n_answers, 1)
+        return f"about {duration(left_s + WRAP_UP_S)} to the report"
 
     def _update_artifact(self) -> None:
         if self._artifact is not None:

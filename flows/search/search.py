@@ -11,6 +11,7 @@ import polars as pl
 
 from thickets.flows.config.file import dump_config
 from thickets.flows.config.run import RunConfig
+from thickets.flows.placement.description import describe_engine
 from thickets.flows.placement.engines import Engines, open_cluster
 from thickets.flows.plan import RunPlan, make_plan
 from thickets.flows.publish.artifacts import announce, emit_search_assets
@@ -22,6 +23,7 @@ from thickets.flows.runtime.environment import log
 from thickets.flows.runtime.prefect_server import shown, wait_for_server
 from thickets.flows.search.answer_limit import learn
 from thickets.flows.search.candidates import Candidates, score_first
+from thickets.flows.search.forecast import Forecast, forecast
 from thickets.flows.search.progress import ScoringProgress
 from thickets.flows.search.scoring import Scoring
 from thickets.flows.search.smaller_batch import BatchTooLargeError, watch_first_batch, with_smaller_batch
@@ -68,13 +70,17 @@ def _search(config: RunConfig, engines: Engines, progress: ScoringProgress, *, f
     """Take one run through its stages; each finds what an earlier session has finished."""
     started = time.monotonic()
     prepared = _prepare(config, engines, progress)
-    plan, limit = prepared.plan, prepared.limit
+    plan, limit, engine = prepared.plan, prepared.limit, describe_engine(prepared.plan)
+    log.info(str(engine))
+    for line in engine.warnings:
+        log.warning(line)
     with plan.home.run_lock(plan.run_id) as folder:
         _begin(plan, folder, fresh=fresh)
         book = prepared.open_book(folder)
         meter = make_meter(plan, book, folder, progress, started, limit.n_extra_tokens if limit else 0)
-        with session_timed(folder, meter), start_tracking(plan, book) as tracker:
+        with session_timed(folder, meter), start_tracking(plan, book, engine.tags) as tracker:
             with watch_first_batch(plan), engines:
+                progress.forecast = _forecast(plan, book)
                 scoring = Scoring(plan, book, engines.turn_to(plan), progress)
                 candidates = Candidates(scoring, prepared.seeds)
                 if meter is None:
@@ -139,6 +145,15 @@ def _prepare(config: RunConfig, engines: Engines, progress: ScoringProgress) -> 
     limit = learn(config, base, problem, splits, engines, progress)
     max_tokens = None if limit is None else limit.max_tokens
     return _Prepared(make_plan(config, base, problem, splits, engines.resolve, limit=max_tokens), seeds, limit)
+
+
+def _forecast(plan: RunPlan, book: ScoreBook) -> Forecast | None:
+    """Forecast the run, less what earlier sessions have answered."""
+    whole = forecast(plan)
+    if whole is None or not book.database.is_file():
+        return whole
+    with book.open() as store:
+        return whole.without({split.name: store.spent(split.name)[0] for split in plan.splits})
 
 
 def _begin(plan: RunPlan, folder: RunFolder, *, fresh: bool) -> None:

@@ -19,6 +19,7 @@ from thickets.flows.plan import RunPlan, answers_after_selection
 from thickets.flows.results.summary import BudgetUse
 from thickets.flows.runtime.environment import log
 from thickets.flows.search.candidates import Candidates, score_first
+from thickets.flows.search.forecast import WRAP_UP_S
 from thickets.flows.search.progress import ScoringProgress
 from thickets.flows.search.scoring import Scoring
 from thickets.storage.errors import RunError
@@ -28,8 +29,6 @@ from thickets.tasks.adaptive.budget import Need, affordable, next_wave
 from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.scoring.worker import SHARDS_PER_ENGINE
 
-# Reports, figures, tracking: about 15 s after the last answer on two busy cores.
-WRAP_UP_S = 20.0
 # Candidates of a wave at least: two shards of the default size for two engines.
 _TOKEN_WAVE = 16
 

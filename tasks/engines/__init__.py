@@ -6,14 +6,18 @@ from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
 from thickets.storage.errors import InputError
-from thickets.tasks.engines.base import BatchEngine, Engine, EngineSpec, VllmOptions
+from thickets.tasks.engines.base import BatchEngine, DtypeName, Engine, EngineSpec, VllmOptions
 from thickets.tasks.engines.model_kinds import kind_of
 
 __all__ = ["BatchEngine", "Engine", "EngineSpec", "VllmOptions", "build_engine", "library_versions", "resolve_spec"]
 
 
-def resolve_spec(spec: EngineSpec) -> EngineSpec:
-    """Replace ``auto`` as engine and as device by the best that this machine has.
+def resolve_spec(spec: EngineSpec, stored: DtypeName | None = None) -> EngineSpec:
+    """Replace ``auto`` as engine, device and type of the weights by the best that this machine has.
+
+    Args:
+        spec: What the configuration asks for.
+        stored: The checkpoint's type, for a machine that does not have its folder; None: read it there.
 
     Raises:
         InputError: The device is unknown, device or engine is missing here, or the engine cannot run this model.
@@ -24,9 +28,12 @@ def resolve_spec(spec: EngineSpec) -> EngineSpec:
                 f"engine.device: found {spec.device!r}; the signals engine runs on the CPU: use auto or cpu"
             )
         return replace(spec, kind=kind, device="cpu")
-    from thickets.tasks.engines.transformers import pick_device  # imports torch: seconds
+    from thickets.tasks.engines.devices import pick_device  # imports torch: seconds
+    from thickets.tasks.engines.dtypes import resolve_dtype, stored_dtype
 
     device = pick_device(spec.device)
+    if device.type == "mps" and spec.device == "auto" and spec.kind == "vllm":  # it knows Apple's processors alone
+        device = pick_device("cpu")
     kind = spec.kind
     if kind in ("auto", "vllm"):
         from thickets.tasks.engines.vllm import is_available
@@ -44,7 +51,8 @@ def resolve_spec(spec: EngineSpec) -> EngineSpec:
                 "engine.device to cuda"
             )
         kind = "vllm" if found and not other_gpu else "transformers"
-    return replace(spec, kind=kind, device=str(device))
+    dtype = spec.dtype if spec.dtype != "auto" else resolve_dtype(stored or stored_dtype(spec.model_path), device)
+    return replace(spec, kind=kind, device=str(device), dtype=dtype)
 
 
 def _engine_kind(spec: EngineSpec) -> str:

@@ -41,8 +41,8 @@ class EngineSpec:
         kind: Which engine: ``"transformers"``, ``"vllm"`` or ``"signals"``.
         model_path: Folder of the base checkpoint (config, safetensors, tokenizer).
         perturbation: Which parameters are perturbed, and with which family of noise.
-        device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or ``"auto"``.
-        dtype: Type of the weights while running; ``"auto"`` keeps the checkpoint's.
+        device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, or ``"auto"``.
+        dtype: Type of the weights while running; ``"auto"``, in a spec that is not resolved, keeps the checkpoint's.
         batch_size: Most prompts decoded together.
         threads: CPU threads for generation, or None for the library's choice.
         trust_remote_code: Run Python code found in the model folder.

@@ -65,6 +65,18 @@ class _PreallocatedLayer(DynamicLayer):
         self._keys, self._values = self._keys[indices], self._values[indices]
         self._publish()
 
+    def mark(self) -> tuple[torch.Tensor, torch.Tensor, int]:
+        """Return what `go_back` needs to come back to the present state; nothing is copied.
+
+        Later tokens are written behind it, and rows that are dropped leave its tensors as they are.
+        """
+        return self._keys, self._values, self._length
+
+    def go_back(self, mark: tuple[torch.Tensor, torch.Tensor, int]) -> None:
+        """Come back to an earlier state, for other tokens in place of those since."""
+        self._keys, self._values, self._length = mark
+        self._publish()
+
 
 def common_prefix(rows: Sequence[list[int]]) -> int:
     """Count the leading tokens that all rows share, leaving every row at least one token of its own."""
@@ -129,29 +141,55 @@ class StopChecker:
         return (text[: min(cuts)] if cuts else text), ended
 
 
+@dataclass(frozen=True, slots=True)
+class Prefill:
+    """A batch of prompts that the model has read: decoding begins here, as often as these prompts are sampled.
+
+    Attributes:
+        prompts: Token ids per row.
+        cache: Keys and values of all rows, with room for `max_tokens` more each.
+        marks: State of each layer of the cache behind the prompts; empty where it cannot come back to it.
+        logits: Of every row's first new token, ``[n_rows, n_vocabulary]``.
+        mask: Attention mask of what is in the cache, ``[n_rows, n_columns]``.
+        positions: Position of every row's last token, ``[n_rows, 1]``.
+        max_tokens: Most new tokens per row.
+    """
+
+    prompts: tuple[tuple[int, ...], ...]
+    cache: DynamicCache
+    marks: tuple[tuple[torch.Tensor, torch.Tensor, int], ...]
+    logits: torch.Tensor
+    mask: torch.Tensor
+    positions: torch.Tensor
+    max_tokens: int
+
+    def serves(self, prompts: Sequence[Sequence[int]], max_tokens: int) -> bool:
+        """Return whether decoding can begin here again, for these prompts."""
+        return bool(self.marks) and max_tokens == self.max_tokens and self.prompts == tuple(map(tuple, prompts))
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory of its keys and values; 0 where it cannot be used again."""
+        return sum(keys.nbytes + values.nbytes for keys, values, _ in self.marks)
+
+    def rewind(self) -> None:
+        """Forget every token behind the prompts."""
+        for layer, mark in zip(self.cache.layers, self.marks, strict=bool(self.marks)):
+            layer.go_back(mark)
+
+
 @torch.inference_mode()
-def decode(
-    model: PreTrainedModel,
-    prompts: Sequence[Sequence[int]],
-    prefix: Prefix | None,
-    max_tokens: int,
-    checker: StopChecker,
-    pad_id: int,
-    chooser: TokenChooser,
-) -> list[list[int]]:
-    """Decode one batch.
+def prefill(
+    model: PreTrainedModel, prompts: Sequence[Sequence[int]], prefix: Prefix | None, max_tokens: int, pad_id: int
+) -> Prefill:
+    """Let the model read one batch of prompts.
 
     Args:
         model: The model, holding the candidate.
         prompts: Token ids per row, the prefix included; rows should be of similar length.
         prefix: Keys and values of the rows' common prefix, or None to compute whole prompts.
         max_tokens: Most new tokens per row.
-        checker: When a row has ended.
         pad_id: Any valid token id; masked.
-        chooser: Picks the tokens.
-
-    Returns:
-        New token ids per row, in the order given.
     """
     n_prefix = len(prefix.tokens) if prefix else 0
     suffixes = [list(row[n_prefix:]) for row in prompts]
@@ -163,38 +201,65 @@ def decode(
     mask = torch.cat([own.new_ones(len(prompts), n_prefix), own], dim=1)
     positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, n_prefix:]
     cache = _cache(model, prefix, len(prompts), n_prefix + n_suffix + max_tokens)
+    logits = _forward(model, inputs, mask, positions, cache)
+    marks = tuple(layer.mark() for layer in cache.layers if isinstance(layer, _PreallocatedLayer))
+    return Prefill(tuple(map(tuple, prompts)), cache, marks, logits, mask, positions[:, -1:], max_tokens)
 
-    rows = [_Row(index, []) for index in range(len(prompts))]
+
+@torch.inference_mode()
+def decode(model: PreTrainedModel, start: Prefill, checker: StopChecker, chooser: TokenChooser) -> list[list[int]]:
+    """Decode one batch.
+
+    Args:
+        model: The model, holding the candidate that has read the prompts.
+        start: The prompts as it has read them.
+        checker: When a row has ended.
+        chooser: Picks the tokens.
+
+    Returns:
+        New token ids per row, in the order of the prompts.
+    """
+    start.rewind()
+    cache, logits, mask, last = start.cache, start.logits, start.mask, start.positions
+    rows = [_Row(index, []) for index in range(len(start.prompts))]
     answers: list[list[int]] = [row.tokens for row in rows]
     ended = [False] * len(rows)
-    for step in range(max_tokens):
-        logits = model(
-            input_ids=inputs,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-            # As an index, not as the number 1: that gives a strided view, for which PyTorch copies the whole
-            # vocabulary matrix once per row in bfloat16 (more than half of the time on CPU).
-            logits_to_keep=torch.tensor([inputs.shape[1] - 1], device=device),
-        ).logits
-        chosen = chooser.choose(logits[:, -1], [row.index for row in rows], step)
+    for step in range(start.max_tokens):
+        chosen = chooser.choose(logits, [row.index for row in rows], step)
         for place, token in enumerate(chosen.tolist()):
             if not ended[place]:
                 rows[place].tokens.append(token)
                 ended[place] = checker.ended(rows[place].tokens)
-        if all(ended):
+        if all(ended) or step + 1 == start.max_tokens:
             break
-        last = positions[:, -1:]
         if sum(ended) >= _DROP_SHARE * len(rows):
             keep = [place for place, done in enumerate(ended) if not done]
-            kept = torch.tensor(keep, device=device)
+            kept = torch.tensor(keep, device=chosen.device)
             cache.batch_select_indices(kept)
             chosen, mask, last = chosen[kept], mask[kept], last[kept]
             rows, ended = [rows[place] for place in keep], [False] * len(keep)
-        inputs, positions = chosen[:, None], last + 1
+        last = last + 1
         mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+        logits = _forward(model, chosen[:, None], mask, last, cache)
     return answers
+
+
+def _forward(
+    model: PreTrainedModel, inputs: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: DynamicCache
+) -> torch.Tensor:
+    """Read further tokens, ``[n_rows, n_new]``, into the cache; return the logits behind the last of them."""
+    result: Any = model(
+        input_ids=inputs,
+        attention_mask=mask,
+        position_ids=positions,
+        past_key_values=cache,
+        use_cache=True,
+        # As an index, not as the number 1: that gives a strided view, for which PyTorch copies the whole
+        # vocabulary matrix once per row in bfloat16 (more than half of the time on CPU).
+        logits_to_keep=torch.tensor([inputs.shape[1] - 1], device=inputs.device),
+    )
+    logits: torch.Tensor = result.logits[:, -1]
+    return logits
 
 
 def _cache(model: PreTrainedModel, prefix: Prefix | None, n_rows: int, capacity: int) -> DynamicCache:

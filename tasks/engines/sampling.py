@@ -40,6 +40,8 @@ class TokenChooser:
         """
         if self._temperature == 0:
             return logits.argmax(dim=-1)
+        if logits.device.type == "mps":  # which has no float64
+            return self.choose(logits.cpu(), rows, step).to(logits.device)
         reached = torch.softmax(logits.float() / self._temperature, dim=-1).cumsum(dim=-1, dtype=torch.float64)
         drawn = torch.from_numpy(uniforms(self._seed, self._places[list(rows)], step)).to(logits.device)
         tokens = torch.searchsorted(reached, drawn[:, None] * reached[:, -1:], right=True)

@@ -16,9 +16,13 @@ from thickets.tasks.engines.average_weights import write_weights
 from thickets.tasks.engines.base import EngineSpec
 from thickets.tasks.engines.candidate_weights import copy_base, noise_dtype
 from thickets.tasks.engines.checkpoint import check_parameters
-from thickets.tasks.engines.decoding import Prefix, StopChecker, common_prefix, compute_prefix, decode
+from thickets.tasks.engines.decoding import Prefill, Prefix, StopChecker, common_prefix, compute_prefix, decode, prefill
+from thickets.tasks.engines.devices import pick_device
 from thickets.tasks.engines.sampling import TokenChooser
 from thickets.tasks.types import Completion, Sampling, Weights
+
+# Keys and values of prompts that are sampled again and again; beyond this, every sample reads them anew.
+_MOST_KEPT_BYTES = 1 << 30
 
 
 @dataclass(slots=True)
@@ -85,7 +89,9 @@ class TransformersEngine:
         self._model, self._tokenizer, self._batch_size = model, tokenizer, batch_size
         self._eos_ids = _eos_ids(model, tokenizer)
         self._pad_id = next(iter(sorted(self._eos_ids)), 0)
+        self._held: Weights | None = None  # the live weights; None is the base
         self._prefix: Prefix | None = None
+        self._kept: list[Prefill] = []  # of prompts that were sampled, for the next sample of them
         self._prefix_works = True
         self._ahead = Ahead()
 
@@ -101,7 +107,9 @@ class TransformersEngine:
 
     def load(self, weights: Weights | None) -> None:
         """Put a candidate's or an average's weights (or the base's, for None) in place of the live ones."""
-        self._prefix = None  # its keys and values belong to the previous weights
+        if self._weights and weights == self._held:
+            return
+        self._prefix, self._kept = None, []  # their keys and values belong to the previous weights
         ready = self._ahead.take(weights)
         for weight in self._weights:
             if ready:
@@ -110,10 +118,11 @@ class TransformersEngine:
                 weight.live.copy_(weight.base, non_blocking=True)
             else:
                 self._write(weight.live, weight, weights)
+        self._held = weights
 
     def prepare(self, weights: Weights) -> None:
         """Make these weights on another thread (on the CPU, with `EngineSpec.prefetch`)."""
-        if self._prefetch:
+        if self._prefetch and weights != self._held:
             self._ahead.start(weights, self._make_spares)
 
     def _make_spares(self, weights: Weights) -> None:
@@ -135,21 +144,31 @@ class TransformersEngine:
         checker = StopChecker(self._tokenizer, self._eos_ids, sampling.stop)
         completions: list[Completion | None] = [None] * len(rows)
         by_length = sorted(range(len(rows)), key=lambda index: (len(rows[index]), index))
-        for start in range(0, len(by_length), self._batch_size):
-            batch = by_length[start : start + self._batch_size]
-            answers = decode(
-                self._model,
-                [rows[index] for index in batch],
-                prefix,
-                sampling.max_tokens,
-                checker,
-                self._pad_id,
-                TokenChooser(sampling, batch),
-            )
+        batches = [by_length[start : start + self._batch_size] for start in range(0, len(rows), self._batch_size)]
+        prompts_of = [[rows[index] for index in batch] for batch in batches]
+        self._kept = [each for each in self._kept if self._is_of_use(each, prompts_of, sampling)]
+        for batch, batch_prompts in zip(batches, prompts_of, strict=True):
+            start = self._read(batch_prompts, prefix, sampling)
+            answers = decode(self._model, start, checker, TokenChooser(sampling, batch))
             for index, tokens in zip(batch, answers, strict=True):
                 text, ended = checker.text(tokens)
                 completions[index] = Completion(text, len(tokens), "stop" if ended else "length")
         return cast(list[Completion], completions)
+
+    def _read(self, prompts: list[list[int]], prefix: Prefix | None, sampling: Sampling) -> Prefill:
+        """Let the model read a batch of prompts, unless it did so for the sample before."""
+        for kept in self._kept:
+            if kept.serves(prompts, sampling.max_tokens):
+                return kept
+        read = prefill(self._model, prompts, prefix, sampling.max_tokens, self._pad_id)
+        # Greedy answers are asked for once.
+        if sampling.temperature > 0 and sum(each.n_bytes for each in (*self._kept, read)) <= _MOST_KEPT_BYTES:
+            self._kept.append(read)
+        return read
+
+    @staticmethod
+    def _is_of_use(kept: Prefill, batches: list[list[list[int]]], sampling: Sampling) -> bool:
+        return sampling.temperature > 0 and any(kept.serves(prompts, sampling.max_tokens) for prompts in batches)
 
     def _shared_prefix(self, rows: list[list[int]]) -> Prefix | None:
         """Return keys and values of the prompts' common prefix; kept until other weights are loaded."""
@@ -185,27 +204,10 @@ class TransformersEngine:
         """Drop the model and its base copy."""
         self._ahead.close()
         self._weights = []
-        self._prefix = None
+        self._prefix, self._kept = None, []
         self._model = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-
-
-def pick_device(device: str) -> torch.device:
-    """Return the device that a name stands for; ``auto`` is CUDA where PyTorch sees it.
-
-    Raises:
-        InputError: There is no such device here.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        picked = torch.device(device)
-    except RuntimeError:
-        raise InputError(f"engine.device: {device!r} is not a device; use auto, cpu, cuda or cuda:<index>") from None
-    if picked.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"engine.device: {device!r} was asked for, but PyTorch sees no CUDA device here; use cpu")
-    return picked
 
 
 def _perturbed_weights(model: Any, spec: EngineSpec) -> Iterator[_Weight]:

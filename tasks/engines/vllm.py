@@ -46,6 +46,10 @@ class VllmEngine:
 
     def _open(self, spec: EngineSpec) -> None:
         VllmEngine._is_open = True
+        self._held: tuple[Weights | None] | None = None  # what was loaded, if anything was
+        self._read: list[list[int]] | None = None  # the prompts whose keys and values are cached
+        self._batch_size = spec.batch_size
+        self._shares_reads = spec.vllm.prefix_caching
         workarounds.set_environment()
         from vllm import LLM
 
@@ -117,8 +121,12 @@ class VllmEngine:
 
     def load(self, weights: Weights | None) -> None:
         """Put these weights (or the base's, for None) into the engine, and clear the prefix cache."""
+        if self._held == (weights,):
+            return
+        self._held = None
         self._llm.collective_rpc("thickets_load", args=(_plain(weights),))
-        workarounds.clear_prefix_cache(self._llm)
+        self._forget()
+        self._held = (weights,)
 
     def prepare(self, weights: Weights) -> None:
         """Make these weights in the background; see `thickets.tasks.engines.base.Engine.prepare`."""
@@ -130,6 +138,7 @@ class VllmEngine:
             return []
         rows: list[list[int]] = self._tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
         self._check_lengths(rows, sampling.max_tokens)
+        self._prepare_cache(rows, sampling)
         params = self._params(sampling, len(rows))
         outputs = self._llm.generate([{"prompt_token_ids": row} for row in rows], params, use_tqdm=False)
         checker = StopChecker(self._tokenizer, self._eos_ids, sampling.stop)
@@ -139,6 +148,27 @@ class VllmEngine:
             text, ended = checker.text(tokens)
             completions.append(Completion(text, len(tokens), "stop" if ended else "length"))
         return completions
+
+    def _prepare_cache(self, rows: list[list[int]], sampling: Sampling) -> None:
+        """Make the prefix cache's content a function of these prompts alone: what is cached decides how vLLM computes.
+
+        Samples of the same prompts find what the first of them read. So that the first computes like the others, the
+        prompts are read before they are sampled.
+        """
+        is_sampled = sampling.temperature > 0 and self._shares_reads and len(rows) <= self._batch_size
+        if is_sampled and self._read == rows:
+            return
+        self._forget()
+        if is_sampled:
+            from vllm import SamplingParams
+
+            once = SamplingParams(temperature=0, max_tokens=1, detokenize=False)
+            self._llm.generate([{"prompt_token_ids": row} for row in rows], once, use_tqdm=False)
+            self._read = rows
+
+    def _forget(self) -> None:
+        workarounds.clear_prefix_cache(self._llm)
+        self._read = None
 
     def _params(self, sampling: Sampling, n_rows: int) -> Any:
         from vllm import SamplingParams

@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
 
@@ -19,6 +19,7 @@ from thickets.storage.errors import InputError
 from thickets.storage.models.base import BaseModelRef, hub_commit
 from thickets.storage.models.manifest import EnsembleManifest, Recipe
 from thickets.tasks.engines import EngineSpec, VllmOptions, build_engine, resolve_spec
+from thickets.tasks.engines.base import DtypeName
 from thickets.tasks.engines.base_model import find_base_model
 from thickets.tasks.engines.model_kinds import kind_of
 from thickets.tasks.noise import NOISE_VERSION, Perturbation
@@ -172,7 +173,7 @@ def _spec(recipe: Recipe, folder: Path, perturbation: Perturbation, device: str,
             model_path=folder,
             perturbation=perturbation,
             device=device,
-            dtype=wanted["dtype"],
+            dtype=_dtype(wanted, folder),
             batch_size=wanted["batch_size"],
             trust_remote_code=trust_remote_code,
             vllm=VllmOptions(**options),
@@ -185,3 +186,12 @@ def _spec(recipe: Recipe, folder: Path, perturbation: Perturbation, device: str,
             spec.kind,
         )
     return spec
+
+
+def _dtype(engine: dict[str, Any], folder: Path) -> DtypeName:
+    """Return the type that the run's engine held the weights in; older runs say auto, and held the checkpoint's."""
+    if engine["dtype"] != "auto" or engine["kind"] == "signals":
+        return cast(DtypeName, engine["dtype"])
+    from thickets.tasks.engines.dtypes import stored_dtype  # PyTorch: seconds
+
+    return stored_dtype(folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -12,6 +11,7 @@ import torch
 from thickets.flows.config.file import parse_config
 from thickets.flows.config.run import RunConfig
 from thickets.flows.placement import replicas
+from thickets.flows.placement.description import describe_engine
 from thickets.flows.placement.engines import unit_timeout_s
 from thickets.flows.placement.replicas import engine_bytes, engine_of_several, known_replicas, local_replicas
 from thickets.flows.plan import RunPlan, make_plan
@@ -57,13 +57,15 @@ def test_left_empty_it_is_as_many_vllm_engines_as_cores_and_memory_take(
 
 
 def test_a_number_that_is_given_is_kept_where_the_device_takes_it(
-    config: MakeConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine(monkeypatch, cores=2, memory_bytes=0)
     three = config(engine={**ENGINE, "replicas": 3})
-    with caplog.at_level(logging.WARNING):
-        assert local_replicas(plan_of(three)) == 3
-    assert "3 engines of 1 threads share 2 cores" in caplog.text
+    assert local_replicas(plan_of(three)) == 3
+    [warning] = describe_engine(plan_of(three)).warnings
+    assert warning.startswith("3 engines of 1 threads share 2 cores")
+    assert str(describe_engine(plan_of(three))).startswith("3 engines of 1 thread: transformers (torch 2")
+    assert describe_engine(plan_of(config(engine={**ENGINE, "replicas": 2}))).warnings == ()
     with pytest.raises(InputError, match=r"engine\.replicas is 3, but the device is cuda, and one GPU takes"):
         local_replicas(plan_of(three, device="cuda"))
     assert engine_of_several(plan_of(three)).threads == 1
@@ -92,3 +94,15 @@ def test_a_unit_may_take_half_an_hour_or_what_its_tokens_take_at_a_snails_pace(c
     assert unit_timeout_s(plan_of(config(scoring={"unit_timeout_s": 7.5}))) == 7.5
     with pytest.raises(InputError, match="unit_timeout_s"):
         parse_config({"problem": "largest_number", "scoring": {"unit_timeout_s": 0}})
+
+
+def test_a_type_that_is_only_emulated_is_warned_of(config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thickets.tasks.engines.dtypes.cpu_capabilities", lambda: {"avx2": True})
+    plan = plan_of(config())
+    assert describe_engine(plan).warnings == ()
+    [warning] = describe_engine(replace(plan, engine=replace(plan.engine, dtype="bfloat16"))).warnings
+    assert warning.startswith("engine.dtype: bfloat16 is emulated on this processor")
+    assert (
+        describe_engine(replace(plan, engine=replace(plan.engine, dtype="bfloat16"))).tags["thickets.dtype"]
+        == "bfloat16"
+    )

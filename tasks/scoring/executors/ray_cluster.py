@@ -62,8 +62,11 @@ class RayCluster:
             return resolve_spec(spec)
         import ray
 
+        from thickets.tasks.engines.dtypes import stored_dtype  # PyTorch: seconds
+
         try:
-            resolved: EngineSpec = ray.get(ray.remote(resolve_spec).options(num_gpus=1).remote(spec))
+            remote = ray.remote(resolve_spec).options(num_gpus=1)
+            resolved: EngineSpec = ray.get(remote.remote(spec, stored_dtype(spec.model_path)))
         except ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, InputError):
                 raise error.cause from None

@@ -3,7 +3,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -12,7 +11,7 @@ from thickets.tasks.engines import EngineSpec
 from thickets.tasks.engines.decoding import common_prefix
 from thickets.tasks.engines.transformers import TransformersEngine
 from thickets.tasks.noise import Perturbation
-from thickets.tasks.types import Sampling
+from thickets.tasks.types import Candidate, Sampling
 
 SYSTEM = "[system] You answer questions.\n[user] "
 PROMPTS = [
@@ -84,17 +83,78 @@ def test_a_stop_string_of_several_tokens_is_found_and_cut_off(tiny_model: Path) 
     assert stopped.finish_reason == "stop"
 
 
+def count_forwards(held: TransformersEngine, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Shapes of what the model reads from now on: rows and tokens of each."""
+    forwards: list[tuple[int, int]] = []
+    original = held._model.forward
+
+    def forward(**named):
+        forwards.append(tuple(named["input_ids"].shape))
+        return original(**named)
+
+    monkeypatch.setattr(held._model, "forward", forward)
+    return forwards
+
+
 def test_the_prefix_is_computed_once_per_candidate(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     held = engine(tiny_model)
-    forwards = []
-    original = held._model.forward
-    monkeypatch.setattr(
-        held._model, "forward", lambda **kw: (forwards.append(kw["input_ids"].shape), original(**kw))[1]
-    )
+    forwards = count_forwards(held, monkeypatch)
     held.generate(PROMPTS, Sampling(1))
+    held.load(None)  # it is loaded already
     held.generate(PROMPTS, Sampling(1))
-    n_prefix = len(SYSTEM)
-    assert [shape for shape in forwards if shape == torch.Size([1, n_prefix])] == [torch.Size([1, n_prefix])]
+    assert forwards.count((1, len(SYSTEM))) == 1
+    held.load(Candidate(3, 0.1))
+    held.generate(PROMPTS, Sampling(1))
+    assert forwards.count((1, len(SYSTEM))) == 2
+
+
+@pytest.mark.parametrize("batch_size", [64, 3])
+def test_samples_of_the_same_prompts_share_what_the_model_read(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, batch_size: int
+) -> None:
+    held = engine(tiny_model, batch_size=batch_size)
+    samples = [Sampling(12, temperature=1.0, seed=seed) for seed in (1, 2, 3)]
+    forwards = count_forwards(held, monkeypatch)
+    found = []
+    for sampling in samples:
+        held.load(None)
+        found.append(held.generate(PROMPTS, sampling))
+    reads = [shape for shape in forwards if shape[1] > 1 and shape != (1, len(SYSTEM))]
+    assert len(reads) == -(-len(PROMPTS) // batch_size)
+    # To the byte what each would be alone: in any order, by an engine that has seen no other sample.
+    for sampling, together in zip(samples, found, strict=True):
+        assert engine(tiny_model, batch_size=batch_size).generate(PROMPTS, sampling) == together
+    assert len(set(map(tuple, found))) == 3
+    # Other prompts, another limit, or greedy decoding after them: nothing of what was read before is mixed in.
+    greedy = Sampling(12)
+    assert held.generate(PROMPTS, greedy) == engine(tiny_model, batch_size=batch_size).generate(PROMPTS, greedy)
+    for prompts, limit in ((PROMPTS[1:], 12), (PROMPTS, 7)):
+        other = Sampling(limit, temperature=1.0, seed=1)
+        expected = engine(tiny_model, batch_size=batch_size).generate(prompts, other)
+        assert held.generate(prompts, other) == expected
+
+
+def test_what_would_take_too_much_memory_is_read_anew(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thickets.tasks.engines.transformers._MOST_KEPT_BYTES", 0)
+    held, sampling = engine(tiny_model), Sampling(12, temperature=1.0, seed=1)
+    forwards = count_forwards(held, monkeypatch)
+    assert held.generate(PROMPTS, sampling) == held.generate(PROMPTS, sampling)
+    assert len([shape for shape in forwards if shape[0] == len(PROMPTS) and shape[1] > 1]) == 2
+
+
+def test_samples_of_another_candidate_read_the_prompts_anew(tiny_model: Path) -> None:
+    held, sampling = engine(tiny_model), Sampling(12, temperature=1.0, seed=1)
+    alone = engine(tiny_model)
+    alone.load(Candidate(3, 0.1))
+    held.generate(PROMPTS, sampling)
+    held.load(Candidate(3, 0.1))
+    assert held.generate(PROMPTS, sampling) == alone.generate(PROMPTS, sampling)
+
+
+def test_an_engine_over_a_live_model_forgets_at_every_load(tiny_model: Path) -> None:
+    own = engine(tiny_model)
+    held = TransformersEngine.over(own.model, AutoTokenizer.from_pretrained(tiny_model), 64)
+    before = held.generate(PROMPTS, Sampling(12, temperature=1.0))
+    own.load(Candidate(3, 0.3))  # the model's weights change, as training changes them
     held.load(None)
-    held.generate(PROMPTS, Sampling(1))
-    assert len([shape for shape in forwards if shape == torch.Size([1, n_prefix])]) == 2
+    assert held.generate(PROMPTS, Sampling(12, temperature=1.0)) != before

@@ -107,6 +107,7 @@ class TestTheResidentEngine:
         ask(engine, OTHER)
         monkeypatch.setattr(worker_of(engine), "_thickets_tied_heads", [])
         assert ask(engine, ONE) != fresh
+        engine.load(OTHER)  # what is held now is not ONE, whatever the engine believes
 
     def test_without_clearing_the_prefix_cache_the_answers_are_wrong(
         self, engine: Engine, fresh: list[Completion], monkeypatch: pytest.MonkeyPatch
@@ -114,6 +115,39 @@ class TestTheResidentEngine:
         ask(engine, OTHER)
         monkeypatch.setattr(engine._llm, "reset_prefix_cache", lambda: True)
         assert ask(engine, ONE) != fresh
+
+    def test_samples_of_the_same_prompts_share_what_was_read(
+        self, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        samples = [Sampling(12, temperature=0.9, seed=seed) for seed in (1, 2, 3)]
+        alone = []
+        for sampling in samples:
+            ask(engine, OTHER)
+            engine.load(None)
+            alone.append(engine.generate(PROMPTS, sampling))
+        ask(engine, OTHER)
+        loads, cached = [], []
+        generate, rpc = engine._llm.generate, engine._llm.collective_rpc
+
+        def watched(*arguments, **named):
+            outputs = generate(*arguments, **named)
+            cached.append([output.num_cached_tokens for output in outputs])
+            return outputs
+
+        monkeypatch.setattr(engine._llm, "generate", watched)
+        monkeypatch.setattr(engine._llm, "collective_rpc", lambda name, **k: (loads.append(name), rpc(name, **k))[1])
+        together = []
+        for sampling in samples:
+            engine.load(None)
+            together.append(engine.generate(PROMPTS, sampling))
+        assert together == alone
+        assert len(set(map(tuple, together))) == 3
+        assert loads.count("thickets_load") == 1
+        assert len(cached) == 4  # read once, sampled three times
+        assert min(cached[1]) >= 32
+        assert cached[1] == cached[2] == cached[3]
+        # Neither greedy answers nor other prompts find anything of it.
+        assert ask(engine, None) == ask(engine, None) != together[0]
 
     def test_an_engine_that_cannot_clear_its_cache_says_so(
         self, engine: Engine, monkeypatch: pytest.MonkeyPatch

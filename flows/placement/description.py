@@ -1,0 +1,85 @@
+"""Says in one line what a run's engines are and what they run on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from thickets.flows.placement.replicas import crowded, known_replicas, threads_each
+from thickets.flows.plan import RunPlan
+from thickets.tasks.engines import library_versions
+
+
+@dataclass(frozen=True, slots=True)
+class EngineDescription:
+    """What a run's engines are.
+
+    Attributes:
+        kind: transformers, vllm or signals.
+        version: Of the engine's library.
+        device: By the maker's name, e.g. ``AMD EPYC``; of a Ray cluster, its kind and address.
+        dtype: Type of the weights while running.
+        threads: CPU threads of each engine; None where a GPU computes.
+        batch_size: Most prompts decoded together.
+        n_engines: How many; 1 as well where a Ray cluster decides how many it has room for.
+        warnings: What slows them down here, a line each.
+    """
+
+    kind: str
+    version: str
+    device: str
+    dtype: str
+    threads: int | None
+    batch_size: int
+    n_engines: int
+    warnings: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        engines = f"{self.n_engines} engine{'s' if self.n_engines > 1 else ''}"
+        threads = "" if self.threads is None else f" of {self.threads} thread{'s' if self.threads > 1 else ''}"
+        return (
+            f"{engines}{threads}: {self.kind} ({self.version}) on {self.device}, weights in {self.dtype}, "
+            f"batches of {self.batch_size}"
+        )
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Tags of an MLflow run."""
+        return {
+            "thickets.engine": f"{self.kind} ({self.version})",
+            "thickets.device": self.device,
+            "thickets.dtype": self.dtype,
+            "thickets.threads": "" if self.threads is None else str(self.threads),
+            "thickets.batch_size": str(self.batch_size),
+            "thickets.engines": str(self.n_engines),
+        }
+
+
+def describe_engine(plan: RunPlan) -> EngineDescription:
+    """Describe the engines that will score a plan."""
+    import torch  # seconds
+
+    from thickets.tasks.engines.devices import device_name
+    from thickets.tasks.engines.dtypes import computes_in
+
+    spec, config = plan.engine, plan.config.engine
+    replicas = known_replicas(plan)
+    on_cpu, on_cluster = spec.device == "cpu", config.executor == "ray" and config.address is not None
+    device = f"{spec.device} of the Ray cluster at {config.address}" if on_cluster else device_name(spec.device)
+    threads = threads_each(plan) if replicas is not None else spec.threads or torch.get_num_threads()
+    dtype = "float32" if spec.dtype == "auto" else spec.dtype  # a signals network's
+    emulated = None
+    if on_cpu and not computes_in(dtype, torch.device("cpu")):
+        emulated = (
+            f"engine.dtype: {dtype} is emulated on this processor, which has no instructions for it; auto takes "
+            "float32 here (four times as fast where it was measured)"
+        )
+    return EngineDescription(
+        kind=spec.kind,
+        version=", ".join(f"{name} {version}" for name, version in library_versions(spec.kind).items()),
+        device=device,
+        dtype=dtype,
+        threads=threads if on_cpu else None,
+        batch_size=spec.batch_size,
+        n_engines=replicas or 1,
+        warnings=tuple(filter(None, (crowded(plan), emulated))),
+    )
