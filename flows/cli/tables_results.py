@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import polars as pl
 from rich.console import Console, Group
-from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
@@ -159,18 +158,6 @@ def frame_table(frame: pl.DataFrame) -> Table:
     for row in frame.iter_rows():
         table.add_row(*(Text("" if cell is None else _cell(cell)) for cell in row))
     return table
-
-
-def problem_list(contains: str) -> Iterator[Panel]:
-    """Yield the problems whose names contain a text, each with a sample; one by one, since some take a second."""
-    from thickets.tasks.problems import catalogue
-
-    for entry in catalogue():
-        if contains in entry.name:
-            sample = entry.sample()
-            heading, answer = (f"{entry.summary}\n\n", "italic"), ("\n\nanswer: ", "dim")
-            text = Text.assemble(heading, sample.prompt, answer, sample.answer)
-            yield Panel(text, title=entry.name, title_align="left")
 
 
 def _marked(answer: str | None, correct: bool) -> Text:
