@@ -176,6 +176,22 @@ def test_estimate_counts_what_a_run_will_ask(thickets, my_yaml) -> None:
     assert "time" in thickets("estimate", my_yaml())[1]
 
 
+def test_the_home_of_the_option_wins_over_the_config_s_and_the_shell_s(
+    thickets, my_yaml, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The home is the first thing that is checked, so a command that refuses one says which it would have used."""
+    homes = [Path("null"), tmp_path / "of the config", tmp_path / "of the shell"]  # a name, and not YAML's nothing
+    for home in homes:
+        home.write_text("a file, not a folder")
+    monkeypatch.setenv("THICKETS_HOME", str(homes[2]))
+    (tmp_path / "plain.yaml").write_text("problem: largest_number\n")
+    for command in ("run", "estimate"):
+        config = my_yaml(storage={"home": str(homes[1])})
+        assert f"cannot write to {homes[0]}" in refused(thickets(command, config, "--home", str(homes[0])))
+        assert f"cannot write to {homes[1]}" in refused(thickets(command, config))
+        assert f"cannot write to {homes[2]}" in refused(thickets(command, "plain.yaml"))
+
+
 def test_estimate_says_what_a_budget_pays_for(thickets, my_yaml) -> None:
     small, large = (
         json.loads(thickets("estimate", my_yaml(), "--set", f"scoring.budget.tokens={tokens}", "--json")[1])
