@@ -18,7 +18,10 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Override a field, e.g. population.size=500. Repeatable."),
 ]
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run id, a unique prefix of one, or `latest`.")]
+RunName = Annotated[
+    str,
+    typer.Argument(metavar="RUN", help="A run id, a unique prefix of one, or `latest`: the last that began to score."),
+]
 HomeFolder = Annotated[
     Path | None, typer.Option("--home", help="Folder of the runs (default: $THICKETS_HOME, else thickets-data).")
 ]

@@ -18,7 +18,7 @@ def runs(home: HomeFolder = None, as_json: AsJson = False) -> None:
 
     rows = list_runs(home_of(home))
     if as_json:
-        typer.echo(json.dumps([row.model_dump() for row in rows], indent=2))
+        typer.echo(json.dumps([row.model_dump(mode="json") for row in rows], indent=2))
     elif rows:
         render(runs_table(rows))
     else:

@@ -134,18 +134,23 @@ def votes_table(votes: pl.DataFrame) -> Group:
 def runs_table(rows: Sequence[RunRow]) -> Table:
     """Return the runs of a home, a row per run."""
     table = Table()
-    for heading in ("run", "model", "problem", "state"):
+    table.add_column("run", overflow="fold")
+    table.add_column("date", no_wrap=True)
+    for heading in ("model", "problem", "state"):
         table.add_column(heading, overflow="fold")
-    for heading in ("candidates", "base", "ensemble"):
+    for heading in ("candidates", "base", "K", "ensemble"):
         table.add_column(heading, justify="right")
     for row in rows:
         table.add_row(
             row.run_id,
+            f"{row.date.astimezone():%Y-%m-%d %H:%M}",  # local time
             row.model,
             row.problem,
             row.state,
             str(row.n_candidates),
-            *("" if value is None else percent(value) for value in (row.base_accuracy, row.ensemble_accuracy)),
+            "" if row.base_accuracy is None else percent(row.base_accuracy),
+            "" if row.k is None else str(row.k),
+            "" if row.ensemble_accuracy is None else percent(row.ensemble_accuracy),
         )
     return table
 

@@ -21,6 +21,7 @@ from thickets.flows.results.summary import RunSummary
 from thickets.flows.runtime.environment import log
 from thickets.flows.runtime.prefect_server import shown, wait_for_server
 from thickets.flows.search.answer_limit import learn
+from thickets.flows.search.beginning import recorded
 from thickets.flows.search.candidates import Candidates, score_first
 from thickets.flows.search.progress import ScoringProgress
 from thickets.flows.search.scoring import Scoring
@@ -73,9 +74,13 @@ def _search(config: RunConfig, engines: Engines, progress: ScoringProgress, *, f
         _begin(plan, folder, fresh=fresh)
         book = prepared.open_book(folder)
         meter = make_meter(plan, book, folder, progress, started, limit.n_extra_tokens if limit else 0)
-        with session_timed(folder, meter), start_tracking(plan, book) as tracker:
+        with (
+            recorded(folder, progress) as begin,
+            session_timed(folder, meter),
+            start_tracking(plan, book) as tracker,
+        ):
             with watch_first_batch(plan), engines:
-                scoring = Scoring(plan, book, engines.turn_to(plan), progress)
+                scoring = Scoring(plan, book, engines.turn_to(plan), progress, begin)
                 candidates = Candidates(scoring, prepared.seeds)
                 if meter is None:
                     population = score_first(scoring, candidates, candidates.n_most)
@@ -146,7 +151,9 @@ def _begin(plan: RunPlan, folder: RunFolder, *, fresh: bool) -> None:
     if fresh:
         for moved in [*plan.home.set_aside(plan.run_id), *plan.shard_folder.set_aside(plan.shards)]:
             log.info(f"starting over; what was there is now in {moved}")
-    write_text_atomically(folder.config, dump_config(plan.config))
+    config = dump_config(plan.config)
+    if not folder.config.is_file() or folder.config.read_text(encoding="utf-8") != config:  # else it keeps its time
+        write_text_atomically(folder.config, config)
     write_text_atomically(folder.fingerprint, plan.fingerprint + "\n")
     write_text_atomically(folder.identity, json.dumps(plan.identity, indent=2) + "\n")
     _record_shard_folder(plan, folder)
