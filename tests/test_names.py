@@ -111,7 +111,7 @@ def test_the_users_own_modules_raise(stranger: Stranger, name: str) -> None:
 
 def test_a_run_with_a_verifier_of_ones_own(ran: Stranger) -> None:
     assert len(ran.summaries) == 1
-    assert ran.summaries[0]["problem"] == "file"
+    assert ran.summaries[0]["problem"] == "questions"  # questions.jsonl
 
 
 @pytest.mark.slow

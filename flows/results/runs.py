@@ -16,6 +16,7 @@ from thickets.storage.home import Home, RunFolder
 from thickets.storage.scores.database import BASE_ID
 from thickets.storage.scores.reader import ScoreReader, read_only
 from thickets.tasks.evaluation.voting import ballots, vote
+from thickets.tasks.problems import problem_title
 
 State = Literal["completed", "running", "interrupted", "refused"]
 
@@ -137,7 +138,7 @@ def example_votes(reader: ScoreReader, summary: RunSummary, count: int = 3) -> p
 def _row(home: Home, folder: RunFolder) -> RunRow:
     # Plain values, not `RunConfig`: a run of another version, with fields that this version does not know, is listed.
     config = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
-    finished = folder.summary.is_file()
+    problem, finished = config["problem"], folder.summary.is_file()
     try:
         summary = load_summary(folder) if finished else None
     except InputError:
@@ -147,7 +148,7 @@ def _row(home: Home, folder: RunFolder) -> RunRow:
         run_id=folder.run_id,
         date=date,
         model=config["model"],
-        problem=config["problem"]["name"],
+        problem=problem_title(problem["name"], problem.get("path"), problem.get("label")),
         n_candidates=config["population"]["size"],
         state=_state(home, folder),
         has_begun=has_begun,

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -40,7 +41,7 @@ from thickets.tasks.engines import Engine, EngineSpec, build_engine
 from thickets.tasks.evaluation.ensemble import evaluate_ensemble
 from thickets.tasks.noise import NOISE_VERSION
 from thickets.tasks.preparation import prepare_base_model, prepare_splits
-from thickets.tasks.problems import load_problem
+from thickets.tasks.problems import ProblemConfig, load_problem
 from thickets.tasks.results.evaluation import CurvePoint
 from thickets.tasks.seeds import generate_seeds
 
@@ -135,7 +136,7 @@ def _prepare(config: RunConfig, engines: Engines, progress: ScoringProgress) -> 
     Home(config.storage.home).writable()
     if config.storage.shards is not None:
         check_writable(config.storage.shards)
-    log.info(f"preparing {config.model} and {config.single_problem.name}")
+    log.info(f"preparing {config.model} and {config.single_problem.title}")
     base = prepare_base_model(config.model, config.revision, trust_remote_code=config.engine.trust_remote_code)
     problem = load_problem(config.single_problem)
     data = config.data
@@ -210,8 +211,16 @@ def make_manifest(plan: RunPlan, experts: pl.DataFrame, choice: CurvePoint) -> E
             "method": choice.method,
             "vote": choice.rule,
             "fingerprint": plan.fingerprint,
-            # Not where the data lies: that is this machine's business, and answering needs none.
-            "problem_config": plan.config.single_problem.model_dump(mode="json", exclude={"path", "test_path"}),
+            "problem_config": _without_paths(plan.config.single_problem),
             "engine": plan.identity["engine"],
         }
     )
+
+
+def _without_paths(problem: ProblemConfig) -> dict[str, Any]:
+    """Return the section without where the data lies: that is this machine's business, and answering needs none.
+
+    What people call the problem may come from a path, so it is kept as the label.
+    """
+    values = problem.model_dump(mode="json", exclude={"path", "test_path", "label"})
+    return values if problem.title == problem.name else values | {"label": problem.title}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from thickets.tasks.problems.base import Problem
 from thickets.tasks.problems.catalogue import CatalogueEntry, Sample, catalogue, own_problems, reasoning_gym_problems
-from thickets.tasks.problems.config import ProblemConfig
+from thickets.tasks.problems.config import ProblemConfig, problem_title
 from thickets.tasks.problems.file import FileProblem
 from thickets.tasks.problems.gsm8k import Gsm8k
 from thickets.tasks.problems.largest_number import LargestNumber
@@ -19,6 +19,7 @@ __all__ = [
     "catalogue",
     "load_problem",
     "own_problems",
+    "problem_title",
     "reasoning_gym_problems",
 ]
 

@@ -90,7 +90,7 @@ def reasoning_gym_problems() -> list[CatalogueEntry]:
 
 
 # Fields of the config's problem section.
-_PROMPT = ("instruction", "system")
+_PROMPT = ("instruction", "system", "label")
 _DATA = ("path", "test_path", "id_column", "question_column", "answer_column")
 
 
