@@ -57,7 +57,7 @@ def randopt_many(config: RunConfig, fresh: bool = False) -> Comparison:
         raise InputError("problems: missing; name at least two, or use `thickets.search`, which takes one as well")
     check_inputs(config)
     started = time.monotonic()
-    child = randopt.with_options(flow_run_name="{config.label}-n{config.population.size}-{config.problem.name}")
+    child = randopt.with_options(flow_run_name="{config.label}-n{config.population.size}-{config.problem.title}")
     with session(config.storage.home):
         summaries = [child(each, fresh=fresh) for each in config.per_problem]
         group = compare_group(config, summaries)

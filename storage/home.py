@@ -75,6 +75,16 @@ class RunFolder:
         return self.root / "shards"
 
     @property
+    def begun(self) -> Path:
+        """When work on the run last began, as text (ISO 8601, UTC); absent if nothing of it was ever scored."""
+        return self.root / "begun"
+
+    @property
+    def refused(self) -> Path:
+        """Why the configuration was refused before anything was scored, as text; absent otherwise."""
+        return self.root / "refused"
+
+    @property
     def summary(self) -> Path:
         """The figures of the finished run, as JSON."""
         return self.root / "summary.json"

@@ -69,10 +69,22 @@ def stranger(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Stra
 
 
 @pytest.fixture(scope="module")
-def ran(stranger: Stranger) -> Stranger:
+def printed(stranger: Stranger) -> str:
+    """Standard output of `python -m thickets run` there, into the home of the option and no other."""
+    source = stranger.write(storage={"home": str(stranger.root / "of-the-config")})
+    command = ("-m", "thickets", "run", source, "--home", str(stranger.home), "--json")
+    return succeeded(stranger.python(*command, THICKETS_HOME=str(stranger.root / "of-the-shell")))
+
+
+@pytest.fixture(scope="module")
+def ran(stranger: Stranger, printed: str) -> Stranger:
     """The folder after `python -m thickets run` there."""
-    succeeded(stranger.python("-m", "thickets", "run", stranger.write()))
     return stranger
+
+
+def test_json_is_all_of_standard_output_and_the_home_is_the_option_s(ran: Stranger, printed: str) -> None:
+    assert [json.loads(printed)] == ran.summaries
+    assert not any(ran.root.glob("of-the-*"))
 
 
 def test_every_module_is_imported_under_its_installed_name_from_an_empty_folder(
@@ -99,7 +111,7 @@ def test_the_users_own_modules_raise(stranger: Stranger, name: str) -> None:
 
 def test_a_run_with_a_verifier_of_ones_own(ran: Stranger) -> None:
     assert len(ran.summaries) == 1
-    assert ran.summaries[0]["problem"] == "file"
+    assert ran.summaries[0]["problem"] == "questions"  # questions.jsonl
 
 
 @pytest.mark.slow

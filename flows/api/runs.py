@@ -47,7 +47,7 @@ def open_run(name: str = "latest", home: Path | str | None = None) -> Run:
     """Open a run of a home, finished or not.
 
     Args:
-        name: A run id, a unique prefix of one, or ``latest``.
+        name: A run id, a unique prefix of one, or ``latest``: the run that began to score last.
         home: As for `list_runs`.
 
     Raises:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
-from thickets.flows.cli import models, results, search, services
+from thickets.flows.cli import models, problems, results, search, services
 from thickets.flows.cli.options import say
 from thickets.flows.runtime.environment import set_command_line_defaults
 from thickets.storage.errors import InputError, ThicketsError
@@ -39,10 +39,27 @@ app.command(epilog="Example: `thickets promote latest --name gsm8k-champion`")(m
 app.command(epilog='Example: `thickets ask latest "Which is the largest number: 790, 311 or 392?"`')(models.ask)
 app.command(epilog="Example: `thickets evaluate models:/gsm8k-champion@champion new.jsonl --base`")(models.evaluate)
 app.command(epilog="Example: `thickets parity my.yaml --a transformers --b vllm`")(search.parity)
-app.command(epilog="Example: `thickets problems reasoning_gym`")(results.problems)
+app.command(epilog="Example: `thickets problems largest_number`")(problems.problems)
 app.command(epilog="Example: `thickets up --detach`")(services.up)
 app.command(epilog="Example: `thickets status --repair`")(services.status)
 app.command(epilog="Example: `thickets down`")(services.down)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"thickets {version('thickets')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
 
 
 def main() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,9 +18,18 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Override a field, e.g. population.size=500. Repeatable."),
 ]
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run id, a unique prefix of one, or `latest`.")]
+RunName = Annotated[
+    str,
+    typer.Argument(metavar="RUN", help="A run id, a unique prefix of one, or `latest`: the last that began to score."),
+]
 HomeFolder = Annotated[
     Path | None, typer.Option("--home", help="Folder of the runs (default: $THICKETS_HOME, else thickets-data).")
+]
+RunHome = Annotated[
+    Path | None,
+    typer.Option(
+        "--home", help="Folder of the runs (default: storage.home of the config, $THICKETS_HOME, thickets-data)."
+    ),
 ]
 ModelName = Annotated[
     str,
@@ -49,6 +60,19 @@ def home_of(folder: Path | None) -> Home:
     from thickets.storage.home import Home
 
     return Home(folder or StorageConfig().home)
+
+
+def home_option(folder: Path) -> str:
+    """Return ` --home FOLDER` for a command that finds the folder only by it, else nothing."""
+    from thickets.flows.config.run import StorageConfig
+
+    return "" if folder == StorageConfig().home else f" --home {shlex.quote(str(folder))}"
+
+
+def in_home(folder: Path | None, overrides: list[str] | None) -> list[str]:
+    """Return the overrides with the option's folder as the last of them: it wins over configuration and environment."""
+    # JSON is YAML too, so that no folder's name is taken for anything but a text.
+    return [*(overrides or []), *([] if folder is None else [f"storage.home={json.dumps(str(folder))}"])]
 
 
 def start_prefect(home: Path) -> None:

@@ -1,4 +1,4 @@
-"""Commands that list and read runs, and the one that lists the problems."""
+"""Commands that list and read runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from thickets.flows.cli.options import AsJson, HomeFolder, RunName, home_of, render, say
-from thickets.storage.errors import InputError
 
 
 def runs(home: HomeFolder = None, as_json: AsJson = False) -> None:
@@ -19,7 +18,7 @@ def runs(home: HomeFolder = None, as_json: AsJson = False) -> None:
 
     rows = list_runs(home_of(home))
     if as_json:
-        typer.echo(json.dumps([row.model_dump() for row in rows], indent=2))
+        typer.echo(json.dumps([row.model_dump(mode="json") for row in rows], indent=2))
     elif rows:
         render(runs_table(rows))
     else:
@@ -94,17 +93,3 @@ def sql(
         typer.echo(json.dumps(frame.to_dicts(), indent=2, default=str))
     else:
         render(frame_table(frame))
-
-
-def problems(
-    contains: Annotated[str, typer.Argument(help="Only names that contain this.")] = "",
-) -> None:
-    """List the problems, with one example prompt and answer each."""
-    from thickets.flows.cli.tables_results import problem_list
-
-    shown = False
-    for panel in problem_list(contains):
-        render(panel)
-        shown = True
-    if not shown:
-        raise InputError(f"CONTAINS: no problem's name contains {contains!r}; see `thickets problems`")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,9 +11,12 @@ from thickets.flows.cli.options import (
     AsJson,
     HomeFolder,
     Overrides,
+    RunHome,
     RunName,
     Source,
     home_of,
+    home_option,
+    in_home,
     render,
     say,
     start_prefect,
@@ -20,19 +24,24 @@ from thickets.flows.cli.options import (
 
 if TYPE_CHECKING:
     from thickets.flows.config.run import RunConfig
+    from thickets.flows.results.comparison import Comparison
+    from thickets.flows.results.distillation import DistillSummary
+    from thickets.flows.results.summary import RunSummary
 
 
 def run(
     config: Source,
     overrides: Overrides = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over; what is there is moved aside.")] = False,
+    home: RunHome = None,
+    as_json: AsJson = False,
 ) -> None:
     """Run a search, or go on with an interrupted one: the same config continues where it stopped."""
     from thickets.flows.config.file import load_config
     from thickets.flows.config.preflight import check_inputs
     from thickets.flows.runtime.interrupt import ends_soon
 
-    run_config = load_config(config, overrides or [])
+    run_config = load_config(config, in_home(home, overrides))
     check_inputs(run_config)
     start_prefect(run_config.storage.home)
     from thickets.flows.cli.tables_results import console, show_summary
@@ -44,23 +53,30 @@ def run(
 
         with ends_soon():
             comparison = randopt_many(run_config, fresh=fresh)
+        if as_json:
+            typer.echo(_as_json(comparison, run_config, [each.run_id for each in comparison.runs]))
+            return
         show_comparison(comparison, console())
         _show_students(run_config, [each.run_id for each in comparison.runs])
-        say("each problem is a run of its own: thickets show RUN")
+        say(f"each problem is a run of its own: thickets show RUN{home_option(run_config.storage.home)}")
         return
     with ends_soon():
         summary = randopt(run_config, fresh=fresh)
+    if as_json:
+        typer.echo(_as_json(summary, run_config, [summary.run_id]))
+        return
     show_summary(summary, console())
     _show_students(run_config, [summary.run_id])
-    say("three test questions with the experts' votes: thickets show latest")
+    where = home_option(run_config.storage.home)
+    say(f"three test questions with the experts' votes: thickets show {summary.run_id}{where}")
 
 
-def estimate(config: Source, overrides: Overrides = None, as_json: AsJson = False) -> None:
+def estimate(config: Source, overrides: Overrides = None, home: RunHome = None, as_json: AsJson = False) -> None:
     """Estimate the candidates, completions, tokens, time and disk of a run before it starts."""
     from thickets.flows.config.file import load_config
     from thickets.flows.config.preflight import check_inputs
 
-    run_config = load_config(config, overrides or [])
+    run_config = load_config(config, in_home(home, overrides))
     check_inputs(run_config)
     say("loading the model for a short probe")
     from thickets.flows.cli.tables_search import estimate_table, estimates_table
@@ -131,11 +147,23 @@ def parity(
 
 def _show_students(config: RunConfig, run_ids: list[str]) -> None:
     """Print the distillation of each of these runs, if the configuration has one."""
-    if config.distillation is None:
-        return
     from thickets.flows.cli.tables_distillation import show_distillation
     from thickets.flows.cli.tables_results import console
+
+    for student in _students(config, run_ids):
+        show_distillation(student, console())
+
+
+def _students(config: RunConfig, run_ids: list[str]) -> list[DistillSummary]:
+    """Read the distillation of each of these runs, if the configuration has one."""
+    if config.distillation is None:
+        return []
     from thickets.flows.distillation.plan import load_distillation
 
-    for run_id in run_ids:
-        show_distillation(load_distillation(config, run_id), console())
+    return [load_distillation(config, run_id) for run_id in run_ids]
+
+
+def _as_json(result: RunSummary | Comparison, config: RunConfig, run_ids: list[str]) -> str:
+    """Write a result as JSON, with the key `students` beside its own if the configuration has a distillation."""
+    students = [student.model_dump(mode="json") for student in _students(config, run_ids)]
+    return json.dumps(result.model_dump(mode="json") | ({"students": students} if students else {}), indent=2)

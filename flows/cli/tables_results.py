@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import polars as pl
 from rich.console import Console, Group
-from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
@@ -135,18 +134,23 @@ def votes_table(votes: pl.DataFrame) -> Group:
 def runs_table(rows: Sequence[RunRow]) -> Table:
     """Return the runs of a home, a row per run."""
     table = Table()
-    for heading in ("run", "model", "problem", "state"):
+    table.add_column("run", overflow="fold")
+    table.add_column("date", no_wrap=True)
+    for heading in ("model", "problem", "state"):
         table.add_column(heading, overflow="fold")
-    for heading in ("candidates", "base", "ensemble"):
+    for heading in ("candidates", "base", "K", "ensemble"):
         table.add_column(heading, justify="right")
     for row in rows:
         table.add_row(
             row.run_id,
+            f"{row.date.astimezone():%Y-%m-%d %H:%M}",  # local time
             row.model,
             row.problem,
             row.state,
             str(row.n_candidates),
-            *("" if value is None else percent(value) for value in (row.base_accuracy, row.ensemble_accuracy)),
+            "" if row.base_accuracy is None else percent(row.base_accuracy),
+            "" if row.k is None else str(row.k),
+            "" if row.ensemble_accuracy is None else percent(row.ensemble_accuracy),
         )
     return table
 
@@ -159,18 +163,6 @@ def frame_table(frame: pl.DataFrame) -> Table:
     for row in frame.iter_rows():
         table.add_row(*(Text("" if cell is None else _cell(cell)) for cell in row))
     return table
-
-
-def problem_list(contains: str) -> Iterator[Panel]:
-    """Yield the problems whose names contain a text, each with a sample; one by one, since some take a second."""
-    from thickets.tasks.problems import catalogue
-
-    for entry in catalogue():
-        if contains in entry.name:
-            sample = entry.sample()
-            heading, answer = (f"{entry.summary}\n\n", "italic"), ("\n\nanswer: ", "dim")
-            text = Text.assemble(heading, sample.prompt, answer, sample.answer)
-            yield Panel(text, title=entry.name, title_align="left")
 
 
 def _marked(answer: str | None, correct: bool) -> Text:

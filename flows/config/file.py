@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from thickets.flows.config.explain import explain
 from thickets.flows.config.run import RunConfig
 from thickets.storage.errors import InputError
 
@@ -52,11 +53,7 @@ def parse_config(values: dict[str, Any]) -> RunConfig:
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
-        # A default that depends on a field at fault is reported as well, and says nothing.
-        problems = [problem for problem in error.errors() if problem["type"] != "default_factory_not_called"]
-        # pydantic reports a list with a bad item again as too short; only the problem of the item is kept.
-        inner = {problem["loc"][:-1] for problem in problems if problem["loc"]}
-        raise InputError("\n".join(_explain(p) for p in problems if not p["loc"] or p["loc"] not in inner)) from None
+        raise InputError(explain(error, RunConfig)) from None
 
 
 def dump_config(config: RunConfig) -> str:
@@ -115,18 +112,3 @@ def _assign(values: dict[str, Any], override: str) -> None:
             raise InputError(f"--set {field}: {'.'.join(parents[: depth + 1])} is a value, not a section")
         target = child
     target[last] = value
-
-
-def _explain(problem: Any) -> str:
-    """Return one validation problem as one line: field, message, and the value found."""
-    location = ""
-    for part in problem["loc"]:
-        location += f"[{part}]" if isinstance(part, int) else f".{part}" if location else str(part)
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "extra_forbidden":
-        return f"{location}: unknown field; see the README for what is allowed here"
-    if problem["type"] == "missing":
-        return f"{location}: missing; this field is required"
-    if problem["type"] == "value_error":
-        return f"{location}: {message}" if location else message
-    return f"{location}: found {problem['input']!r}; {message[0].lower()}{message[1:]}"

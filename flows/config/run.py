@@ -165,9 +165,9 @@ class RunConfig(Section):
         """Name of the flow runs: `name` if one was chosen, else problem and model, e.g. ``gsm8k-smollm2-135m``."""
         if self.name != type(self).model_fields["name"].default:
             return self.name
-        problem = self.problem.name if self.problem else f"{len(self.problems or ())}-problems"
+        problem = self.problem.title if self.problem else f"{len(self.problems or ())}-problems"
         model = Path(self.model).name.lower().removesuffix(".gguf").removesuffix("-instruct")
-        return f"{problem.replace(':', '-').replace('_', '-')}-{model}"
+        return f"{re.sub('[:_ ]', '-', problem)}-{model}"
 
     @property
     def single_problem(self) -> ProblemConfig:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
@@ -23,9 +23,31 @@ Learned = Annotated[Literal["learned"], Field(title="learned", json_schema_extra
 
 
 class Section(BaseModel):
-    """A part of the configuration: no unknown fields, and no changes once it is made."""
+    """A part of the configuration: no unknown fields, and no changes once it is made.
+
+    Where a list is wanted, a single value is a list of one: ``sigmas: 0.01`` is ``sigmas: [0.01]``.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_is_a_list(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        return {
+            name: [value] if isinstance(value, _SINGLE) and name in cls.model_fields and _is_list(cls, name) else value
+            for name, value in values.items()
+        }
+
+
+# What YAML and JSON have besides lists and nothing. Anything else, a set for instance, is for pydantic to judge.
+_SINGLE = (str, int, float, dict, BaseModel)
+
+
+def _is_list(section: type[BaseModel], name: str) -> bool:
+    annotation = section.model_fields[name].annotation
+    return tuple in (get_origin(annotation), *map(get_origin, get_args(annotation)))
 
 
 class DataConfig(Section):

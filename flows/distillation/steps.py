@@ -126,7 +126,7 @@ def train_and_judge(
             texts,
             _exam(plan),
             _settings(plan),
-            card=student_card(plan.run.base.name, plan.run.run_id, plan.run.config.single_problem.name, label),
+            card=student_card(plan.run.base.name, plan.run.run_id, plan.run.config.single_problem.title, label),
             targets=partial(_targets, plan, texts) if by_logits else None,
             on_point=watch_training(tracker, name),
         )

@@ -54,7 +54,7 @@ def log_rows(tracker: Tracker, plan: DistillPlan, rows: pl.DataFrame) -> None:
     for name in rows["arm"].unique(maintain_order=True):
         part = rows.filter(rows["arm"] == name)
         sha256 = hashlib.sha256(part.write_ndjson().encode()).hexdigest()
-        tracker.log_dataset(f"{plan.run.config.single_problem.name}/distillation-{name}", sha256, part, "training")
+        tracker.log_dataset(f"{plan.run.config.single_problem.title}/distillation-{name}", sha256, part, "training")
     tracker.log_file(plan.folder.data)
 
 

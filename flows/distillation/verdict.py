@@ -93,7 +93,7 @@ def conclude(
         distillation_id=plan.id,
         folder=plan.folder.root.resolve(),
         model=plan.run.base.name,
-        problem=plan.run.config.single_problem.name,
+        problem=plan.run.config.single_problem.title,
         objective=plan.section.objective,
         method=plan.section.method,
         evaluation=plan.found.evaluation,

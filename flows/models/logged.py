@@ -24,7 +24,7 @@ from thickets.storage.tracking.run import Tracker
 from thickets.storage.tracking.store import RUN_ID_TAG
 from thickets.tasks.engines.prompts import PromptTemplate
 from thickets.tasks.problems.base import question_id
-from thickets.tasks.problems.config import REASONING_GYM_PREFIX, VERIFIERS
+from thickets.tasks.problems.config import REASONING_GYM_PREFIX, VERIFIERS, problem_title
 from thickets.tasks.serving import load_recipe_problem
 from thickets.tasks.types import Example
 
@@ -127,7 +127,7 @@ def log_ensemble(tracker: Tracker, manifest_file: Path, run_id: str, answers: Ke
         )
         answers.save(folder)
 
-    tags = _tags("ensemble", run_id, manifest.problem, manifest.base.name, answers)
+    tags = _tags("ensemble", run_id, manifest.recipe, manifest.base.name, answers)
     content = fingerprint(json.loads(manifest.model_dump_json()))
     params = {
         "k": str(len(manifest.experts)),
@@ -196,7 +196,7 @@ def log_student(
         answers.save(folder)
 
     content = identify_weights(checkpoint, model_cache() / "digests.json").sha256
-    tags = _tags("student", run_id, recipe.problem, base, answers)
+    tags = _tags("student", run_id, recipe, base, answers)
     return log_model(tracker, "student", tags | {CONTENT_TAG: content}, {"base": base}, save)
 
 
@@ -211,8 +211,13 @@ def pinned(names: Sequence[str]) -> list[str]:
     return found
 
 
-def _tags(kind: ModelKind, run_id: str, problem: dict[str, Any], base: str, answers: KeptAnswers) -> dict[str, str]:
-    return {RUN_ID_TAG: run_id, PROBLEM_TAG: str(problem["name"]), BASE_TAG: base, **answers.tags}
+def recipe_title(recipe: Recipe) -> str:
+    """Return what people call the problem of a recipe."""
+    return problem_title(str(recipe.problem["name"]), label=recipe.problem_config.get("label"))
+
+
+def _tags(kind: ModelKind, run_id: str, recipe: Recipe, base: str, answers: KeptAnswers) -> dict[str, str]:
+    return {RUN_ID_TAG: run_id, PROBLEM_TAG: recipe_title(recipe), BASE_TAG: base, **answers.tags}
 
 
 def _code(recipe: Recipe) -> list[Path]:

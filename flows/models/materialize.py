@@ -109,7 +109,7 @@ def materialize(
             "n_perturbed": written.n_perturbed,
             "run_id": folder.run_id,
             "fingerprint": ensemble.fingerprint,
-            "problem": config.single_problem.name,
+            "problem": config.single_problem.title,
             "thickets_version": version("thickets"),
         }
         facts: ExpertFacts | AverageFacts

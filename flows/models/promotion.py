@@ -132,7 +132,7 @@ def default_name(problem: str, base: str) -> str:
     ``gsm8k`` and ``Qwen/Qwen2.5-1.5B-Instruct`` give ``gsm8k-qwen2-5-1-5b-instruct``.
     """
     parts = (problem, Path(base).name.removesuffix(".gguf"))
-    return "-".join(re.sub(r"[^a-z0-9_]+", "-", part.lower()).strip("-") for part in parts)
+    return "-".join(filter(None, (re.sub(r"[^a-z0-9_]+", "-", part.lower()).strip("-") for part in parts)))
 
 
 def _register(client: Any, uri: str, name: str, model: Any) -> tuple[Any, bool]:

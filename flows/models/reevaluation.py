@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
+from thickets.flows.models.logged import recipe_title
 from thickets.flows.models.open import NamedModel
 from thickets.storage.errors import InputError
 from thickets.storage.home import Home
@@ -199,7 +200,7 @@ def _log(home: Home, model: NamedModel, found: Reevaluation, table: pl.DataFrame
     name = f"evaluate {model.title}"
     with Tracker.start(home, model.experiment, name, tags, uri=model.tracking_uri) as tracker:
         tracker.log_config({"model": model.title, "data": found.data, "k": found.k})
-        dataset = (f"{model.recipe.problem['name']}/{found.data}", found.sha256)
+        dataset = (f"{recipe_title(model.recipe)}/{found.data}", found.sha256)
         tracker.log_dataset(*dataset, table.select("example_id", "question", "gold"), "evaluation")
         model_id = model.model_id
         if model_id is None and model.run_id is not None:

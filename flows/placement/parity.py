@@ -111,7 +111,7 @@ def compare_engines(
     questions = {example.id: (example.question, example.answer) for example in splits.selection.examples}
     return ParityResult(
         model=base.name,
-        problem=config.single_problem.name,
+        problem=config.single_problem.title,
         n_examples=len(splits.selection.examples),
         a=_description(plans[0]),
         b=_description(plans[1]),

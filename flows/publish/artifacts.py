@@ -80,11 +80,13 @@ def emit_search_assets(plan: RunPlan, summary: RunSummary) -> None:
         return
     page = summary.tracking.mlflow_address if summary.tracking else ""
     url = page if page.startswith("http") else None
-    problem = plan.config.single_problem.name
+    problem = plan.config.single_problem
     data = [
         Asset(
-            key=f"thickets://data/{_plain(problem)}/{split.name}/{split.sha256[:12]}",
-            properties=AssetProperties(name=f"{problem}, {split.name}", description=f"{len(split.examples)} examples"),
+            key=f"thickets://data/{_plain(problem.name)}/{split.name}/{split.sha256[:12]}",
+            properties=AssetProperties(
+                name=f"{problem.title}, {split.name}", description=f"{len(split.examples)} examples"
+            ),
         )
         for split in plan.splits
     ]

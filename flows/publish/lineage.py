@@ -129,7 +129,7 @@ def _interval(who: str, score: Accuracy) -> dict[str, float]:
 
 def _log_split(stage: Tracker, plan: RunPlan, split: Split) -> tuple[str, str]:
     """Link a split as the stage's input; return its name and hash."""
-    name = f"{plan.config.single_problem.name}/{split.name}"
+    name = f"{plan.config.single_problem.title}/{split.name}"
     rows = [(example.id, example.question, example.answer) for example in split.examples]
     frame = pl.DataFrame(rows, schema=["example_id", "question", "answer"], orient="row")
     stage.log_dataset(name, split.sha256, frame, split.name)

@@ -59,7 +59,7 @@ def start_tracking(plan: RunPlan, book: ScoreBook, engine: Mapping[str, str]) ->
     tracker.log_json("identity.json", plan.identity)
     for split in plan.splits:
         rows = book.examples.filter(pl.col("split") == split.name).select("example_id", "question", "answer")
-        tracker.log_dataset(f"{plan.config.single_problem.name}/{split.name}", split.sha256, rows, split.name)
+        tracker.log_dataset(f"{plan.config.single_problem.title}/{split.name}", split.sha256, rows, split.name)
     show_markdown(f"```\n{tracker.describe()}\n```", "mlflow-run", "The run in MLflow")
     return tracker
 

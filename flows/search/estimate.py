@@ -138,7 +138,7 @@ def estimate(config: RunConfig) -> Estimate:
         most_tokens += learning.n_answers * learning.limit.own
     return Estimate(
         model=base.name,
-        problem=config.single_problem.name,
+        problem=config.single_problem.title,
         n_candidates=config.population.size,
         completions=completions,
         tokens=round(n_tokens),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from thickets.flows.plan import RunPlan
@@ -27,12 +27,14 @@ class Scoring:
         book: Takes the scores.
         executor: Makes them.
         progress: Counts and shows them.
+        begin: Called before something is scored.
     """
 
     plan: RunPlan
     book: ScoreBook
     executor: Executor
     progress: ScoringProgress
+    begin: Callable[[], None] = lambda: None
 
     def ask(
         self, split: str, respondents: Sequence[Respondent], *, label: str = "", blocks: Sequence[int] | None = None
@@ -56,6 +58,8 @@ class Scoring:
         n_units = sum(len(shard.candidates) for shard in shards)
         n_done = len(respondents) * len(wanted) - n_units
         last_aggregated = time.monotonic()
+        if shards:
+            self.begin()
 
         def aggregate_now_and_then() -> None:
             nonlocal last_aggregated

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -22,6 +23,7 @@ from thickets.flows.results.summary import RunSummary
 from thickets.flows.runtime.environment import log
 from thickets.flows.runtime.prefect_server import shown, wait_for_server
 from thickets.flows.search.answer_limit import learn
+from thickets.flows.search.beginning import recorded
 from thickets.flows.search.candidates import Candidates, score_first
 from thickets.flows.search.forecast import Forecast, forecast
 from thickets.flows.search.progress import ScoringProgress
@@ -41,7 +43,7 @@ from thickets.tasks.engines import Engine, EngineSpec, build_engine
 from thickets.tasks.evaluation.ensemble import evaluate_ensemble
 from thickets.tasks.noise import NOISE_VERSION
 from thickets.tasks.preparation import prepare_base_model, prepare_splits
-from thickets.tasks.problems import load_problem
+from thickets.tasks.problems import ProblemConfig, load_problem
 from thickets.tasks.results.evaluation import CurvePoint
 from thickets.tasks.seeds import generate_seeds
 
@@ -78,10 +80,14 @@ def _search(config: RunConfig, engines: Engines, progress: ScoringProgress, *, f
         _begin(plan, folder, fresh=fresh)
         book = prepared.open_book(folder)
         meter = make_meter(plan, book, folder, progress, started, limit.n_extra_tokens if limit else 0)
-        with session_timed(folder, meter), start_tracking(plan, book, engine.tags) as tracker:
+        with (
+            recorded(folder, progress) as begin,
+            session_timed(folder, meter),
+            start_tracking(plan, book, engine.tags) as tracker,
+        ):
             with watch_first_batch(plan), engines:
                 progress.forecast = _forecast(plan, book)
-                scoring = Scoring(plan, book, engines.turn_to(plan), progress)
+                scoring = Scoring(plan, book, engines.turn_to(plan), progress, begin)
                 candidates = Candidates(scoring, prepared.seeds)
                 if meter is None:
                     population = score_first(scoring, candidates, candidates.n_most)
@@ -136,7 +142,7 @@ def _prepare(config: RunConfig, engines: Engines, progress: ScoringProgress) -> 
     Home(config.storage.home).writable()
     if config.storage.shards is not None:
         check_writable(config.storage.shards)
-    log.info(f"preparing {config.model} and {config.single_problem.name}")
+    log.info(f"preparing {config.model} and {config.single_problem.title}")
     base = prepare_base_model(config.model, config.revision, trust_remote_code=config.engine.trust_remote_code)
     problem = load_problem(config.single_problem)
     data = config.data
@@ -161,7 +167,9 @@ def _begin(plan: RunPlan, folder: RunFolder, *, fresh: bool) -> None:
     if fresh:
         for moved in [*plan.home.set_aside(plan.run_id), *plan.shard_folder.set_aside(plan.shards)]:
             log.info(f"starting over; what was there is now in {moved}")
-    write_text_atomically(folder.config, dump_config(plan.config))
+    config = dump_config(plan.config)
+    if not folder.config.is_file() or folder.config.read_text(encoding="utf-8") != config:  # else it keeps its time
+        write_text_atomically(folder.config, config)
     write_text_atomically(folder.fingerprint, plan.fingerprint + "\n")
     write_text_atomically(folder.identity, json.dumps(plan.identity, indent=2) + "\n")
     _record_shard_folder(plan, folder)
@@ -218,8 +226,16 @@ def make_manifest(plan: RunPlan, experts: pl.DataFrame, choice: CurvePoint) -> E
             "method": choice.method,
             "vote": choice.rule,
             "fingerprint": plan.fingerprint,
-            # Not where the data lies: that is this machine's business, and answering needs none.
-            "problem_config": plan.config.single_problem.model_dump(mode="json", exclude={"path", "test_path"}),
+            "problem_config": _without_paths(plan.config.single_problem),
             "engine": plan.identity["engine"],
         }
     )
+
+
+def _without_paths(problem: ProblemConfig) -> dict[str, Any]:
+    """Return the section without where the data lies: that is this machine's business, and answering needs none.
+
+    What people call the problem may come from a path, so it is kept as the label.
+    """
+    values = problem.model_dump(mode="json", exclude={"path", "test_path", "label"})
+    return values if problem.title == problem.name else values | {"label": problem.title}

@@ -83,7 +83,7 @@ def summarise(
         folder=folder.resolve(),
         model=plan.base.name,
         model_sha256=plan.base.sha256,
-        problem=plan.config.single_problem.name,
+        problem=plan.config.single_problem.title,
         n_candidates=population.height,
         split_sizes={split.name: len(split.examples) for split in plan.splits},
         base_selection=base_selection,

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from thickets.tasks.problems.base import Problem
-from thickets.tasks.problems.catalogue import CatalogueEntry, Sample, catalogue
-from thickets.tasks.problems.config import ProblemConfig
+from thickets.tasks.problems.catalogue import CatalogueEntry, Sample, catalogue, own_problems, reasoning_gym_problems
+from thickets.tasks.problems.config import ProblemConfig, problem_title
 from thickets.tasks.problems.file import FileProblem
 from thickets.tasks.problems.gsm8k import Gsm8k
 from thickets.tasks.problems.largest_number import LargestNumber
 from thickets.tasks.problems.reasoning_gym import ReasoningGym
 from thickets.tasks.problems.signals import Signals
 
-__all__ = ["CatalogueEntry", "Problem", "ProblemConfig", "Sample", "catalogue", "load_problem"]
+__all__ = [
+    "CatalogueEntry",
+    "Problem",
+    "ProblemConfig",
+    "Sample",
+    "catalogue",
+    "load_problem",
+    "own_problems",
+    "problem_title",
+    "reasoning_gym_problems",
+]
 
 
 def load_problem(config: ProblemConfig) -> Problem:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from thickets.tasks.types import Example, Message, Sampling
 
@@ -92,6 +92,23 @@ class Problem(Protocol):
             ``None`` if it cannot be told, as for a problem that is not judged by comparing answers.
         """
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A setting of a problem, as ``thickets problems NAME`` shows it.
+
+    Attributes:
+        name: Of the option, e.g. ``count``; in the catalogue as in a config, ``problem.options.count``.
+        default: What holds if nothing is said.
+        about: One line; empty where the name has to do.
+        required: Whether there is no default.
+    """
+
+    name: str
+    default: Any
+    about: str = ""
+    required: bool = False
 
 
 @runtime_checkable

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
-from thickets.tasks.problems import reasoning_gym
-from thickets.tasks.problems.base import Problem
+from thickets.tasks.problems import largest_number, reasoning_gym, signals
+from thickets.tasks.problems.base import Option, Problem
 from thickets.tasks.problems.config import REASONING_GYM_PREFIX, ProblemConfig
 from thickets.tasks.problems.file import FileProblem
 from thickets.tasks.problems.gsm8k import SAMPLE, Gsm8k
@@ -31,11 +31,13 @@ class CatalogueEntry:
         name: Value of ``problem.name``.
         summary: One line about the problem.
         make: Builds the problem and one example of it.
+        options: Returns its settings, named as in a config.
     """
 
     name: str
     summary: str
     make: Callable[[], tuple[Problem, Example]]
+    options: Callable[[], tuple[Option, ...]]
 
     def sample(self) -> Sample:
         """Make one sample; some generated problems take a second for it."""
@@ -44,7 +46,16 @@ class CatalogueEntry:
 
 
 def catalogue() -> list[CatalogueEntry]:
-    """List every problem, those that need no data first, and every reasoning_gym task with a safe verifier."""
+    """List every problem: `own_problems`, then `reasoning_gym_problems`.
+
+    Raises:
+        InputError: The library is not installed.
+    """
+    return [*own_problems(), *reasoning_gym_problems()]
+
+
+def own_problems() -> list[CatalogueEntry]:
+    """List the problems that come with thickets, those that need no data first."""
     generated = ProblemConfig(name="largest_number")
     waves = ProblemConfig(name="signals")
     # The user supplies the data of these two, so their sample is written here; the path is never opened.
@@ -52,18 +63,58 @@ def catalogue() -> list[CatalogueEntry]:
     own = ProblemConfig(name="file", path="questions.jsonl", verifier="numeric")
     jars = Example("sample", "A shelf holds 4 rows of 6 jars. How many jars is that?", "24")
     return [
-        CatalogueEntry("largest_number", LargestNumber.summary, lambda: _first(LargestNumber(generated))),
-        CatalogueEntry("signals", Signals.summary, lambda: _first(Signals(waves))),
-        CatalogueEntry("gsm8k", Gsm8k.summary, lambda: (Gsm8k(gsm8k), SAMPLE)),
-        CatalogueEntry("file", FileProblem.summary, lambda: (FileProblem(own), jars)),
-        *map(_reasoning_gym, reasoning_gym.task_names()),
+        CatalogueEntry(
+            "largest_number",
+            LargestNumber.summary,
+            lambda: _first(LargestNumber(generated)),
+            lambda: _generated(largest_number.OPTIONS),
+        ),
+        CatalogueEntry("signals", Signals.summary, lambda: _first(Signals(waves)), lambda: _generated(signals.OPTIONS)),
+        CatalogueEntry("gsm8k", Gsm8k.summary, lambda: (Gsm8k(gsm8k), SAMPLE), lambda: _fields(*_DATA, *_PROMPT)),
+        CatalogueEntry(
+            "file",
+            FileProblem.summary,
+            lambda: (FileProblem(own), jars),
+            lambda: _fields(*_DATA, "verifier", "pattern", *_PROMPT),
+        ),
     ]
+
+
+def reasoning_gym_problems() -> list[CatalogueEntry]:
+    """List every reasoning_gym task with a safe verifier; the library is imported for it, which takes a second.
+
+    Raises:
+        InputError: It is not installed.
+    """
+    return [*map(_reasoning_gym, reasoning_gym.task_names())]
+
+
+# Fields of the config's problem section.
+_PROMPT = ("instruction", "system", "label")
+_DATA = ("path", "test_path", "id_column", "question_column", "answer_column")
 
 
 def _reasoning_gym(task: str) -> CatalogueEntry:
     name = REASONING_GYM_PREFIX + task
     return CatalogueEntry(
-        name, reasoning_gym.summary(task), lambda: _first(reasoning_gym.ReasoningGym(ProblemConfig(name=name)))
+        name,
+        reasoning_gym.summary(task),
+        lambda: _first(reasoning_gym.ReasoningGym(ProblemConfig(name=name))),
+        lambda: _generated(reasoning_gym.options(task)),
+    )
+
+
+def _generated(options: Iterable[Option]) -> tuple[Option, ...]:
+    """Return the options of a generated problem as a config names them, and the fields that every problem has."""
+    return (*(replace(option, name=f"problem.options.{option.name}") for option in options), *_fields(*_PROMPT))
+
+
+def _fields(*names: str) -> tuple[Option, ...]:
+    """Return fields of the problem section as options; a problem with data needs its path."""
+    fields = ProblemConfig.model_fields
+    return tuple(
+        Option(f"problem.{name}", fields[name].default, fields[name].description or "", required=name == "path")
+        for name in names
     )
 
 

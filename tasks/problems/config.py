@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 VERIFIERS = ("exact", "numeric", "choice", "regex")
 REASONING_GYM_PREFIX = "reasoning_gym:"
+_LABEL = re.compile(r"\w[\w .+-]{0,59}")  # goes into titles, table cells and names of models
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+
+
+def problem_title(name: str, path: str | None = None, label: str | None = None) -> str:
+    """Return what people call a problem: its label, else its name, or for problem ``file`` its file or data set.
+
+    ``data/My reviews.jsonl`` gives ``My-reviews``, ``hf:owner/reviews:en@train`` gives ``reviews``.
+
+    Args:
+        name: ``problem.name``.
+        path: ``problem.path``.
+        label: ``problem.label``.
+    """
+    if label is not None:
+        return label
+    if name != "file" or path is None:
+        return name
+    is_hub = path.startswith("hf:")
+    last = Path(path.removeprefix("hf:")).name
+    stem = re.split("[:@]", last)[0] if is_hub else Path(last).stem
+    return re.sub(r"[^\w.+-]+", "-", stem)[:60].strip("-.+") or name
 
 
 class ProblemConfig(BaseModel):
@@ -23,6 +45,11 @@ class ProblemConfig(BaseModel):
     name: str = Field(
         description="Which problem: largest_number, signals, gsm8k, reasoning_gym:TASK or file (your own questions "
         "and answers). `thickets problems` lists them.",
+    )
+    label: str | None = Field(
+        default=None,
+        description="What tables, titles and registered models call it. Left empty: its name, or that of the file. "
+        "No answer depends on it, and a run keeps its id.",
     )
     path: str | None = Field(
         default=None,
@@ -87,6 +114,11 @@ class ProblemConfig(BaseModel):
                 f"problem.name is {self.name!r}; allowed are largest_number, signals, gsm8k, file and "
                 "reasoning_gym:<task>, for example reasoning_gym:chain_sum (`thickets problems` lists them)"
             )
+        if self.label is not None and not _LABEL.fullmatch(self.label):
+            raise ValueError(
+                f"problem.label is {self.label!r}; it must be 1 to 60 letters, digits, spaces, '.', '_', '+' and "
+                "'-', and begin with a letter or digit"
+            )
         if self.allow_unsafe_verifier and not self.name.startswith(REASONING_GYM_PREFIX):
             raise ValueError(
                 f"problem.allow_unsafe_verifier is true, but {self.name} runs no code of the model; "
@@ -98,6 +130,11 @@ class ProblemConfig(BaseModel):
                 "write {question} exactly once, where the question goes"
             )
         return self
+
+    @property
+    def title(self) -> str:
+        """What people call the problem; see `problem_title`."""
+        return problem_title(self.name, self.path, self.label)
 
     def _check_file(self) -> None:
         if self.path is None:

@@ -15,7 +15,7 @@ import math
 from typing import Any
 
 from thickets.storage.errors import InputError
-from thickets.tasks.problems.base import JSON, prompt, question_id
+from thickets.tasks.problems.base import JSON, Option, prompt, question_id
 from thickets.tasks.problems.config import ProblemConfig
 from thickets.tasks.problems.lenient import lenient_match
 from thickets.tasks.problems.text import last_number
@@ -23,7 +23,11 @@ from thickets.tasks.types import Example, Message, Sampling
 
 INSTRUCTION = "{question} Reply with just the number."
 _VERSION = 1
-_OPTIONS = {"count": 3, "below": 1000}
+OPTIONS = (
+    Option("count", 3, "Numbers in a question, at least 2."),
+    Option("below", 1000, "Whole numbers from 0 up to this one, itself left out, are asked about."),
+)
+_OPTIONS = {option.name: option.default for option in OPTIONS}
 
 
 class LargestNumber:

@@ -14,6 +14,7 @@ task's ``score_answer`` gives full marks: partial credit is for training with re
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import importlib.metadata
 import io
@@ -26,7 +27,7 @@ from types import ModuleType
 from typing import Any
 
 from thickets.storage.errors import InputError
-from thickets.tasks.problems.base import JSON, prompt, question_id
+from thickets.tasks.problems.base import JSON, Option, prompt, question_id
 from thickets.tasks.problems.config import REASONING_GYM_PREFIX, ProblemConfig
 from thickets.tasks.problems.lenient import as_number, lenient_match
 from thickets.tasks.problems.reasoning_gym_tasks import ARITHMETIC, NEEDS_PACKAGE, UNSAFE, UNUSABLE
@@ -180,7 +181,7 @@ class ReasoningGym:
                 reason = " ".join(str(error).split()) or type(error).__name__
                 raise InputError(
                     f"problem.options is {self._options!r}, which reasoning_gym task {self._task} does not take: "
-                    f"{reason}; it takes {', '.join(_option_names(self._task))}"
+                    f"{reason}; it takes {', '.join(option.name for option in options(self._task))}"
                 ) from error
             self._datasets[seed, size] = dataset
         return self._datasets[seed, size]
@@ -260,6 +261,11 @@ def _check_task(task: str, allow_unsafe: bool) -> None:
         )
 
 
-def _option_names(task: str) -> list[str]:
+def options(task: str) -> tuple[Option, ...]:
+    """Return the options of a task with their defaults; the library says nothing else about them."""
     _, config = library().factory.DATASETS[task]
-    return sorted(set(config.__dataclass_fields__) - {"seed", "size"})
+    return tuple(
+        Option(each.name, each.default if each.default_factory is dataclasses.MISSING else each.default_factory())
+        for each in sorted(dataclasses.fields(config), key=lambda each: each.name)
+        if each.name not in ("seed", "size")
+    )

@@ -14,10 +14,10 @@ Source: the signal experiment of Gan & Isola 2026, which scores the squared erro
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from thickets.storage.errors import InputError
-from thickets.tasks.problems.base import JSON, Replies, prompt, question_id
+from thickets.tasks.problems.base import JSON, Option, Replies, prompt, question_id
 from thickets.tasks.problems.config import ProblemConfig
 from thickets.tasks.signals.families import FAMILIES, TARGET, draw
 from thickets.tasks.signals.values import find, tenth, to_levels, write
@@ -30,8 +30,12 @@ if TYPE_CHECKING:
 
 CONTEXT = 16
 _VERSION = 1
-_OPTIONS: dict[str, Any] = {"family": TARGET, "horizon": 12}
 _LONGEST = 100
+OPTIONS = (
+    Option("family", TARGET, f"Kind of wave: {', '.join(FAMILIES)}."),
+    Option("horizon", 12, f"Samples from the last value of the question to the one that counts, 1 to {_LONGEST}."),
+)
+_OPTIONS = {option.name: option.default for option in OPTIONS}
 _TOLERANCE = 1  # tenths
 # Most draws per distinct question. A family with hundreds of waves needs more than one only near the end of them.
 _DRAWS_PER_QUESTION = 20

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from tests.flows.command_line import refused
+from thickets.tasks.problems.reasoning_gym import library
 
 
 def jsonl(path: Path, rows: list) -> str:
@@ -100,6 +103,10 @@ def test_no_runs_yet_is_said_and_is_an_empty_list_as_json(thickets) -> None:
     assert json.loads(thickets("runs", "--json")[1]) == []
 
 
+def test_the_version_is_one_line(thickets) -> None:
+    assert thickets("--version") == (0, f"thickets {version('thickets')}\n", "")
+
+
 @pytest.mark.parametrize("command", ["run", "estimate", "runs", "show", "report", "sql", "distill", "problems"])
 def test_every_command_has_help_with_an_example(thickets, command: str) -> None:
     status, out, _ = thickets(command, "--help")
@@ -108,12 +115,55 @@ def test_every_command_has_help_with_an_example(thickets, command: str) -> None:
     assert f"thickets {command}" in out
 
 
-def test_problems_shows_a_sample_of_each(thickets) -> None:
-    status, out, _ = thickets("problems", "largest")
+def test_the_problems_are_listed_a_line_each(thickets) -> None:
+    status, out, err = thickets("problems")
     assert status == 0
+    assert [line.split()[0] for line in out.splitlines()] == [
+        "largest_number",
+        "signals",
+        "gsm8k",
+        "file",
+        "reasoning_gym:TASK",
+    ]
+    assert re.search(r" \d\d generated problems; list them: thickets problems reasoning_gym$", out)
+    assert "thickets problems NAME" in err
+    tasks = thickets("problems", "reasoning_gym")[1].splitlines()
+    assert len(tasks) > 80
+    assert all(re.match(r"reasoning_gym:\w+ +Generated", line) for line in tasks)
+    listed = json.loads(thickets("problems", "--json")[1])
+    assert [row["name"] for row in listed][3:] == ["file", *(line.split()[0] for line in tasks)]
+    assert all(row["summary"] for row in listed)
+
+
+def test_one_problem_is_shown_with_options_and_a_sample(thickets) -> None:
+    status, out, _ = thickets("problems", "largest_n")  # part of one name alone
+    assert status == 0
+    assert "problem.options.count (3): " in out
     assert re.search(r"Which is the largest number: \d+, \d+ or \d+\?", out)
-    assert "answer: " in out
-    assert refused(thickets("problems", "no such thing")).startswith("CONTAINS")
+    assert "problem.path (required)" in thickets("problems", "file")[1]
+    found = json.loads(thickets("problems", "chain_sum", "--json")[1])
+    assert found["name"] == "reasoning_gym:chain_sum"
+    assert {"name": "problem.options.max_terms", "default": 6, "about": "", "required": False} in found["options"]
+    assert "<answer>" in found["sample"]["prompt"]
+    assert found["sample"]["answer"].isdigit()
+
+
+def test_a_problem_that_is_not_there_is_told_the_nearest(thickets) -> None:
+    assert refused(thickets("problems", "no such thing")).startswith("NAME: no problem is called 'no such thing'; `")
+    assert "did you mean reasoning_gym:chain_sum?" in refused(thickets("problems", "chian_sum"))
+    assert "which is refused: its verifier calls eval()" in refused(thickets("problems", "reasoning_gym:n_queens"))
+
+
+def test_without_reasoning_gym_its_line_says_how_to_install_it(thickets, monkeypatch: pytest.MonkeyPatch) -> None:
+    library.cache_clear()
+    with monkeypatch.context() as absent:
+        absent.setitem(sys.modules, "reasoning_gym", None)
+        status, out, _ = thickets("problems")
+        assert status == 0
+        assert "install it with: pip install" in out.splitlines()[-1]
+        assert len(json.loads(thickets("problems", "--json")[1])) == 4
+        assert "cannot be imported" in refused(thickets("problems", "chain_sum"))
+    library.cache_clear()
 
 
 def test_estimate_counts_what_a_run_will_ask(thickets, my_yaml) -> None:
@@ -124,6 +174,22 @@ def test_estimate_counts_what_a_run_will_ask(thickets, my_yaml) -> None:
     assert 0 < found["tokens"] <= found["tokens_at_most"] == 542 * 8
     assert found["seconds"] > 0
     assert "time" in thickets("estimate", my_yaml())[1]
+
+
+def test_the_home_of_the_option_wins_over_the_config_s_and_the_shell_s(
+    thickets, my_yaml, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The home is the first thing that is checked, so a command that refuses one says which it would have used."""
+    homes = [Path("null"), tmp_path / "of the config", tmp_path / "of the shell"]  # a name, and not YAML's nothing
+    for home in homes:
+        home.write_text("a file, not a folder")
+    monkeypatch.setenv("THICKETS_HOME", str(homes[2]))
+    (tmp_path / "plain.yaml").write_text("problem: largest_number\n")
+    for command in ("run", "estimate"):
+        config = my_yaml(storage={"home": str(homes[1])})
+        assert f"cannot write to {homes[0]}" in refused(thickets(command, config, "--home", str(homes[0])))
+        assert f"cannot write to {homes[1]}" in refused(thickets(command, config))
+        assert f"cannot write to {homes[2]}" in refused(thickets(command, "plain.yaml"))
 
 
 def test_estimate_says_what_a_budget_pays_for(thickets, my_yaml) -> None:

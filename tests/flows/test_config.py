@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,85 @@ def test_a_bad_value_is_one_line_with_field_and_finding(changes: dict, field: st
     assert message.startswith(field)
     assert found in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"populaton": {}}, "populaton: unknown field; did you mean population? allowed here: name, model, "),
+        (
+            {"population": {"sise": 3}},
+            "population.sise: unknown field; did you mean population.size? allowed here: size, sigmas, seed, pilot",
+        ),
+        ({"engine": {"vllm": {"eagr": True}}}, "engine.vllm.eagr: unknown field; did you mean engine.vllm.eager? "),
+        ({"sigmas": [0.1]}, "sigmas: unknown field; did you mean population.sigmas? allowed here: name, "),
+        ({"population": {"temprature": 1}}, "population.temprature: unknown field; did you mean controls.temperature"),
+        ({"population.size": 3}, "population.size: unknown field; did you mean population: {size: ...}? allowed"),
+        ({"colour": 1}, "colour: unknown field; allowed here: name, model, "),
+        (
+            {"problem": None, "problems": ["signals", {"name": "largest_number", "sytem": "Hi"}]},
+            "problems[1].sytem: unknown field; did you mean problems[1].system? allowed here: name, path, ",
+        ),
+        ({"population": 3}, "population: found 3; it is a section, with size, sigmas, seed, pilot"),
+    ],
+)
+def test_an_unknown_field_is_told_the_nearest_one_and_what_is_allowed(changes: dict, message: str) -> None:
+    with pytest.raises(InputError) as error:
+        parse_config(MINIMAL | changes)
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
+
+
+def test_every_unknown_field_is_told_of_a_file_and_of_set(tmp_path: Path) -> None:
+    (tmp_path / "my.yaml").write_text(yaml.safe_dump(MINIMAL | {"data": {"tests": 5}, "modle": "x"}))
+    with pytest.raises(InputError) as error:
+        load_config(str(tmp_path / "my.yaml"), ["population.sise=3", "population.sed=1"])
+    fields = {line.split(":")[0] for line in str(error.value).splitlines()}
+    assert fields == {"data.tests", "modle", "population.sise", "population.sed"}
+    assert all("did you mean " in line for line in str(error.value).splitlines())
+
+
+def test_a_single_value_is_a_list_of_one_in_every_list_field() -> None:
+    config = load_config(
+        "quickstart",
+        [
+            "population.sigmas=0.01",
+            "selection.k_values=3",
+            "selection.methods=shrunken",
+            "selection.votes=weighted",
+            "noise.include=model.*",
+            "noise.exclude=lm_head",
+            "decoding.stop=</answer>",
+            "controls.prompts=Now {question}",
+        ],
+    )
+    assert config.population.sigmas == (0.01,)
+    assert config.selection.k_values == (3,)
+    assert (config.selection.methods, config.selection.votes) == (("shrunken",), ("weighted",))
+    assert (config.noise.include, config.noise.exclude) == (("model.*",), ("lm_head",))
+    assert (config.decoding.stop, config.controls.prompts) == (("</answer>",), ("Now {question}",))
+    assert RunConfig(problem="largest_number", population={"sigmas": 0.1}).population.sigmas == (0.1,)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("population.sigmas=0", "population.sigmas[0]: found 0; "),
+        ("population.sigmas=null", "population.sigmas: found None; input should be a list"),
+        ("problems=largest_number", "problems: found ['largest_number']; list should have at least 2 items"),
+    ],
+)
+def test_a_single_value_is_checked_as_the_list_s_only_item(override: str, message: str) -> None:
+    with pytest.raises(InputError) as error:
+        load_config("quickstart", [override])
+    assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize("text", ["0.01,0.02", "selection.methods=top_k,shrunken"])
+def test_values_with_commas_are_told_how_a_list_is_written(text: str) -> None:
+    field, _, value = text.rpartition("=")
+    with pytest.raises(InputError, match=re.escape(f"(a list is written [{value}])")):
+        load_config("quickstart", [f"{field or 'population.sigmas'}={value}"])
 
 
 def test_two_bad_values_are_two_lines() -> None:

@@ -342,14 +342,14 @@ def test_several_problems_end_with_a_student_each(thickets, run: tuple[RunConfig
     }
     path = tmp_path / "my.yaml"
     path.write_text(dump_config(parse_config(values)))
-    status, out, err = thickets("run", str(path))
+    status, out, err = thickets("run", str(path), "--json")
     assert status == 0, err
     students = list((run[0].storage.home / "runs").glob("*/distillation/*/student/model.safetensors"))
-    titles = [line for line in out.splitlines() if ", distillation " in line]
-    assert len(titles) == 2
-    runs = {line.partition(",")[0] for line in titles}
-    assert runs <= {path.parents[3].name for path in students}
-    assert len(runs) == 2
+    found = json.loads(out)
+    told = [student["run_id"] for student in found["students"]]
+    assert told == [each["run_id"] for each in found["runs"]]
+    assert set(told) <= {path.parents[3].name for path in students}
+    assert len(set(told)) == 2
 
 
 @pytest.mark.parametrize(

@@ -194,13 +194,16 @@ def test_missing_wheel_names_the_command(monkeypatch):
         resolve_model("smollm2-135m-instruct")
 
 
-def test_files_that_are_no_gguf_are_refused(tmp_path):
+def test_files_that_are_no_gguf_are_refused(tmp_path, caplog):
+    caplog.set_level("INFO", "thickets")
     (tmp_path / "x.gguf").write_bytes(b"not GGUF")
     with pytest.raises(InputError, match=r"x\.gguf is no GGUF file"):
         resolve_model(str(tmp_path / "x.gguf"))
     (tmp_path / "x.gguf").write_bytes(b"GGUF\3\0\0\0")
     with pytest.raises(InputError, match=r"cannot convert .*x\.gguf"):
         resolve_model(str(tmp_path / "x.gguf"))
+    [line] = [record.getMessage() for record in caplog.records if "converting" in record.getMessage()]
+    assert line.startswith("converting x.gguf (0 MB) to bfloat16 safetensors, once; takes about 20 s")
     with pytest.raises(InputError, match="there is no file"):
         resolve_model(str(tmp_path / "y.gguf"))
     assert not list((tmp_path / "cache" / "models").glob("gguf-*/"))

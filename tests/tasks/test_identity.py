@@ -83,6 +83,10 @@ def test_what_cannot_change_an_answer_does_not(engine: EngineSpec) -> None:
     assert identity(engine=engine) == identity()
 
 
+def test_what_a_problem_is_called_does_not_matter() -> None:
+    assert identity(problem={"label": "Warm-up"}) == identity()
+
+
 def test_which_card_of_a_machine_is_used_does_not_matter() -> None:
     assert identity(engine=replace(SPEC, device="cuda:1")) == identity(engine=replace(SPEC, device="cuda:0"))
 

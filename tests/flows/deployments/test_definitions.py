@@ -79,6 +79,8 @@ def test_a_work_pool_template_passes_prefects_own_check(kind: str) -> None:
         ({"problem": "gsm8k", "model": "HuggingFaceTB/SmolLM2-135M-Instruct"}, "gsm8k-smollm2-135m"),
         ({"problem": "reasoning_gym:chain_sum", "model": "x.gguf"}, "reasoning-gym-chain-sum-x"),
         ({"problem": "gsm8k", "name": "mine"}, "mine"),
+        ({"problem": {"name": "file", "path": "my_reviews.csv"}, "model": "x.gguf"}, "my-reviews-x"),
+        ({"problem": {"name": "signals", "label": "Small waves"}, "model": "x.gguf"}, "Small-waves-x"),
     ],
 )
 def test_a_run_is_called_after_what_it_is_about(values: dict[str, Any], label: str) -> None:

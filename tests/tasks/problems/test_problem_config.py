@@ -75,6 +75,36 @@ def test_a_bad_config_is_refused_with_the_value_and_the_fix(values: Any, message
         ProblemConfig.model_validate(values)
 
 
+@pytest.mark.parametrize(
+    ("values", "title"),
+    [
+        ({"name": "largest_number"}, "largest_number"),
+        ({"name": "largest_number", "label": "Warm-up 1"}, "Warm-up 1"),
+        ({"name": "gsm8k", "path": "data/train.jsonl"}, "gsm8k"),
+        ({"name": "reasoning_gym:chain_sum"}, "reasoning_gym:chain_sum"),
+        ({"name": "file", "path": "~/data/reviews.v2.jsonl"}, "reviews.v2"),
+        ({"name": "file", "path": "My [red] reviews.csv"}, "My-red-reviews"),  # rich would take [red] for a colour
+        ({"name": "file", "path": "Übung.csv"}, "Übung"),
+        ({"name": "file", "path": "(1).csv"}, "1"),
+        ({"name": "file", "path": "!.csv"}, "file"),
+        ({"name": "file", "path": f"{'long ' * 30}.csv"}, ("long-" * 12)[:-1]),
+        ({"name": "file", "path": "hf:owner/reviews:en@train"}, "reviews"),
+        ({"name": "file", "path": "hf:/data/sets/mine@test"}, "mine"),
+        ({"name": "file", "path": "a.csv", "label": "mine"}, "mine"),
+    ],
+)
+def test_what_a_problem_is_called(values: dict[str, Any], title: str) -> None:
+    config = ProblemConfig.model_validate(values)
+    assert config.title == title
+    assert ProblemConfig(name="largest_number", label=title if ":" not in title else None)  # every file's name is one
+
+
+@pytest.mark.parametrize("label", ["", "-x", "a\nb", "[b]", "x" * 61])
+def test_a_label_that_would_break_a_title_is_refused(label: str) -> None:
+    with pytest.raises(ValidationError, match=r"problem\.label is "):
+        ProblemConfig(name="largest_number", label=label)
+
+
 def test_every_field_is_described_for_the_form_that_is_drawn_from_it() -> None:
     assert all(field.description for field in ProblemConfig.model_fields.values())
 

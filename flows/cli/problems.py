@@ -1,0 +1,112 @@
+"""The command that lists the problems, and shows one with its options and a sample question."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from thickets.flows.cli.options import AsJson, say
+from thickets.storage.errors import InputError
+
+if TYPE_CHECKING:
+    from thickets.tasks.problems import CatalogueEntry
+
+_GYM = "reasoning_gym"
+
+
+def problems(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="[NAME]", help="One problem, to see its options and a sample; or part of a name, to list those."
+        ),
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """List the problems, a line each; or show one of them with its options and a sample question."""
+    from thickets.tasks.problems import own_problems
+
+    own = own_problems()
+    if not name and not as_json:
+        _list([(each.name, each.summary) for each in own] + [(f"{_GYM}:TASK", _about_gym())])
+        say("one of them, with its options and a sample question: thickets problems NAME")
+        return
+    found = _fitting(own, name)
+    if name and len(found) == 1:
+        _show(found[0], as_json=as_json)
+    elif as_json:
+        typer.echo(json.dumps([{"name": each.name, "summary": each.summary} for each in found], indent=2))
+    else:
+        _list([(each.name, each.summary) for each in found])
+
+
+def _fitting(own: list[CatalogueEntry], name: str) -> list[CatalogueEntry]:
+    """Return the problem of that name, or else those whose names contain it; a task of reasoning_gym has its own name.
+
+    Raises:
+        InputError: There is none, or one that is refused.
+    """
+    from thickets.tasks.problems import ProblemConfig, load_problem
+
+    if one := [each for each in own if each.name == name]:
+        return one
+    gym, lacking = _gym()
+    every = [*own, *gym]
+    if one := [each for each in gym if each.name in (name, f"{_GYM}:{name}")]:
+        return one
+    if some := [each for each in every if name in each.name]:
+        return some
+    if lacking is not None:
+        raise lacking
+    if name.startswith(f"{_GYM}:"):
+        load_problem(ProblemConfig(name=name))  # says why this task is not to be had
+    names = {each.name.removeprefix(f"{_GYM}:"): each.name for each in every}
+    near = difflib.get_close_matches(name, names, n=1)
+    meant = f"did you mean {names[near[0]]}? " if near else ""
+    raise InputError(f"NAME: no problem is called {name!r}; {meant}`thickets problems` lists them")
+
+
+def _gym() -> tuple[list[CatalogueEntry], InputError | None]:
+    """Return reasoning_gym's tasks, or why there are none."""
+    from thickets.tasks.problems import reasoning_gym_problems
+
+    try:
+        return reasoning_gym_problems(), None
+    except InputError as error:
+        return [], error
+
+
+def _about_gym() -> str:
+    """Say in one line how many tasks reasoning_gym has, or how to install it."""
+    gym, lacking = _gym()
+    if lacking is not None:
+        return f"Generated, by a library that is not here; {str(lacking).partition('; ')[2]}"
+    return f"{len(gym)} generated problems; list them: thickets problems {_GYM}"
+
+
+def _list(rows: list[tuple[str, str]]) -> None:
+    width = max(len(name) for name, _ in rows)
+    for name, summary in rows:
+        typer.echo(f"{name:{width}}  {summary}")
+
+
+def _show(entry: CatalogueEntry, *, as_json: bool) -> None:
+    options, sample = entry.options(), entry.sample()
+    if as_json:
+        shown = {"name": entry.name, "summary": entry.summary, "options": [asdict(each) for each in options]}
+        typer.echo(json.dumps(shown | {"sample": asdict(sample)}, indent=2, default=str))
+        return
+    typer.echo(f"{entry.name}: {entry.summary}\n\noptions")
+    for each in options:
+        default = "none" if each.default is None else json.dumps(each.default, default=str)
+        value = "required" if each.required else default
+        typer.echo(f"  {each.name} ({value}){': ' if each.about else ''}{each.about}")
+    typer.echo(f"\nsample\n{_indented(sample.prompt)}\n\nanswer\n{_indented(sample.answer)}")
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}".rstrip() for line in text.splitlines())
