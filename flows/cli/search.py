@@ -52,7 +52,6 @@ def run(
         summary = randopt(run_config, fresh=fresh)
     show_summary(summary, console())
     _show_students(run_config, [summary.run_id])
-    say("three test questions with the experts' votes: thickets show latest")
 
 
 def estimate(config: Source, overrides: Overrides = None, as_json: AsJson = False) -> None:

@@ -8,7 +8,16 @@ from pathlib import Path
 import polars as pl
 
 from thickets.flows.plan import RunPlan
-from thickets.flows.results.summary import BudgetUse, EngineUse, ExpertRow, RunSummary, SigmaRow, TrackingLinks
+from thickets.flows.results.summary import (
+    AnswerCounts,
+    BudgetUse,
+    EngineUse,
+    ExpertRow,
+    RunSummary,
+    SelectionAnswers,
+    SigmaRow,
+    TrackingLinks,
+)
 from thickets.flows.search.candidates import describe_race
 from thickets.flows.search.stages import Selected
 from thickets.storage.scores.database import BASE_ID
@@ -61,6 +70,7 @@ def summarise(
         sigmas = store.sigma_statistics()
         base_selection = accuracy(*store.common_base("selection"))
         race = describe_race(plan.config, store)
+        of_base, of_candidates = (AnswerCounts(**counts) for counts in store.answer_counts("selection").to_dicts())
         # Shards of a smaller population may hold answers of experts that are none in this one; they are not counted.
         n_tokens = {"selection": selection["n_tokens"] + selection["base_n_tokens"]}
         for split, who in {"validation": selected.tried, "test": selected.tested}.items():
@@ -120,4 +130,5 @@ def summarise(
         race=race,
         budget=budget,
         limit=limit,
+        answers=SelectionAnswers(max_tokens=plan.sampling.max_tokens, base=of_base, candidates=of_candidates),
     )
