@@ -31,10 +31,10 @@ def console() -> Console:
     return out if out.is_terminal or "COLUMNS" in os.environ else Console(width=140)
 
 
-def show_summary(summary: RunSummary, console: Console) -> None:
-    """Print the end of a run: the table of results and the few lines that matter."""
+def show_summary(summary: RunSummary, console: Console, where: str = "") -> None:
+    """Print the end of a run: the table of results and the few lines that matter; `where` as for `headlines`."""
     console.print(result_table(summary))
-    for line in headlines(summary):
+    for line in headlines(summary, where):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 

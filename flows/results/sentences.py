@@ -39,11 +39,15 @@ def verdicts(summary: RunSummary) -> list[Verdict]:
     return list(_judged(summary).values())
 
 
-def headlines(summary: RunSummary) -> list[str]:
+def headlines(summary: RunSummary, where: str = "") -> list[str]:
     """Return the few lines at the end of a run: why it says nothing if that is so, verdicts, and where the report is.
 
     A comparison that was not made has no line. What a diagnosis explains is not said again as a verdict that nothing
     can be told apart.
+
+    Args:
+        summary: The run.
+        where: Options by which the command line finds the run's home: " --home FOLDER", or nothing.
     """
     judged, found = _judged(summary), diagnose(summary)
     told = [judged[name] for name in _HEADLINES if name in judged]
@@ -52,7 +56,7 @@ def headlines(summary: RunSummary) -> list[str]:
     if found is not None and found.explains_verdicts:
         told = [each for each in told if each.kind != "not distinguishable"]
     first = [] if found is None else [found.sentence]
-    report = f"Report: {RunFolder(summary.folder).report} (or here: thickets show {summary.run_id} --all)"
+    report = f"Report: {RunFolder(summary.folder).report} (or here: thickets show {summary.run_id} --all{where})"
     return [*first, *[each.brief for each in told][: _MOST_LINES - len(first) - 1], report]
 
 

@@ -37,6 +37,7 @@ def test_a_run_ends_with_its_table_and_five_lines() -> None:
     assert lines[4] == REPORT
     out = printed(summary).splitlines()
     assert out[-5:] == lines
+    assert headlines(summary, " --home /h")[-1].endswith("thickets show made-up --all --home /h)")
     assert out[0].rstrip() == "made-up: largest_number on tiny"
     assert out[-6].rstrip() == "6 candidates, 84,000 tokens, 5 min 32 s in the last session"
 

@@ -67,7 +67,7 @@ def test_against_an_expectation_the_interval_is_that_of_the_accuracy() -> None:
     assert (found.n, found.n_better, found.n_worse) == (256, 0, 0)
     assert found.p_value == pytest.approx(stats.binomtest(150, 256, 0.5).pvalue)
     # (1.96 x 0.5 + 0.8416 x sqrt(0.5859 x 0.4141))^2 / 0.0859^2, a textbook's one-sample proportion.
-    assert found.examples_needed == 263
+    assert found.examples_needed == 264
     assert minus_expectation(accuracy(128, 256), 0.5).examples_needed is None
 
 
