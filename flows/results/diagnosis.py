@@ -73,8 +73,8 @@ def _sigma_too_large(summary: RunSummary) -> str | None:
 
 def _answers_cut_off(summary: RunSummary) -> str | None:
     shares = _shares(summary, _cut_off)
-    if shares is None or summary.answers is None or shares[1] < _NEARLY_ALL:
-        return None
+    if shares is None or summary.answers is None or shares[1] < _NEARLY_ALL or _mean_accuracy(summary) > 0.5:
+        return None  # cut off and yet mostly right: nothing of importance is lost
     return (
         f"{percent(shares[1], 0)} of the candidates' answers were cut off at {summary.answers.max_tokens} tokens (of "
         f"the base's {percent(shares[0], 0)}), likely before they came to the point: raise decoding.max_tokens, or ask "
@@ -154,6 +154,10 @@ def _shares(summary: RunSummary, failed: Callable[[AnswerCounts], int]) -> tuple
     if found is None:
         return None
     return failed(found.base) / found.base.n, failed(found.candidates) / found.candidates.n
+
+
+def _mean_accuracy(summary: RunSummary) -> float:
+    return sum(row.n_candidates * row.mean_accuracy for row in summary.sigmas) / summary.n_candidates
 
 
 def _cut_off(counts: AnswerCounts) -> int:

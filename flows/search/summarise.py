@@ -20,9 +20,10 @@ from thickets.flows.results.summary import (
 )
 from thickets.flows.search.candidates import describe_race
 from thickets.flows.search.stages import Selected
-from thickets.storage.scores.database import BASE_ID
+from thickets.storage.scores.database import BASE_ID, ScoreStore
 from thickets.tasks.adaptive.token_limit import TokenLimit
 from thickets.tasks.aggregation import ScoreBook
+from thickets.tasks.engines.model_kinds import kind_of
 from thickets.tasks.evaluation.controls import Controls, count_tokens
 from thickets.tasks.evaluation.thicket import describe
 from thickets.tasks.results.evaluation import Evaluation
@@ -70,7 +71,7 @@ def summarise(
         sigmas = store.sigma_statistics()
         base_selection = accuracy(*store.common_base("selection"))
         race = describe_race(plan.config, store)
-        of_base, of_candidates = (AnswerCounts(**counts) for counts in store.answer_counts("selection").to_dicts())
+        answered = _selection_answers(plan, store)
         # Shards of a smaller population may hold answers of experts that are none in this one; they are not counted.
         n_tokens = {"selection": selection["n_tokens"] + selection["base_n_tokens"]}
         for split, who in {"validation": selected.tried, "test": selected.tested}.items():
@@ -130,5 +131,13 @@ def summarise(
         race=race,
         budget=budget,
         limit=limit,
-        answers=SelectionAnswers(max_tokens=plan.sampling.max_tokens, base=of_base, candidates=of_candidates),
+        answers=answered,
     )
+
+
+def _selection_answers(plan: RunPlan, store: ScoreStore) -> SelectionAnswers:
+    counts = store.answer_counts("selection")
+    if not kind_of(plan.base.path).ends_answers:
+        counts = counts.with_columns(n_cut_off=pl.lit(0))
+    base, candidates = (AnswerCounts(**row) for row in counts.to_dicts())
+    return SelectionAnswers(max_tokens=plan.sampling.max_tokens, base=base, candidates=candidates)

@@ -106,6 +106,7 @@ def test_a_run_that_says_nothing_says_why(made: dict[str, Any], cause: str, word
         {"scores": {1e-7: (20, 21)}, **SAME},
         {"scores": {1e-7: (20, 20)}, "ensemble": right(81)},
         {"cut_off": (1.0, 1.0)},  # cut off, and yet a gain
+        {"cut_off": (1.0, 1.0), "base_selection": 40, "scores": {0.003: (38, 42)}, **SAME},  # cut off, and yet right
     ],
 )
 def test_a_run_that_says_something_is_left_alone(made: dict[str, Any]) -> None:

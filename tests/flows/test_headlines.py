@@ -86,6 +86,7 @@ def test_one_expert_is_not_compared_with_itself() -> None:
     assert lines[0].startswith("K = 1: ")
     assert lines[1].startswith("The ensemble is better than the base")
     assert not any("best single" in line for line in lines)
+    assert len(headlines(a_summary(k=1, best_single=right(130), chance=None))) == 4
     # By another ranking the first need not be the best of the selection split; there is no room for it here.
     shrunken = summary.evaluation.model_copy(update={"method": "shrunken"})
     assert len(headlines(summary.model_copy(update={"evaluation": shrunken}))) == 5
