@@ -62,6 +62,8 @@ def _sigma_too_large(summary: RunSummary) -> str | None:
             f"Nothing is left of the base: it has {percent(base.value)} of {summary.common_questions}, the best of "
             f"{summary.n_candidates:,} candidates {percent(best.value)}. The noise is likely too strong: {change}."
         )
+    if 2 * _mean_accuracy(summary) > base.value:
+        return None  # whatever form their answers have, it costs them little
     for failed, how in ((_cut_off, "are cut off"), (_abstained, "hold no answer")):
         if (shares := _shares(summary, failed)) and shares[1] >= _NEARLY_ALL and shares[0] < _BASE_TOO:
             return (
@@ -157,7 +159,8 @@ def _shares(summary: RunSummary, failed: Callable[[AnswerCounts], int]) -> tuple
 
 
 def _mean_accuracy(summary: RunSummary) -> float:
-    return sum(row.n_candidates * row.mean_accuracy for row in summary.sigmas) / summary.n_candidates
+    n = sum(row.n_candidates for row in summary.sigmas)
+    return sum(row.n_candidates * row.mean_accuracy for row in summary.sigmas) / n
 
 
 def _cut_off(counts: AnswerCounts) -> int:

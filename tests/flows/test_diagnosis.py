@@ -64,12 +64,12 @@ def found(**made: Any) -> tuple[str, str]:
             ["it has 9.4 %", "the best of 2 candidates 0.0 %"],
         ),
         (
-            {"abstained": (0.05, 1.0), "scores": {0.3: (12, 15)}, **WORSE},
+            {"abstained": (0.05, 1.0), "scores": {0.3: (6, 9)}, **WORSE},
             "sigma too large",
             ["100 % of the candidates' answers hold no answer, of the base's 5 %", "population.sigmas"],
         ),
         (
-            {"cut_off": (0.0, 0.99), "scores": {0.3: (12, 15)}, **WORSE},
+            {"cut_off": (0.0, 0.99), "scores": {0.3: (6, 9)}, **WORSE},
             "sigma too large",
             ["99 % of the candidates' answers are cut off, of the base's 0 %", "population.sigmas"],
         ),
@@ -106,6 +106,7 @@ def test_a_run_that_says_nothing_says_why(made: dict[str, Any], cause: str, word
         {"scores": {1e-7: (20, 21)}, **SAME},
         {"scores": {1e-7: (20, 20)}, "ensemble": right(81)},
         {"cut_off": (1.0, 1.0)},  # cut off, and yet a gain
+        {"cut_off": (0.0, 0.94), "scores": {0.3: (6, 9)}, **SAME},
         {"cut_off": (1.0, 1.0), "base_selection": 40, "scores": {0.003: (38, 42)}, **SAME},  # cut off, and yet right
     ],
 )
