@@ -166,7 +166,8 @@ def _correlation(found: RankCorrelation) -> str:
     who = f"Selection and validation scores of the best {found.n_candidates} of {found.n_population} candidates"
     if found.value is None:
         return f"{who}: no rank correlation ({found.reason})."
-    interval = found.reason if found.low is None or found.high is None else f"[{found.low:+.2f}, {found.high:+.2f}]"
+    is_open = found.low is None or found.high is None
+    interval = f"({found.reason})" if is_open else f"[{found.low:+.2f}, {found.high:+.2f}]"
     restricted = "" if found.n_candidates == found.n_population else "; that only the best have both weakens it"
     return f"{who}: rank correlation {found.value:+.2f} {interval}{restricted}."
 

@@ -60,4 +60,4 @@ def _needed(difference: Difference) -> str:
 def _in_short(difference: Difference) -> str:
     if difference.examples_needed is None:
         return ""
-    return f"; about {rounded_up(difference.examples_needed)} test examples would tell"
+    return f"; about {rounded_up(difference.examples_needed)} test examples (data.test) would tell"

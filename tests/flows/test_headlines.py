@@ -33,7 +33,7 @@ def test_a_run_ends_with_its_table_and_five_lines() -> None:
         "Report",
     ]
     assert lines[0] == "The ensemble is better than the base: +19.5 [+14.8, +24.6] points."
-    assert lines[3].endswith("; about 1,100 test examples would tell.")
+    assert lines[3].endswith("; about 1,100 test examples (data.test) would tell.")
     assert lines[4] == REPORT
     out = printed(summary).splitlines()
     assert out[-5:] == lines
