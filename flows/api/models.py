@@ -136,21 +136,24 @@ def promote(
     force: bool = False,
     home: Path | str | None = None,
 ) -> Promotion:
-    """Register a run's model in MLflow; it becomes `champion` if the same test questions exclude a loss.
+    """Register a run's model in MLflow; it becomes `champion` if it beats chance and excludes a loss.
+
+    A loss is excluded on the test questions that the present champion answered. A model that is not better than chance
+    is not registered.
 
     Args:
         run: A finished run.
         kind: Its ensemble or its student.
         name: Of the registered model; None: problem and base.
-        force: Make it champion whatever the comparison says; the version is marked.
+        force: Make it champion whatever the comparisons say; the version is marked.
         home: As for `list_runs`.
 
     Raises:
-        InputError: The run has no such model, or the name cannot be one.
+        InputError: The run has no such model, it is not better than chance, or the name cannot be one.
 
     Example:
         >>> from thickets import promote
-        >>> promote("latest", name="my-model").is_champion
+        >>> promote("latest", name="my-model", force=True).is_champion
         True
     """
     from thickets.flows.models.promotion import promote as register

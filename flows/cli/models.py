@@ -58,12 +58,12 @@ def promote(
     ] = False,
     name: Annotated[str | None, typer.Option(help="Of the registered model (default: problem and base model).")] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Make it champion whatever the comparison says; the version is marked.")
+        bool, typer.Option("--force", help="Make it champion whatever the comparisons say; the version is marked.")
     ] = False,
     home: HomeFolder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Register a run's model in MLflow; it becomes `champion` if, on the same test questions, a loss is excluded."""
+    """Register a run's model in MLflow; it becomes `champion` if it beats chance and a loss is excluded."""
     from thickets.flows.models.promotion import promote as register
     from thickets.flows.results.runs import find_run
 

@@ -25,8 +25,16 @@ def runs(home: HomeFolder = None, as_json: AsJson = False) -> None:
         say(f"no runs in {home_of(home).root}; start one with `thickets run quickstart`")
 
 
-def show(name: RunName, home: HomeFolder = None, as_json: AsJson = False) -> None:
-    """Show the result of a finished run, with three test questions and the experts' votes on them."""
+def show(
+    name: RunName,
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="Every table, sentence and address, and the experts' votes on three questions."),
+    ] = False,
+    home: HomeFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the result of a finished run: its table, and what matters about it in a few lines."""
     from thickets.flows.results.runs import find_run, load_summary
 
     folder = find_run(home_of(home), name)
@@ -34,12 +42,16 @@ def show(name: RunName, home: HomeFolder = None, as_json: AsJson = False) -> Non
     if as_json:
         typer.echo(summary.model_dump_json(indent=2))
         return
-    from thickets.flows.cli.tables_results import console, show_summary
+    from thickets.flows.cli.tables_results import console, show_everything, show_summary
+
+    if not everything:
+        show_summary(summary, console())
+        return
     from thickets.flows.results.runs import example_votes, open_scores
 
     with open_scores(home_of(home), folder) as reader:
         votes = example_votes(reader, summary)
-    show_summary(summary, console(), votes)
+    show_everything(summary, console(), votes)
 
 
 def compare(

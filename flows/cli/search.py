@@ -65,10 +65,8 @@ def run(
     if as_json:
         typer.echo(_as_json(summary, run_config, [summary.run_id]))
         return
-    show_summary(summary, console())
+    show_summary(summary, console(), home_option(run_config.storage.home))
     _show_students(run_config, [summary.run_id])
-    where = home_option(run_config.storage.home)
-    say(f"three test questions with the experts' votes: thickets show {summary.run_id}{where}")
 
 
 def estimate(config: Source, overrides: Overrides = None, home: RunHome = None, as_json: AsJson = False) -> None:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from thickets.flows.results.rows import result_rows
-from thickets.flows.results.sentences import findings
+from thickets.flows.results.sentences import findings, headlines
 from thickets.flows.results.summary import RunSummary
 from thickets.storage.home import RunFolder
 from thickets.tasks.results.evaluation import ThicketDescription
@@ -30,36 +30,49 @@ def console() -> Console:
     return out if out.is_terminal or "COLUMNS" in os.environ else Console(width=140)
 
 
-def show_summary(summary: RunSummary, console: Console, votes: pl.DataFrame | None = None) -> None:
-    """Print tables, findings and addresses at the end of a run."""
-    tokens = sum(summary.n_tokens.values())
-    lines = [
-        *findings(summary),
-        f"{summary.n_candidates} candidates, {tokens:,} tokens generated in all; "
-        f"this session took {duration(summary.wall_s)}.",
-    ]
-    if votes is not None:
-        console.print(votes_table(votes))
+def show_summary(summary: RunSummary, console: Console, where: str = "") -> None:
+    """Print the end of a run: the table of results and the few lines that matter; `where` as for `headlines`."""
+    console.print(result_table(summary))
+    for line in headlines(summary, where):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def show_everything(summary: RunSummary, console: Console, votes: pl.DataFrame) -> None:
+    """Print votes, tables, every sentence and the addresses of a run."""
     console.print(
-        sigma_table(summary), density_table(summary.thicket), result_table(summary), *map(Text, lines), sep="\n"
+        votes_table(votes),
+        sigma_table(summary),
+        density_table(summary.thicket),
+        result_table(summary),
+        *map(Text, findings(summary)),
+        sep="\n",
     )
     print_addresses(summary, console)
 
 
 def print_addresses(summary: RunSummary, console: Console) -> None:
     """Print the run's folder, report and addresses, one per line and never wrapped."""
-    console.print(f"folder:  {summary.folder}", soft_wrap=True, highlight=False, markup=False)
-    console.print(f"report:  {RunFolder(summary.folder).report}", soft_wrap=True, highlight=False, markup=False)
     links = summary.tracking
-    console.print(f"MLflow:  {links.mlflow_address}", soft_wrap=True, highlight=False, markup=False)
+    addresses = {
+        "folder": str(summary.folder),
+        "report": str(RunFolder(summary.folder).report),
+        "MLflow": links.mlflow_address,
+    }
     if links.prefect_flow_run_id:
-        where = links.prefect_address or f"flow run {links.prefect_flow_run_id}"
-        console.print(f"Prefect: {where}", soft_wrap=True, highlight=False, markup=False)
+        addresses["Prefect"] = links.prefect_address or f"flow run {links.prefect_flow_run_id}"
+    for name, address in addresses.items():
+        console.print(f"{name + ':':<8} {address}", soft_wrap=True, highlight=False, markup=False)
 
 
 def result_table(summary: RunSummary) -> Table:
     """Return controls, base, best single expert and ensemble on the test split."""
-    table = Table(title=f"{summary.run_id}: {summary.problem} on {summary.model}", title_justify="left")
+    cost = f"{sum(summary.n_tokens.values()):,} tokens, {duration(summary.wall_s)} in the last session"
+    table = Table(
+        title=f"{summary.run_id}: {summary.problem} on {summary.model}",
+        title_justify="left",
+        caption=f"{summary.n_candidates:,} candidates, {cost}",
+        caption_justify="left",
+    )
     table.add_column("")
     table.add_column(TEST_ACCURACY_HEADING, justify="right")
     table.add_column(OVER_BASE_HEADING, justify="right")
@@ -90,7 +103,8 @@ def sigma_table(summary: RunSummary) -> Table:
             str(row.n_candidates),
             percent(row.mean_accuracy),
             percent(row.max_accuracy),
-            f"{row.n_at_least_base} ({percent(row.n_at_least_base / row.n_candidates, 0)})",
+            # Nobody can be below 0 %, so there it says nothing of a candidate that it is not.
+            f"{row.n_at_least_base} ({percent(row.n_at_least_base / row.n_candidates, 0)})" if base.n_correct else "",
         )
     return table
 
@@ -103,10 +117,13 @@ def density_table(thicket: ThicketDescription) -> Table:
         table.add_column(f"+{margin}", justify="right")
     for row in thicket.sigmas:
         shares = {point.margin_points: point.share for point in row.density}
-        cells = [shares[margin] for margin in _MARGINS]
-        table.add_row(
-            f"{row.sigma:g}", *(f"{100 * c.value:.1f} % [{100 * c.low:.0f}, {100 * c.high:.0f}]" for c in cells)
-        )
+        cells = [
+            f"{100 * share.value:.1f} % [{100 * share.low:.0f}, {100 * share.high:.0f}]"
+            for share in (shares[margin] for margin in _MARGINS)
+        ]
+        if not row.base_n_correct:  # nobody can be below 0 %
+            cells[0] = ""
+        table.add_row(f"{row.sigma:g}", *cells)
     return table
 
 

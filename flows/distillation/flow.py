@@ -82,7 +82,7 @@ def _distill(config: RunConfig, cluster: RayCluster | None) -> DistillSummary:
         with start_distill_tracking(plan) as tracker:
             answers = answer_training_split(plan, cluster)
             rows, report = choose_rows(plan, answers)
-            log.info(f"training data: {report.account}")
+            log.info(f"training data: {report.n_rows} rows")
             reason = too_little(report, section.min_rows)
             on_test = read_test_answers(plan)
             arms: list[Arm] = []
@@ -97,8 +97,6 @@ def _distill(config: RunConfig, cluster: RayCluster | None) -> DistillSummary:
                     arms.append(train_and_judge(plan, name, arm_rows, cluster, tracker, on_test, measure))
                 # Before the summary says that nothing is left to do: the same call logs what failed to be logged.
                 log_student_model(tracker, plan, recipe)
-            else:
-                log.info(f"nothing is trained: {reason}")
             wall_s = time.monotonic() - started
             summary = conclude(plan, answers, on_test, report, reason, arms, base_perplexity, tracker, wall_s)
             # Before it is logged: a tracking server that fails now must not cost the result.

@@ -1,4 +1,4 @@
-"""Promotion: registers a run's model, and makes it the champion if it is no worse than the present one."""
+"""Promotion: registers a run's model, and makes it champion if it beats chance and is no worse than the present one."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ from thickets.flows.models.logged import (
     TEST_ANSWERS,
     TEST_SPLIT_TAG,
 )
-from thickets.flows.results.runs import load_summary
+from thickets.flows.results.runs import load_summary, open_scores
+from thickets.flows.results.sentences import chance_verdict
+from thickets.flows.results.summary import RunSummary
 from thickets.storage.errors import InputError
-from thickets.storage.home import RunFolder
+from thickets.storage.home import Home, RunFolder
 from thickets.storage.tracking.models import ModelKind, find_model, model_folder, name_on_page, process_uri
 from thickets.storage.tracking.store import RUN_ID_TAG, mlflow_client, tracking_errors
+from thickets.tasks.evaluation.controls import minus_chance
 from thickets.tasks.results.evaluation import Difference
 from thickets.tasks.results.text import percent
 from thickets.tasks.statistics import paired_difference
@@ -78,14 +81,17 @@ def promote(
 ) -> Promotion:
     """Register a run's model, and move the alias `champion` to it if the champion is not better.
 
+    A model that is not better than the run's control "chance" is not registered, unless it is forced or the champion
+    already. Without that control there is nothing to compare with.
+
     Args:
         folder: A finished run.
         kind: Which of the run's models.
         name: Name of the registered model; None: problem and base, for instance ``gsm8k-qwen2-5-1-5b``.
-        force: Move the alias whatever the comparison says; the version is marked as forced.
+        force: Move the alias whatever the comparisons say; the version is marked as forced.
 
     Raises:
-        InputError: The run has no such model, or the name cannot be one.
+        InputError: The run has no such model, it is not better than chance, or the name cannot be one.
         RunError: MLflow's store cannot be used.
     """
     summary = load_summary(folder)
@@ -101,12 +107,17 @@ def promote(
         registered = name or default_name(model.tags[PROBLEM_TAG], model.tags[BASE_TAG])
         if not _NAME.fullmatch(registered):
             raise InputError(f"--name: {registered!r} cannot name a model; use letters, digits, spaces, '.', '_', '-'")
+        champion = _champion(client, registered)
+        doubt = None if champion and _is_of(champion, model) else _against_chance(folder, summary, uri, model, kind)
+        if doubt and not force:
+            raise InputError(f"RUN: {doubt}. Nothing is registered; --force makes it champion all the same")
         version, is_new = _register(client, uri, registered, model)
-        verdict = _compare(client, uri, registered, version)
-        forced = force and not verdict.allows
+        verdict = _compare(client, uri, champion, version)
+        against = [*([] if verdict.allows else [verdict.reason]), *([doubt] if doubt else [])]
+        forced = force and bool(against)
         if verdict.allows or force:
             client.set_registered_model_alias(registered, CHAMPION, version.version)
-        reason = f"forced, although {verdict.reason}" if forced else verdict.reason
+        reason = f"forced, although {', and '.join(against)}" if forced else verdict.reason
         if verdict.is_champion:  # the decision of that time stays recorded
             forced = version.tags.get(FORCED_TAG) == "true"
             reason = f"{verdict.reason} ({version.tags.get(DECISION_TAG, 'set by hand')})"
@@ -144,9 +155,8 @@ def _register(client: Any, uri: str, name: str, model: Any) -> tuple[Any, bool]:
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    identity = (RUN_ID_TAG, CONTENT_TAG)
     for version in client.search_model_versions(f"name = '{name}'"):
-        if all(version.tags.get(tag) == model.tags[tag] for tag in identity):
+        if _is_of(version, model):
             return version, False
     tags = {tag: value for tag, value in model.tags.items() if tag.startswith("thickets.")}
     source = f"models:/{model.model_id}"
@@ -174,19 +184,44 @@ def _description(model: Any) -> str:
     )
 
 
-def _compare(client: Any, uri: str, name: str, version: Any) -> _Verdict:
+def _champion(client: Any, name: str) -> Any | None:
+    """Return the version that is the champion now, or None."""
     from mlflow.exceptions import MlflowException
 
     try:
-        champion = client.get_model_version_by_alias(name, CHAMPION)
+        return client.get_model_version_by_alias(name, CHAMPION)
     except MlflowException:
+        return None
+
+
+def _is_of(version: Any, model: Any) -> bool:
+    """Return whether a version is of this logged model, or of the same content from the same run."""
+    return all(version.tags.get(tag) == model.tags[tag] for tag in (RUN_ID_TAG, CONTENT_TAG))
+
+
+def _against_chance(folder: RunFolder, summary: RunSummary, uri: str, model: Any, kind: ModelKind) -> str | None:
+    """Return what speaks against a model that is not better than chance on the test split; None if it is better."""
+    chance = next((control for control in summary.evaluation.controls if control.name == "chance"), None)
+    if chance is None:
+        return None
+    with open_scores(Home(folder.root.parents[1]), folder) as scores:
+        answered = scores.questions("test").join(_correct(uri, model), on="example_id", maintain_order="left")
+    gap = minus_chance(answered["correct"].to_list(), answered["answer"].to_list(), chance)
+    found = chance_verdict(gap, f"the {kind}", chance)
+    return None if found.kind == "better" else f"{found.sentence[0].lower()}{found.sentence[1:].removesuffix('.')}"
+
+
+def _compare(client: Any, uri: str, champion: Any | None, version: Any) -> _Verdict:
+    if champion is None:
         return _Verdict(True, "there was no champion")
     if str(champion.version) == str(version.version):
         return _Verdict(True, "it is the champion already", is_champion=True)
     who = f"the champion, version {champion.version},"
     if champion.tags.get(TEST_SPLIT_TAG) != version.tags[TEST_SPLIT_TAG]:
         return _Verdict(False, f"{who} was asked other test questions, or they were judged by another rule")
-    ours, theirs = _correct(client, uri, version), _correct(client, uri, champion)
+    ours, theirs = (
+        _correct(uri, client.get_logged_model(each.source.removeprefix("models:/"))) for each in (version, champion)
+    )
     both = ours.join(theirs, on="example_id", suffix="_theirs", maintain_order="left")
     if not both.height == ours.height == theirs.height:
         return _Verdict(False, f"{who} has no kept answer to some of the test questions")
@@ -200,7 +235,6 @@ def _compare(client: Any, uri: str, name: str, version: Any) -> _Verdict:
     )
 
 
-def _correct(client: Any, uri: str, version: Any) -> pl.DataFrame:
-    """Read which test questions a version has right, from the file that was logged with the model."""
-    model = client.get_logged_model(version.source.removeprefix("models:/"))
+def _correct(uri: str, model: Any) -> pl.DataFrame:
+    """Read which test questions a logged model has right, from the file that was logged with it."""
     return pl.read_parquet(model_folder(uri, model) / TEST_ANSWERS, columns=["example_id", "correct"])

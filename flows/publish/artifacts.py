@@ -13,7 +13,7 @@ from prefect.events import emit_event
 
 from thickets.flows.plan import RunPlan
 from thickets.flows.results.rows import result_rows
-from thickets.flows.results.sentences import findings
+from thickets.flows.results.sentences import findings, verdicts
 from thickets.flows.results.summary import RunSummary
 from thickets.flows.runtime.liveness import current_flow_run_id
 from thickets.storage.tracking.run import Tracker
@@ -46,8 +46,7 @@ def announce(plan: RunPlan, summary: RunSummary, tracker: Tracker) -> None:
         }
         for row in result_rows(summary.evaluation)
     ]
-    first = findings(summary)[0]
-    create_table_artifact(rows, key="result-table", description=first)
+    create_table_artifact(rows, key="result-table", description=findings(summary)[0])
     if page := tracker.url():
         create_link_artifact(page, "The run in MLflow", key="mlflow", description="Configuration, lineage, metrics")
         create_link_artifact(f"{page}/artifacts/report.html", "The report", key="report", description="One HTML page")
@@ -69,7 +68,7 @@ def announce(plan: RunPlan, summary: RunSummary, tracker: Tracker) -> None:
             "gain": gain.value,
             "gain_low": gain.low,
             "gain_high": gain.high,
-            "verdict": first,
+            "verdict": verdicts(summary)[0].sentence,
         },
     )
 
@@ -96,7 +95,9 @@ def emit_search_assets(plan: RunPlan, summary: RunSummary) -> None:
     )
     ensemble = Asset(
         key=ensemble_key(summary.run_id),
-        properties=AssetProperties(name=f"ensemble of {summary.run_id}", url=url, description=findings(summary)[0]),
+        properties=AssetProperties(
+            name=f"ensemble of {summary.run_id}", url=url, description=verdicts(summary)[0].sentence
+        ),
     )
     _materialize("data", data, [])
     _materialize("scores", [scores], data)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from thickets.flows.report.examples import TestExample, changed_examples
 from thickets.flows.report.plots import Plot, plots
 from thickets.flows.report.reproduce import Reproduction, reproduction
+from thickets.flows.results.diagnosis import diagnose
 from thickets.flows.results.distillation import DistillSummary, finished_distillations
 from thickets.flows.results.distillation_text import DistillRow, distill_findings, distill_rows
 from thickets.flows.results.rows import ResultRow, result_rows
-from thickets.flows.results.sentences import RIVALS, findings, verdicts
+from thickets.flows.results.sentences import RIVALS, remarks, verdicts
 from thickets.flows.results.summary import RunSummary
 from thickets.storage.home import RunFolder
 from thickets.storage.scores.queries import ScoreQueries
@@ -31,7 +32,7 @@ class RivalRow:
         label: In full, as in the table of results.
         kind: The verdict.
         difference: Ensemble minus rival.
-        is_counted: Whether questions gained and lost are known, which they are not against chance.
+        is_counted: Whether questions gained and lost are known, which they are not against a guess at random.
     """
 
     rival: str
@@ -63,11 +64,12 @@ class Report:
     Attributes:
         summary: The run.
         headline: The verdict in one sentence.
+        diagnosis: Why the run says nothing, or None.
         comparisons: Ensemble against each rival.
         reach: Half the width of the axis that the differences are drawn on, as a share.
         rows: The table of results.
         verdicts: The sentence of each comparison.
-        findings: The other sentences about the run.
+        remarks: The other sentences about the run.
         plots: In order.
         examples: Test questions on which base and vote differ; empty without scores.
         distillations: The finished distillations of the run; may be empty.
@@ -76,11 +78,12 @@ class Report:
 
     summary: RunSummary
     headline: str
+    diagnosis: str | None
     comparisons: tuple[RivalRow, ...]
     reach: float
     rows: tuple[ResultRow, ...]
     verdicts: tuple[Verdict, ...]
-    findings: tuple[str, ...]
+    remarks: tuple[str, ...]
     plots: tuple[Plot, ...]
     examples: tuple[TestExample, ...]
     distillations: tuple[Distillation, ...]
@@ -90,21 +93,22 @@ class Report:
 def collect(folder: RunFolder, summary: RunSummary, scores: ScoreQueries | None, extra: Sequence[Plot] = ()) -> Report:
     """Collect the values of a run's report; leave out what an older run did not keep."""
     rivals = comparisons(summary)
-    sentences = verdicts(summary)
+    found = diagnose(summary)
     board = scores.common_scores("selection") if scores else None
     return Report(
         summary=summary,
         headline=headline(summary, [rival for rival in rivals if rival.label != _BEST_SINGLE]),
+        diagnosis=None if found is None else found.sentence,
         comparisons=rivals,
         reach=max(0.01, *(abs(end) for rival in rivals for end in (rival.difference.low, rival.difference.high))),
         rows=tuple(result_rows(summary.evaluation)),
-        verdicts=tuple(sentences),
-        findings=tuple(findings(summary)[len(sentences) :]),
+        verdicts=tuple(verdicts(summary)),
+        remarks=tuple(remarks(summary)),
         plots=(*plots(summary, board), *extra),
         examples=changed_examples(scores, summary) if scores else (),
         distillations=tuple(
-            Distillation(found, tuple(distill_rows(found)), tuple(distill_findings(found)))
-            for found in finished_distillations(folder)
+            Distillation(each, tuple(distill_rows(each)), tuple(distill_findings(each)))
+            for each in finished_distillations(folder)
         ),
         reproduction=reproduction(folder, summary),
     )

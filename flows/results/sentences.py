@@ -1,17 +1,26 @@
-"""The result of a run in sentences: one verdict per comparison, then budget, pilot, racing and the thicket."""
+"""The result of a run in sentences: a few for the end of the run, all of them for whoever wants to know."""
 
 from __future__ import annotations
 
 import json
 
+from thickets.flows.results.diagnosis import diagnose
 from thickets.flows.results.summary import BudgetUse, RunSummary
-from thickets.tasks.results.evaluation import BestCandidate, Control, ControlName, GainSplit, RankCorrelation
+from thickets.storage.home import RunFolder
+from thickets.tasks.results.evaluation import (
+    BestCandidate,
+    Control,
+    ControlName,
+    Difference,
+    GainSplit,
+    RankCorrelation,
+)
 from thickets.tasks.results.pilot import Pilot
 from thickets.tasks.results.racing import Race
 from thickets.tasks.results.text import percent
 from thickets.tasks.results.verdicts import Verdict, verdict
 
-# How a verdict names each control. Chance is not among them: it answers nothing.
+# How a verdict names each control. Chance is not among them: it answers nothing, and costs nothing.
 RIVALS: dict[ControlName, str] = {
     "random_experts": "as many candidates drawn at random",
     "self_consistency": "self-consistency",
@@ -19,31 +28,48 @@ RIVALS: dict[ControlName, str] = {
     "best_prompt": "the base under the best prompt",
     "best_prompt_self_consistency": "self-consistency under the best prompt",
 }
+# The comparisons that the end of a run states, where they were made.
+_HEADLINES = ("base", "chance", "self_consistency", "best_single")
+# Lines at the end of a run, that of the report included.
+_MOST_LINES = 5
 
 
 def verdicts(summary: RunSummary) -> list[Verdict]:
     """Return the verdict of every comparison on the test split, the one that matters most first."""
-    found = summary.evaluation
-    rivals = [
-        verdict(
-            control.ensemble_minus,
-            "the ensemble",
-            f"{RIVALS[control.name]} (for {found.n_tokens.ensemble / control.n_tokens:.2f} times its tokens)",
-        )
-        for control in found.controls
-        if control.name in RIVALS
-    ]
-    return [
-        verdict(found.ensemble_minus_base, "the ensemble", "the base"),
-        *rivals,
-        verdict(found.ensemble_minus_best_single, "the ensemble", "the best single expert"),
-        verdict(found.best_single_minus_base, "the best single expert", "the base"),
-    ]
+    return list(_judged(summary).values())
+
+
+def headlines(summary: RunSummary, where: str = "") -> list[str]:
+    """Return the few lines at the end of a run: why it says nothing if that is so, verdicts, and where the report is.
+
+    A comparison that was not made has no line. What a diagnosis explains is not said again as a verdict that nothing
+    can be told apart.
+
+    Args:
+        summary: The run.
+        where: Options by which the command line finds the run's home: " --home FOLDER", or nothing.
+    """
+    judged, found = _judged(summary), diagnose(summary)
+    told = [judged[name] for name in _HEADLINES if name in judged]
+    if (summary.evaluation.k, summary.evaluation.method) == (1, "top_k"):
+        told.remove(judged["best_single"])  # it is the one that votes
+    if found is not None and found.explains_verdicts:
+        told = [each for each in told if each.kind != "not distinguishable"]
+    first = [] if found is None else [found.sentence]
+    report = f"Report: {RunFolder(summary.folder).report} (or here: thickets show {summary.run_id} --all{where})"
+    return [*first, *[each.brief for each in told][: _MOST_LINES - len(first) - 1], report]
 
 
 def findings(summary: RunSummary) -> list[str]:
-    """Return the verdicts, and a sentence each on budget, pilot, racing, luck, ranking, agreement and gains."""
-    lines = [each.sentence for each in verdicts(summary)]
+    """Return every sentence about a run: why it says nothing if that is so, the verdicts, and all others."""
+    found = diagnose(summary)
+    first = [] if found is None else [found.sentence]
+    return [*first, *[each.sentence for each in verdicts(summary)], *remarks(summary)]
+
+
+def remarks(summary: RunSummary) -> list[str]:
+    """Return a sentence each on budget, pilot, racing, prompts, luck, ranking, agreement and gains."""
+    lines = []
     if summary.budget:
         lines.append(_budget(summary, summary.budget))
     if summary.limit:
@@ -64,6 +90,27 @@ def findings(summary: RunSummary) -> list[str]:
         f"the vote is on {percent(summary.evaluation.ensemble.value)}.",
         _gains(thicket.gains),
     ]
+
+
+def chance_verdict(difference: Difference, ours: str, chance: Control) -> Verdict:
+    """Judge a model's difference from a run's control "chance", which is named: the strongest trivial answer."""
+    theirs = f"chance ({chance.label.removeprefix('chance, ')})"
+    return verdict(difference, ours, theirs, is_expectation=chance.accuracy.is_exact)
+
+
+def _judged(summary: RunSummary) -> dict[str, Verdict]:
+    """Return the verdicts by the rival's name, the one that matters most first."""
+    found = summary.evaluation
+    controls = {control.name: control for control in found.controls}
+    judged = {"base": verdict(found.ensemble_minus_base, "the ensemble", "the base")}
+    if chance := controls.pop("chance", None):
+        judged["chance"] = chance_verdict(chance.ensemble_minus, "the ensemble", chance)
+    for name, control in controls.items():
+        cost = f"for {found.n_tokens.ensemble / control.n_tokens:.2f} times its tokens"
+        judged[name] = verdict(control.ensemble_minus, "the ensemble", RIVALS[name], cost=cost)
+    judged["best_single"] = verdict(found.ensemble_minus_best_single, "the ensemble", "the best single expert")
+    judged["best_single_over_base"] = verdict(found.best_single_minus_base, "the best single expert", "the base")
+    return judged
 
 
 def _prompt(control: Control) -> str:
@@ -119,7 +166,8 @@ def _correlation(found: RankCorrelation) -> str:
     who = f"Selection and validation scores of the best {found.n_candidates} of {found.n_population} candidates"
     if found.value is None:
         return f"{who}: no rank correlation ({found.reason})."
-    interval = found.reason if found.low is None or found.high is None else f"[{found.low:+.2f}, {found.high:+.2f}]"
+    is_open = found.low is None or found.high is None
+    interval = f"({found.reason})" if is_open else f"[{found.low:+.2f}, {found.high:+.2f}]"
     restricted = "" if found.n_candidates == found.n_population else "; that only the best have both weakens it"
     return f"{who}: rank correlation {found.value:+.2f} {interval}{restricted}."
 

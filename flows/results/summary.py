@@ -98,6 +98,38 @@ class BudgetUse(BaseModel):
     n_most: int
 
 
+class AnswerCounts(BaseModel):
+    """What became of some answers, right or wrong.
+
+    Attributes:
+        n: Answers.
+        n_cut_off: Those that the limit of tokens ended.
+        n_abstained: Those in which the problem finds no answer, cut off or not.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    n: int
+    n_cut_off: int
+    n_abstained: int
+
+
+class SelectionAnswers(BaseModel):
+    """What became of the answers to the selection questions that every candidate was asked.
+
+    Attributes:
+        max_tokens: The limit of every answer.
+        base: The base's.
+        candidates: All candidates' together.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    max_tokens: int
+    base: AnswerCounts
+    candidates: AnswerCounts
+
+
 class RunSummary(BaseModel):
     """The result of a run.
 
@@ -117,6 +149,7 @@ class RunSummary(BaseModel):
             of `thicket` are about the `race.n_common` questions that every candidate was asked.
         budget: The budget of the run; None without a budget, and then all candidates were scored.
         limit: The limit on the length of answers that was learned; None if the configuration sets the limit.
+        answers: What became of the answers to the selection split; None in runs of versions that did not count it.
 
     Example:
         >>> from thickets import open_run
@@ -150,6 +183,7 @@ class RunSummary(BaseModel):
     race: Race | None = None
     budget: BudgetUse | None = None
     limit: TokenLimit | None = None
+    answers: SelectionAnswers | None = None
 
     @property
     def common_questions(self) -> str:

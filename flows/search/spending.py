@@ -178,11 +178,15 @@ def score_affordable(scoring: Scoring, candidates: Candidates, folder: RunFolder
         _keep(folder, ledger, meter)
         population = score_first(scoring, candidates, ledger.n_candidates)
         if ledger.is_final:
-            log.info(f"the budget pays for {population.height:,} of {candidates.n_most:,} candidates")
-            return population
+            break
         n_affordable = affordable(meter.budget, meter.spent(), _need(scoring, meter))
         wave = next_wave(ledger.n_candidates, candidates.n_most, n_affordable, at_once)
         ledger = Ledger(n_candidates=ledger.n_candidates + wave, is_final=wave == 0)
+        if ledger.is_final:  # all of them are scored
+            _keep(folder, ledger, meter)
+            break
+    log.info(f"the budget pays for {population.height:,} of {candidates.n_most:,} candidates")
+    return population
 
 
 def read_ledger(folder: RunFolder) -> Ledger:

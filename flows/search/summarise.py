@@ -8,12 +8,22 @@ from pathlib import Path
 import polars as pl
 
 from thickets.flows.plan import RunPlan
-from thickets.flows.results.summary import BudgetUse, EngineUse, ExpertRow, RunSummary, SigmaRow, TrackingLinks
+from thickets.flows.results.summary import (
+    AnswerCounts,
+    BudgetUse,
+    EngineUse,
+    ExpertRow,
+    RunSummary,
+    SelectionAnswers,
+    SigmaRow,
+    TrackingLinks,
+)
 from thickets.flows.search.candidates import describe_race
 from thickets.flows.search.stages import Selected
-from thickets.storage.scores.database import BASE_ID
+from thickets.storage.scores.database import BASE_ID, ScoreStore
 from thickets.tasks.adaptive.token_limit import TokenLimit
 from thickets.tasks.aggregation import ScoreBook
+from thickets.tasks.engines.model_kinds import kind_of
 from thickets.tasks.evaluation.controls import Controls, count_tokens
 from thickets.tasks.evaluation.thicket import describe
 from thickets.tasks.results.evaluation import Evaluation
@@ -61,6 +71,7 @@ def summarise(
         sigmas = store.sigma_statistics()
         base_selection = accuracy(*store.common_base("selection"))
         race = describe_race(plan.config, store)
+        answered = _selection_answers(plan, store)
         # Shards of a smaller population may hold answers of experts that are none in this one; they are not counted.
         n_tokens = {"selection": selection["n_tokens"] + selection["base_n_tokens"]}
         for split, who in {"validation": selected.tried, "test": selected.tested}.items():
@@ -120,4 +131,13 @@ def summarise(
         race=race,
         budget=budget,
         limit=limit,
+        answers=answered,
     )
+
+
+def _selection_answers(plan: RunPlan, store: ScoreStore) -> SelectionAnswers:
+    counts = store.answer_counts("selection")
+    if not kind_of(plan.base.path).ends_answers:
+        counts = counts.with_columns(n_cut_off=pl.lit(0))
+    base, candidates = (AnswerCounts(**row) for row in counts.to_dicts())
+    return SelectionAnswers(max_tokens=plan.sampling.max_tokens, base=base, candidates=candidates)

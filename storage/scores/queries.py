@@ -91,6 +91,26 @@ class ScoreQueries(ABC):
             {"run_id": self.run_id, "split": split},
         ).row(0)
 
+    def answer_counts(self, split: str = "selection") -> pl.DataFrame:
+        """Count what became of the answers to the questions of `common_scores`: of the base, and of all candidates.
+
+        Returns:
+            n, n_cut_off (at the limit of tokens), n_abstained (no answer found); two rows, the base's first.
+        """
+        return self.query(
+            f"""
+            SELECT count(*)::BIGINT AS n,
+                   count_if(s.finish_reason = 'length')::BIGINT AS n_cut_off,
+                   count_if(s.answer IS NULL)::BIGINT AS n_abstained
+            FROM scores AS s
+            JOIN candidates AS c USING (run_id, candidate_id)
+            WHERE run_id = $run_id AND split = $split AND c.position >= -1 AND {_COMMON}
+            GROUP BY c.position >= 0
+            ORDER BY c.position >= 0
+            """,
+            {"run_id": self.run_id, "split": split},
+        )
+
     def correct_in_blocks(self, split: str, n_blocks: int) -> pl.DataFrame:
         """Count what candidates have right in the first blocks of a split (base and controls are left out).
 

@@ -18,10 +18,12 @@ class ModelKind(Protocol):
     Attributes:
         only_engine: The one engine that runs it, as `EngineSpec.kind` names it; None: transformers or vLLM.
         is_language_model: Transformers loads it, so it can be distilled and exported.
+        ends_answers: It can end an answer before the limit of tokens; else that limit cuts nothing off.
     """
 
     only_engine: str | None
     is_language_model: bool
+    ends_answers: bool
 
     def prompt_template(self, folder: Path, *, trust_remote_code: bool = False) -> Template:
         """Make the template that renders prompts for this model."""
@@ -35,6 +37,7 @@ class LanguageModel:
 
     only_engine: str | None = None
     is_language_model = True
+    ends_answers = True
 
     def prompt_template(self, folder: Path, *, trust_remote_code: bool = False) -> Template:
         """Read the tokenizer's chat template."""
@@ -52,6 +55,7 @@ class SignalsModel:
 
     only_engine: str | None = "signals"
     is_language_model = False
+    ends_answers = False
 
     def prompt_template(self, folder: Path, *, trust_remote_code: bool = False) -> Template:
         """Return the template that writes values as they are; there is no tokenizer to read."""

@@ -15,10 +15,10 @@ import polars as pl
 from thickets.storage.scores.queries import ScoreQueries
 from thickets.tasks.evaluation.voting import ballots, vote
 from thickets.tasks.problems.base import HasOptions, Problem
-from thickets.tasks.results.evaluation import Accuracy, Control, ControlName
+from thickets.tasks.results.evaluation import Accuracy, Control, ControlName, Difference
 from thickets.tasks.scoring.units import candidate_id
 from thickets.tasks.seeds import candidates_of
-from thickets.tasks.statistics import accuracy, paired_difference
+from thickets.tasks.statistics import accuracy, minus_expectation, paired_difference
 from thickets.tasks.types import Attempt, Average, Candidate, Example, Respondent, Reworded
 
 # A constant answer is a control only where answers repeat: at least this many questions per answer, on average.
@@ -121,8 +121,7 @@ def best_guess(problem: Problem, examples: Sequence[Example]) -> Guess | None:
     guesses = []
     counts = Counter(example.answer.strip() for example in examples)
     if len(counts) * _LEAST_PER_ANSWER <= len(examples):
-        [(answer, _)] = counts.most_common(1)
-        right = tuple(float(example.answer.strip() == answer) for example in examples)
+        right = _most_frequent([example.answer for example in examples])
         guesses.append(Guess("chance, always the most frequent answer", right))
     if isinstance(problem, HasOptions):
         right = tuple(1 / problem.n_options(example) for example in examples)
@@ -154,9 +153,32 @@ def judge_controls(
     return tuple(judged)
 
 
+def minus_chance(correct: Sequence[bool], golds: Sequence[str], chance: Control) -> Difference:
+    """Compare any model's answers to the test split with a run's control "chance".
+
+    Against a constant answer it is question by question; against a guess at random, which is an expectation, it is the
+    model's interval against a number.
+
+    Args:
+        correct: Whether each answer of the model is correct, in the order of the examples.
+        golds: The gold answers, likewise.
+        chance: The run's control.
+    """
+    if chance.accuracy.is_exact:
+        return minus_expectation(accuracy(sum(correct), len(correct)), chance.accuracy.value)
+    return paired_difference(correct, _most_frequent(golds))
+
+
 def count_tokens(scores: ScoreQueries, split: str, ids: Sequence[str]) -> int:
     """Count the tokens that some respondents generated on a split."""
     return int(scores.answers(split, ids)["n_tokens"].sum())
+
+
+def _most_frequent(golds: Sequence[str]) -> tuple[float, ...]:
+    """Return for each question whether the answer that is most often right would be right there."""
+    answers = [gold.strip() for gold in golds]
+    [(constant, _)] = Counter(answers).most_common(1)
+    return tuple(float(answer == constant) for answer in answers)
 
 
 def _expected(right: Sequence[float]) -> Accuracy:
@@ -183,5 +205,7 @@ def _control(
         accuracy=score,
         n_tokens=n_tokens,
         minus_base=paired_difference(correct, base),
-        ensemble_minus=paired_difference(ensemble, correct),
+        ensemble_minus=minus_expectation(accuracy(sum(ensemble), len(ensemble)), score.value)
+        if score.is_exact
+        else paired_difference(ensemble, correct),
     )

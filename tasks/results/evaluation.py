@@ -57,10 +57,12 @@ class Share(BaseModel):
 class Difference(BaseModel):
     """A difference of two accuracies on the same examples, with its 95 % paired bootstrap interval.
 
+    Against an expectation (chance at random) there are no pairs; see `thickets.tasks.statistics.minus_expectation`.
+
     Attributes:
         n: Examples.
-        n_better: Examples that only the first of the two has right.
-        n_worse: Examples that only the second has right.
+        n_better: Examples that only the first of the two has right; 0 against an expectation.
+        n_worse: Examples that only the second has right; 0 against an expectation.
         p_value: Exact McNemar test; see `thickets.tasks.statistics.mcnemar`.
         examples_needed: Examples at which a true difference of this size would be told from 0 (80 % power at 95 %).
             None where the difference is 0.

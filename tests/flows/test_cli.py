@@ -228,8 +228,12 @@ def test_a_run_from_start_to_sql(thickets, my_yaml, tmp_path: Path, prefect_serv
     status, out, err = thickets("run", my_yaml())
     assert status == 0
     labels = ("chance", "base", "self-consistency, ", "random experts, ", "best single expert", "ensemble")
-    for words in (*labels, "95 %", "folder:", "report:", "MLflow:", "Prefect:"):
+    for words in (*labels, "95 %"):
         assert words in out
+    last = out.splitlines()[-1]
+    assert last.startswith("Report: ")
+    assert Path(last.removeprefix("Report: ").partition(" (")[0]).is_file()
+    assert len(out.partition("last session")[2].splitlines()) <= 1 + 5
     for words in ("selection: 30 units", "validation: ", "test: ", "chosen on the validation split"):
         assert words in err
     [run] = json.loads(thickets("runs", "--home", home, "--json")[1])
@@ -237,7 +241,10 @@ def test_a_run_from_start_to_sql(thickets, my_yaml, tmp_path: Path, prefect_serv
     assert run["run_id"] in thickets("runs", "--home", home)[1]
     shown = json.loads(thickets("show", run["run_id"][:7], "--home", home, "--json")[1])
     assert shown["evaluation"]["ensemble"]["value"] == run["ensemble_accuracy"]
-    assert "expert 1" in thickets("show", "latest", "--home", home)[1]
+    assert thickets("show", "latest", "--home", home)[1] == out
+    everything = thickets("show", "latest", "--all", "--home", home)[1]
+    for words in ("expert 1", "folder:", "report:", "MLflow:", "Prefect:", "as good as the base"):
+        assert words in everything
     board = json.loads(thickets("sql", "latest", "from leaderboard", "--home", home, "--json")[1])
     assert len(board) == 9
     assert board[0]["n_correct"] >= board[-1]["n_correct"]

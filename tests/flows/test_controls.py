@@ -162,7 +162,7 @@ def test_the_rival_of_equal_cost_is_judged_right_after_the_base(config: MakeConf
         "best_prompt_self_consistency": "self-consistency under the best prompt",
     }
     rivals = [control for control in summary.evaluation.controls if control.name in told]
-    for rival, each in zip(rivals, verdicts(summary)[1:6], strict=True):
+    for rival, each in zip(rivals, verdicts(summary)[2:7], strict=True):
         cost = f"{summary.evaluation.n_tokens.ensemble / rival.n_tokens:.2f}"
         words = f"{told[rival.name]} (for {cost} times its tokens): {points(rival.ensemble_minus)} points"
         assert words in each.sentence

@@ -8,11 +8,13 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from thickets.flows.cli.tables_results import show_summary
+from thickets.flows.cli.tables_results import show_everything
 from thickets.flows.config.run import RunConfig
 from thickets.flows.randopt import randopt
+from thickets.flows.results.runs import example_votes, open_scores
 from thickets.flows.results.sentences import findings, verdicts
 from thickets.flows.results.summary import RunSummary
+from thickets.storage.home import Home, RunFolder
 
 MakeConfig = Callable[..., RunConfig]
 
@@ -21,7 +23,9 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 
 def shown(summary: RunSummary) -> str:
     out = StringIO()
-    show_summary(summary, Console(file=out, width=160))
+    folder = RunFolder(summary.folder)
+    with open_scores(Home(summary.folder.parents[1]), folder) as reader:
+        show_everything(summary, Console(file=out, width=160), example_votes(reader, summary))
     return out.getvalue()
 
 
@@ -42,11 +46,15 @@ def test_a_run_describes_its_thicket_and_says_it_in_sentences(config: MakeConfig
     assert fixed == found.ensemble_minus_base.n_better
     assert gains.regressed == found.ensemble_minus_base.n_worse
     assert sum(gains.model_dump().values()) == found.base.n
+    answers = summary.answers
+    assert answers is not None
+    assert (answers.max_tokens, answers.base.n, answers.candidates.n) == (8, 12, 9 * 12)
+    assert 0 < answers.candidates.n_cut_off <= 9 * 12
     text = shown(summary)
     for line in findings(summary):
         assert line.split(":")[0] in " ".join(text.split())
     assert [each.sentence.split(" is ")[0] for each in verdicts(summary)] == [
-        *["The ensemble"] * 7, "The best single expert",
+        *["The ensemble"] * 8, "The best single expert",
     ]  # fmt: skip
 
     # Started again, a run computes it from the database, without scoring anything.

@@ -15,11 +15,12 @@ import pytest
 from rich.console import Console
 
 from tests.flows.text_parity_problem import outcome, write_problem
-from thickets.flows.cli.tables_results import show_summary
+from thickets.flows.cli.tables_results import sigma_table
 from thickets.flows.config.file import parse_config
 from thickets.flows.config.run import RunConfig
 from thickets.flows.randopt import randopt
 from thickets.flows.results.runs import find_run, open_scores
+from thickets.flows.results.sentences import findings
 from thickets.flows.results.summary import RunSummary
 from thickets.storage.errors import RunError
 from thickets.storage.home import Home
@@ -164,9 +165,9 @@ def test_what_is_said_about_all_candidates_is_about_the_same_questions(raced: Ru
 
 def test_a_race_is_told(raced: RunSummary, plain: RunSummary) -> None:
     out = StringIO()
-    show_summary(raced, Console(file=out, width=300))
+    Console(file=out, width=300).print(sigma_table(raced))
     assert "6 selection questions that every candidate was asked (base" in out.getvalue()
-    assert f"of {N * N_SELECTION} selection answers" in out.getvalue()
+    assert f"of {N * N_SELECTION} selection answers" in " ".join(findings(raced))
     page = (raced.folder / "report.html").read_text()
     assert "on the 6 selection questions that every candidate was asked" in page
     assert "<dt>Racing</dt>" in page

@@ -15,7 +15,7 @@ import pytest
 
 from tests.tiny_model import make_tiny_model
 from thickets.flows.cli import main as cli
-from thickets.flows.cli.tables_results import show_summary
+from thickets.flows.cli.tables_results import print_addresses
 from thickets.flows.config.file import parse_config
 from thickets.flows.config.run import RunConfig
 from thickets.flows.randopt import randopt
@@ -319,9 +319,9 @@ def test_it_is_found_in_mlflow_in_prefect_and_at_the_end_of_the_run(
     with get_client(sync_client=True) as prefect:
         mine = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.tracking.prefect_flow_run_id]))
         artifacts = {artifact.key: artifact for artifact in prefect.read_artifacts(artifact_filter=mine)}
-    assert str(artifacts["result"].data).startswith("The ensemble is ")
+    assert str(artifacts["result"].data).startswith(findings(run)[0])
     assert "report.html" in str(artifacts["result"].data)
-    show_summary(run, Console(width=160))
+    print_addresses(run, Console(width=160))
     assert f"report:  {run.folder / 'report.html'}" in capsys.readouterr().out
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from benchmarks.complete_scores import complete_scores
 from benchmarks.replay import CHOSEN, METHODS, RULES, own_division, replay
-from thickets.flows.cli.tables_results import show_summary
+from thickets.flows.cli.tables_results import show_everything
 from thickets.flows.config.run import RunConfig
 from thickets.flows.randopt import randopt
 from thickets.flows.results.runs import example_votes, find_run, load_summary, open_scores
@@ -111,7 +111,7 @@ def test_experts_follow_the_method_and_the_best_single_expert_stays_the_first_of
     assert asked == {"base", *ids(summary)}
     assert votes["who"].unique().sort().to_list() == ["base", *(f"expert {rank}" for rank in range(1, 6)), "vote"]
     out = StringIO()
-    show_summary(summary, Console(file=out, width=160), votes)
+    show_everything(summary, Console(file=out, width=160), votes)
     assert f"weighted vote of 5 ({method})" in out.getvalue()
     weights = [expert.weight for expert in summary.experts]
     assert weights == sorted(weights, reverse=True) if method == "shrunken" else True

@@ -63,6 +63,8 @@ def test_a_run_goes_through_the_whole_flow_and_on_after_a_loss(tmp_path: Path) -
     summary = randopt(asked)
     found = summary.evaluation
     assert found.ensemble.n == 25
+    assert summary.answers is not None
+    assert summary.answers.candidates.n_cut_off == 0  # every answer is as long as it may be, and whole
     assert {control.name for control in found.controls} == {"self_consistency", "random_experts", "weight_average"}
     assert (summary.folder / "figures" / "predictions.png").stat().st_size > 20_000
     with ScoreStore.open(summary.folder / "scores.duckdb", summary.run_id) as store:

@@ -72,6 +72,7 @@ def test_dropped_candidates_have_no_rank_and_all_are_judged_by_what_all_were_ask
         by_view = reader.query("SELECT candidate_id, n_correct FROM common_accuracy ORDER BY candidate_id")
         assert by_view.rows() == [("a", 2), ("b", 1), ("base", 1), ("c", 2)]
         assert reader.common_base() == (1, 2)
+        assert reader.answer_counts()["n"].to_list() == [2, 6]
         assert reader.rounds().rows() == [(0, 2, 3), (1, 2, 2)]
         [row] = reader.sigma_statistics().rows(named=True)
         assert (row["n_candidates"], row["n_examples"], row["base_n_correct"]) == (3, 2, 1)

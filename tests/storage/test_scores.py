@@ -239,6 +239,11 @@ def test_views_agree_with_a_plain_count(store, shards):
     assert total["n_tokens"] == experts["n_tokens"].sum()
     assert total["base_n_correct"] == base["correct"].sum()
 
+    for counts, answers in zip(store.answer_counts("selection").rows(named=True), (base, experts), strict=True):
+        assert counts["n"] == answers.height
+        assert counts["n_cut_off"] == (answers["finish_reason"] == "length").sum() > 0
+        assert counts["n_abstained"] == answers["answer"].null_count() > 0
+
     difficulty = store.query("FROM example_difficulty WHERE split = 'selection'")
     assert difficulty["n_correct"].sum() == experts["correct"].sum()
     assert difficulty["base_correct"].sum() == base["correct"].sum()

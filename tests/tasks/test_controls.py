@@ -17,15 +17,18 @@ from thickets.tasks.evaluation.controls import (
     Panel,
     attempts,
     best_guess,
+    minus_chance,
     random_experts,
     self_consistency,
     weight_average,
 )
 from thickets.tasks.evaluation.ensemble import evaluate
 from thickets.tasks.problems import ProblemConfig, load_problem
+from thickets.tasks.results.evaluation import Accuracy, Control
 from thickets.tasks.scoring.units import Block, candidate_id, prompts_of, sampling_of, weights_of
 from thickets.tasks.seeds import candidates_of, population
 from thickets.tasks.selection.ranking import top_k
+from thickets.tasks.statistics import accuracy, minus_expectation, paired_difference
 from thickets.tasks.types import Attempt, Average, Candidate, Example, Reworded, Sampling
 
 GREEDY = Sampling(8, ("\n",))
@@ -110,6 +113,21 @@ def test_guessing_is_the_better_of_a_constant_answer_and_a_lot() -> None:
     assert best_guess(with_options, rare) == Guess("chance, one of the options at random", (0.25,) * 30)
 
 
+def test_any_model_is_compared_with_the_chance_of_a_run() -> None:
+    golds = ["A", "B", "A ", "A", "B"]
+    correct = [True, True, False, True, False]
+
+    def chance(score: Accuracy) -> Control:
+        gap = paired_difference(correct, correct)
+        return Control(name="chance", label="", accuracy=score, n_tokens=0, minus_base=gap, ensemble_minus=gap)
+
+    found = minus_chance(correct, golds, chance(accuracy(3, 5)))
+    assert found == paired_difference(correct, [True, False, True, True, False])
+    assert (found.n_better, found.n_worse) == (1, 1)
+    exact = Accuracy(n_correct=2, n=5, value=0.4, low=0.4, high=0.4, is_exact=True)
+    assert minus_chance(correct, golds, chance(exact)) == minus_expectation(accuracy(3, 5), 0.4)
+
+
 SMALL = population(3, [0.001], 0)
 IDS = SMALL["candidate_id"].to_list()
 AVERAGE = Average(tuple(candidates_of(SMALL)[:2]))
@@ -169,6 +187,7 @@ def test_controls_are_compared_on_the_same_questions_with_their_cost(book: Score
     assert [control.detail for control in found.controls] == [None, None, None, None, "{question}"]
     assert (chance.accuracy.value, chance.accuracy.low, chance.n_tokens) == (0.25, 0.25, 0)
     assert chance.minus_base.value == pytest.approx(-0.25)
+    assert chance.ensemble_minus == minus_expectation(found.ensemble, 0.25)
     assert (sampled.accuracy.n_correct, sampled.accuracy.n, sampled.n_tokens) == (1, 4, 72)  # 1001, 0101, 0011: 0001
     assert sampled.minus_base.value == pytest.approx(-0.25)
     assert sampled.ensemble_minus.value == pytest.approx((found.ensemble.n_correct - 1) / 4)

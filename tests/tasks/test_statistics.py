@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from thickets.tasks.statistics import accuracy, examples_needed, mcnemar, paired_difference, rank_correlation, share
+from thickets.tasks.statistics import (
+    accuracy,
+    examples_needed,
+    mcnemar,
+    minus_expectation,
+    paired_difference,
+    rank_correlation,
+    share,
+)
 
 
 def test_wilson_interval_of_a_worked_example() -> None:
@@ -49,6 +57,27 @@ def test_a_difference_counts_who_gained_and_who_lost() -> None:
     assert (found.n, found.n_better, found.n_worse) == (5, 2, 1)
     assert found.value == pytest.approx(0.2)
     assert found.p_value == mcnemar(2, 1)
+
+
+def test_against_an_expectation_the_interval_is_that_of_the_accuracy() -> None:
+    ours = accuracy(150, 256)
+    found = minus_expectation(ours, 0.5)
+    assert (found.value, found.low, found.high) == (ours.value - 0.5, ours.low - 0.5, ours.high - 0.5)
+    assert found.is_clear
+    assert (found.n, found.n_better, found.n_worse) == (256, 0, 0)
+    assert found.p_value == pytest.approx(stats.binomtest(150, 256, 0.5).pvalue)
+    # (1.96 x 0.5 + 0.8416 x sqrt(0.5859 x 0.4141))^2 / 0.0859^2, a textbook's one-sample proportion.
+    assert found.examples_needed == 264
+    assert minus_expectation(accuracy(128, 256), 0.5).examples_needed is None
+
+
+@pytest.mark.parametrize("chance", [1 / 2, 1 / 3, 1 / 4, 1 / 10])
+@pytest.mark.parametrize(("n", "most"), [(14, 0.069), (64, 0.046), (256, 0.046)])
+def test_guessing_seldom_looks_better_or_worse_than_guessing(chance: float, n: int, most: float) -> None:
+    found = [minus_expectation(accuracy(n_correct, n), chance) for n_correct in range(n + 1)]
+    probability = stats.binom.pmf(np.arange(n + 1), n, chance)
+    assert sum(p for p, each in zip(probability, found, strict=True) if each.low > 0) <= most
+    assert sum(p for p, each in zip(probability, found, strict=True) if each.high < 0) <= most
 
 
 def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:

@@ -28,6 +28,7 @@ def make_run(folder: Path, **sections: Any) -> RunSummary:
         "decoding": {"max_tokens": 8},
         "engine": {"kind": "transformers", "device": "cpu"},
         "selection": {"k_values": [5]},
+        "controls": {"chance": False},  # which a model without any skill does not beat: it would not be promoted
         "storage": {"home": str(folder / "home")},
     }
     return randopt(parse_config(values | sections))

@@ -1,8 +1,9 @@
-"""A champion is replaced only by a version that is no worse on the same questions."""
+"""Nothing becomes champion that is not better than chance, and nothing replaces one that may be worse than it."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from tests.flows.command_line import refused
 from tests.flows.models.helpers import NAME, TEST_N, make_run, stored
 from thickets.flows.models.promotion import default_name, promote
 from thickets.flows.results.summary import RunSummary
+from thickets.storage.errors import InputError
 from thickets.storage.home import Home, RunFolder
 from thickets.tasks.evaluation.voting import vote
-from thickets.tasks.statistics import paired_difference
+from thickets.tasks.results.evaluation import Accuracy, Control
+from thickets.tasks.statistics import accuracy, paired_difference
 
 
 @pytest.fixture
@@ -101,6 +104,73 @@ def test_other_test_questions_are_no_comparison(root: Path, champion: str, clien
     assert (found.is_new, found.is_champion, found.over_champion) == (True, False, None)
     assert "was asked other test questions" in found.reason
     assert alias(client, champion) == "1"
+
+
+def chance(expected: float | None) -> Control:
+    """A guess at random, or (None) the answer that is most often right; of the differences only the model's counts."""
+    score = accuracy(TEST_N // 4, TEST_N)
+    if expected is not None:
+        score = Accuracy(n_correct=0, n=TEST_N, value=expected, low=expected, high=expected, is_exact=True)
+    gap = paired_difference([True], [True])
+    label = "chance, always the most frequent answer" if expected is None else "chance, one of the options at random"
+    return Control(name="chance", label=label, accuracy=score, n_tokens=0, minus_base=gap, ensemble_minus=gap)
+
+
+@pytest.fixture
+def against_chance(run: RunSummary):
+    """Have the run know what chance reaches."""
+    path = RunFolder(run.folder).summary
+    content = path.read_bytes()
+
+    def write(expected: float | None) -> None:
+        evaluation = run.evaluation.model_copy(update={"controls": (chance(expected),)})
+        path.write_text(run.model_copy(update={"evaluation": evaluation}).model_dump_json())
+
+    yield write
+    path.write_bytes(content)
+
+
+def test_what_is_not_better_than_chance_is_refused_in_one_line_unless_it_is_forced(
+    thickets, run: RunSummary, client: Any, against_chance: Callable[[float | None], None]
+) -> None:
+    against_chance(run.evaluation.ensemble.value)
+    message = refused(thickets("promote", run.run_id, "--name", "lucky"))
+    assert message.startswith(
+        "RUN: the ensemble is not distinguishable from chance (one of the options at random): +0.0 ["
+    )
+    assert message.endswith(". Nothing is registered; --force makes it champion all the same")
+    assert not client.search_registered_models("name = 'lucky'")
+
+    forced = promote(RunFolder(run.folder), name="lucky", force=True)
+    assert (forced.is_new, forced.is_champion, forced.forced) == (True, True, True)
+    assert forced.reason.startswith("forced, although the ensemble is not distinguishable from chance")
+    # The champion may be named again; that decides nothing.
+    again = promote(RunFolder(run.folder), name="lucky")
+    assert (again.is_new, again.is_champion, again.forced) == (False, True, True)
+
+    against_chance(0.01)
+    found = promote(RunFolder(run.folder), name="skilled")
+    assert (found.is_champion, found.forced, found.reason) == (True, False, "there was no champion")
+
+
+def test_a_student_has_to_beat_the_constant_answer_on_the_same_questions(
+    home: Home, run: RunSummary, student: str, client: Any, against_chance: Callable[[float | None], None]
+) -> None:
+    against_chance(None)
+    path = Path(client.get_logged_model(student).artifact_location.removeprefix("file://")) / "test_answers.parquet"
+    content = path.read_bytes()
+    golds = stored(home, run)[1].select("example_id", "answer")
+    constant = golds["answer"].value_counts(sort=True)["answer"][0]
+    # In another order than the questions; what is compared is the same question.
+    by_rote = golds.reverse().with_columns(correct=pl.col("answer") == constant)
+    try:
+        by_rote.write_parquet(path)
+        with pytest.raises(InputError, match=r"the student is .* chance \(always the most frequent answer\): \+0.0 \["):
+            promote(RunFolder(run.folder), "student", "pupils")
+        by_rote.with_columns(correct=pl.lit(True)).write_parquet(path)
+        assert promote(RunFolder(run.folder), "student", "pupils").is_champion
+    finally:
+        path.write_bytes(content)
 
 
 def test_the_default_name_is_problem_and_base() -> None:
