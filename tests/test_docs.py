@@ -117,7 +117,7 @@ def test_the_readme_is_short() -> None:
 
 @by_document
 def test_no_figure_is_left_to_be_filled_in(document: Path) -> None:
-    assert re.findall(r"\{\{.*?\}\}", document.read_text(encoding="utf-8")) == []
+    assert re.findall(r"\{\{.*?\}\}", document.read_text(encoding="utf-8"), re.S) == []
 
 
 @by_document
@@ -227,6 +227,8 @@ def _options(parameter: Any) -> set[str]:
 @by_document
 def test_every_command_and_option_named_exists(document: Path) -> None:
     for _, command, *rest in command_lines(document):
+        if command == "COMMAND":  # any
+            continue
         if command.startswith("-"):
             assert command in parser()["thickets"], f"thickets {command}"
             continue
@@ -254,6 +256,18 @@ def test_every_target_of_make_exists(document: Path) -> None:
 def test_every_program_of_ours_exists(document: Path) -> None:
     named = set(re.findall(r"python -m ((?:benchmarks|examples|flows|tasks|thickets)\.[\w.]+)", document.read_text()))
     assert [name for name in named if not (ROOT / f"{name.replace('.', '/')}.py").is_file()] == []
+
+
+def test_commits_and_forges_check_what_make_checks() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    recipe = re.findall(r"^\t\$\(BIN\)/(.+)$", re.findall(r"^check:.*\n((?:\t.*\n)+)", makefile, re.M)[0], re.M)
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"][0]["hooks"]
+    entries = " ".join(hook["entry"] for hook in hooks)
+    assert len(recipe) == 4
+    assert [word for line in recipe for word in line.split() if word != "." and word not in entries] == []
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    steps = [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
+    assert steps == ["make setup-test", "make check", "make test"]
 
 
 # What can be run
