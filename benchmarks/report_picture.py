@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from PIL import Image, ImageChops
+from PIL import Image, ImageChops  # comes with matplotlib
 
 from thickets import ThicketsError, open_run
 
@@ -78,10 +78,10 @@ def draw(page: Path, target: Path) -> None:
 
 def find_browser() -> str:
     """Return the path of Chromium or Chrome; exit with one line that says what to install if there is none."""
-    named = os.environ.get("CHROME")
-    found = named or next(filter(None, map(shutil.which, BROWSERS)), None)
+    names = [os.environ["CHROME"]] if "CHROME" in os.environ else BROWSERS
+    found = next(filter(None, map(shutil.which, names)), None)
     if found is None:
-        sys.exit("error: no Chromium found; install one (Debian: chromium-headless-shell), or name it in $CHROME")
+        sys.exit(f"error: found none of {', '.join(names)}; install Chromium, or name its program in $CHROME")
     return found
 
 
