@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from thickets.flows.cli.options import AsJson, HomeFolder, RunName, home_of, render, say
+from thickets.flows.cli.options import AsJson, HomeFolder, RunName, home_of, home_option, render, say
 
 
 def runs(home: HomeFolder = None, as_json: AsJson = False) -> None:
@@ -45,7 +45,7 @@ def show(
     from thickets.flows.cli.tables_results import console, show_everything, show_summary
 
     if not everything:
-        show_summary(summary, console())
+        show_summary(summary, console(), home_option(home) if home else "")
         return
     from thickets.flows.results.runs import example_votes, open_scores
 
