@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
@@ -149,19 +151,17 @@ def votes_table(votes: pl.DataFrame) -> Group:
 
 
 def runs_table(rows: Sequence[RunRow]) -> Table:
-    """Return the runs of a home, a row per run."""
-    table = Table()
-    table.add_column("run", overflow="fold")
-    table.add_column("date", no_wrap=True)
-    for heading in ("model", "problem", "state"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("candidates", "base", "K", "ensemble"):
-        table.add_column(heading, justify="right")
+    """Return the runs of a home, a row per run; a model from a folder goes by the folder's name, to keep rows short."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for heading in ("run", "date", "model", "problem", "state"):
+        table.add_column(heading, overflow="fold", no_wrap=heading in ("date", "state"))
+    for heading in ("N", "base", "K", "ensemble"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
             row.run_id,
             f"{row.date.astimezone():%Y-%m-%d %H:%M}",  # local time
-            row.model,
+            Path(row.model).name if row.model.startswith(("/", ".", "~")) else row.model,
             row.problem,
             row.state,
             str(row.n_candidates),

@@ -151,7 +151,7 @@ def test_a_bad_value_is_one_line_with_field_and_finding(changes: dict, field: st
         ({"colour": 1}, "colour: unknown field; allowed here: name, model, "),
         (
             {"problem": None, "problems": ["signals", {"name": "largest_number", "sytem": "Hi"}]},
-            "problems[1].sytem: unknown field; did you mean problems[1].system? allowed here: name, path, ",
+            "problems[1].sytem: unknown field; did you mean problems[1].system? allowed here: name, label, path, ",
         ),
         ({"population": 3}, "population: found 3; it is a section, with size, sigmas, seed, pilot"),
     ],

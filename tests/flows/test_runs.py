@@ -145,12 +145,16 @@ def test_the_table_has_date_and_state_and_json_the_same(
 
 @pytest.mark.usefixtures("prefect_server")
 def test_a_run_whose_engine_cannot_be_built_is_refused(config: MakeConfig, home: Home) -> None:
+    seen: list[tuple[str, bool]] = []  # at every attempt
+
     def build(spec: EngineSpec) -> Engine:
+        seen.extend((row.state, row.has_begun) for row in list_runs(home))
         raise NO_ROOM
 
     with pytest.raises(InputError, match="6 GiB are needed"):
         search(config(), build=build)
     [row] = list_runs(home)
+    assert set(seen) == {("running", True)}
     assert (row.state, row.has_begun) == ("refused", False)
     written = home.run(row.run_id).config.stat().st_mtime_ns
     with pytest.raises(InputError, match="6 GiB are needed"):
