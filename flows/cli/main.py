@@ -14,6 +14,7 @@ import typer
 
 from thickets.flows.cli import models, results, search, services
 from thickets.flows.cli.options import say
+from thickets.flows.cli.process import QuickEnd
 from thickets.flows.runtime.environment import set_command_line_defaults
 from thickets.storage.errors import InputError, ThicketsError
 
@@ -43,6 +44,16 @@ app.command(epilog="Example: `thickets problems reasoning_gym`")(results.problem
 app.command(epilog="Example: `thickets up --detach`")(services.up)
 app.command(epilog="Example: `thickets status --repair`")(services.status)
 app.command(epilog="Example: `thickets down`")(services.down)
+
+
+def command() -> None:
+    """Be the process of the command `thickets`: `main`, and a quick end."""
+    end = QuickEnd()
+    try:
+        main()
+    except SystemExit as ended:
+        end.status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        raise
 
 
 def main() -> None:
