@@ -34,7 +34,7 @@ def run(
 
     run_config = load_config(config, overrides or [])
     check_inputs(run_config)
-    start_prefect(run_config.storage.home)
+    prefect = start_prefect(run_config.storage.home)
     from thickets.flows.cli.tables_results import console, show_summary
     from thickets.flows.randopt import randopt
 
@@ -42,13 +42,13 @@ def run(
         from thickets.flows.cli.tables_comparison import show_comparison
         from thickets.flows.randopt_many import randopt_many
 
-        with ends_soon():
+        with ends_soon(), prefect:
             comparison = randopt_many(run_config, fresh=fresh)
         show_comparison(comparison, console())
         _show_students(run_config, [each.run_id for each in comparison.runs])
         say("each problem is a run of its own: thickets show RUN")
         return
-    with ends_soon():
+    with ends_soon(), prefect:
         summary = randopt(run_config, fresh=fresh)
     show_summary(summary, console())
     _show_students(run_config, [summary.run_id])
@@ -83,12 +83,12 @@ def distill(name: RunName, overrides: Overrides = None, home: HomeFolder = None,
 
     run_config = distill_config(home_of(home), find_run(home_of(home), name), overrides or [])
     check_inputs(run_config)
-    start_prefect(run_config.storage.home)
+    prefect = start_prefect(run_config.storage.home)
     from thickets.flows.cli.tables_distillation import show_distillation
     from thickets.flows.cli.tables_results import console
     from thickets.flows.distillation.flow import distill as distill_run
 
-    with ends_soon():
+    with ends_soon(), prefect:
         summary = distill_run(run_config)
     if as_json:
         typer.echo(summary.model_dump_json(indent=2))

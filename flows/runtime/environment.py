@@ -62,7 +62,7 @@ def set_runtime_defaults() -> None:
 
 def set_command_line_defaults() -> None:
     """Set the defaults of the command line: plain lines of our own log on standard error, and no other logger's."""
-    gc.set_threshold(*_GARBAGE)
+    collect_garbage_seldom()
     _set(_COMMAND_LINE)
     logging.getLogger("mlflow.store.db").setLevel(logging.CRITICAL)  # it logs tracebacks of errors that it also raises
     log = logging.getLogger("thickets")
@@ -70,6 +70,11 @@ def set_command_line_defaults() -> None:
         log.addHandler(_PlainLines())
     if not sys.stderr.isatty():
         _set(_NO_TERMINAL)
+
+
+def collect_garbage_seldom() -> None:
+    """Have Python look for garbage less often; for processes of our own, not for a user's."""
+    gc.set_threshold(*_GARBAGE)
 
 
 def _name_the_user() -> None:
