@@ -41,7 +41,7 @@ _COMMAND_LINE = {
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     "TRANSFORMERS_VERBOSITY": "error",
 }
-# Python looks for garbage after every 700 new objects, and again and again at the hundreds of thousands that its libraries
+# Python looks for garbage after every 700 new objects, and again and again at the hundreds of thousands that libraries
 # make while they are imported and that stay: a quarter of the time of a short command.
 _GARBAGE = (50_000, 50, 50)
 _NO_TERMINAL = {

@@ -42,7 +42,7 @@ class TemporaryServer:
         global _api_url  # noqa: PLW0603
         # Listening before the server is there: its port cannot be lost to another process, and who asks early waits.
         listener = socket.create_server(("127.0.0.1", 0))
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  open for as long as the server writes
         settings = get_current_settings().to_environment_variables(exclude_unset=True)
         own = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
         with listener:
