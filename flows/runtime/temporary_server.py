@@ -16,9 +16,16 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from thickets.flows.runtime.prefect_database import create_prefect_database
 from thickets.storage.errors import RunError
 
 _MAIN = "thickets.flows.runtime.temporary_server_main"
+_SETTINGS = {
+    "PREFECT_UI_ENABLED": "0",
+    "PREFECT__SERVER_EPHEMERAL": "1",
+    "PREFECT__SERVER_FINAL": "1",
+    "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "0",  # no flow of ours uses one
+}
 _READY_WITHIN_S = 120.0  # a busy machine needs long
 _STOP_WITHIN_S = 5.0
 _LOG_LINES = 5
@@ -37,18 +44,18 @@ class TemporaryServer:
     def __init__(self) -> None:
         """Start it; PREFECT_API_URL is its address from now on, although it answers only in seconds."""
         from prefect.context import refresh_global_settings_context
-        from prefect.settings import get_current_settings
+        from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, get_current_settings
 
         global _api_url  # noqa: PLW0603
         # Listening before the server is there: its port cannot be lost to another process, and who asks early waits.
         listener = socket.create_server(("127.0.0.1", 0))
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  open for as long as the server writes
+        create_prefect_database(str(PREFECT_API_DATABASE_CONNECTION_URL.value()))
         settings = get_current_settings().to_environment_variables(exclude_unset=True)
-        own = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
         with listener:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", _MAIN, str(listener.fileno()), str(os.getpid())],
-                env={**os.environ, **settings, **own},
+                env={**os.environ, **settings, **_SETTINGS},
                 pass_fds=[listener.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
