@@ -15,6 +15,7 @@ import typer
 from thickets.flows.cli import models, results, search, services
 from thickets.flows.cli.options import say
 from thickets.flows.cli.process import QuickEnd
+from thickets.flows.runtime.clock import count_from_command
 from thickets.flows.runtime.environment import set_command_line_defaults
 from thickets.storage.errors import InputError, ThicketsError
 
@@ -49,6 +50,7 @@ app.command(epilog="Example: `thickets down`")(services.down)
 def command() -> None:
     """Be the process of the command `thickets`: `main`, and a quick end."""
     end = QuickEnd()
+    count_from_command()
     try:
         main()
     except SystemExit as ended:

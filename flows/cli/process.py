@@ -1,4 +1,4 @@
-"""The process of the command `thickets`: when it began, and how it ends."""
+"""How the process of the command `thickets` ends."""
 
 from __future__ import annotations
 
@@ -7,14 +7,6 @@ import contextlib
 import logging
 import os
 import sys
-import time
-
-import psutil
-
-
-def seconds_since_start() -> float:
-    """Return how long ago this process was started: imports, checks and the start of servers included."""
-    return max(0.0, time.time() - psutil.Process().create_time())
 
 
 class QuickEnd:

@@ -30,6 +30,7 @@ def run(
     """Run a search, or go on with an interrupted one: the same config continues where it stopped."""
     from thickets.flows.config.file import load_config
     from thickets.flows.config.preflight import check_inputs
+    from thickets.flows.runtime.clock import seconds_of_command
     from thickets.flows.runtime.interrupt import ends_soon
 
     run_config = load_config(config, overrides or [])
@@ -50,7 +51,7 @@ def run(
         return
     with ends_soon(), prefect:
         summary = randopt(run_config, fresh=fresh)
-    show_summary(summary, console())
+    show_summary(summary.model_copy(update={"wall_s": seconds_of_command(summary.wall_s)}), console())
     _show_students(run_config, [summary.run_id])
     say("three test questions with the experts' votes: thickets show latest")
 
