@@ -17,7 +17,7 @@ def count_from_command() -> None:
 
 def session_began() -> float:
     """Return when a session that calls this at its start began, as `time.monotonic` counts."""
-    global _has_session  # noqa: PLW0603
+    global _has_session
     is_first, _has_session = not _has_session, True
     return _command_began[0] if is_first and _command_began else time.monotonic()
 
