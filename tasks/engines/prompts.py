@@ -117,7 +117,7 @@ def _is_plain(folder: Path) -> bool:
     if not (folder / "tokenizer.json").is_file():
         return False
     model, tokenizer = (_read_json(folder / name) for name in ("config.json", "tokenizer_config.json"))
-    is_llama = model.get("model_type") == "llama" and "auto_map" not in model and "auto_map" not in tokenizer
+    is_llama = model.get("model_type") == "llama" and not {"auto_map", "model_name"} & {*model, *tokenizer}
     return is_llama and tokenizer.get("tokenizer_class") in _PLAIN_CLASSES
 
 
