@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from thickets.flows.runtime.environment import set_command_line_defaults
-from thickets.storage.home import Home
 
 # Tests run side by side; threads that wait for each other by spinning would take the cores from them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -39,26 +37,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a tiny float32 Llama with a chat template."""
     return make_tiny_model(tmp_path_factory.mktemp("tiny") / "model")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def new_homes_get_a_copy_of_an_empty_mlflow_db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Have MLflow make its database once per process: it runs every migration of its history, for seconds."""
-    import thickets.storage.tracking.store
-
-    make_uri = thickets.storage.tracking.store._default_uri
-    template = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-
-    def make_uri_of_a_copy(home: Home) -> str:
-        if not home.mlflow_db.exists() and "MLFLOW_TRACKING_URI" not in os.environ:
-            if not template.exists():
-                thickets.storage.tracking.store.mlflow_client(f"sqlite:///{template}").search_experiments()
-            shutil.copyfile(template, home.mlflow_db)
-        return make_uri(home)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(thickets.storage.tracking.store, "_default_uri", make_uri_of_a_copy)
-        yield
 
 
 @pytest.fixture(scope="session")

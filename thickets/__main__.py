@@ -1,5 +1,5 @@
 """`python -m thickets` is the command `thickets`."""
 
-from thickets.flows.cli.main import main
+from thickets.flows.cli.main import command
 
-main()
+command()

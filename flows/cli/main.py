@@ -14,6 +14,8 @@ import typer
 
 from thickets.flows.cli import models, problems, results, search, services
 from thickets.flows.cli.options import say
+from thickets.flows.cli.process import QuickEnd
+from thickets.flows.runtime.clock import count_from_command
 from thickets.flows.runtime.environment import set_command_line_defaults
 from thickets.storage.errors import InputError, ThicketsError
 
@@ -60,6 +62,17 @@ def options(
     ] = False,
 ) -> None:
     """Take the options that stand before a command."""
+
+
+def command() -> None:
+    """Be the process of the command `thickets`: `main`, and a quick end."""
+    end = QuickEnd()
+    count_from_command()
+    try:
+        main()
+    except SystemExit as ended:
+        end.status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        raise
 
 
 def main() -> None:

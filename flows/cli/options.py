@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,9 +75,21 @@ def in_home(folder: Path | None, overrides: list[str] | None) -> list[str]:
     return [*(overrides or []), *([] if folder is None else [f"storage.home={json.dumps(str(folder))}"])]
 
 
-def start_prefect(home: Path) -> None:
-    """Choose the Prefect server of a flow: that of `thickets up` in this home, the user's own, or a temporary one."""
+def start_prefect(home: Path) -> AbstractContextManager[None]:
+    """Choose the Prefect server of a flow: that of `thickets up` in this home, the user's own, or a temporary one.
+
+    Returns:
+        What the flow is to run in; a temporary server is started here and waited for there.
+    """
     from thickets.flows.services.connect import connect_services
 
-    if not connect_services(home, say) and "PREFECT_API_URL" not in os.environ:
-        say("starting Prefect (about ten seconds)")
+    if connect_services(home, say):
+        return nullcontext()
+    from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE
+
+    from thickets.flows.runtime.temporary_server import TemporaryServer
+
+    if PREFECT_API_URL.value() or not PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value():
+        return nullcontext()
+    say("starting Prefect")
+    return TemporaryServer().serving()

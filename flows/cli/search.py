@@ -39,11 +39,12 @@ def run(
     """Run a search, or go on with an interrupted one: the same config continues where it stopped."""
     from thickets.flows.config.file import load_config
     from thickets.flows.config.preflight import check_inputs
+    from thickets.flows.runtime.clock import seconds_of_command
     from thickets.flows.runtime.interrupt import ends_soon
 
     run_config = load_config(config, in_home(home, overrides))
     check_inputs(run_config)
-    start_prefect(run_config.storage.home)
+    prefect = start_prefect(run_config.storage.home)
     from thickets.flows.cli.tables_results import console, show_summary
     from thickets.flows.randopt import randopt
 
@@ -51,7 +52,7 @@ def run(
         from thickets.flows.cli.tables_comparison import show_comparison
         from thickets.flows.randopt_many import randopt_many
 
-        with ends_soon():
+        with ends_soon(), prefect:
             comparison = randopt_many(run_config, fresh=fresh)
         if as_json:
             typer.echo(_as_json(comparison, run_config, [each.run_id for each in comparison.runs]))
@@ -60,8 +61,9 @@ def run(
         _show_students(run_config, [each.run_id for each in comparison.runs])
         say(f"each problem is a run of its own: thickets show RUN{home_option(run_config.storage.home)}")
         return
-    with ends_soon():
+    with ends_soon(), prefect:
         summary = randopt(run_config, fresh=fresh)
+    summary = summary.model_copy(update={"wall_s": seconds_of_command(summary.wall_s)})
     if as_json:
         typer.echo(_as_json(summary, run_config, [summary.run_id]))
         return
@@ -97,12 +99,12 @@ def distill(name: RunName, overrides: Overrides = None, home: HomeFolder = None,
 
     run_config = distill_config(home_of(home), find_run(home_of(home), name), overrides or [])
     check_inputs(run_config)
-    start_prefect(run_config.storage.home)
+    prefect = start_prefect(run_config.storage.home)
     from thickets.flows.cli.tables_distillation import show_distillation
     from thickets.flows.cli.tables_results import console
     from thickets.flows.distillation.flow import distill as distill_run
 
-    with ends_soon():
+    with ends_soon(), prefect:
         summary = distill_run(run_config)
     if as_json:
         typer.echo(summary.model_dump_json(indent=2))

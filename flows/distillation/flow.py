@@ -21,6 +21,7 @@ from thickets.flows.placement.engines import open_cluster
 from thickets.flows.publish.artifacts import emit_student_asset
 from thickets.flows.report import report_again
 from thickets.flows.results.distillation import DistillSummary
+from thickets.flows.runtime.clock import session_began
 from thickets.flows.runtime.environment import log
 from thickets.flows.runtime.repair import end_mlflow_runs
 from thickets.flows.runtime.session import session
@@ -61,7 +62,7 @@ def distill(config: RunConfig) -> DistillSummary:
 
 
 def _distill(config: RunConfig, cluster: RayCluster | None) -> DistillSummary:
-    started = time.monotonic()
+    began = session_began()
     check_installed()
     home = Home(config.storage.home).writable()
     base = prepare_base_model(config.model, config.revision, trust_remote_code=config.engine.trust_remote_code)
@@ -97,7 +98,7 @@ def _distill(config: RunConfig, cluster: RayCluster | None) -> DistillSummary:
                     arms.append(train_and_judge(plan, name, arm_rows, cluster, tracker, on_test, measure))
                 # Before the summary says that nothing is left to do: the same call logs what failed to be logged.
                 log_student_model(tracker, plan, recipe)
-            wall_s = time.monotonic() - started
+            wall_s = time.monotonic() - began
             summary = conclude(plan, answers, on_test, report, reason, arms, base_perplexity, tracker, wall_s)
             # Before it is logged: a tracking server that fails now must not cost the result.
             write_text_atomically(folder.summary, summary.model_dump_json(indent=2))

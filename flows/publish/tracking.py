@@ -6,7 +6,6 @@ import getpass
 from collections.abc import Mapping, Sequence
 
 import polars as pl
-from prefect.settings import PREFECT_API_URL
 from prefect.utilities.urls import url_for
 
 from thickets.flows.config.file import dump_config, flatten
@@ -16,7 +15,7 @@ from thickets.flows.results.rows import result_rows
 from thickets.flows.results.sentences import findings
 from thickets.flows.results.summary import RunSummary, TrackingLinks
 from thickets.flows.runtime.liveness import current_flow_run_id
-from thickets.flows.runtime.prefect_server import show_markdown
+from thickets.flows.runtime.prefect_server import lasting_api_url, show_markdown
 from thickets.storage.home import RunFolder
 from thickets.storage.tracking.run import MetricPoint, Tracker
 from thickets.storage.tracking.store import FLOW_RUN_TAG, RUN_ID_TAG
@@ -108,7 +107,7 @@ def links(tracker: Tracker) -> TrackingLinks:
 
 def _flow_run_url(flow_run_id: str | None) -> str | None:
     # A temporary server is gone when the run ends, so its address would lead nowhere.
-    if flow_run_id is None or not PREFECT_API_URL.value():
+    if flow_run_id is None or lasting_api_url() is None:
         return None
     return url_for("flow-run", obj_id=flow_run_id)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import getpass
 import logging
 import os
@@ -40,6 +41,9 @@ _COMMAND_LINE = {
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     "TRANSFORMERS_VERBOSITY": "error",
 }
+# Python looks for garbage after every 700 new objects, and again and again at the hundreds of thousands that libraries
+# make while they are imported and that stay: a quarter of the time of a short command.
+_GARBAGE = (50_000, 50, 50)
 _NO_TERMINAL = {
     # Progress bars that redraw themselves fill a log file with thousands of lines.
     "TQDM_DISABLE": "1",
@@ -58,6 +62,7 @@ def set_runtime_defaults() -> None:
 
 def set_command_line_defaults() -> None:
     """Set the defaults of the command line: plain lines of our own log on standard error, and no other logger's."""
+    collect_garbage_seldom()
     _set(_COMMAND_LINE)
     logging.getLogger("mlflow.store.db").setLevel(logging.CRITICAL)  # it logs tracebacks of errors that it also raises
     log = logging.getLogger("thickets")
@@ -65,6 +70,11 @@ def set_command_line_defaults() -> None:
         log.addHandler(_PlainLines())
     if not sys.stderr.isatty():
         _set(_NO_TERMINAL)
+
+
+def collect_garbage_seldom() -> None:
+    """Have Python look for garbage less often; for processes of our own, not for a user's."""
+    gc.set_threshold(*_GARBAGE)
 
 
 def _name_the_user() -> None:

@@ -19,6 +19,7 @@ from prefect.settings import PREFECT_API_URL
 
 from thickets.flows.runtime.environment import log
 from thickets.flows.runtime.liveness import current_flow_run_id
+from thickets.flows.runtime.temporary_server import temporary_api_url
 
 # A server that is restarted, or a machine that is, is back within minutes.
 PATIENCE_S = 600.0
@@ -48,6 +49,12 @@ def show_markdown(text: str, key: str, description: str) -> None:
         create_markdown_artifact(text, key=key, description=description)
 
 
+def lasting_api_url() -> str | None:
+    """Return the address of the Prefect server; None if it is a temporary one, which ends with this process."""
+    url = PREFECT_API_URL.value()
+    return None if not url or url == temporary_api_url() else str(url)
+
+
 def wait_for_server(patience_s: float = PATIENCE_S) -> bool:
     """Wait until the Prefect server answers; a temporary one, which nobody would start again, is not waited for.
 
@@ -57,7 +64,7 @@ def wait_for_server(patience_s: float = PATIENCE_S) -> bool:
     Returns:
         False if it has not answered.
     """
-    if not PREFECT_API_URL.value():
+    if lasting_api_url() is None:
         return True
     deadline = time.monotonic() + patience_s
     told = False

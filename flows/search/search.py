@@ -20,6 +20,7 @@ from thickets.flows.publish.lineage import log_lineage
 from thickets.flows.publish.tracking import links, log_results, start_tracking
 from thickets.flows.report import own_plots, write_report
 from thickets.flows.results.summary import RunSummary
+from thickets.flows.runtime.clock import session_began
 from thickets.flows.runtime.environment import log
 from thickets.flows.runtime.prefect_server import shown, wait_for_server
 from thickets.flows.search.answer_limit import learn
@@ -70,7 +71,7 @@ def search(
 
 def _search(config: RunConfig, engines: Engines, progress: ScoringProgress, *, fresh: bool) -> RunSummary:
     """Take one run through its stages; each finds what an earlier session has finished."""
-    started = time.monotonic()
+    began, started = session_began(), time.monotonic()
     prepared = _prepare(config, engines, progress)
     plan, limit, engine = prepared.plan, prepared.limit, describe_engine(prepared.plan)
     log.info(str(engine))
@@ -106,7 +107,7 @@ def _search(config: RunConfig, engines: Engines, progress: ScoringProgress, *, f
                 controls,
                 evaluation,
                 links(tracker),
-                wall_s=time.monotonic() - started,
+                wall_s=time.monotonic() - began,
                 engine=progress.engine,
                 pilot=candidates.pilot,
                 budget=None if meter is None else budget_use(meter, config.population.size),

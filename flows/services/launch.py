@@ -19,8 +19,10 @@ from typing import Any
 
 from thickets.flows.deployments import POOL
 from thickets.flows.runtime.environment import WORKER
+from thickets.flows.runtime.prefect_database import create_prefect_database
 from thickets.flows.services.settings import Credentials, ServiceSettings
 from thickets.storage.home import Home
+from thickets.storage.tracking.new_database import create_database
 
 _ADMIN_FILE = """[mlflow]
 default_permission = READ
@@ -101,6 +103,7 @@ def _prefect(settings: ServiceSettings) -> Launch:
         "PREFECT_SERVER_UI_API_URL": "/api",  # as the browser reaches it, whatever the host is called there
     }
     environment.setdefault("PREFECT_API_DATABASE_CONNECTION_URL", f"sqlite+aiosqlite:///{settings.home / 'prefect.db'}")
+    create_prefect_database(environment["PREFECT_API_DATABASE_CONNECTION_URL"])
     if settings.credentials is not None:
         environment["PREFECT_SERVER_API_AUTH_STRING"] = settings.credentials.pair
     where = ["--host", settings.host, "--port", str(settings.prefect_port)]
@@ -117,7 +120,10 @@ def _mlflow(settings: ServiceSettings) -> Launch:
     home = Home(settings.home)
     environment = _common(settings)
     environment.pop("MLFLOW_TRACKING_URI", None)  # that is for its clients
-    environment.setdefault("MLFLOW_BACKEND_STORE_URI", f"sqlite:///{home.mlflow_db}")
+    if "MLFLOW_BACKEND_STORE_URI" not in environment:
+        environment["MLFLOW_BACKEND_STORE_URI"] = f"sqlite:///{home.mlflow_db}"
+        # The experiment "Default" is the server's: where it keeps artifacts depends on who may reach it.
+        create_database(home.mlflow_db, None)
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
     command += ["--host", settings.host, "--port", str(settings.mlflow_port)]
     if settings.is_loopback:

@@ -11,8 +11,6 @@ from typing import Any
 import duckdb
 import polars as pl
 import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.dataset as ds  # type: ignore[import-untyped]
-from pyarrow import fs
 
 from thickets.storage.errors import InputError
 from thickets.storage.shards.file import SHARD_SCHEMA, list_shards
@@ -76,6 +74,9 @@ def show_completions(connection: duckdb.DuckDBPyConnection, shards_folder: Path 
         connection: A database with the schema.
         shards_folder: The fingerprint's shard folder; None or an absent one gives an empty view.
     """
+    import pyarrow.dataset as ds  # type: ignore[import-untyped]  # and with it Pandas, which listing runs can do without
+    from pyarrow import fs
+
     parquet, local = ds.ParquetFileFormat(), fs.LocalFileSystem()
     fragments = [
         parquet.make_fragment(str(path), local, ds.field("shard_id") == pa.scalar(path.stem, pa.large_string()))

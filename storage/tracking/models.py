@@ -68,13 +68,34 @@ def log_model(
             with tempfile.TemporaryDirectory() as scratch:
                 folder = Path(scratch) / "model"
                 about = {"model_uuid": model.model_id, "model_id": model.model_id, "run_id": tracker.run_id}
-                save(folder, Model(artifact_path=model.artifact_location, **about))
+                with _requirements_unchecked():
+                    save(folder, Model(artifact_path=model.artifact_location, **about))
                 client.log_model_artifacts(model.model_id, str(folder))
             client.log_outputs(tracker.run_id, [LoggedModelOutput(model.model_id, step=0)])
             status = "READY"
         finally:
             client.finalize_logged_model(model.model_id, status)
     return str(model.model_id)
+
+
+@contextmanager
+def _requirements_unchecked() -> Iterator[None]:
+    """Keep MLflow from comparing a model's requirements with what is installed, which they were written from.
+
+    It reads the list of files of every installed package for that: a second of processor time.
+    """
+    from mlflow.utils import environment
+
+    name = "warn_dependency_requirement_mismatches"
+    checks = getattr(environment, name, None)
+    if checks is None:  # another version of MLflow
+        yield
+        return
+    setattr(environment, name, lambda requirements: None)
+    try:
+        yield
+    finally:
+        setattr(environment, name, checks)
 
 
 def find_model(client: Any, experiment_id: str, run_id: str, kind: ModelKind) -> Any | None:

@@ -104,8 +104,7 @@ class Tracker:
         artifacts = None if is_server(uri) else home.mlflow_artifacts.resolve().as_uri()
         with tracking_errors(uri):
             client = mlflow_client(uri)
-            found = client.get_experiment_by_name(experiment)
-            experiment_id = found.experiment_id if found else client.create_experiment(experiment, artifacts)
+            experiment_id = _experiment_id(client, experiment, artifacts)
             left = f"tags.`{RUN_ID_TAG}` = '{tags[RUN_ID_TAG]}' and attributes.status = 'RUNNING'"
             for run in client.search_runs([experiment_id], left):
                 client.set_terminated(run.info.run_id, "KILLED")
@@ -268,6 +267,19 @@ class Tracker:
             path = Path(scratch) / Path(artifact).name
             write(path)
             self.log_file(path, str(Path(artifact).parent))
+
+
+def _experiment_id(client: Any, name: str, artifacts: str | None) -> str:
+    """Return the id of an experiment, which is created if absent: by this process, or by another at the same time."""
+    from mlflow.exceptions import MlflowException
+
+    if (found := client.get_experiment_by_name(name)) is None:
+        try:
+            return str(client.create_experiment(name, artifacts))
+        except MlflowException:
+            if (found := client.get_experiment_by_name(name)) is None:
+                raise
+    return str(found.experiment_id)
 
 
 def dataset_input(name: str, sha256: str, frame: pl.DataFrame, context: str) -> Any:

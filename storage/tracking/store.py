@@ -7,11 +7,13 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from thickets.storage.errors import InputError, RunError, TransientError
 from thickets.storage.home import Home
+from thickets.storage.tracking.new_database import create_database
 
 RUN_ID_TAG = "thickets.run_id"
 STAGE_TAG = "thickets.stage"
@@ -61,7 +63,7 @@ def writable_uri(home: Home, uri: str | None = None) -> str:
 
 
 def mlflow_client(uri: str) -> Any:
-    """Import MLflow, which takes seconds, turn off its notices, and return a client."""
+    """Import MLflow, which takes seconds, turn off its notices, and return a client; creates a SQLite file."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -70,6 +72,8 @@ def mlflow_client(uri: str) -> Any:
 
     for name in ("alembic", "mlflow.pyfunc", "mlflow.store", "mlflow.tracking", "mlflow.transformers"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    if (database := _sqlite_file(uri)) is not None:
+        create_database(database, database.parent / "mlartifacts")
     return mlflow.MlflowClient(tracking_uri=uri)
 
 
@@ -104,6 +108,11 @@ def _default_uri(home: Home) -> str:
     if named := os.environ.get("MLFLOW_TRACKING_URI"):
         return named
     return f"sqlite:///{Home(home.root.resolve()).writable().mlflow_db}"
+
+
+def _sqlite_file(uri: str) -> Path | None:
+    scheme, _, path = uri.partition(":///")
+    return Path(path) if scheme == "sqlite" and path and "?" not in path and path != ":memory:" else None
 
 
 def _check_uri(uri: str) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Protocol
 
@@ -45,6 +46,9 @@ class LanguageModel:
 
     def context_length(self, folder: Path, *, trust_remote_code: bool = False) -> int | None:
         """Read the config's number of positions."""
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if "text_config" not in config and isinstance(written := config.get("max_position_embeddings"), int):
+            return written
         from thickets.tasks.engines.checkpoint import max_positions  # PyTorch: seconds
 
         return max_positions(folder, trust_remote_code=trust_remote_code)

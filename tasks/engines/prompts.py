@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,6 +12,7 @@ from thickets.tasks.types import Message
 
 # Some chat templates print today's date. A prompt must not change overnight, so templates get this one.
 _FIXED_DATE = "26 Jul 2024"
+_PLAIN_CLASSES = ("TokenizersBackend", "PreTrainedTokenizerFast")  # two names of one, of Transformers 5 and 4
 _PLAIN_FORM = "question-answer-1"
 
 
@@ -63,6 +65,10 @@ class PromptTemplate:
     @classmethod
     def from_folder(cls, folder: Path, *, trust_remote_code: bool = False) -> PromptTemplate:
         """Read the tokenizer of a checkpoint folder."""
+        if _is_plain(folder):
+            from transformers import PreTrainedTokenizerFast
+
+            return cls(PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True))
         from transformers import AutoTokenizer
 
         return cls(AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True))
@@ -100,6 +106,23 @@ class PromptTemplate:
         if self._chat_template is None:
             return {"form": _PLAIN_FORM, "bos": self._bos}
         return {"form": "chat", "template_sha256": hashlib.sha256(str(self._chat_template).encode()).hexdigest()}
+
+
+def _is_plain(folder: Path) -> bool:
+    """Return whether AutoTokenizer surely takes the plain class for a checkpoint.
+
+    To find out, it imports PyTorch and the code of every model, which takes seconds; a run that finds all its answers
+    among the shards needs neither. Llama's is the kind of model for which the files alone decide.
+    """
+    if not (folder / "tokenizer.json").is_file():
+        return False
+    model, tokenizer = (_read_json(folder / name) for name in ("config.json", "tokenizer_config.json"))
+    is_llama = model.get("model_type") == "llama" and not {"auto_map", "model_name"} & {*model, *tokenizer}
+    return is_llama and tokenizer.get("tokenizer_class") in _PLAIN_CLASSES
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
 
 def _written_bos(tokenizer: Any) -> str:

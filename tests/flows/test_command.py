@@ -1,0 +1,61 @@
+"""The process of a command: what it imports, when its time begins, how it ends."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from thickets.flows.runtime import clock
+
+ROOT = Path(__file__).parents[2]
+HEAVY = ("torch", "transformers", "prefect", "mlflow", "pandas", "scipy.stats", "matplotlib", "numba")
+
+
+def python(program: str, *arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{program}", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("command", [["--help"], ["runs"], ["show", "latest"], ["run", "no-such-preset"], ["down"]])
+def test_a_command_that_computes_nothing_imports_nothing_heavy(command: list[str], tmp_path: Path) -> None:
+    """Counted in modules: seconds depend on the machine."""
+    program = (
+        "import atexit\n"
+        f"atexit.register(lambda: print('heavy:', [name for name in {HEAVY} if name in sys.modules]))\n"
+        "from thickets.flows.cli.main import main\n"
+        "sys.argv[0] = 'thickets'\n"
+        "main()"
+    )
+    done = python(program, *command, cwd=tmp_path)
+    assert done.stdout.splitlines()[-1] == "heavy: []", done.stderr
+
+
+def test_a_command_ends_with_its_status_after_all_that_others_have_registered() -> None:
+    program = (
+        "import atexit, threading, time\n"
+        "from thickets.flows.cli.process import QuickEnd\n"
+        "end = QuickEnd()\n"
+        "atexit.register(print, 'cleaned up')\n"
+        "threading.Thread(target=lambda: (time.sleep(0.2), print('a thread ended'))).start()\n"
+        "end.status = 3"
+    )
+    done = python(program)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "a thread ended\ncleaned up\n", "")
+
+
+def test_the_first_session_of_a_command_counts_from_its_start_and_later_ones_from_theirs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(clock, "_command_began", [])
+    monkeypatch.setattr(clock, "_has_session", False)
+    assert clock.seconds_of_command(otherwise=7.0) == 7.0  # nobody gave a command: a notebook, a worker
+    clock.count_from_command()
+    age = time.time() - psutil.Process().create_time()
+    assert time.monotonic() - clock.session_began() == pytest.approx(age, abs=1)
+    assert clock.seconds_of_command(otherwise=7.0) == pytest.approx(age, abs=1)
+    assert time.monotonic() - clock.session_began() < 0.5
