@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from thickets.storage.errors import InputError
 from thickets.tasks.engines.ahead import Ahead
+from thickets.tasks.engines.attention import group_heads
 from thickets.tasks.engines.average_weights import write_weights
 from thickets.tasks.engines.base import EngineSpec
 from thickets.tasks.engines.candidate_weights import copy_base, noise_dtype
@@ -65,6 +66,7 @@ class TransformersEngine:
         )
         model.eval().requires_grad_(False).to(device)
         check_parameters(model, spec.model_path)
+        group_heads(model)
         self._adopt(model, tokenizer, spec.batch_size)
         self._weights = list(_perturbed_weights(model, spec))
         if not self._weights:

@@ -38,6 +38,7 @@ def answer_identity(
             "dtype": engine.dtype,
             "batch_size": engine.batch_size,
             "libraries": library_versions(engine.kind),
+            **({"attention": "grouped"} if (engine.kind, engine.device) == ("transformers", "cpu") else {}),
             **({"max_length": engine.max_length, **asdict(engine.vllm)} if engine.kind == "vllm" else {}),
         },
         "problem": problem.identity(),
