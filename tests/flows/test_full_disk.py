@@ -46,6 +46,7 @@ def fill(folder: Path) -> Path:
     return ballast
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_and_the_run_goes_on_where_it_stopped(config, small_disk: Path, tmp_path: Path) -> None:
     home = small_disk / "home"
     sections = {"scoring": {"examples_per_block": 5, "candidates_per_shard": 1, "retries": 0}}

@@ -37,6 +37,7 @@ def outcome(summary: RunSummary) -> dict:
 
 
 @pytest.mark.usefixtures("prefect_server")
+@pytest.mark.slow
 def test_each_problem_is_the_run_it_would_be_alone_and_is_not_scored_again(
     config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

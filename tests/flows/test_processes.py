@@ -73,6 +73,7 @@ def wait_until(happened: Callable[[], bool]) -> None:
 
 
 @pytest.mark.usefixtures("prefect_server")
+@pytest.mark.slow
 def test_two_processes_one_of_them_killed_write_what_one_engine_writes(config: MakeConfig, tmp_path: Path) -> None:
     homes = {name: tmp_path / name for name in ("one", "two")}
     population = {"size": 24, "sigmas": [0.05, 0.1, 0.2]}
