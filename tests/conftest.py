@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from thickets.flows.runtime.environment import set_command_line_defaults
 from thickets.storage.home import Home
@@ -18,9 +21,16 @@ set_command_line_defaults()  # before Prefect is imported by any test
 
 import torch  # noqa: E402
 
+from tests.made_once import made_once  # noqa: E402
 from tests.tiny_model import make_tiny_model  # noqa: E402
 
 torch.set_num_threads(1)  # a tiny model has nothing to share out between threads
+
+settings.register_profile("fast", max_examples=25)
+settings.register_profile("ci", max_examples=100)
+settings.load_profile(os.environ.get("THICKETS_TEST_EXAMPLES", "fast"))
+
+_SERVER = pytest.StashKey[str]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,23 +47,31 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a tiny float32 Llama with a chat template."""
-    return make_tiny_model(tmp_path_factory.mktemp("tiny") / "model")
+    """Folder of a tiny float32 Llama with a chat template; the same one in every process."""
+    return made_once(tmp_path_factory, "tiny", lambda folder: make_tiny_model(folder / "model")) / "model"
+
+
+@pytest.fixture(scope="session")
+def empty_mlflow_db(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's database with nothing in it: making one runs every migration of its history, for seconds."""
+    from thickets.storage.tracking.store import mlflow_client
+
+    def make(folder: Path) -> None:
+        mlflow_client(f"sqlite:///{folder / 'mlflow.db'}").search_experiments()
+
+    return made_once(tmp_path_factory, "mlflow", make) / "mlflow.db"
 
 
 @pytest.fixture(scope="session", autouse=True)
-def new_homes_get_a_copy_of_an_empty_mlflow_db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Have MLflow make its database once per process: it runs every migration of its history, for seconds."""
+def new_homes_get_a_copy_of_an_empty_mlflow_db(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Have MLflow make its database once per session."""
     import thickets.storage.tracking.store
 
     make_uri = thickets.storage.tracking.store._default_uri
-    template = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
 
     def make_uri_of_a_copy(home: Home) -> str:
         if not home.mlflow_db.exists() and "MLFLOW_TRACKING_URI" not in os.environ:
-            if not template.exists():
-                thickets.storage.tracking.store.mlflow_client(f"sqlite:///{template}").search_experiments()
-            shutil.copyfile(template, home.mlflow_db)
+            shutil.copyfile(request.getfixturevalue("empty_mlflow_db"), home.mlflow_db)
         return make_uri(home)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -61,13 +79,39 @@ def new_homes_get_a_copy_of_an_empty_mlflow_db(tmp_path_factory: pytest.TempPath
         yield
 
 
-@pytest.fixture(scope="session")
-def prefect_server() -> Iterator[None]:
-    """A temporary Prefect server and database for all tests of the session that run flows."""
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+@contextmanager
+def _prefect_server() -> Iterator[str]:
+    from prefect.settings import PREFECT_API_URL
     from prefect.testing.utilities import prefect_test_harness
 
-    # Without the heartbeat a flow ends a second sooner.
-    no_heartbeat = temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
-    with prefect_test_harness(server_startup_timeout=120), no_heartbeat:
+    with prefect_test_harness(server_startup_timeout=120):
+        yield str(PREFECT_API_URL.value())
+
+
+_server_of_all = ExitStack()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Start one Prefect server for all processes of a session, before the first of them."""
+    if _SERVER not in (config := node.config.stash):
+        config[_SERVER] = _server_of_all.enter_context(_prefect_server())
+    node.workerinput["prefect_api_url"] = config[_SERVER]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """End it."""
+    _server_of_all.close()
+
+
+@pytest.fixture(scope="session")
+def prefect_server(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A temporary Prefect server and database for all tests of the session that run flows."""
+    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    with ExitStack() as stack:
+        started = getattr(request.config, "workerinput", {}).get("prefect_api_url")
+        url = started or stack.enter_context(_prefect_server())
+        # Without the heartbeat a flow ends a second sooner.
+        stack.enter_context(temporary_settings({PREFECT_API_URL: url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}))
         yield

@@ -154,8 +154,8 @@ def test_uris_that_mlflow_cannot_write_to_are_refused(home, uri):
         Tracker.start(home, "exp", "x", {RUN_ID_TAG: "x"}, uri=uri)
 
 
-def test_mlflow_is_quiet(home, tmp_path):
-    shutil.copyfile(home.mlflow_db, Home(tmp_path).mlflow_db)  # a fresh database takes MLflow seconds
+def test_mlflow_is_quiet(empty_mlflow_db, tmp_path):
+    shutil.copyfile(empty_mlflow_db, Home(tmp_path).mlflow_db)  # a fresh database takes MLflow seconds
     code = (
         "import sys; from pathlib import Path; from thickets.storage.home import Home\n"
         "from thickets.storage.tracking.run import RUN_ID_TAG, Tracker\n"
