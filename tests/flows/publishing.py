@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-import thickets.flows.publish.tracking as tracking
 import thickets.flows.report.render as rendering
+from thickets.flows.publish import tracking
 
 _svg, _plots = rendering._svg, tracking.plots
 _PATHS = (("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location"))
