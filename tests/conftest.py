@@ -81,11 +81,17 @@ def new_homes_get_a_copy_of_an_empty_mlflow_db(request: pytest.FixtureRequest) -
 
 @contextmanager
 def _prefect_server() -> Iterator[str]:
-    from prefect.settings import PREFECT_API_URL
+    import prefect.settings as names
     from prefect.testing.utilities import prefect_test_harness
 
-    with prefect_test_harness(server_startup_timeout=120):
-        yield str(PREFECT_API_URL.value())
+    # A second of processor time for each run, and no test looks: the services' tests have servers of their own.
+    unseen = {
+        names.PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED: False,
+        names.PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_ENABLED: False,
+        names.PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED: False,
+    }
+    with names.temporary_settings(unseen), prefect_test_harness(server_startup_timeout=120):
+        yield str(names.PREFECT_API_URL.value())
 
 
 _server_of_all = ExitStack()
