@@ -28,14 +28,14 @@ chain: setup  ## all of it on the real model: search, distil, register both, ask
 	$(BIN)/python -m examples.new_questions largest_number thickets-data/new-questions.jsonl
 	$(BIN)/thickets evaluate $(CHAMPION) thickets-data/new-questions.jsonl --base
 
-# Four processes on two cores: some tests wait for servers. By file, in the order of tests/conftest.py.
-PYTEST = $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
+# Three processes on two cores: some tests wait for a server. By file, in the order of tests/conftest.py.
+PYTEST = $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 test: setup-test  ## all tests but the slow ones; vLLM's CPU build and Ray included
 	$(PYTEST) -m 'not slow'
 
-test-all: setup-test  ## every test, as CI runs them
-	$(PYTEST)
+test-all: setup-test  ## every test, as CI runs them; property tests with four times as many examples
+	THICKETS_TEST_EXAMPLES=ci $(PYTEST)
 
 check: setup  ## style, types, import directions, and that every extra can be installed from the public index
 	$(BIN)/ruff check .

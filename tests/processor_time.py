@@ -52,6 +52,18 @@ class _ProcessorTime:
             self._fixtures.append((f"fixture {fixturedef.argname} ({fixturedef.scope})", spent))
 
     @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+        # A server counts when it has ended: that is the time of all its tests and not of the last one.
+        before, last_of_file = _spent(), nextitem is None or nextitem.path != item.path
+        try:
+            return (yield)
+        finally:
+            if last_of_file:
+                spent = _spent() - before
+                self._shared += spent
+                self._fixtures.append((f"what ended with {item.path.name}", spent))
+
+    @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> Iterator[None]:
         report = yield
         if call.when == "teardown":
@@ -81,7 +93,9 @@ class _ProcessorTime:
         if not self._spent_by:
             return
         total = sum(spent for spent, _ in self._spent_by)
-        terminalreporter.section(f"processor time: {total:.0f} s, and where most of it went")
+        # Of this process and all that have ended under it: collecting, and the Prefect server, are not in the total.
+        title = f"processor time: {total:.0f} s of tests, {_spent():.0f} s of everything; where most of it went"
+        terminalreporter.section(title)
         for spent, name in sorted(self._spent_by, reverse=True)[:_SHOWN]:
             terminalreporter.line(f"{spent:7.1f} s  {name}")
         for name in self._too_slow:

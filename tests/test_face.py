@@ -66,6 +66,7 @@ def test_it_is_typed() -> None:
     assert (Path(thickets.__file__).parent / "py.typed").is_file()
 
 
+@pytest.mark.slow
 def test_the_examples_are_true(
     tiny_model: Path, tmp_path: Path, prefect_server: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

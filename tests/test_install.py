@@ -19,6 +19,7 @@ import pytest
 from uv import find_uv_bin
 
 ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.slow  # asks the index; `make check` runs it
 PYTHONS = ("3.11", "3.12", "3.13")
 # vLLM's llguidance has wheels from glibc 2.31 on (Debian 11, Ubuntu 20.04).
 X86_LINUX = "x86_64-manylinux_2_31"

@@ -109,6 +109,7 @@ def test_the_users_own_modules_raise(stranger: Stranger, name: str) -> None:
     assert f"{name} is the user's own, and was imported" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_run_with_a_verifier_of_ones_own(ran: Stranger) -> None:
     assert len(ran.summaries) == 1
     assert ran.summaries[0]["problem"] == "questions"  # questions.jsonl
@@ -120,6 +121,7 @@ def test_the_same_from_python(stranger: Stranger) -> None:
     assert stranger.script(_RUN_IT).splitlines()[-1].startswith("from-python")
 
 
+@pytest.mark.slow
 def test_engines_in_processes_of_their_own(stranger: Stranger) -> None:
     engine = {**stranger.config()["engine"], "replicas": 2}
     succeeded(stranger.python("-m", "thickets", "run", stranger.write(name="two", engine=engine)))
@@ -156,6 +158,7 @@ def test_a_deployment_on_a_worker_started_there(stranger: Stranger) -> None:
         succeeded(stranger.python("-m", "thickets", "down", **own))
 
 
+@pytest.mark.slow
 def test_the_logged_ensemble_answers_there_and_the_flows_are_importable_after_it(ran: Stranger) -> None:
     [model] = [path.parent for path in ran.home.glob("mlartifacts/**/MLmodel") if (path.parent / "code").is_dir()][:1]
     code = model / "code"

@@ -2,38 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.flows.command_line import Result
+from tests.flows.publishing import copy_home, published, without_figures
+from tests.made_once import made_once
 from thickets.flows.cli import main as cli
 from thickets.flows.config.file import dump_config, parse_config
 from thickets.flows.config.run import RunConfig
+from thickets.flows.randopt import randopt
+from thickets.flows.results.runs import find_run, load_summary
+from thickets.flows.results.summary import RunSummary
+from thickets.storage.home import Home
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _without_figures() -> Iterator[None]:
+    """Draw no figures: half of what a tiny run takes. `published()` has them back."""
+    with without_figures():
+        yield
+
+
+def _tiny(model: Path, home: Path, **sections: Any) -> RunConfig:
+    values = {
+        "name": "tiny",
+        "model": str(model),
+        "problem": {"name": "largest_number", "options": {"below": 30, "count": 2}},
+        "data": {"selection": 12, "validation": 10, "test": 14},
+        "population": {"size": 9, "sigmas": [0.05, 0.1, 0.2]},
+        "decoding": {"max_tokens": 8},
+        "engine": {"kind": "transformers", "device": "cpu", "batch_size": 5},
+        "scoring": {"examples_per_block": 5, "candidates_per_shard": 2},
+        "selection": {"k_values": [1, 3, 5]},
+        "storage": {"home": str(home)},
+    }
+    return parse_config(values | sections)
 
 
 @pytest.fixture
 def config(tiny_model: Path, tmp_path: Path) -> Callable[..., RunConfig]:
     """Make a configuration that runs in a second: `config(population={"size": 8})` replaces whole sections."""
+    return lambda **sections: _tiny(tiny_model, tmp_path / "home", **sections)
 
-    def make(**sections: Any) -> RunConfig:
-        values = {
-            "name": "tiny",
-            "model": str(tiny_model),
-            "problem": {"name": "largest_number", "options": {"below": 30, "count": 2}},
-            "data": {"selection": 12, "validation": 10, "test": 14},
-            "population": {"size": 9, "sigmas": [0.05, 0.1, 0.2]},
-            "decoding": {"max_tokens": 8},
-            "engine": {"kind": "transformers", "device": "cpu", "batch_size": 5},
-            "scoring": {"examples_per_block": 5, "candidates_per_shard": 2},
-            "selection": {"k_values": [1, 3, 5]},
-            "storage": {"home": str(tmp_path / "home")},
-        }
-        return parse_config(values | sections)
 
-    return make
+@pytest.fixture(scope="session")
+def _finished_home(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> Path:
+    """The home of the run that `config()` is, with report and figures: one for all tests that begin with it."""
+
+    def run(folder: Path) -> None:
+        with published():
+            randopt(_tiny(tiny_model, folder / "home"))
+
+    return made_once(tmp_path_factory, "finished", run) / "home"
+
+
+@pytest.fixture
+def finished(_finished_home: Path, config: Callable[..., RunConfig]) -> RunSummary:
+    """The finished run of `config()`, in that configuration's home: a copy, which a test may change."""
+    home = Home(config().storage.home)
+    copy_home(_finished_home, home.root)
+    return load_summary(find_run(home, "latest"))
 
 
 @pytest.fixture

@@ -42,18 +42,19 @@ def runs(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> Runs
         "decoding": {"max_tokens": 8},
         "engine": {"kind": "transformers", "device": "cpu"},
         "selection": {"k_values": [3]},
-        "controls": {"temperature": 1.0},
+        "controls": {"temperature": 1.0, "best_prompt": False, "weight_average": False},
         "storage": {"home": str(folder / "home")},
     }
     options = {"below": 9, "count": 3}
+    off = {"controls": dict.fromkeys(("self_consistency", "random_experts", "weight_average", "best_prompt"), False)}
     changes: dict[str, dict] = {
         "first": {},
         "seed": {"population": {"size": 12, "sigmas": [0.1, 0.3], "seed": 1}, "selection": {"k_values": [5]}},
-        "problem": {"problem": {"name": "largest_number", "options": options}},
-        "wording": {"problem": {"name": "largest_number", "options": {"below": 9, "count": 2}, "system": "Hi"}},
-        "questions": {"data": {"selection": 24, "validation": 4, "test": 40, "seed": 1}},
-        "noise": {"problem": {"name": "largest_number", "options": options}, "noise": {"family": "rademacher"}},
-        "model": {"model": models[1]},
+        "problem": {"problem": {"name": "largest_number", "options": options}} | off,
+        "wording": {"problem": {"name": "largest_number", "options": {"below": 9, "count": 2}, "system": "Hi"}} | off,
+        "questions": {"data": {"selection": 24, "validation": 4, "test": 40, "seed": 1}} | off,
+        "noise": {"problem": {"name": "largest_number", "options": options}, "noise": {"family": "rademacher"}} | off,
+        "model": {"model": models[1]} | off,
     }
     return {name: randopt(parse_config(first | change)) for name, change in changes.items()}
 

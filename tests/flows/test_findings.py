@@ -29,8 +29,8 @@ def shown(summary: RunSummary) -> str:
     return out.getvalue()
 
 
-def test_a_run_describes_its_thicket_and_says_it_in_sentences(config: MakeConfig) -> None:
-    summary = randopt(config())
+def test_a_run_describes_its_thicket_and_says_it_in_sentences(config: MakeConfig, finished: RunSummary) -> None:
+    summary = finished
     found, thicket = summary.evaluation, summary.thicket
     assert [row.sigma for row in thicket.sigmas] == [0.05, 0.1, 0.2]
     assert [row.density[0].share.count for row in thicket.sigmas] == [row.n_at_least_base for row in summary.sigmas]
@@ -61,6 +61,7 @@ def test_a_run_describes_its_thicket_and_says_it_in_sentences(config: MakeConfig
     assert randopt(config()).thicket == thicket
 
 
+@pytest.mark.usefixtures("finished")
 def test_special_cases_are_said_plainly(config: MakeConfig) -> None:
     summary = randopt(config(selection={"k_values": [1]}))
     assert summary.thicket.agreement.mean is None

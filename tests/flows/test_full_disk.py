@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import subprocess
 from collections.abc import Iterator
@@ -46,6 +47,15 @@ def fill(folder: Path) -> Path:
     return ballast
 
 
+def test_any_library_s_error_of_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    told = r"^storage\.home: a disk is full .* run the same config again to go on"
+    with pytest.raises(RunError, match=told), session(tmp_path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(OSError, match="Permission"), session(tmp_path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+@pytest.mark.slow
 def test_a_full_disk_is_told_and_the_run_goes_on_where_it_stopped(config, small_disk: Path, tmp_path: Path) -> None:
     home = small_disk / "home"
     sections = {"scoring": {"examples_per_block": 5, "candidates_per_shard": 1, "retries": 0}}

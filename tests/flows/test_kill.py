@@ -57,6 +57,7 @@ def kill_after(
 
 
 @pytest.mark.usefixtures("prefect_server")
+@pytest.mark.slow
 def test_three_kills_change_nothing(config: Callable[..., RunConfig], tmp_path: Path) -> None:
     homes = {name: tmp_path / name for name in ("undisturbed", "killed")}
     for name, home in homes.items():
@@ -149,6 +150,7 @@ def is_control(home: Path, name: str) -> bool:
     return bool(pl.read_parquet(path)["candidate_id"].str.starts_with("base~").any())
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_the_run_and_all_it_started(config: Callable[..., RunConfig], tmp_path: Path) -> None:
     """As a terminal does it: the signal goes to all of the session; the temporary Prefect server has its own."""
     home, config_file = tmp_path / "home", tmp_path / "config.yaml"

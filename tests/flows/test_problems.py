@@ -37,6 +37,37 @@ def outcome(summary: RunSummary) -> dict:
 
 
 @pytest.mark.usefixtures("prefect_server")
+def test_several_problems_are_compared_and_share_their_shards_with_runs_of_one(
+    config: MakeConfig, finished: RunSummary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the home of a finished run of the first problem: only the second is scored."""
+    second = make_only(OF_THREE, monkeypatch)
+    found = randopt_many(config(**MANY))
+    assert second
+    assert found.runs[0].run_id == finished.run_id
+    monkeypatch.setattr(ScoringWorker, "score", lambda self, shard: pytest.fail(f"{shard.id} was scored again"))
+    home = Home(config().storage.home)
+    assert compare(home, [run.run_id for run in found.runs]) == found
+    [kept] = (home.root / "groups").iterdir()
+    group = Group.model_validate_json((kept / "comparison.json").read_text())
+    assert (group.run_ids, group.comparison) == (tuple(run.run_id for run in found.runs), found)
+
+
+def make_only(problem: dict, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Have nothing but this problem scored; gives the shards, as they are."""
+    score, scored = ScoringWorker.score, []
+
+    def checked(self: ScoringWorker, shard):  # type: ignore[no-untyped-def]
+        assert self._problem.identity()["count"] == problem["options"]["count"], f"{shard.id} was scored again"
+        scored.append(shard.id)
+        return score(self, shard)
+
+    monkeypatch.setattr(ScoringWorker, "score", checked)
+    return scored
+
+
+@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.slow
 def test_each_problem_is_the_run_it_would_be_alone_and_is_not_scored_again(
     config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,6 +73,7 @@ def wait_until(happened: Callable[[], bool]) -> None:
 
 
 @pytest.mark.usefixtures("prefect_server")
+@pytest.mark.slow
 def test_two_processes_one_of_them_killed_write_what_one_engine_writes(config: MakeConfig, tmp_path: Path) -> None:
     homes = {name: tmp_path / name for name in ("one", "two")}
     population = {"size": 24, "sigmas": [0.05, 0.1, 0.2]}
@@ -110,7 +111,7 @@ def test_two_processes_one_of_them_killed_write_what_one_engine_writes(config: M
 NONE = dict.fromkeys(("self_consistency", "random_experts", "weight_average", "best_prompt", "chance"), False)
 
 
-def test_an_engine_that_hangs_is_replaced_and_a_cancelled_one_is_gone(config: MakeConfig) -> None:
+def test_an_engine_that_hangs_is_replaced_and_a_cancelled_one_is_gone(config: MakeConfig, tmp_path: Path) -> None:
     shards = [Shard("selection", block, (Candidate(1, 0.1), Candidate(2, 0.1))) for block in range(3)]
     told: list[UnitReport] = []
     executor = ProcessExecutor(
@@ -136,6 +137,11 @@ def test_an_engine_that_hangs_is_replaced_and_a_cancelled_one_is_gone(config: Ma
         assert not engine.is_running()
         executor._unit_timeout_s = PATIENCE_S
         assert executor.score(shards[1]).worker != report.worker
+        worker = job_of(config(engine=ENGINE, storage={"home": str(tmp_path / "one")})).open_worker("here", "one")
+        for shard in shards[:2]:
+            worker.score(shard)
+        worker.close()
+        assert contents(tmp_path / "home") == contents(tmp_path / "one") != {}, "as one engine in this process does"
 
         [engine] = engines(os.getpid())
         engine.suspend()

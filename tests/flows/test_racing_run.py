@@ -99,6 +99,7 @@ def n_units(summary: RunSummary) -> int:
     return units.unique().height
 
 
+@pytest.mark.slow
 def test_who_cannot_win_is_dropped_and_the_same_experts_are_found(make: MakeConfig, plain: RunSummary) -> None:
     certain = randopt(make(CERTAIN))
     race = race_of(certain)

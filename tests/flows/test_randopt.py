@@ -41,12 +41,9 @@ def statuses(client: mlflow.MlflowClient) -> list[str]:
     return [run.info.status for run in client.search_runs(["1"]) if "mlflow.parentRunId" not in run.data.tags]
 
 
-def test_a_run_leaves_its_scores_its_result_and_its_lineage(config: MakeConfig) -> None:
-    run_config = config()
-    summary = randopt(run_config)
-    home = Home(run_config.storage.home)
+def test_a_run_leaves_its_scores_its_result_and_its_lineage(config: MakeConfig, finished: RunSummary) -> None:
+    home, summary = Home(config().storage.home), finished
     folder = find_run(home, "latest")
-    assert load_summary(folder) == summary
     found = summary.evaluation
     assert found.base.n == found.best_single.n == found.ensemble.n == 14
     assert found.k in (1, 3, 5)
@@ -99,11 +96,11 @@ def test_a_run_leaves_its_scores_its_result_and_its_lineage(config: MakeConfig) 
     } <= artifacts
 
 
-def test_prefect_shows_the_result_and_the_way_to_mlflow(config: MakeConfig) -> None:
+def test_prefect_shows_the_result_and_the_way_to_mlflow(finished: RunSummary) -> None:
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 
-    summary = randopt(config())
+    summary = finished
     flow_run_id = summary.tracking.prefect_flow_run_id
     with get_client(sync_client=True) as client:
         mine = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]))
@@ -114,11 +111,11 @@ def test_prefect_shows_the_result_and_the_way_to_mlflow(config: MakeConfig) -> N
     assert {"scoring-selection", "scoring-validation", "scoring-test"} <= set(artifacts)
 
 
-def test_what_a_run_says_is_on_its_prefect_page(config: MakeConfig) -> None:
+def test_what_a_run_says_is_on_its_prefect_page(finished: RunSummary) -> None:
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 
-    summary = randopt(config())
+    summary = finished
     mine = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[summary.tracking.prefect_flow_run_id]))
     deadline = time.monotonic() + 30  # Prefect sends logs in batches, some seconds late
     found = ""
@@ -131,28 +128,32 @@ def test_what_a_run_says_is_on_its_prefect_page(config: MakeConfig) -> None:
 
 
 def test_the_same_config_again_scores_nothing_and_finds_the_same(
-    config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+    config: MakeConfig, finished: RunSummary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = randopt(config())
+    first = finished
     files, manifest = shard_files(config()), (first.folder / "manifest.json").read_bytes()
     monkeypatch.setattr(ScoringWorker, "score", lambda self, shard: pytest.fail(f"{shard.id} was scored again"))
-    assert outcome(randopt(config())) == outcome(first)
+    again = randopt(config())
+    assert outcome(again) == outcome(first)
+    assert again == load_summary(find_run(Home(config().storage.home), "latest"))
     assert shard_files(config()) == files
     assert (first.folder / "manifest.json").read_bytes() == manifest
     assert statuses(mlflow.MlflowClient(first.tracking.mlflow_uri)) == ["FINISHED", "FINISHED"]
 
 
 @pytest.mark.slow
-def test_how_the_work_is_cut_changes_nothing(config: MakeConfig, tmp_path: Path) -> None:
-    first = randopt(config())
+def test_how_the_work_is_cut_changes_nothing(config: MakeConfig, finished: RunSummary, tmp_path: Path) -> None:
+    first = finished
     other = config(
         scoring={"examples_per_block": 5, "candidates_per_shard": 7}, storage={"home": str(tmp_path / "other")}
     )
     assert outcome(randopt(other)) == outcome(first)
 
 
-def test_a_larger_population_scores_only_the_new_candidates(config: MakeConfig, tmp_path: Path) -> None:
-    small = randopt(config())
+def test_a_larger_population_scores_only_the_new_candidates(
+    config: MakeConfig, finished: RunSummary, tmp_path: Path
+) -> None:
+    small = finished
     before = shard_files(config())
     larger = randopt(config(population={"size": 15, "sigmas": [0.05, 0.1, 0.2]}))
     assert larger.fingerprint == small.fingerprint
@@ -167,9 +168,8 @@ def test_a_larger_population_scores_only_the_new_candidates(config: MakeConfig, 
     assert {row.run_id for row in list_runs(Home(config().storage.home))} == {small.run_id, larger.run_id}
 
 
-@pytest.mark.slow
-def test_fresh_moves_what_is_there_aside_and_finds_the_same(config: MakeConfig) -> None:
-    first = randopt(config())
+def test_fresh_moves_what_is_there_aside_and_finds_the_same(config: MakeConfig, finished: RunSummary) -> None:
+    first = finished
     home = Home(config().storage.home)
     before = [path.name for path in list_shards(home.shards(first.fingerprint))]
     again = randopt(config(), fresh=True)
@@ -180,8 +180,8 @@ def test_fresh_moves_what_is_there_aside_and_finds_the_same(config: MakeConfig) 
     assert list((home.root / "replaced").glob(f"{first.run_id}-*/scores.duckdb"))
 
 
-def test_a_damaged_shard_is_scored_again(config: MakeConfig) -> None:
-    first = randopt(config())
+def test_a_damaged_shard_is_scored_again(config: MakeConfig, finished: RunSummary) -> None:
+    first = finished
     folder = Home(config().storage.home).shards(first.fingerprint)
     broken = list_shards(folder)[0]
     broken.write_bytes(broken.read_bytes()[:100])
@@ -190,8 +190,8 @@ def test_a_damaged_shard_is_scored_again(config: MakeConfig) -> None:
     assert broken.with_name(broken.name + ".broken").exists()
 
 
-def test_a_run_in_progress_is_not_started_twice(config: MakeConfig) -> None:
-    first = randopt(config())
+def test_a_run_in_progress_is_not_started_twice(config: MakeConfig, finished: RunSummary) -> None:
+    first = finished
     home = Home(config().storage.home)
     with home.run_lock(first.run_id):
         assert list_runs(home)[0].state == "running"
@@ -200,9 +200,8 @@ def test_a_run_in_progress_is_not_started_twice(config: MakeConfig) -> None:
     assert list_runs(home)[0].state == "completed"
 
 
-@pytest.mark.slow
-def test_a_run_of_another_version_is_listed_but_not_shown(config: MakeConfig) -> None:
-    first = randopt(config())
+def test_a_run_of_another_version_is_listed_but_not_shown(config: MakeConfig, finished: RunSummary) -> None:
+    first = finished
     folder = find_run(Home(config().storage.home), "latest")
     folder.summary.write_text('{"from": "the future"}')
     folder.config.write_text(folder.config.read_text() + "unheard_of: 1\n")
@@ -231,6 +230,6 @@ def test_a_failure_after_scoring_keeps_the_scores_and_is_recorded(
     assert shard_files(config()) == files
 
 
-def test_the_flow_takes_plain_values_as_a_deployment_sends_them(config: MakeConfig) -> None:
+def test_the_flow_takes_plain_values_as_a_deployment_sends_them(config: MakeConfig, finished: RunSummary) -> None:
     plain = json.loads(config().model_dump_json())
-    assert outcome(randopt(plain)) == outcome(randopt(config()))
+    assert outcome(randopt(plain)) == outcome(finished)

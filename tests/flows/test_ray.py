@@ -104,6 +104,7 @@ def raylet(node: Any) -> int:
     return int(node.all_processes["raylet"][0].process.pid)
 
 
+@pytest.mark.slow
 def test_errors_of_an_engine_elsewhere_come_back_as_they_are(
     cluster: Cluster, config: MakeConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -148,6 +149,7 @@ def test_errors_of_an_engine_elsewhere_come_back_as_they_are(
     assert not ray.is_initialized()
 
 
+@pytest.mark.slow
 def test_an_engine_that_hangs_is_killed_and_started_again(cluster: Cluster, config: MakeConfig) -> None:
     connection = connect(cluster.address)
     executor = RayExecutor(
@@ -190,6 +192,7 @@ def test_a_job_refuses_a_machine_that_would_answer_differently(config: MakeConfi
         replace(job, model="nowhere").open_worker("gpu7", "gpu7:1")
 
 
+@pytest.mark.slow
 def test_an_engine_and_then_a_whole_node_are_lost(cluster: Cluster, config: MakeConfig, tmp_path: Path) -> None:
     homes = tmp_path / "undisturbed", tmp_path / "disturbed"
     sections: dict[str, Any] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import mlflow
 import polars as pl
 import pytest
 
+from tests.flows.publishing import published
 from tests.tiny_model import make_tiny_model
 from thickets.flows.cli import main as cli
 from thickets.flows.cli.tables_results import print_addresses
@@ -89,6 +90,12 @@ def config(folder: Path, **sections: object) -> RunConfig:
         "storage": {"home": str(folder / "home")},
     }  # fmt: skip
     return parse_config(values | sections)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _with_figures() -> Iterator[None]:
+    with published():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -117,6 +117,7 @@ def test_experts_follow_the_method_and_the_best_single_expert_stays_the_first_of
     assert weights == sorted(weights, reverse=True) if method == "shrunken" else True
 
 
+@pytest.mark.slow
 def test_a_run_of_top_k_alone_is_what_it_was_beside_other_methods(config: MakeConfig, tmp_path: Path) -> None:
     plain = randopt(config(selection={"k_values": K_VALUES}))
     full = randopt(config(selection=EVERYTHING, storage={"home": str(tmp_path / "other")}))

@@ -60,6 +60,7 @@ def test_shards_in_a_bucket_are_all_that_is_needed_to_go_on(
     assert kept == names
 
 
+@pytest.mark.slow
 def test_shards_in_a_folder_of_their_own_are_read_where_they_are(config: MakeConfig, tmp_path: Path) -> None:
     home, shared = tmp_path / "home", tmp_path / "shared"
     summary = randopt(config(storage={"home": str(home), "shards": str(shared)}))

@@ -208,7 +208,13 @@ def test_without_right_answers_the_problem_s_own_limit_stays_and_is_said(
     rows = [json.loads(line) | {"answer": "nothing"} for line in (place / "questions.jsonl").read_text().splitlines()]
     (tmp_path / "hard.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     hard = {"name": "file", "path": str(tmp_path / "hard.jsonl"), "instruction": "{question}"}
-    asked = config(problem=hard, selection={"k_values": [1]})
+    asked = config(
+        problem=hard,
+        population={"size": 1, "sigmas": [0.01]},
+        selection={"k_values": [1]},
+        data={"selection": 30, "validation": 2, "test": 2},
+        controls=dict.fromkeys(("self_consistency", "random_experts", "weight_average", "best_prompt"), False),
+    )
     found = randopt(asked)
     assert found.limit is not None
     assert found.limit.max_tokens == OWN

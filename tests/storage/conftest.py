@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.storage.storage_samples import BLOCK, SPLITS, candidate_frame, score_rows
-from thickets.storage.shards.file import write_shard
+from tests.storage.storage_samples import write_shards
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,19 +19,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def shards(tmp_path: Path) -> Callable[..., list[Path]]:
     """Write a population's shards, ``size`` candidates each, into ``tmp_path/shards``, and return their paths."""
-
-    def write(n: int, size: int = 3, splits: Sequence[str] = ("selection",)) -> list[Path]:
-        ids = candidate_frame(n)["candidate_id"].to_list()
-        return [
-            write_shard(
-                tmp_path / "shards", f"{split}-{first}-{block}", score_rows(ids[first : first + size], split, block)
-            )
-            for split in splits
-            for first in range(0, len(ids), size)
-            for block in range(SPLITS[split] // BLOCK)
-        ]
-
-    return write
+    return partial(write_shards, tmp_path / "shards")
 
 
 @pytest.fixture

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import polars as pl
 
-from thickets.storage.shards.file import SHARD_SCHEMA
+from thickets.storage.shards.file import SHARD_SCHEMA, write_shard
 
 SPLITS = {"selection": 6, "validation": 4}
 BLOCK = 2
@@ -63,3 +64,14 @@ def score_rows(candidates: Sequence[str], split: str, block: int) -> pl.DataFram
                 }
             )
     return pl.DataFrame(rows, schema=SHARD_SCHEMA)
+
+
+def write_shards(folder: Path, n: int, size: int = 3, splits: Sequence[str] = ("selection",)) -> list[Path]:
+    """Write the shards of a population, ``size`` candidates each, and return their paths."""
+    ids = candidate_frame(n)["candidate_id"].to_list()
+    return [
+        write_shard(folder, f"{split}-{first}-{block}", score_rows(ids[first : first + size], split, block))
+        for split in splits
+        for first in range(0, len(ids), size)
+        for block in range(SPLITS[split] // BLOCK)
+    ]

@@ -209,6 +209,7 @@ def test_files_that_are_no_gguf_are_refused(tmp_path, caplog):
     assert not list((tmp_path / "cache" / "models").glob("gguf-*/"))
 
 
+@pytest.mark.slow
 def test_built_in_model_converts_loads_and_answers(tmp_path, cache):
     import sys
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+
 import polars as pl
 import pytest
 
-from tests.storage.storage_samples import SPLITS, candidate_frame, example_frame
+from tests.storage.storage_samples import SPLITS, candidate_frame, example_frame, write_shards
 from thickets.storage.errors import InputError, RunError
 from thickets.storage.scores.database import ScoreStore
 from thickets.storage.scores.reader import read_only
@@ -26,14 +28,20 @@ with ScoreStore.open(run / "scores.duckdb", run.name, shards) as store:
 """
 
 
-@pytest.fixture
-def run(tmp_path, shards):
-    paths = shards(5)
-    folder = tmp_path / "runs" / "r1"
-    with ScoreStore.open(folder / "scores.duckdb", "r1", tmp_path / "shards") as store:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    root = tmp_path_factory.mktemp("made")
+    with ScoreStore.open(root / "runs" / "r1" / "scores.duckdb", "r1", root / "shards") as store:
         store.register(candidate_frame(5), example_frame())
-        store.ingest(paths)
-    return folder
+        store.ingest(write_shards(root / "shards", 5))
+    return root
+
+
+@pytest.fixture
+def run(made, tmp_path):
+    """The folder of a run with all its scores: a copy."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "runs" / "r1"
 
 
 @pytest.fixture(params=["file", "snapshot"])

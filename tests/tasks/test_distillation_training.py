@@ -181,7 +181,7 @@ def _train_and_die(base: Path, folder: Path, settings: TrainingSettings, kill_at
     train(base, rows, Exam(take, exam.n), folder, settings)
 
 
-@pytest.mark.parametrize("method", ["lora", "full"])
+@pytest.mark.parametrize("method", ["lora", pytest.param("full", marks=pytest.mark.slow)])
 def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(tiny_model: Path, tmp_path: Path, method: str) -> None:
     settings = replace(SETTINGS, method=method, max_steps=12)
     rows = texts(tiny_model)

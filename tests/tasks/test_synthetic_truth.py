@@ -130,7 +130,7 @@ def test_where_all_candidates_are_equal_the_best_is_called_luck_and_loses_its_le
     assert luck.kinds["better"] + luck.kinds["worse"] <= at_most(0.05, luck.repetitions)
 
 
-@pytest.mark.parametrize("spread", [0.3, 0.8])
+@pytest.mark.parametrize("spread", [0.3, pytest.param(0.8, marks=pytest.mark.slow)])
 def test_where_candidates_differ_the_correction_is_right_on_average_and_covers_the_truth(spread: float) -> None:
     real = Populations(seed=1, spread=spread)
     assert abs(real.mean_error("corrected")) < 0.02 < real.mean_error("observed")

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from tests.flows.models.helpers import make_run, stored
+from tests.flows.publishing import published
 from tests.tiny_model import make_tiny_model
 from thickets.flows.cli import main as cli
 from thickets.flows.config.file import load_config
@@ -32,7 +33,8 @@ def root(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> Path
 
 @pytest.fixture(scope="session")
 def run(root: Path) -> RunSummary:
-    return make_run(root)
+    with published():
+        return make_run(root)
 
 
 @pytest.fixture(scope="session")

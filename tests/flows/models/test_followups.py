@@ -30,10 +30,11 @@ def _home_of_the_worker(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def limit(prefect_server: None) -> Iterator[str]:
-    """The CPU's limit; gone afterwards, since the server is that of other tests too, which kill runs."""
+def limit(prefect_server: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The CPU's limit, of a machine of its own: the server is that of other tests too."""
+    monkeypatch.setattr(socket, "gethostname", lambda: "another")
     names = create_limits()
-    yield f"accelerator:{socket.gethostname()}:cpu"
+    yield "accelerator:another:cpu"
     with get_client(sync_client=True) as client:
         for name in names:
             client.delete_global_concurrency_limit_by_name(name)

@@ -35,6 +35,7 @@ from thickets.storage.home import Home
 from thickets.storage.tracking.store import mlflow_client
 
 ROOT = Path(__file__).parents[3]
+pytestmark = pytest.mark.slow  # servers and workers of their own
 CREDENTIALS = Credentials("operator", "planted-secret-2718")
 OTHER_SECRET = "planted-key-31415"
 
@@ -260,7 +261,6 @@ def test_a_killed_run_is_completed_by_a_retry_with_the_same_result(
     assert mine.run_id == undisturbed.run_id
 
 
-@pytest.mark.slow
 def test_a_run_outlives_a_minute_without_the_prefect_server(services, client, request_of, tmp_path: Path) -> None:
     before = n_shards(services.home)
     config = request_of(name="outage", population={"size": 60, "sigmas": [0.15]})

@@ -78,7 +78,14 @@ def fresh(tied: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Completi
 
 @pytest.fixture(scope="class")
 def engine(tied: Path, fresh: list[Completion]) -> Iterator[Engine]:
-    """A resident engine; after `fresh`, since a process holds one at a time."""
+    """A resident engine; after `fresh`, since a process holds one at a time.
+
+    It starts where other libraries hold odd objects: vLLM looks into every object of every module, and a Flask proxy
+    (MLflow's server brings it) answers with an error.
+    """
+    import flask
+
+    assert flask.current_app is not None
     made = build_engine(spec(tied))
     yield made
     made.close()
@@ -194,6 +201,22 @@ class TestTheResidentEngine:
         shares = first_token_shares(tied, prompt, temperature)
         assert goodness(Counter(completion.text for completion in drawn), shares) > LEAST_P
 
+    def test_stop_strings_and_token_counts_are_those_of_the_other_engine(self, engine: Engine, tied: Path) -> None:
+        sampling = Sampling(24, stop=("1", "e"))
+        other = build_engine(spec(tied, kind="transformers"))
+        found = []
+        for each in (engine, other):
+            each.load(OTHER)
+            found.append(each.generate(PROMPTS, sampling))
+        other.close()
+        assert found[0] == found[1]
+        assert {completion.finish_reason for completion in found[0]} == {"stop", "length"}
+
+    def test_a_second_engine_in_the_process_is_refused(self, engine: Engine, tied: Path) -> None:
+        with pytest.raises(RuntimeError, match="already"):
+            build_engine(spec(tied))
+        assert ask(engine, None)
+
     def test_what_does_not_fit_is_refused(self, engine: Engine) -> None:
         assert engine.generate([], SAMPLING) == []
         with pytest.raises(InputError, match=r"decoding\.max_tokens.* at most 256"):
@@ -202,7 +225,7 @@ class TestTheResidentEngine:
             engine.generate([""], SAMPLING)
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+@pytest.mark.parametrize("dtype", [pytest.param("bfloat16", marks=pytest.mark.slow), "float32"])
 def test_an_untied_head_and_either_dtype(untied: Path, tmp_path: Path, dtype: str) -> None:
     engine = build_engine(spec(untied, dtype=dtype))
     try:
@@ -213,7 +236,14 @@ def test_an_untied_head_and_either_dtype(untied: Path, tmp_path: Path, dtype: st
     assert found == answers_of(saved(untied, ONE, tmp_path / "one", dtype=dtype), dtype=dtype)
 
 
-@pytest.mark.parametrize("perturbation", [Perturbation("rademacher"), Perturbation(exclude=("*embed*", "*norm*"))])
+@pytest.mark.parametrize(
+    "perturbation",
+    [
+        Perturbation("rademacher", exclude=("*embed*", "*norm*")),
+        pytest.param(Perturbation("rademacher"), marks=pytest.mark.slow),
+        pytest.param(Perturbation(exclude=("*embed*", "*norm*")), marks=pytest.mark.slow),
+    ],
+)
 def test_both_engines_agree_on_other_noise(tied: Path, perturbation: Perturbation) -> None:
     kinds = ("vllm", "transformers")
     found = [answers_of(tied, ONE, kind=kind, perturbation=perturbation) for kind in kinds]
@@ -246,18 +276,6 @@ def test_both_engines_hold_the_same_bits(tied: Path, monkeypatch: pytest.MonkeyP
         ours.close()
 
 
-def test_stop_strings_and_token_counts_are_those_of_the_other_engine(tied: Path) -> None:
-    sampling = Sampling(24, stop=("1", "e"))
-    found = []
-    for kind in ("vllm", "transformers"):
-        engine = build_engine(spec(tied, kind=kind))
-        engine.load(OTHER)
-        found.append(engine.generate(PROMPTS, sampling))
-        engine.close()
-    assert found[0] == found[1]
-    assert {completion.finish_reason for completion in found[0]} == {"stop", "length"}
-
-
 def test_a_failed_start_names_the_field(tied: Path) -> None:
     with pytest.raises(InputError, match=r"noise\.include/exclude"):
         build_engine(spec(tied, perturbation=Perturbation(include=("nothing",))))
@@ -274,22 +292,6 @@ def test_a_pair_that_only_the_config_ties_is_refused(tmp_path: Path) -> None:
 def test_settings_that_vllm_refuses_are_one_clear_error(tied: Path) -> None:
     with pytest.raises(InputError, match=r"engine\.kind: vLLM does not take .*block size .*; change engine\.vllm"):
         build_engine(spec(tied, vllm=VllmOptions(block_size=7)))
-
-
-def test_a_second_engine_in_the_process_is_refused(tied: Path) -> None:
-    first = build_engine(spec(tied))
-    with pytest.raises(RuntimeError, match="already"):
-        build_engine(spec(tied))
-    assert ask(first, None)
-    first.close()
-
-
-def test_it_starts_where_other_libraries_hold_odd_objects(tied: Path) -> None:
-    """vLLM looks into every object of every module; a Flask proxy answers with an error."""
-    import flask  # MLflow's server brings it
-
-    assert flask.current_app is not None
-    build_engine(spec(tied)).close()
 
 
 def test_auto_takes_vllm_where_it_serves_the_device(tied: Path, monkeypatch: pytest.MonkeyPatch) -> None:

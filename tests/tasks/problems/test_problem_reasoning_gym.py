@@ -68,6 +68,7 @@ for task in task_names():
 """
 
 
+@pytest.mark.slow
 def test_no_offered_task_depends_on_the_hash_seed() -> None:
     def digests(hash_seed: str) -> list[str]:
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed}

@@ -1,0 +1,46 @@
+"""Runs without figures, which most tests do not look at; and finished runs that are copied."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+import thickets.flows.report.render as rendering
+from thickets.flows.publish import tracking
+
+_svg, _plots = rendering._svg, tracking.plots
+_PATHS = (("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location"))
+
+
+@contextmanager
+def without_figures() -> Iterator[None]:
+    """Write reports with an empty place for each figure, and log none."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rendering, "_svg", lambda plot: "")
+        patch.setattr(tracking, "plots", lambda *arguments: ())
+        yield
+
+
+@contextmanager
+def published() -> Iterator[None]:
+    """Draw figures all the same."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rendering, "_svg", _svg)
+        patch.setattr(tracking, "plots", _plots)
+        yield
+
+
+def copy_home(home: Path, to: Path) -> None:
+    """Copy a home; what names it names the copy, MLflow's database included."""
+    shutil.copytree(home, to)
+    for pattern in ("summary.json", "config.yaml"):
+        for path in (to / "runs").rglob(pattern):
+            path.write_text(path.read_text().replace(str(home), str(to)))
+    with closing(sqlite3.connect(to / "mlflow.db")) as store, store:
+        for table, column in _PATHS:
+            store.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (str(home), str(to)))
