@@ -63,11 +63,11 @@ def run(
         return
     with ends_soon(), prefect:
         summary = randopt(run_config, fresh=fresh)
-    summary = summary.model_copy(update={"wall_s": seconds_of_command(summary.wall_s)})
     if as_json:
         typer.echo(_as_json(summary, run_config, [summary.run_id]))
         return
-    show_summary(summary, console(), home_option(run_config.storage.home))
+    until_now = summary.model_copy(update={"wall_s": seconds_of_command(summary.wall_s)})
+    show_summary(until_now, console(), home_option(run_config.storage.home))
     _show_students(run_config, [summary.run_id])
 
 

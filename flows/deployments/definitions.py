@@ -56,7 +56,7 @@ def definitions() -> tuple[Definition, ...]:
         Definition(
             randopt,
             "search",
-            "Search the neighbourhood of a model for experts of a task. Filled in with the quickstart: about a minute.",
+            "Search the neighbourhood of a model for experts of a task. Filled in with the quickstart: a few minutes.",
             ("thickets", "search"),
             {"config": quickstart},
         ),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 
-import psutil
-
 _command_began: list[float] = []
 _has_session = False
 
 
 def count_from_command() -> None:
     """Have the first session of this process count from the process's start: it is a command's."""
+    import psutil  # it needs modules that not every system has; who only imports this need not
+
     _command_began[:] = [time.monotonic() - max(0.0, time.time() - psutil.Process().create_time())]
 
 

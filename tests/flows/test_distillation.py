@@ -371,7 +371,7 @@ def test_bad_input_is_one_line(thickets, run: tuple[RunConfig, RunSummary], over
 def test_a_run_that_is_not_finished_cannot_be_distilled(thickets, tmp_path: Path, tiny_model: Path) -> None:
     folder = Home(tmp_path / "home").run("tiny-12345678").create()
     folder.config.write_text(dump_config(settings(tmp_path, tiny_model)))
-    assert "is not finished" in refused(thickets("distill", "latest", "--home", str(tmp_path / "home")))
+    assert "is not finished" in refused(thickets("distill", "tiny-12345678", "--home", str(tmp_path / "home")))
 
 
 def test_a_signals_network_has_nothing_to_distil(thickets, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_another_dtype_differs_and_says_where(thickets, my_yaml: str, tmp_path: 
     found = json.loads(out)
     assert status == 0
     assert (found["n_examples"], found["split"], found["problem"]) == (12, "selection", "largest_number")
-    assert (found["a"]["dtype"], found["b"]["dtype"]) == ("auto", "bfloat16")
+    assert (found["a"]["dtype"], found["b"]["dtype"]) == ("float32", "bfloat16")
     assert (found["a"]["batch_size"], found["b"]["batch_size"]) == (5, 5)
     parity = found["parity"]
     assert len(parity["candidates"]) == 4
