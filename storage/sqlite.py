@@ -1,12 +1,14 @@
-"""SQLite databases of other tools, made from a script of what their migrations would make, once and whole.
+"""SQLite databases of other tools, made once and whole.
 
 A tool that finds no database runs every migration of its history, for seconds of processor time; and two processes that
-do so in one file at once break it for good.
+do so in one file at once break it for good. So one process makes an empty one, which is kept in the user's cache by the
+tool's version, and every new home gets a copy.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import tempfile
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +16,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from thickets.storage.files import atomic_path
+from thickets.storage.home import model_cache
 
 
 def create_once(target: Path, fill: Callable[[Path], None]) -> None:
@@ -32,13 +35,38 @@ def create_once(target: Path, fill: Callable[[Path], None]) -> None:
                 fill(temporary)
 
 
+def fill_from_template(database: Path, name: str, migrate: Callable[[Path], None]) -> None:
+    """Fill a new database with what a tool's migrations make.
+
+    Args:
+        database: Absent or empty.
+        name: Of the template: the tool and its version.
+        migrate: Has the tool make an empty database. Called once per user and name; where the cache cannot be written,
+            every time.
+    """
+    template = model_cache() / "databases" / f"{name}.db"
+    try:
+        create_once(template, lambda made: _migrated(made, migrate))
+    except OSError:
+        _migrated(database, migrate)
+    else:
+        _copy(template, database)
+
+
 def run_script(database: Path, script: str) -> None:
     """Run SQL statements on a database, which is created if absent."""
     with closing(sqlite3.connect(database)) as connection:
         connection.executescript(script)
 
 
-def script_of(database: Path) -> str:
-    """Return the SQL statements that make a database again, rows included."""
-    with closing(sqlite3.connect(database)) as connection:
-        return "".join(f"{line}\n" for line in connection.iterdump())
+def _migrated(database: Path, migrate: Callable[[Path], None]) -> None:
+    with tempfile.TemporaryDirectory() as scratch:  # where the tool may leave a log beside its database
+        made = Path(scratch) / "new.db"
+        migrate(made)
+        _copy(made, database)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a database as SQLite does it: with what is still in its log."""
+    with closing(sqlite3.connect(source)) as opened, closing(sqlite3.connect(target)) as copy:
+        opened.backup(copy)

@@ -1,24 +1,18 @@
-"""Makes Prefect's SQLite database from `prefect_schema.sql`, which is what Prefect's own migrations make.
+"""Makes a Prefect server's SQLite database as Prefect's own migrations make it, once and whole.
 
-After Prefect has changed its schema, write the file again:
-
-    python -m thickets.flows.runtime.prefect_database > flows/runtime/prefect_schema.sql
+python -m thickets.flows.runtime.prefect_database FILE
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import sys
-import tempfile
-from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
 
-from thickets.storage.sqlite import create_once, run_script, script_of
-
-SCHEMA_OF = "3.7.7"
-"""The version of Prefect that `prefect_schema.sql` is of; any other one makes its own."""
+from thickets.storage.sqlite import create_once, fill_from_template
 
 _SQLITE = "sqlite+aiosqlite:///"
 
@@ -30,17 +24,22 @@ def create_prefect_database(url: str) -> None:
         url: ``PREFECT_API_DATABASE_CONNECTION_URL``.
     """
     path, _, options = url.removeprefix(_SQLITE).partition("?")
-    if version("prefect") != SCHEMA_OF or not url.startswith(_SQLITE) or ":memory:" in path or options:
+    if not url.startswith(_SQLITE) or ":memory:" in path or options:
         return
-    create_once(Path(path), lambda database: run_script(database, packaged_schema()))
+    name = f"prefect-{version('prefect')}"
+    try:
+        create_once(Path(path), lambda database: fill_from_template(database, name, _migrate_elsewhere))
+    except subprocess.CalledProcessError:  # the server will do it, and say what is wrong
+        return
 
 
-def packaged_schema() -> str:
-    """Return the statements that make an empty database."""
-    return resources.files("thickets.flows.runtime").joinpath("prefect_schema.sql").read_text(encoding="utf-8")
+def _migrate_elsewhere(database: Path) -> None:
+    """Migrate in a process of its own: this one must not import the whole server, nor take its settings for its own."""
+    command = [sys.executable, "-m", "thickets.flows.runtime.prefect_database", str(database)]
+    subprocess.run(command, check=True, capture_output=True)
 
 
-def migrate(database: Path) -> None:
+def _migrate(database: Path) -> None:
     """Have Prefect make an empty database by its migrations, for seconds; in a process that has not imported it yet."""
     os.environ["PREFECT_API_DATABASE_CONNECTION_URL"] = f"{_SQLITE}{database}"
     from prefect.server.database import provide_database_interface
@@ -49,7 +48,4 @@ def migrate(database: Path) -> None:
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as scratch:
-        made = Path(scratch) / "prefect.db"
-        migrate(made)
-        sys.stdout.write(script_of(made))
+    _migrate(Path(sys.argv[1]))

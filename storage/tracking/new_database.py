@@ -1,23 +1,13 @@
-"""Makes MLflow's SQLite database from `mlflow_schema.sql`, which is what MLflow's own migrations make.
-
-After MLflow has changed its schema, write the file again:
-
-    python -m thickets.storage.tracking.new_database > storage/tracking/mlflow_schema.sql
-"""
+"""Makes MLflow's SQLite database as MLflow's own migrations make it, once and whole."""
 
 from __future__ import annotations
 
-import sys
-import tempfile
+import logging
 import time
-from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
 
-from thickets.storage.sqlite import create_once, run_script, script_of
-
-SCHEMA_OF = "3.17.2"
-"""The version of MLflow that `mlflow_schema.sql` is of; any other one makes its own."""
+from thickets.storage.sqlite import create_once, fill_from_template, run_script
 
 # MLflow makes this experiment where there is none; two processes that do so at once meet an error.
 _DEFAULT_EXPERIMENT = """
@@ -25,10 +15,12 @@ INSERT INTO experiments
     (experiment_id, name, artifact_location, lifecycle_stage, creation_time, last_update_time, workspace)
 VALUES (0, 'Default', '{location}', 'active', {now_ms}, {now_ms}, 'default');
 """
+_SCHEMA_OF = "3.17.2"
+"""The version of MLflow whose tables the statement above fits; any other one makes the experiment itself."""
 
 
 def create_database(target: Path, artifacts: Path | None) -> None:
-    """Create a tracking database if it is absent; needs no import of MLflow, if that has the version of the schema.
+    """Create a tracking database if it is absent; MLflow is imported only where no copy of an empty one is kept.
 
     Args:
         target: The file.
@@ -36,35 +28,22 @@ def create_database(target: Path, artifacts: Path | None) -> None:
     """
 
     def fill(database: Path) -> None:
-        if version("mlflow") != SCHEMA_OF:
-            migrate(database)
-            return
-        run_script(database, packaged_schema())
-        if artifacts is not None:
+        installed = version("mlflow")
+        fill_from_template(database, f"mlflow-{installed}", _migrate)
+        if artifacts is not None and installed == _SCHEMA_OF:
             location = (artifacts.resolve() / "0").as_uri().replace("'", "''")
             run_script(database, _DEFAULT_EXPERIMENT.format(location=location, now_ms=int(time.time() * 1000)))
 
     create_once(target, fill)
 
 
-def packaged_schema() -> str:
-    """Return the statements that make an empty tracking database."""
-    return resources.files("thickets.storage.tracking").joinpath("mlflow_schema.sql").read_text(encoding="utf-8")
-
-
-def migrate(database: Path) -> None:
+def _migrate(database: Path) -> None:
     """Have MLflow make an empty database by its migrations: seconds."""
     import mlflow.store.tracking.sqlalchemy_store  # noqa: F401  defines the tables
     import sqlalchemy
     from mlflow.store.db.utils import _initialize_tables
 
+    logging.getLogger("mlflow.store.db").setLevel(logging.WARNING)  # after the import, which sets it anew
     engine = sqlalchemy.create_engine(f"sqlite:///{database}")
     _initialize_tables(engine)
     engine.dispose()
-
-
-if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as scratch:
-        made = Path(scratch) / "mlflow.db"
-        migrate(made)
-        sys.stdout.write(script_of(made))

@@ -8,14 +8,13 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
-from importlib.metadata import version
 from pathlib import Path
 
 import psutil
 import pytest
 
-from thickets.flows.runtime import prefect_database, temporary_server
-from thickets.flows.runtime.prefect_database import SCHEMA_OF, create_prefect_database, packaged_schema
+from thickets.flows.runtime import temporary_server
+from thickets.flows.runtime.prefect_database import create_prefect_database
 from thickets.flows.runtime.temporary_server import TemporaryServer
 from thickets.storage.errors import RunError
 
@@ -82,17 +81,6 @@ def test_one_that_does_not_start_is_an_error_with_its_last_words(
         server.stop()
         monkeypatch.undo()
         refresh_global_settings_context()
-
-
-def test_the_schema_is_that_of_the_installed_prefect() -> None:
-    assert version("prefect") == SCHEMA_OF, prefect_database.__doc__
-
-
-@pytest.mark.slow
-def test_the_schema_is_what_the_migrations_make() -> None:
-    command = [sys.executable, "-m", prefect_database.__name__]
-    made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert statements(made) == statements(packaged_schema())
 
 
 @pytest.mark.parametrize("url", ["postgresql+asyncpg://me@here/db", "sqlite+aiosqlite:///file::memory:?cache=shared"])

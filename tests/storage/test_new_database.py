@@ -1,4 +1,4 @@
-"""A new tracking database is made once and whole, whoever comes first, and is what MLflow's migrations would make."""
+"""A new tracking database is made once and whole, whoever comes first."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ import sys
 import threading
 import time
 from contextlib import closing
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from thickets.storage.home import Home
-from thickets.storage.sqlite import create_once, run_script
+from thickets.storage.sqlite import create_once, fill_from_template, run_script
 from thickets.storage.tracking import new_database
-from thickets.storage.tracking.new_database import SCHEMA_OF, create_database, packaged_schema
+from thickets.storage.tracking.new_database import create_database
 from thickets.storage.tracking.run import Tracker
 from thickets.storage.tracking.store import RUN_ID_TAG
 
@@ -39,24 +38,8 @@ with Tracker.start(Home(home), "exp", name, {"thickets.run_id": name}) as tracke
 """
 
 
-def statements(script: str) -> list[str]:
-    """The lines of a script in an order of their own: constraints and indexes come in any."""
-    return sorted(line.strip().rstrip(", ") for line in script.splitlines())
-
-
-def test_the_schema_is_that_of_the_installed_mlflow() -> None:
-    assert version("mlflow") == SCHEMA_OF, new_database.__doc__
-
-
-@pytest.mark.slow
-def test_the_schema_is_what_the_migrations_make() -> None:
-    command = [sys.executable, "-m", new_database.__name__]
-    made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert statements(made) == statements(packaged_schema())
-
-
 def test_two_first_runs_at_once_in_a_fresh_home_are_both_tracked(tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "THICKETS_CACHE": str(tmp_path / "cache")}  # no template yet
     command = [sys.executable, "-c", FIRST_RUN, str(tmp_path)]
     runs = [subprocess.Popen([*command, name], env=environment, stderr=subprocess.PIPE) for name in ("one", "two")]
     deadline = time.monotonic() + 120
@@ -100,9 +83,50 @@ def test_a_location_with_an_apostrophe_is_only_text(tmp_path: Path) -> None:
     assert location == (tmp_path / "it's here" / "0").as_uri()
 
 
-@pytest.mark.slow
-def test_another_version_of_mlflow_makes_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(new_database, "SCHEMA_OF", "0.0.0")
-    monkeypatch.setattr(new_database, "packaged_schema", lambda: "nonsense")
+def migrate(database: Path) -> None:
+    """A tool's migrations: they leave part of the database in its log, as a server that is killed does."""
+    connection = sqlite3.connect(database)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.executescript("CREATE TABLE t (x); INSERT INTO t VALUES (1);")
+    _open_for_ever.append(connection)
+
+
+_open_for_ever: list[sqlite3.Connection] = []
+
+
+def rows(database: Path) -> list[tuple[int]]:
+    with closing(sqlite3.connect(database)) as opened:
+        return opened.execute("SELECT x FROM t").fetchall()
+
+
+def test_migrations_run_once_per_version_and_every_new_database_is_a_whole_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("THICKETS_CACHE", str(tmp_path / "cache"))
+    calls = []
+
+    def counted(database: Path) -> None:
+        calls.append(database)
+        migrate(database)
+
+    for name in ("one.db", "two.db"):
+        fill_from_template(tmp_path / name, "tool-1", counted)
+    assert rows(tmp_path / "one.db") == rows(tmp_path / "two.db") == [(1,)]
+    assert len(calls) == 1
+    fill_from_template(tmp_path / "three.db", "tool-2", counted)
+    assert len(calls) == 2
+
+
+def test_without_a_cache_every_database_is_migrated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a file").touch()
+    monkeypatch.setenv("THICKETS_CACHE", str(tmp_path / "a file"))  # no folder can be made there
+    fill_from_template(tmp_path / "one.db", "tool-1", migrate)
+    assert rows(tmp_path / "one.db") == [(1,)]
+
+
+def test_another_version_of_mlflow_makes_its_first_experiment_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(new_database, "_SCHEMA_OF", "0.0.0")
     with Tracker.start(Home(tmp_path), "exp", "a run", {RUN_ID_TAG: "a"}) as tracker:
         assert tracker.run_id
