@@ -126,7 +126,7 @@ class ScoringProgress:
         now = time.monotonic()
         if self._bar:
             self._bar.update(self._bar_task, completed=self._done, facts=f"{self._facts()}, {self._left()}")
-        elif now - self._last_line > _LINE_EVERY_S:
+        elif now - self._last_line > _LINE_EVERY_S and self._done < self._total:  # the last one is told at the end
             self._last_line = now
             log.info(self._line())
         if now - self._last_artifact > _ARTIFACT_EVERY_S:

@@ -90,4 +90,7 @@ def test_without_a_forecast_the_time_left_is_that_of_the_round(caplog: pytest.Lo
     progress = ScoringProgress()
     with progress.split("anything", n_units=2, n_done=0, n_engines=1):
         progress.on_unit(UnitReport("c", "test", 1, 2, 8, 0.1, 0.1))
-    assert any(text.startswith("  anything: 1/2, best 1/2") and text.endswith("left") for text in caplog.messages)
+        progress.on_unit(UnitReport("d", "test", 2, 2, 8, 0.1, 0.1))
+    told = [text.split(", ")[:2] for text in caplog.messages if text.startswith("  ")]
+    assert told == [["  anything: 1/2", "best 1/2"], ["  anything: 2/2", "best 2/2"]]
+    assert caplog.messages[-1].endswith("left")
