@@ -27,7 +27,7 @@ def _without_figures() -> Iterator[None]:
         yield
 
 
-def _tiny(model: Path, home: Path, **sections: Any) -> RunConfig:
+def _tiny(model: Path, home: Path, /, **sections: Any) -> RunConfig:
     values = {
         "name": "tiny",
         "model": str(model),
