@@ -44,7 +44,7 @@ class ScoringProgress:
         self._bar: Progress | None = None
         self._bar_task = TaskID(0)
         self._artifact: LatestOnly[tuple[float, str]] | None = None
-        self._split, self._total = "", 0
+        self._split, self._total, self._n_engines = "", 0, 1
         self._reset()
 
     def _reset(self) -> None:
@@ -70,7 +70,7 @@ class ScoringProgress:
             n_engines: Engines that score them.
         """
         self._reset()
-        self._split, self._total = name, n_units
+        self._split, self._total, self._n_engines = name, n_units, n_engines
         reused = f" ({n_done} units were scored before)" if n_done else ""
         log.info(f"{name}: {n_units} units to score{reused}" if n_units else f"{name}: nothing left to score{reused}")
         if not n_units:
@@ -152,9 +152,9 @@ class ScoringProgress:
     def _left(self) -> str:
         """Return the time left: until the report where the stages are known, else until the end of this round."""
         elapsed = time.monotonic() - self._started
-        # What an answer has cost in this session; the engine's start is paid for already.
-        spent_s = max(self._use.scoring_s + elapsed - self._use.start_s, 0.0)
-        left_s = max(elapsed - self._start_s, 0.0) / self._done * (self._total - self._done)
+        # What an answer has cost in this session; the start of the engines, side by side, is paid for.
+        spent_s = max(self._use.scoring_s + elapsed - self._use.start_s / self._n_engines, 0.0)
+        left_s = max(elapsed - self._start_s / self._n_engines, 0.0) / self._done * (self._total - self._done)
         if self.forecast is None:
             return f"about {duration(left_s)} left"
         left_s += self.forecast.after(self._split) * spent_s / max(self._use.n_answers, 1)

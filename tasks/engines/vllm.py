@@ -120,12 +120,12 @@ class VllmEngine:
         self._eos_ids = _eos_ids(spec.model_path, config, self._tokenizer)
 
     def load(self, weights: Weights | None) -> None:
-        """Put these weights (or the base's, for None) into the engine, and clear the prefix cache."""
+        """Put these weights (or the base's, for None) into the engine; see `_prepare_cache` for what it has cached."""
         if self._held == (weights,):
             return
         self._held = None
         self._llm.collective_rpc("thickets_load", args=(_plain(weights),))
-        self._forget()
+        self._read = None  # so that what is cached of the previous weights is forgotten before the next answer
         self._held = (weights,)
 
     def prepare(self, weights: Weights) -> None:

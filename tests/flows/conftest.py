@@ -10,6 +10,7 @@ import pytest
 
 from tests.flows.command_line import Result
 from tests.flows.publishing import copy_home, published, without_figures
+from tests.flows.tiny_run import tiny_sections
 from tests.made_once import made_once
 from thickets.flows.cli import main as cli
 from thickets.flows.config.file import dump_config, parse_config
@@ -28,18 +29,7 @@ def _without_figures() -> Iterator[None]:
 
 
 def _tiny(model: Path, home: Path, /, **sections: Any) -> RunConfig:
-    values = {
-        "name": "tiny",
-        "model": str(model),
-        "problem": {"name": "largest_number", "options": {"below": 30, "count": 2}},
-        "data": {"selection": 12, "validation": 10, "test": 14},
-        "population": {"size": 9, "sigmas": [0.05, 0.1, 0.2]},
-        "decoding": {"max_tokens": 8},
-        "engine": {"kind": "transformers", "device": "cpu", "batch_size": 5},
-        "scoring": {"examples_per_block": 5, "candidates_per_shard": 2},
-        "selection": {"k_values": [1, 3, 5]},
-        "storage": {"home": str(home)},
-    }
+    values = {"name": "tiny", **tiny_sections(model), "storage": {"home": str(home)}}
     return parse_config(values | sections)
 
 

@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import thickets.flows.distillation.flow as flow_module
 from tests.flows.command_line import refused
+from tests.flows.tiny_run import tiny_sections
 from tests.tiny_model import make_tiny_model
 from thickets.flows.config.file import dump_config, parse_config
 from thickets.flows.config.run import RunConfig
@@ -79,22 +80,17 @@ def taught_model(folder: Path, steps: int = 60) -> Path:
 
 
 def settings(folder: Path, model: Path, **sections) -> RunConfig:
-    return parse_config(
-        {
-            "name": "tiny",
-            "model": str(model),
-            "problem": {"name": "largest_number", "options": {"below": 12, "count": 2}},
-            "data": {"selection": 12, "validation": 10, "test": 14},
-            "population": {"size": 9, "sigmas": [0.01, 0.02, 0.05]},
-            "decoding": {"max_tokens": 6},
-            "engine": {"kind": "transformers", "device": "cpu", "batch_size": 5},
-            "scoring": {"examples_per_block": 25, "candidates_per_shard": 2},
-            "selection": {"k_values": [3]},
-            "controls": {"self_consistency": False, "random_experts": False},
-            "storage": {"home": str(folder / "home")},
-        }
-        | sections
-    )
+    own = {
+        "name": "tiny",
+        "problem": {"name": "largest_number", "options": {"below": 12, "count": 2}},
+        "population": {"size": 9, "sigmas": [0.01, 0.02, 0.05]},
+        "decoding": {"max_tokens": 6},
+        "scoring": {"examples_per_block": 25, "candidates_per_shard": 2},
+        "selection": {"k_values": [3]},
+        "controls": {"self_consistency": False, "random_experts": False},
+        "storage": {"home": str(folder / "home")},
+    }
+    return parse_config(tiny_sections(model) | own | sections)
 
 
 @pytest.fixture(scope="module")

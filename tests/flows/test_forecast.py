@@ -94,3 +94,16 @@ def test_without_a_forecast_the_time_left_is_that_of_the_round(caplog: pytest.Lo
     told = [text.split(", ")[:2] for text in caplog.messages if text.startswith("  ")]
     assert told == [["  anything: 1/2", "best 1/2"], ["  anything: 2/2", "best 2/2"]]
     assert caplog.messages[-1].endswith("left")
+
+
+def test_engines_that_start_side_by_side_start_once(monkeypatch: pytest.MonkeyPatch, caplog) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: now[0])
+    progress = ScoringProgress()
+    with progress.split("selection", n_units=4, n_done=0, n_engines=2):
+        now[0] += 12.0
+        progress.on_unit(UnitReport("c", "selection", 1, 2, 8, 0.1, 0.1, start_s=10.0))
+        now[0] += 0.5
+        progress.on_unit(UnitReport("d", "selection", 1, 2, 8, 0.1, 0.1, start_s=10.0))
+    [last] = [text for text in caplog.messages if "2/4" in text]
+    assert last.endswith(f"about {duration(2.5)} left")

@@ -22,6 +22,7 @@ import psutil
 import pytest
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 
+from tests.flows.tiny_run import tiny_sections
 from thickets.flows.config.file import dump_config, parse_config
 from thickets.flows.config.run import RunConfig
 from thickets.flows.deployments.client import start, submit
@@ -120,17 +121,7 @@ def request_of(tiny_model: Path) -> Callable[..., RunConfig]:
     """A configuration as a client sends it: without a home."""
 
     def make(**sections: Any) -> RunConfig:
-        values = {
-            "model": str(tiny_model),
-            "problem": {"name": "largest_number", "options": {"below": 30, "count": 2}},
-            "data": {"selection": 12, "validation": 10, "test": 14},
-            "population": {"size": 9, "sigmas": [0.05, 0.1, 0.2]},
-            "decoding": {"max_tokens": 8},
-            "engine": {"kind": "transformers", "device": "cpu", "batch_size": 5},
-            "scoring": {"examples_per_block": 5, "candidates_per_shard": 2},
-            "selection": {"k_values": [1, 3, 5]},
-        }
-        return parse_config(values | sections)
+        return parse_config(tiny_sections(tiny_model) | sections)
 
     return make
 

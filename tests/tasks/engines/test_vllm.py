@@ -161,7 +161,7 @@ class TestTheResidentEngine:
     ) -> None:
         monkeypatch.setattr(engine._llm, "reset_prefix_cache", lambda: False)
         with pytest.raises(RuntimeError, match="prefix cache"):
-            engine.load(ONE)
+            ask(engine, ONE)
 
     def test_weights_made_ahead_are_those_of_the_candidate_they_are_for(
         self, engine: Engine, fresh: list[Completion]
