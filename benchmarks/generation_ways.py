@@ -19,6 +19,7 @@ from thickets.tasks.engines.sampling import TokenChooser
 from thickets.tasks.engines.transformers import TransformersEngine
 from thickets.tasks.noise import Perturbation
 from thickets.tasks.problems import ProblemConfig, load_problem
+from thickets.tasks.problems.judging import Judge
 from thickets.tasks.scoring.units import Block, judge
 from thickets.tasks.types import Candidate, Sampling
 
@@ -153,8 +154,8 @@ class Workload:
 
     def _is_right(self, text: str, place: int) -> bool:
         example = self._examples[place]
-        answer = self._problem.extract(text, example)
-        return answer is not None and self._problem.verify(answer, example)
+        [verdict] = Judge(self._problem).judge([text], [example])
+        return verdict.correct
 
     def _count(self, module: Any, positional: Any, named: dict[str, Any]) -> None:
         self._n_positions += named["input_ids"].numel()

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import torch
 
 from thickets.tasks.problems import Problem
+from thickets.tasks.problems.judging import Judge
 from thickets.tasks.scoring.units import Block
 from thickets.tasks.types import Candidate, Completion, Example, Sampling
 
@@ -147,7 +148,7 @@ class Procedure:
     """Perturb, answer all questions, judge, subtract the noise; then let the best K vote on the test questions."""
 
     def __init__(self, engine: Engine, problem: Problem, sampling: Sampling) -> None:
-        self._engine, self._problem, self._sampling = engine, problem, sampling
+        self._engine, self._judge, self._sampling = engine, Judge(problem), sampling
         self._found = Found()
 
     def run(self, candidates: Sequence[Candidate], selection: Sequence[Block], test: Sequence[Block], k: int) -> Found:
@@ -181,7 +182,7 @@ class Procedure:
         spent.n_tokens += sum(completion.n_tokens for completion in completions)
         started = time.perf_counter()
         answers = [
-            self._problem.extract(completion.text, example)
+            self._judge.extract(completion.text, example)
             for completion, example in zip(completions, _examples(blocks), strict=True)
         ]
         spent.judge_s += time.perf_counter() - started
@@ -197,7 +198,7 @@ class Procedure:
         self._found.spent.noise_s += time.perf_counter() - started
 
     def _is_right(self, answer: str | None, example: Example) -> bool:
-        return answer is not None and self._problem.verify(answer, example)
+        return self._judge.of_answer(answer, example).correct
 
 
 def _examples(blocks: Iterable[Block]) -> Iterator[Example]:

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = ["storage", "tasks", "flows"]  # each may import itself and what stands before it
-PURE = ["tasks/noise", "tasks/engines", "tasks/problems"]
+PURE = ["tasks/noise", "tasks/engines", "tasks/problems", "tasks/verifiers"]
 FORBIDDEN_IN_PURE = {"prefect", "mlflow", "duckdb"}
 # The command line, and the progress bar of a search.
 MAY_USE_RICH = ("flows/cli/", "flows/search/progress.py")

@@ -20,6 +20,7 @@ from thickets.tasks.problems import Problem
 from thickets.tasks.problems.config import REASONING_GYM_PREFIX
 from thickets.tasks.problems.data import Row, Source, read_rows
 from thickets.tasks.problems.file import FileProblem
+from thickets.tasks.problems.judging import Judge
 from thickets.tasks.problems.splits import content_sha256
 from thickets.tasks.results.evaluation import Accuracy, Difference
 from thickets.tasks.serving import Answers, Voter, load_recipe_problem, open_ensemble
@@ -149,8 +150,8 @@ def read_examples(model: NamedModel, data: Path, columns: dict[str, str]) -> lis
     rows = read_rows(source)
     for row in rows:
         _check_entry(problem, source, row)
-        gold = problem.extract(f"<answer>{row.example.answer}</answer>", row.example)
-        if gold is None or not problem.verify(gold, row.example):
+        [gold] = Judge(problem).judge([f"<answer>{row.example.answer}</answer>"], [row.example])
+        if not gold.correct:
             found = f"the gold answer {row.example.answer[-60:]!r}"
             raise source.error(f"{found} is not one that {problem.name} would mark right", row.place)
     return [row.example for row in rows]
@@ -170,7 +171,7 @@ def _check_entry(problem: Problem, source: Source, row: Row) -> None:
 def judge(problem: Problem, examples: list[Example], answers: Answers) -> list[bool]:
     """Return whether each answer is right; an abstention is wrong."""
     return [
-        row.answer is not None and problem.verify(row.answer, example)
+        Judge(problem).of_answer(row.answer, example).correct
         for row, example in zip(answers.rows, examples, strict=True)
     ]
 

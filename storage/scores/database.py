@@ -46,6 +46,7 @@ _INCOMING = f"""
 CREATE OR REPLACE TEMP TABLE incoming AS
 SELECT
     f.* EXCLUDE (filename, completion),
+    (1000 * f.correct::INTEGER)::USMALLINT AS score,
     left(parse_filename(filename), -{len(SUFFIX)}) AS shard_id,
     c.candidate_id IS NOT NULL AND e.example_id IS NOT NULL AS known
 FROM read_parquet($files, filename = true, hive_partitioning = false) AS f

@@ -37,7 +37,8 @@ CREATE TABLE IF NOT EXISTS scores (
     split VARCHAR NOT NULL,
     example_id VARCHAR NOT NULL,
     block UINTEGER NOT NULL,
-    correct BOOLEAN NOT NULL,
+    score USMALLINT NOT NULL,       -- thousandths; whole numbers, so that a sum does not depend on its order
+    correct BOOLEAN NOT NULL,       -- the score reaches what the problem calls right
     answer VARCHAR,                 -- the vote key; null is an abstention
     n_tokens UINTEGER NOT NULL,     -- new tokens
     finish_reason VARCHAR NOT NULL, -- 'stop' or 'length'

@@ -14,6 +14,7 @@ import polars as pl
 from thickets.tasks.distillation.results import DataReport
 from thickets.tasks.evaluation.voting import BALLOT_SCHEMA, vote
 from thickets.tasks.problems.base import Problem
+from thickets.tasks.problems.judging import Judge
 from thickets.tasks.results.evaluation import VoteRule
 from thickets.tasks.types import Example
 
@@ -123,12 +124,12 @@ def label_rows(problem: Problem, examples: Sequence[Example], first: Sequence[st
         first: Ids of those to take before all others: the ones that the student is trained on.
         n_rows: As many as the student has; there may be fewer.
     """
-    wanted = set(first)
+    judge, wanted = Judge(problem), set(first)
     ordered = sorted(examples, key=lambda example: example.id not in wanted)  # stable: else their own order
     rows = [
         {"example_id": example.id, "response": example.answer, "rule": "gold answer", "source": "label"}
         for example in ordered
-        if (answer := problem.extract(example.answer, example)) is not None and problem.verify(answer, example)
+        if judge.of_answer(judge.extract(example.answer, example), example).correct
     ]
     empty = dict.fromkeys(("example_id", "response", "rule", "source"), pl.String)
     return _as_rows(LABELS, pl.DataFrame(rows[:n_rows], schema=empty))

@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from thickets.tasks.types import Example, Message, Sampling
+from thickets.tasks.types import JSON, Example, Message, Sampling
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-JSON: TypeAlias = "dict[str, JSON] | list[JSON] | str | int | float | bool | None"
 
 
 class Problem(Protocol):
@@ -25,6 +23,7 @@ class Problem(Protocol):
         name: As written in the config, e.g. ``"gsm8k"`` or ``"reasoning_gym:chain_sum"``.
         summary: One line for ``thickets problems``.
         sampling: Default decoding.
+        right_at: The score from which on an answer is right; ``FULL`` where answers are right or wrong and no more.
 
     Example:
         >>> from thickets import Problem
@@ -32,18 +31,26 @@ class Problem(Protocol):
         >>> problem: Problem = load_problem(ProblemConfig(name="largest_number"))
         >>> [example] = problem.examples(1, seed=0)
         >>> answer = problem.extract(f"It is {example.answer}.", example)
-        >>> problem.verify(answer, example)
-        True
+        >>> problem.score(answer, example)
+        1000
     """
 
     name: str
     summary: str
     sampling: Sampling
+    right_at: int
 
     def identity(self) -> dict[str, JSON]:
-        """Return everything that changes a prompt, an extraction or a verdict; part of the run's fingerprint.
+        """Return everything that changes a prompt, an extraction or a verdict.
 
         No file paths: the same data read from another folder is the same problem, and the data is hashed by its splits.
+        """
+        ...
+
+    def judgement(self) -> dict[str, JSON]:
+        """Return what changes an extraction or a verdict, and nothing that changes only a prompt.
+
+        Completions are judged again where it changes, and not generated again.
         """
         ...
 
@@ -77,15 +84,15 @@ class Problem(Protocol):
         """
         ...
 
-    def verify(self, answer: str, example: Example) -> bool:
-        """Return whether a canonical answer, as ``extract`` returned it, is right."""
+    def score(self, answer: str, example: Example) -> int:
+        """Return the score of a canonical answer, as ``extract`` returned it: 0 to ``FULL``."""
         ...
 
     def lenient(self, text: str, example: Example) -> bool | None:
         """Return whether a completion names the right answer at all, in any place and form.
 
-        Called for completions that ``extract`` and ``verify`` found wrong, to tell an answer in the wrong form from a
-        wrong answer; see ``thickets.tasks.problems.lenient``. No score depends on it, so it is not part of
+        Called for completions that ``extract`` and ``score`` found wrong, to tell an answer in the wrong form from a
+        wrong answer; see ``thickets.tasks.verifiers.lenient``. No score depends on it, so it is not part of
         ``identity``.
 
         Returns:

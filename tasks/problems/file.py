@@ -17,11 +17,11 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from thickets.tasks.problems.base import JSON, prompt
+from thickets.tasks.problems.base import prompt
 from thickets.tasks.problems.config import ProblemConfig
 from thickets.tasks.problems.data import Source, read_rows
-from thickets.tasks.problems.verifiers import Verifier, make_verifier
-from thickets.tasks.types import Example, Message, Sampling
+from thickets.tasks.types import JSON, Example, Message, Sampling
+from thickets.tasks.verifiers import CHOICE, EXACT, NUMERIC, Verifier, function_verifier, regex_verifier
 
 _VERSION = 1
 
@@ -41,6 +41,7 @@ class FileProblem:
         self._verifier = verifier or make_verifier(config)
         self._instruction = config.instruction or self._verifier.instruction
         self.sampling = Sampling(max_tokens=self._verifier.max_tokens)
+        self.right_at = self._verifier.right_at
 
     @property
     def instruction(self) -> str:
@@ -51,12 +52,14 @@ class FileProblem:
         """Return the verifier and the template; the splits hash the data."""
         return {
             "name": self.name,
-            "version": _VERSION,
-            "verifier": self._verifier.name,
-            **self._verifier.details,
+            **self.judgement(),
             "instruction": self._instruction,
             "system": self._config.system,
         }
+
+    def judgement(self) -> dict[str, JSON]:
+        """Return the verifier."""
+        return {"version": _VERSION, "verifier": self._verifier.name, **self._verifier.details}
 
     def examples(self, count: int, seed: int) -> list[Example]:
         """Return the rows of ``problem.path`` in file order, repeated questions dropped; ignore ``count`` and ``seed``.
@@ -94,9 +97,9 @@ class FileProblem:
         """Return the answer that the verifier finds in the reply."""
         return self._verifier.extract(text, example)
 
-    def verify(self, answer: str, example: Example) -> bool:
-        """Return whether the verifier accepts the answer."""
-        return self._verifier.verify(answer, example)
+    def score(self, answer: str, example: Example) -> int:
+        """Return the verifier's score of the answer."""
+        return self._verifier.score(answer, example)
 
     def lenient(self, text: str, example: Example) -> bool | None:
         """Return whether the reply names the gold answer; ``None`` for a user's own verifier function."""
@@ -124,11 +127,30 @@ class FileProblem:
         )
         rows = read_rows(source)
         for row in rows:
-            gold = self._verifier.gold(row.example)
-            if gold is None or not self._verifier.verify(gold, row.example):
+            if not self._verifier.accepts(self._verifier.gold(row.example), row.example):
                 raise source.error(
                     f"the gold answer {row.example.answer[-60:]!r} cannot be judged by verifier "
                     f"{self._verifier.name}: {self._verifier.gold_rule}",
                     row.place,
                 )
         return [row.example for row in rows]
+
+
+def make_verifier(config: ProblemConfig) -> Verifier:
+    """Return the verifier that a config names.
+
+    Raises:
+        InputError: The user's own function cannot be imported.
+    """
+    match config.verifier:
+        case None | "exact":
+            return EXACT
+        case "numeric":
+            return NUMERIC
+        case "choice":
+            return CHOICE
+        case "regex":
+            assert config.pattern is not None  # ProblemConfig requires it
+            return regex_verifier(config.pattern)
+        case function:
+            return function_verifier(function)

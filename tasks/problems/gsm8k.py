@@ -19,9 +19,9 @@ from __future__ import annotations
 
 from thickets.tasks.problems.config import ProblemConfig
 from thickets.tasks.problems.file import FileProblem
-from thickets.tasks.problems.text import boxed, canonical_number, last_number, numbers
-from thickets.tasks.problems.verifiers import Verifier
 from thickets.tasks.types import Example
+from thickets.tasks.verifiers import Verifier
+from thickets.tasks.verifiers.text import boxed, canonical_number, last_number, numbers
 
 INSTRUCTION = "{question}\n\nThink step by step. Then give the final answer as a number after ####."
 

@@ -15,11 +15,11 @@ import math
 from typing import Any
 
 from thickets.storage.errors import InputError
-from thickets.tasks.problems.base import JSON, Option, prompt, question_id
+from thickets.tasks.problems.base import Option, prompt, question_id
 from thickets.tasks.problems.config import ProblemConfig
-from thickets.tasks.problems.lenient import lenient_match
-from thickets.tasks.problems.text import last_number
-from thickets.tasks.types import Example, Message, Sampling
+from thickets.tasks.types import FULL, JSON, Example, Message, Sampling
+from thickets.tasks.verifiers.lenient import lenient_match
+from thickets.tasks.verifiers.text import last_number
 
 INSTRUCTION = "{question} Reply with just the number."
 _VERSION = 1
@@ -40,6 +40,7 @@ class LargestNumber:
     name = "largest_number"
     summary = "Generated: which of a few numbers is the largest? Minutes on a small model."
     sampling = Sampling(max_tokens=12)
+    right_at = FULL
 
     def __init__(self, config: ProblemConfig) -> None:
         self._instruction = config.instruction or INSTRUCTION
@@ -64,6 +65,10 @@ class LargestNumber:
             "instruction": self._instruction,
             "system": self._system,
         }
+
+    def judgement(self) -> dict[str, JSON]:
+        """Return the version of the rules; they have no options."""
+        return {"name": self.name, "version": _VERSION}
 
     def examples(self, count: int, seed: int) -> list[Example]:
         """Make ``count`` distinct questions; a larger count starts with the questions of a smaller one.
@@ -102,9 +107,9 @@ class LargestNumber:
         """Return the last number of the reply; models tend to repeat the list first."""
         return last_number(text)
 
-    def verify(self, answer: str, example: Example) -> bool:
-        """Return whether the answer is the largest number."""
-        return answer == example.answer
+    def score(self, answer: str, example: Example) -> int:
+        """Return full marks for the largest number."""
+        return FULL * (answer == example.answer)
 
     def lenient(self, text: str, example: Example) -> bool | None:
         """Return whether the reply names the largest of the question's numbers; ``None`` if it names others too."""

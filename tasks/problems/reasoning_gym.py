@@ -27,12 +27,12 @@ from types import ModuleType
 from typing import Any
 
 from thickets.storage.errors import InputError
-from thickets.tasks.problems.base import JSON, Option, prompt, question_id
+from thickets.tasks.problems.base import Option, prompt, question_id
 from thickets.tasks.problems.config import REASONING_GYM_PREFIX, ProblemConfig
-from thickets.tasks.problems.lenient import as_number, lenient_match
 from thickets.tasks.problems.reasoning_gym_tasks import ARITHMETIC, NEEDS_PACKAGE, UNSAFE, UNUSABLE
-from thickets.tasks.problems.text import final_answer
-from thickets.tasks.types import Example, Message, Sampling
+from thickets.tasks.types import FULL, JSON, Example, Message, Sampling
+from thickets.tasks.verifiers.lenient import as_number, lenient_match
+from thickets.tasks.verifiers.text import final_answer
 
 INSTRUCTION = "{question}\n\nGive the final answer between <answer> and </answer>."
 _VERSION = 1
@@ -60,6 +60,7 @@ class ReasoningGym:
     """
 
     sampling = Sampling(max_tokens=512, stop=("</answer>",))
+    right_at = FULL
 
     def __init__(self, config: ProblemConfig) -> None:
         self.name = config.name
@@ -87,12 +88,18 @@ class ReasoningGym:
     def identity(self) -> dict[str, JSON]:
         """Return the library's version, the options and the template."""
         return {
+            **self.judgement(),
+            "instruction": self._instruction,
+            "system": self._system,
+        }
+
+    def judgement(self) -> dict[str, JSON]:
+        """Return the library's version and the options, of which the task's verifier may make use."""
+        return {
             "name": self.name,
             "version": _VERSION,
             "reasoning_gym": importlib.metadata.version("reasoning-gym"),
             "options": self._options,
-            "instruction": self._instruction,
-            "system": self._system,
         }
 
     def examples(self, count: int, seed: int) -> list[Example]:
@@ -138,14 +145,14 @@ class ReasoningGym:
         """
         return final_answer(text)
 
-    def verify(self, answer: str, example: Example) -> bool:
-        """Return whether the task's own ``score_answer`` gives full marks."""
+    def score(self, answer: str, example: Example) -> int:
+        """Return full marks where the task's own ``score_answer`` gives them, else 0."""
         if len(answer) > _MAX_ANSWER + len(example.answer):
-            return False
+            return 0
         if _HOSTILE.search(answer) and not _HOSTILE.search(example.answer):
-            return False
+            return 0
         if self._task in ARITHMETIC and not is_arithmetic(answer):
-            return False
+            return 0
         where = example.metadata
         entry = self._entry(where["seed"], where["size"], where["index"])
         if entry["question"].strip() != example.question:
@@ -158,8 +165,8 @@ class ReasoningGym:
             score = float(dataset.score_answer(answer, entry))
         except Exception:
             # Several of the library's verifiers raise on text that is not an answer, so that text is wrong.
-            return False
-        return score >= _CORRECT
+            return 0
+        return FULL * (score >= _CORRECT)
 
     def lenient(self, text: str, example: Example) -> bool | None:
         """Return whether the reply names the gold answer.
@@ -171,7 +178,7 @@ class ReasoningGym:
 
     def _proves_itself(self, example: Example) -> bool:
         answer = self.extract(f"<answer>{example.answer}</answer>", example)
-        return answer is not None and self.verify(answer, example)
+        return answer is not None and self.score(answer, example) == FULL
 
     def _dataset(self, seed: int, size: int) -> Any:
         if (seed, size) not in self._datasets:

@@ -17,11 +17,11 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from thickets.storage.errors import InputError
-from thickets.tasks.problems.base import JSON, Option, Replies, prompt, question_id
+from thickets.tasks.problems.base import Option, Replies, prompt, question_id
 from thickets.tasks.problems.config import ProblemConfig
 from thickets.tasks.signals.families import FAMILIES, TARGET, draw
 from thickets.tasks.signals.values import find, tenth, to_levels, write
-from thickets.tasks.types import Example, Message, Sampling
+from thickets.tasks.types import FULL, JSON, Example, Message, Sampling
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,6 +51,8 @@ class Signals:
     name = "signals"
     summary = "Generated: continue a one-dimensional wave. For the models signals-needle, -thicket and -plateau."
 
+    right_at = FULL
+
     def __init__(self, config: ProblemConfig) -> None:
         if unknown := sorted(set(config.options) - set(_OPTIONS)):
             raise InputError(f"problem.options has {unknown[0]!r}; signals takes family and horizon")
@@ -77,6 +79,10 @@ class Signals:
             "instruction": self._instruction,
             "system": self._system,
         }
+
+    def judgement(self) -> dict[str, JSON]:
+        """Return the version of the rules, and which value is judged."""
+        return {"name": self.name, "version": _VERSION, "horizon": self._horizon}
 
     def examples(self, count: int, seed: int) -> list[Example]:
         """Make ``count`` distinct questions; a larger count starts with the questions of a smaller one.
@@ -114,10 +120,10 @@ class Signals:
         levels = find(text)
         return _written(tenth(levels[self._horizon - 1])) if len(levels) >= self._horizon else None
 
-    def verify(self, answer: str, example: Example) -> bool:
-        """Return whether the answer is at most a tenth away from the gold answer, rounded likewise."""
+    def score(self, answer: str, example: Example) -> int:
+        """Return full marks for an answer that is at most a tenth away from the gold answer, rounded likewise."""
         gold = tenth(find(example.answer)[-1])
-        return abs(round(10 * float(answer)) - gold) <= _TOLERANCE
+        return FULL * (abs(round(10 * float(answer)) - gold) <= _TOLERANCE)
 
     def lenient(self, text: str, example: Example) -> bool | None:
         """Return False: a wrong value is wrong in any form; ``None`` for a reply with too few values."""

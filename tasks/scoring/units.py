@@ -13,6 +13,7 @@ from thickets.storage.scores.database import BASE_ID
 from thickets.storage.shards.file import SHARD_SCHEMA
 from thickets.tasks.engines.prompts import Template
 from thickets.tasks.problems.base import Problem
+from thickets.tasks.problems.judging import Judge
 from thickets.tasks.problems.splits import Split
 from thickets.tasks.types import (
     Attempt,
@@ -215,21 +216,15 @@ def judge(who: str, block: Block, completions: Sequence[Completion], problem: Pr
     Returns:
         Rows as in `thickets.storage.shards.file.SHARD_SCHEMA`, one per example and in their order.
     """
-    answers = [
-        problem.extract(completion.text, example)
-        for completion, example in zip(completions, block.examples, strict=True)
-    ]
+    verdicts = Judge(problem).judge([completion.text for completion in completions], block.examples)
     return pl.DataFrame(
         {
-            "candidate_id": [who] * len(answers),
-            "split": [block.split] * len(answers),
-            "block": [block.index] * len(answers),
+            "candidate_id": [who] * len(verdicts),
+            "split": [block.split] * len(verdicts),
+            "block": [block.index] * len(verdicts),
             "example_id": [example.id for example in block.examples],
-            "correct": [
-                answer is not None and problem.verify(answer, example)
-                for answer, example in zip(answers, block.examples, strict=True)
-            ],
-            "answer": answers,
+            "correct": [verdict.correct for verdict in verdicts],
+            "answer": [verdict.answer for verdict in verdicts],
             "n_tokens": [completion.n_tokens for completion in completions],
             "finish_reason": [completion.finish_reason for completion in completions],
             "completion": [completion.text for completion in completions],

@@ -11,6 +11,7 @@ from thickets.storage.errors import InputError
 from thickets.tasks.engines.base import Engine
 from thickets.tasks.engines.prompts import Template
 from thickets.tasks.problems.base import Problem, question_id
+from thickets.tasks.problems.judging import Judge
 from thickets.tasks.serving.tally import Tally
 from thickets.tasks.types import Candidate, Example, Sampling
 
@@ -133,6 +134,7 @@ class Answerer:
         if not 0 <= temperature <= 2:
             raise InputError(f"temperature: found {temperature}; 0 (greedy) to 2 are allowed")
         voters = self._voters[: k or self.k]
+        judge = Judge(self._problem)
         tallies = [Tally([voter.power for voter in voters]) for _ in examples]
         n_tokens = [0] * len(examples)
         prompts = [self._template.render(self._problem.messages(example)) for example in examples]
@@ -145,7 +147,7 @@ class Answerer:
                 sampling = replace(self._sampling, temperature=temperature, seed=_seed(voter))
                 completions = self._engine.generate([prompts[i] for i in open_ones], sampling)
                 for i, completion in zip(open_ones, completions, strict=True):
-                    tallies[i].cast(self._problem.extract(completion.text, examples[i]))
+                    tallies[i].cast(judge.extract(completion.text, examples[i]))
                     n_tokens[i] += completion.n_tokens
         rows = (
             Answer(tally.answer, tally.margin, tally.n_votes, tuple(tally.ballots), tokens)

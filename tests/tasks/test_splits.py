@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from thickets.storage.errors import InputError
 from thickets.tasks.problems import ProblemConfig, load_problem
-from thickets.tasks.problems.base import JSON, prompt
+from thickets.tasks.problems.base import prompt
 from thickets.tasks.problems.splits import Splits, draw_splits, draw_training
-from thickets.tasks.types import Example, Message, Sampling
+from thickets.tasks.types import JSON, Example, Message, Sampling
 
 
 @dataclass

@@ -36,4 +36,4 @@ def test_samples_show_the_prompt_and_an_answer_that_scores_one() -> None:
             assert example.question in sample.prompt
             answer = problem.extract(sample.answer, example)
             assert answer is not None
-            assert problem.verify(answer, example)
+            assert problem.score(answer, example)

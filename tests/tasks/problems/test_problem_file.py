@@ -34,7 +34,7 @@ def jsonl(folder: Path, *rows: Any, name: str = "data.jsonl") -> Path:
 
 def proves_itself(made: Problem, examples: list[Example]) -> bool:
     answers = [(made.extract(example.answer, example), example) for example in examples]
-    return all(answer is not None and made.verify(answer, example) for answer, example in answers)
+    return all(answer is not None and made.score(answer, example) for answer, example in answers)
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])

@@ -31,7 +31,7 @@ def test_real_gold_answers_score_one(real: Problem) -> None:
     for example in [*test, *real.examples(0, 0)]:
         answer = real.extract(example.answer, example)
         assert answer is not None
-        assert real.verify(answer, example)
+        assert real.score(answer, example)
 
 
 def test_real_training_and_test_questions_do_not_overlap(real: Problem) -> None:
@@ -65,9 +65,9 @@ def test_a_marked_answer_is_found_whatever_stands_before_it(value: int, before: 
 
 def test_a_near_miss_is_wrong() -> None:
     problem = Gsm8k(ProblemConfig(name="gsm8k", path="unused.jsonl"))
-    assert problem.verify("19", SAMPLE)
-    assert not problem.verify("19.01", SAMPLE)
-    assert not problem.verify("24", SAMPLE)
+    assert problem.score("19", SAMPLE)
+    assert not problem.score("19.01", SAMPLE)
+    assert not problem.score("24", SAMPLE)
 
 
 def test_an_answer_without_marker_is_an_error_that_names_the_row(tmp_path: Path) -> None:

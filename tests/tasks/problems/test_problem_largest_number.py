@@ -35,8 +35,8 @@ def test_gold_answers_score_one_and_wrong_ones_nothing() -> None:
     for example in made.examples(200, seed=0):
         answer = made.extract(example.answer, example)
         assert answer is not None
-        assert made.verify(answer, example)
-        assert not made.verify(str(int(example.answer) + 1), example)
+        assert made.score(answer, example)
+        assert not made.score(str(int(example.answer) + 1), example)
 
 
 def test_the_last_number_of_the_reply_counts() -> None:

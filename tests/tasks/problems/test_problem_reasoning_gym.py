@@ -34,7 +34,7 @@ def problem(task: str, **values: Any) -> ReasoningGym:
 
 def right(made: ReasoningGym, reply: str, example: Example) -> bool:
     answer = made.extract(reply, example)
-    return answer is not None and made.verify(answer, example)
+    return answer is not None and made.score(answer, example)
 
 
 @pytest.mark.parametrize("task", QUICK)
@@ -82,10 +82,10 @@ def test_no_offered_task_depends_on_the_hash_seed() -> None:
 def test_the_verifier_makes_the_question_again_in_another_process() -> None:
     (example, *_) = problem("chain_sum").examples(3, seed=0)
     fresh = problem("chain_sum")
-    assert fresh.verify(example.answer, example)
+    assert fresh.score(example.answer, example)
     other = problem("chain_sum", options={"min_terms": 5, "max_terms": 6})
     with pytest.raises(InputError, match=r"cannot be made again"):
-        other.verify(example.answer, example)
+        other.score(example.answer, example)
 
 
 def test_partial_credit_is_not_a_right_answer() -> None:
@@ -131,9 +131,9 @@ def test_a_verifier_that_parses_expressions_sees_plain_arithmetic_only(
     monkeypatch.setattr(dataset, "score_answer", lambda answer, entry: seen.append(answer) or 1.0)
     hostile = ["__import__('os').getcwd()", "9**9**9**9", "factorial(99)", "x", "1" * 301, "0x10", "1e9", "(1).real"]
     for answer in hostile:
-        assert not made.verify(answer, example)
+        assert not made.score(answer, example)
     assert seen == []
-    assert made.verify("(1 + 2) * 3 / 4 - 5", example)
+    assert made.score("(1 + 2) * 3 / 4 - 5", example)
 
 
 def test_without_pycosat_every_task_but_one_works() -> None:

@@ -12,7 +12,7 @@ from thickets.tasks.problems import ProblemConfig, load_problem
 from thickets.tasks.problems.signals import Signals
 from thickets.tasks.signals.families import FAMILIES
 from thickets.tasks.signals.values import find, write
-from thickets.tasks.types import Example
+from thickets.tasks.types import FULL, Example
 
 
 def problem(**options: Any) -> Signals:
@@ -25,7 +25,7 @@ def test_gold_answers_score_one(family: str) -> None:
     for example in made.examples(50, seed=0):
         answer = made.extract(example.answer, example)
         assert answer is not None
-        assert made.verify(answer, example)
+        assert made.score(answer, example)
         assert (len(find(example.question)), len(find(example.answer))) == (16, 12)
 
 
@@ -36,7 +36,7 @@ def test_an_answer_is_the_value_at_the_horizon_and_may_be_a_tenth_off() -> None:
     for last in ("0.15", "0.20", "0.25", "0.30", "0.45", "0.50"):
         answer = made.extract(f"0.90 0.90 {last} 1.90", example)
         assert answer is not None
-        verdicts[last] = answer, made.verify(answer, example)
+        verdicts[last] = answer, made.score(answer, example) == FULL
     assert verdicts == {
         "0.15": ("0.1", False),
         "0.20": ("0.2", True),
@@ -55,8 +55,8 @@ def test_votes_below_zero_have_one_form_each() -> None:
     example = Example("e", "", "-0.05")
     assert made.extract("-0.05", example) == "-0.1"
     assert made.extract("0.00", example) == made.extract("0.05", example) == "0.0"
-    assert made.verify("0.0", example)
-    assert not made.verify("0.1", example)
+    assert made.score("0.0", example)
+    assert not made.score("0.1", example)
 
 
 def test_questions_are_distinct_and_depend_on_the_seed_alone() -> None:

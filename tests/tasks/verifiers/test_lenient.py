@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thickets.tasks.problems import ProblemConfig, load_problem
-from thickets.tasks.problems.choice import named_letters
+from thickets.tasks.problems.file import make_verifier
 from thickets.tasks.problems.gsm8k import SAMPLE, VERIFIER
-from thickets.tasks.problems.lenient import lenient_match, mentions
-from thickets.tasks.problems.verifiers import make_verifier
 from thickets.tasks.types import Example
+from thickets.tasks.verifiers.choice import named_letters
+from thickets.tasks.verifiers.lenient import lenient_match, mentions
 
 
 @pytest.mark.parametrize(

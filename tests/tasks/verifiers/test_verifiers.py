@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from thickets.storage.errors import InputError
 from thickets.tasks.problems import ProblemConfig
-from thickets.tasks.problems.choice import choice_letter
-from thickets.tasks.problems.verifiers import CHOICE, EXACT, NUMERIC, Verifier, make_verifier
+from thickets.tasks.problems.file import make_verifier
 from thickets.tasks.types import Example
+from thickets.tasks.verifiers import CHOICE, EXACT, NUMERIC, Verifier
+from thickets.tasks.verifiers.choice import choice_letter
 
 
 def verifier(name: str, pattern: str | None = None) -> Verifier:
@@ -27,7 +28,7 @@ def example(answer: str, **metadata: object) -> Example:
 
 def right(judge: Verifier, reply: str, gold: Example) -> bool:
     answer = judge.extract(reply, gold)
-    return answer is not None and judge.verify(answer, gold)
+    return answer is not None and judge.score(answer, gold)
 
 
 def test_exact_ignores_case_space_and_the_full_stop() -> None:

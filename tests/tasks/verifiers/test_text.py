@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thickets.tasks.problems.text import boxed, canonical_number, final_answer, last_number, normalise, numbers
+from thickets.tasks.verifiers.text import boxed, canonical_number, final_answer, last_number, normalise, numbers
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from thickets.tasks.problems.text import canonical_number, normalise, numbers
+from thickets.tasks.verifiers.text import canonical_number, normalise, numbers
 
 
 def lenient_match(text: str, gold: str, question: str) -> bool | None:

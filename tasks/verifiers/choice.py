@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from thickets.tasks.verifiers.verifier import Verifier
+
 # From the surest sign to the weakest. A letter is a capital, unless it is the whole reply or stands in brackets: "the
 # answer is a train" holds an article.
 _NO_WORD = r"(?![A-Za-z0-9'’])"
@@ -52,3 +54,20 @@ def named_letters(text: str) -> set[str]:
 def _letter(match: re.Match[str]) -> str:
     groups = match.groupdict()
     return str(groups["any"] or groups["capital"]).upper()
+
+
+def _one_letter(text: str) -> str | None:
+    letter = re.fullmatch(r"\s*\(?([A-Ea-e])\)?[.:)]?\s*", text)
+    return letter[1].upper() if letter else None
+
+
+CHOICE = Verifier(
+    name="choice",
+    instruction="{question}\n\nReply with just the letter.",
+    max_tokens=64,
+    extract=lambda text, _: choice_letter(text),
+    gold=lambda example: _one_letter(example.answer),
+    gold_rule="it must be a letter from A to E",
+    named=named_letters,
+)
+"""A letter from A to E."""

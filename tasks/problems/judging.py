@@ -1,0 +1,60 @@
+"""The one way from a completion to a verdict, for every place that judges answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from thickets.tasks.problems.base import Problem
+from thickets.tasks.types import JSON, Example
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of one completion.
+
+    Attributes:
+        answer: The canonical answer, which is its vote; None is an abstention.
+        score: 0 to ``FULL``; 0 for an abstention.
+        correct: Whether the score reaches what the problem calls right.
+    """
+
+    answer: str | None
+    score: int
+    correct: bool
+
+
+ABSTENTION = Verdict(None, 0, False)
+
+
+class Judge:
+    """Judges completions by the rules of a problem."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+
+    def identity(self) -> dict[str, JSON]:
+        """Return everything that changes a verdict: names the verdicts, as the answers' identity names the shards."""
+        return dict(self.problem.judgement())
+
+    def extract(self, text: str, example: Example) -> str | None:
+        """Return the canonical answer in a completion; None is an abstention."""
+        return self.problem.extract(text, example)
+
+    def of_answer(self, answer: str | None, example: Example) -> Verdict:
+        """Judge a canonical answer, such as a vote."""
+        if answer is None:
+            return ABSTENTION
+        score = self.problem.score(answer, example)
+        return Verdict(answer, score, score >= self.problem.right_at)
+
+    def judge(self, texts: Sequence[str], examples: Sequence[Example]) -> list[Verdict]:
+        """Judge completions.
+
+        Args:
+            texts: Whole completions, one per example.
+            examples: The questions they answer.
+        """
+        return [
+            self.of_answer(self.extract(text, example), example) for text, example in zip(texts, examples, strict=True)
+        ]
