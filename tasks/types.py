@@ -125,13 +125,18 @@ class Example:
         id: Stable and unique within the problem; the same question has the same id in every run.
         question: Text of the question, before any prompt template.
         answer: The gold answer as the data gives it.
-        metadata: Further values that the verifier needs (JSON values only).
+        metadata: Further values that the verifier needs (JSON values only); ``aliases``: other accepted answers.
     """
 
     id: str
     question: str
     answer: str
     metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def accepted(self) -> tuple[str, ...]:
+        """Every accepted answer as the data gives it, the gold answer first."""
+        return (self.answer, *self.metadata.get("aliases", ()))
 
 
 @dataclass(frozen=True, slots=True)

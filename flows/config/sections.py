@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from thickets.tasks.noise import Family, Perturbation
 from thickets.tasks.results.evaluation import Method, VoteRule
+from thickets.tasks.verifiers.thought import THOUGHT_TAGS
 
 Sigma = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -139,6 +140,11 @@ class DecodingConfig(Section):
         "split need, at most the problem's own; empty: the problem's own.",
     )
     stop: tuple[str, ...] | None = Field(None, description="Strings that end an answer; empty: the problem's own.")
+    reasoning: tuple[str, str] | None = Field(
+        THOUGHT_TAGS,
+        description="What begins and what ends a thought. A finished one is removed before an answer is looked for; "
+        "an unfinished one is an abstention. Empty: replies hold no thoughts.",
+    )
 
     @field_validator("max_tokens", mode="before")
     @classmethod

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from thickets.tasks.problems.base import Problem
 from thickets.tasks.types import JSON, Example
+from thickets.tasks.verifiers.thought import THOUGHT_TAGS, after_thought
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +31,24 @@ ABSTENTION = Verdict(None, 0, False)
 class Judge:
     """Judges completions by the rules of a problem."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, reasoning: tuple[str, str] | None = THOUGHT_TAGS) -> None:
+        """Judge by a problem's rules.
+
+        Args:
+            problem: Extracts and scores answers.
+            reasoning: What begins and what ends a thought (``decoding.reasoning``); None: replies hold none.
+        """
         self.problem = problem
+        self.reasoning = reasoning
 
     def identity(self) -> dict[str, JSON]:
         """Return everything that changes a verdict: names the verdicts, as the answers' identity names the shards."""
-        return dict(self.problem.judgement())
+        return {**self.problem.judgement(), "reasoning": self.reasoning and list(self.reasoning)}
 
     def extract(self, text: str, example: Example) -> str | None:
         """Return the canonical answer in a completion; None is an abstention."""
-        return self.problem.extract(text, example)
+        said = text if self.reasoning is None else after_thought(text, self.reasoning)
+        return None if said is None else self.problem.extract(said, example)
 
     def of_answer(self, answer: str | None, example: Example) -> Verdict:
         """Judge a canonical answer, such as a vote."""
