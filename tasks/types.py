@@ -125,7 +125,9 @@ class Example:
         id: Stable and unique within the problem; the same question has the same id in every run.
         question: Text of the question, before any prompt template.
         answer: The gold answer as the data gives it.
-        metadata: Further values that the verifier needs (JSON values only); ``aliases``: other accepted answers.
+        metadata: Further values that the verifier needs (JSON values only). ``aliases``: other accepted answers;
+            ``options``: texts of the answers to choose from, A first. One that only prompts need is ``turns``: the chat
+            turns that the data has before the question, which is the last user turn; absent where the data holds text.
     """
 
     id: str
@@ -137,6 +139,11 @@ class Example:
     def accepted(self) -> tuple[str, ...]:
         """Every accepted answer as the data gives it, the gold answer first."""
         return (self.answer, *self.metadata.get("aliases", ()))
+
+    @property
+    def turns(self) -> tuple[Message, ...]:
+        """The chat turns that the data has before the question."""
+        return tuple(self.metadata.get("turns", ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +176,11 @@ class Completion:
     text: str
     n_tokens: int
     finish_reason: FinishReason
+
+
+def question_id(question: str) -> str:
+    """Return an id that does not depend on a question's place: the first 16 hex digits of its SHA-256."""
+    return _digest(question)
 
 
 def _digest(text: str) -> str:

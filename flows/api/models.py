@@ -67,7 +67,7 @@ def evaluate(
 
     Args:
         model: As for `ask`.
-        data: Questions and gold answers: .jsonl, .csv or .parquet.
+        data: Questions and gold answers, in any form that `problem.path` takes.
         k: How many experts vote; 0: all.
         base: Ask the base too, and give the paired difference.
         like: As for `ask`.

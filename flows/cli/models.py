@@ -107,7 +107,7 @@ def ask(
 
 def evaluate(
     model: ModelName,
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="Questions and answers: .jsonl, .csv or .parquet.")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Questions and answers, as problem.path takes them.")],
     question_column: Annotated[str | None, typer.Option(help="Column with the question.")] = None,
     answer_column: Annotated[str | None, typer.Option(help="Column with the gold answer.")] = None,
     id_column: Annotated[str | None, typer.Option(help="Column with a unique id.")] = None,

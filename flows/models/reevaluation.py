@@ -16,9 +16,9 @@ from thickets.storage.home import Home
 from thickets.storage.tracking.models import find_model, link_model
 from thickets.storage.tracking.run import Tracker
 from thickets.storage.tracking.store import RUN_ID_TAG, STAGE_TAG
+from thickets.tasks.datafiles import Row, Source, read_rows
 from thickets.tasks.problems import Problem
 from thickets.tasks.problems.config import REASONING_GYM_PREFIX
-from thickets.tasks.problems.data import Row, Source, read_rows
 from thickets.tasks.problems.file import FileProblem
 from thickets.tasks.problems.judging import Judge
 from thickets.tasks.problems.splits import content_sha256
@@ -77,7 +77,8 @@ def reevaluate(
     Args:
         home: The home whose MLflow store is used, unless the model names another store.
         model: The model.
-        data: .jsonl, .csv or .parquet; its columns as the run's problem calls them, unless `columns` says otherwise.
+        data: In any form that `problem.path` takes; its columns as the run's problem calls them, unless `columns` says
+            otherwise.
         columns: ``question_column``, ``answer_column`` or ``id_column`` of the file.
         k: How many experts vote; 0: all.
         with_base: Let the base answer as well.

@@ -17,6 +17,7 @@ from thickets.flows.plan import RunPlan
 from thickets.flows.runtime.interrupt import ends_when_terminated
 from thickets.storage.models.base import BaseModelRef, hub_commit
 from thickets.tasks.engines import Engine, EngineSpec, build_engine, resolve_spec
+from thickets.tasks.problems.file import written_out
 from thickets.tasks.scoring.executors import Executor, LocalExecutor
 from thickets.tasks.scoring.executors.job import ScoringJob
 from thickets.tasks.scoring.units import UnitReport
@@ -173,7 +174,7 @@ def scoring_job(plan: RunPlan) -> ScoringJob:
         sha256=plan.base.sha256,
         trust_remote_code=plan.config.engine.trust_remote_code,
         engine=engine_of_several(plan),
-        problem=plan.config.single_problem,
+        problem=written_out(plan.problem, plan.config.single_problem),
         blocks=plan.blocks,
         sampling=plan.sampling,
         shards=plan.shard_location,

@@ -37,7 +37,7 @@ from thickets.tasks.statistics import paired_difference
 from thickets.tasks.types import Candidate
 
 # Fields of a problem that change the wording of its questions; runs that differ only in them have the same questions.
-_WORDING = ("instruction", "system")
+_WORDING = ("instruction", "system", "examples")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

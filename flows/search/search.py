@@ -44,7 +44,8 @@ from thickets.tasks.engines import Engine, EngineSpec, build_engine
 from thickets.tasks.evaluation.ensemble import evaluate_ensemble
 from thickets.tasks.noise import NOISE_VERSION
 from thickets.tasks.preparation import prepare_base_model, prepare_splits
-from thickets.tasks.problems import ProblemConfig, load_problem
+from thickets.tasks.problems import load_problem
+from thickets.tasks.problems.file import written_out
 from thickets.tasks.results.evaluation import CurvePoint
 from thickets.tasks.seeds import generate_seeds
 
@@ -227,16 +228,17 @@ def make_manifest(plan: RunPlan, experts: pl.DataFrame, choice: CurvePoint) -> E
             "method": choice.method,
             "vote": choice.rule,
             "fingerprint": plan.fingerprint,
-            "problem_config": _without_paths(plan.config.single_problem),
+            "problem_config": _without_paths(plan),
             "engine": plan.identity["engine"],
         }
     )
 
 
-def _without_paths(problem: ProblemConfig) -> dict[str, Any]:
+def _without_paths(plan: RunPlan) -> dict[str, Any]:
     """Return the section without where the data lies: that is this machine's business, and answering needs none.
 
-    What people call the problem may come from a path, so it is kept as the label.
+    What people call the problem may come from a path, so it is kept as the label. Worked examples are written out.
     """
+    problem = written_out(plan.problem, plan.config.single_problem)
     values = problem.model_dump(mode="json", exclude={"path", "test_path", "label"})
     return values if problem.title == problem.name else values | {"label": problem.title}

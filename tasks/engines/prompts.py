@@ -94,8 +94,7 @@ class PromptTemplate:
                 strftime_now=lambda _format: _FIXED_DATE,
             )
             return rendered
-        parts = [m["content"] if m["role"] == "system" else f"Question: {m['content']}" for m in messages]
-        return self._bos + "\n\n".join(parts) + "\nAnswer:"
+        return self._bos + _plain(messages) + "\nAnswer:"
 
     def longest(self, prompts: Sequence[str]) -> int:
         """Count the tokens of the longest rendered prompt."""
@@ -106,6 +105,12 @@ class PromptTemplate:
         if self._chat_template is None:
             return {"form": _PLAIN_FORM, "bos": self._bos}
         return {"form": "chat", "template_sha256": hashlib.sha256(str(self._chat_template).encode()).hexdigest()}
+
+
+def _plain(messages: Sequence[Message]) -> str:
+    """Write turns as questions and answers, for a model without a chat template."""
+    before = {"system": "\n\n", "user": "\n\nQuestion: ", "assistant": "\nAnswer: "}
+    return "".join(before[message["role"]] + message["content"] for message in messages).removeprefix("\n\n")
 
 
 def _is_plain(folder: Path) -> bool:

@@ -18,6 +18,7 @@ from thickets.tasks.engines.prompts import Template
 from thickets.tasks.evaluation.controls import Panel, attempts
 from thickets.tasks.problems import Problem, ProblemConfig, load_problem
 from thickets.tasks.problems.base import HasInstruction
+from thickets.tasks.problems.file import written_out
 from thickets.tasks.scoring.units import candidate_id
 from thickets.tasks.task import task
 from thickets.tasks.types import Example, Reworded
@@ -91,6 +92,7 @@ def plan_wordings(problem: Problem, config: ProblemConfig, prompts: Sequence[str
         log.info("controls.prompts holds the run's own wording alone: controls.best_prompt has nothing to try")
         return None
     # Not validated again: the user's templates were with the configuration, and a built-in one holds {question} twice.
+    config = written_out(problem, config)
     return Wordings(own, {text: load_problem(config.model_copy(update={"instruction": text})) for text in others})
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -167,11 +166,6 @@ class HasFigure(Protocol):
     def figure(self, replies: Sequence[Replies]) -> Figure:
         """Draw the answers to a few questions of the test split."""
         ...
-
-
-def question_id(question: str) -> str:
-    """Return an id that does not depend on a question's place: the first 16 hex digits of its SHA-256."""
-    return hashlib.sha256(question.encode()).hexdigest()[:16]
 
 
 def prompt(instruction: str, system: str | None, question: str) -> list[Message]:

@@ -70,12 +70,14 @@ def own_problems() -> list[CatalogueEntry]:
             lambda: _generated(largest_number.OPTIONS),
         ),
         CatalogueEntry("signals", Signals.summary, lambda: _first(Signals(waves)), lambda: _generated(signals.OPTIONS)),
-        CatalogueEntry("gsm8k", Gsm8k.summary, lambda: (Gsm8k(gsm8k), SAMPLE), lambda: _fields(*_DATA, *_PROMPT)),
+        CatalogueEntry(
+            "gsm8k", Gsm8k.summary, lambda: (Gsm8k(gsm8k), SAMPLE), lambda: _fields(*_DATA, *_EXAMPLES, *_PROMPT)
+        ),
         CatalogueEntry(
             "file",
             FileProblem.summary,
             lambda: (FileProblem(own), jars),
-            lambda: _fields(*_DATA, "verifier", "pattern", *_PROMPT),
+            lambda: _fields(*_DATA, *_ANSWERS, *_EXAMPLES, *_PROMPT),
         ),
     ]
 
@@ -92,6 +94,8 @@ def reasoning_gym_problems() -> list[CatalogueEntry]:
 # Fields of the config's problem section.
 _PROMPT = ("instruction", "system", "label")
 _DATA = ("path", "test_path", "id_column", "question_column", "answer_column")
+_ANSWERS = ("answer_aliases_column", "choices_column", "verifier", "pattern")
+_EXAMPLES = ("examples", "n_examples")
 
 
 def _reasoning_gym(task: str) -> CatalogueEntry:

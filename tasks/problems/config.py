@@ -10,6 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 VERIFIERS = ("exact", "numeric", "choice", "regex")
 REASONING_GYM_PREFIX = "reasoning_gym:"
+_OF_DATA = (
+    *("path", "test_path", "id_column", "question_column", "answer_column", "answer_aliases_column", "choices_column"),
+    *("verifier", "pattern", "examples", "n_examples"),
+)
 _LABEL = re.compile(r"\w[\w .+-]{0,59}")  # goes into titles, table cells and names of models
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
@@ -30,8 +34,17 @@ def problem_title(name: str, path: str | None = None, label: str | None = None) 
         return name
     is_hub = path.startswith("hf:")
     last = Path(path.removeprefix("hf:")).name
-    stem = re.split("[:@]", last)[0] if is_hub else Path(last).stem
+    stem = re.split("[:@]", last)[0] if is_hub else Path(re.sub(r"\.(gz|zst)$", "", last, flags=re.IGNORECASE)).stem
     return re.sub(r"[^\w.+-]+", "-", stem)[:60].strip("-.+") or name
+
+
+class WorkedExample(BaseModel):
+    """A question and its answer, shown before the question that is asked."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+
+    question: str = Field(min_length=1, description="The question, without the instruction.")
+    answer: str = Field(min_length=1, description="The whole reply, for example with its reasoning.")
 
 
 class ProblemConfig(BaseModel):
@@ -54,8 +67,9 @@ class ProblemConfig(BaseModel):
     path: str | None = Field(
         default=None,
         min_length=1,
-        description="Training data of gsm8k and file: a .jsonl, .csv or .parquet file, or "
-        "hf:owner/dataset[:config][@split] (hf: also takes a local folder). The split is train unless given.",
+        description="Training data of gsm8k and file: a .jsonl, .csv, .tsv, .json or .parquet file, each also packed "
+        "(.gz, .zst), or hf:owner/dataset[:config][@split] (hf: also takes a local folder). The split is train unless "
+        "given.",
     )
     test_path: str | None = Field(
         default=None,
@@ -68,8 +82,30 @@ class ProblemConfig(BaseModel):
         min_length=1,
         description="Column with a unique id per row. Left empty, the id is made from the question.",
     )
-    question_column: str = Field(default="question", min_length=1, description="Column with the question.")
-    answer_column: str = Field(default="answer", min_length=1, description="Column with the gold answer.")
+    question_column: str = Field(
+        default="question",
+        min_length=1,
+        description="Column with the question: text, or chat turns. A name may lead into a nested column, as "
+        "extra_info.index, answers[0] and messages[:-1] do.",
+    )
+    answer_column: str = Field(
+        default="answer",
+        min_length=1,
+        description="Column with the gold answer; of a list, the first is the gold answer and the others are accepted "
+        "too.",
+    )
+    answer_aliases_column: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Column with a list of other accepted answers. Left empty, there are none but those of "
+        "answer_column.",
+    )
+    choices_column: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Column with the options of a multiple-choice question, which are put under it by letters "
+        "(verifier choice). The answer is then a letter, a number counted from 0, or the text of an option.",
+    )
     verifier: str | None = Field(
         default=None,
         description="How the answers of a file are judged: exact (whole reply, default), numeric (last number), "
@@ -85,6 +121,15 @@ class ProblemConfig(BaseModel):
         description="Prompt with {question} where the question goes. Left empty, the problem's own.",
     )
     system: str | None = Field(default=None, description="System message before the prompt. Left empty, there is none.")
+    examples: str | tuple[WorkedExample, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Worked examples before every question: a file with the columns of path, or a list of question and "
+        "answer. A row of path that asks one of them is not asked. Left empty, there are none.",
+    )
+    n_examples: int | None = Field(
+        default=None, ge=1, description="How many of the examples, the first ones. Left empty, all of them."
+    )
     options: dict[str, Any] = Field(
         default_factory=dict,
         description="Options of a generated problem: count and below of largest_number, "
@@ -139,7 +184,7 @@ class ProblemConfig(BaseModel):
     def _check_file(self) -> None:
         if self.path is None:
             raise ValueError(
-                f"problem.path is missing; {self.name} needs its data: a .jsonl, .csv or .parquet file "
+                f"problem.path is missing; {self.name} needs its data: a .jsonl, .csv, .tsv, .json or .parquet file "
                 "or hf:owner/dataset[:config][@split]"
             )
         if self.options:
@@ -163,6 +208,26 @@ class ProblemConfig(BaseModel):
                 f"problem.verifier is {self.verifier!r}; allowed are {', '.join(VERIFIERS)} and module:function"
             )
         self._check_pattern()
+        self._check_answers()
+
+    def _check_answers(self) -> None:
+        for name in ("answer_aliases_column", "choices_column"):
+            if self.name == "gsm8k" and getattr(self, name) is not None:
+                raise ValueError(f"problem.{name} is {getattr(self, name)!r}, but gsm8k has none; write name: file")
+        if self.choices_column is not None and self.verifier != "choice":
+            raise ValueError(
+                f"problem.choices_column is {self.choices_column!r}, but problem.verifier is {self.verifier!r}; "
+                "options go with verifier: choice"
+            )
+        if self.choices_column is not None and self.answer_aliases_column is not None:
+            raise ValueError(
+                f"problem.answer_aliases_column is {self.answer_aliases_column!r}, but of the options in "
+                "problem.choices_column one is right; remove one of the two"
+            )
+        if self.n_examples is not None and self.examples is None:
+            raise ValueError(
+                f"problem.n_examples is {self.n_examples}, but problem.examples is missing; name a file of them"
+            )
 
     def _check_pattern(self) -> None:
         if self.verifier != "regex":
@@ -194,7 +259,7 @@ class ProblemConfig(BaseModel):
 
     def _check_generated(self) -> None:
         # Compared with the defaults, not with the fields that were set: a form sends every field.
-        for name in ("path", "test_path", "id_column", "question_column", "answer_column", "verifier", "pattern"):
+        for name in _OF_DATA:
             if (value := getattr(self, name)) != type(self).model_fields[name].default:
                 raise ValueError(
                     f"problem.{name} is {value!r}, but {self.name} makes its own questions; remove it "

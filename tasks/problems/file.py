@@ -15,15 +15,25 @@ is an error that names the row.
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
+from dataclasses import replace
 from functools import cached_property
 
-from thickets.tasks.problems.base import prompt
-from thickets.tasks.problems.config import ProblemConfig
-from thickets.tasks.problems.data import Source, read_rows
+from thickets.storage.errors import InputError
+from thickets.tasks.datafiles import Row, Source, read_rows
+from thickets.tasks.problems.base import Problem, prompt
+from thickets.tasks.problems.config import ProblemConfig, WorkedExample
 from thickets.tasks.types import JSON, Example, Message, Sampling
 from thickets.tasks.verifiers import CHOICE, EXACT, NUMERIC, Verifier, function_verifier, regex_verifier
 
 _VERSION = 1
+_BARE = "{question}"
+_MANY = 32
+"""Worked examples that nobody puts before every question without meaning to."""
+
+logger = logging.getLogger(__name__)
 
 
 class FileProblem:
@@ -33,36 +43,64 @@ class FileProblem:
         InputError: The config names a verifier that cannot be imported.
     """
 
-    summary = "Your own questions and answers: .jsonl, .csv, .parquet or hf:owner/dataset; five ways to judge them."
+    summary = (
+        "Your own questions and answers: .jsonl, .csv, .json, .parquet, hf:owner/dataset; five ways to judge them."
+    )
 
     def __init__(self, config: ProblemConfig, verifier: Verifier | None = None) -> None:
         self.name = config.name
         self._config = config
         self._verifier = verifier or make_verifier(config)
-        self._instruction = config.instruction or self._verifier.instruction
         self.sampling = Sampling(max_tokens=self._verifier.max_tokens)
         self.right_at = self._verifier.right_at
 
-    @property
+    @cached_property
     def instruction(self) -> str:
-        """The template in use."""
-        return self._instruction
+        """The template in use: the config's, else the verifier's; chat turns in the data are asked as they are.
+
+        The data is read to tell, unless the config has the template.
+        """
+        if self._config.instruction is not None:
+            return self._config.instruction
+        try:
+            first = next(iter(self._pool), None)
+        except InputError:  # a run says so when it reads its questions; nothing is asked before
+            first = None
+        return self._template(first)
 
     def identity(self) -> dict[str, JSON]:
-        """Return the verifier and the template; the splits hash the data."""
+        """Return the verifier, the template and the worked examples; the splits hash the data.
+
+        Raises:
+            InputError: The worked examples cannot be read.
+        """
+        shown = [[each.question, each.answer] for each in self._worked]
+        worked = {"examples": hashlib.sha256(json.dumps(shown).encode()).hexdigest()} if shown else {}
         return {
             "name": self.name,
             **self.judgement(),
-            "instruction": self._instruction,
+            "instruction": self.instruction,
             "system": self._config.system,
+            **worked,
         }
 
     def judgement(self) -> dict[str, JSON]:
         """Return the verifier."""
         return {"version": _VERSION, "verifier": self._verifier.name, **self._verifier.details}
 
+    def written_out(self) -> ProblemConfig:
+        """Return the config with the template and the worked examples in it, so that asking needs no file.
+
+        Raises:
+            InputError: The data or the worked examples cannot be read.
+        """
+        written = {"instruction": self.instruction, "examples": self._worked or None, "n_examples": None}
+        return self._config.model_copy(update=written)
+
     def examples(self, count: int, seed: int) -> list[Example]:
         """Return the rows of ``problem.path`` in file order, repeated questions dropped; ignore ``count`` and ``seed``.
+
+        Rows that ask one of the worked examples are dropped too.
 
         Raises:
             InputError: The data cannot be read, or a gold answer is not one the verifier could mark right.
@@ -73,7 +111,7 @@ class FileProblem:
         """Return every row of ``problem.test_path``, or ``None`` if the config has none.
 
         Raises:
-            InputError: As for :meth:`examples`.
+            InputError: As for :meth:`examples`, or a row asks one of the worked examples.
         """
         return None if self._official is None else list(self._official)
 
@@ -85,13 +123,21 @@ class FileProblem:
             location: As ``problem.path``.
 
         Raises:
-            InputError: As for :meth:`examples`.
+            InputError: As for :meth:`test_examples`.
         """
-        return self._read(field, location, "test")
+        return self._held_out(field, location)
 
     def messages(self, example: Example) -> list[Message]:
-        """Return the question in the template."""
-        return prompt(self._instruction, self._config.system, example.question)
+        """Return the question in the template: behind the system message, the worked examples and the data's turns."""
+        before = list(example.turns)
+        own = before.pop(0)["content"] if before and before[0]["role"] == "system" else None
+        system = self._config.system if own is None else own
+        template = self._template(example)
+        shown: list[Message] = [] if system is None else [{"role": "system", "content": system}]
+        for each in self._worked:
+            shown += prompt(template, None, each.question)
+            shown.append({"role": "assistant", "content": each.answer})
+        return [*shown, *before, *prompt(template, None, example.question)]
 
     def extract(self, text: str, example: Example) -> str | None:
         """Return the answer that the verifier finds in the reply."""
@@ -105,18 +151,67 @@ class FileProblem:
         """Return whether the reply names the gold answer; ``None`` for a user's own verifier function."""
         return self._verifier.lenient(text, example)
 
+    def _template(self, example: Example | None) -> str:
+        if self._config.instruction is not None:
+            return self._config.instruction
+        return _BARE if example is not None and "turns" in example.metadata else self._verifier.instruction
+
+    @cached_property
+    def _worked(self) -> tuple[WorkedExample, ...]:
+        """The worked examples that are shown."""
+        given, n_shown = self._config.examples, self._config.n_examples
+        if not isinstance(given, str):
+            return _first(given or (), n_shown, f"it lists {len(given or ())}")
+        source = self._source("problem.examples", given, "train")
+        rows = read_rows(source)
+        for row in rows:
+            if any(turn["role"] != "system" for turn in row.example.turns):
+                raise source.error("a worked example has one question and its answer, not several turns", row.place)
+        if n_shown is None and len(rows) > _MANY:
+            raise source.error(f"it has {len(rows):,} rows; set problem.n_examples to how many are shown")
+        every = tuple(WorkedExample(question=row.example.question, answer=row.example.answer) for row in rows)
+        return _first(every, n_shown, f"{given!r} has {len(every)}")
+
     @cached_property
     def _pool(self) -> list[Example]:
         assert self._config.path is not None  # ProblemConfig requires it
-        return self._read("problem.path", self._config.path, "train")
+        rows = self._read(self._source("problem.path", self._config.path, "train"))
+        left = [row.example for row in rows if not self._is_worked(row.example)]
+        if len(left) < len(rows):
+            logger.warning(
+                "problem.path %s: left out %d of %d rows, which ask one of the worked examples",
+                self._config.path,
+                len(rows) - len(left),
+                len(rows),
+            )
+        return left
 
     @cached_property
     def _official(self) -> list[Example] | None:
         location = self._config.test_path
-        return None if location is None else self._read("problem.test_path", location, "test")
+        return None if location is None else self._held_out("problem.test_path", location)
 
-    def _read(self, field: str, location: str, default_split: str) -> list[Example]:
-        source = Source(
+    def _held_out(self, field: str, location: str) -> list[Example]:
+        source = self._source(field, location, "test")
+        rows = self._read(source)
+        for row in rows:
+            if self._is_worked(row.example):
+                raise source.error(
+                    "it asks one of the worked examples, whose answer stands in the prompt; take it out of "
+                    "problem.examples or out of this file",
+                    row.place,
+                )
+        return [row.example for row in rows]
+
+    def _is_worked(self, example: Example) -> bool:
+        return _folded(example.question) in self._worked_questions
+
+    @cached_property
+    def _worked_questions(self) -> set[str]:
+        return {_folded(each.question) for each in self._worked}
+
+    def _source(self, field: str, location: str, default_split: str) -> Source:
+        return Source(
             field=field,
             location=location,
             default_split=default_split,
@@ -124,16 +219,52 @@ class FileProblem:
             question_column=self._config.question_column,
             answer_column=self._config.answer_column,
             keep_columns=self._verifier.judge is not None,  # only a user's own function can look at them
+            aliases_column=self._config.answer_aliases_column,
+            choices_column=self._config.choices_column,
         )
+
+    def _read(self, source: Source) -> list[Row]:
         rows = read_rows(source)
         for row in rows:
-            if not self._verifier.accepts(self._verifier.gold(row.example), row.example):
+            self._check(source, row)
+        return rows
+
+    def _check(self, source: Source, row: Row) -> None:
+        example = row.example
+        for answer in example.accepted:
+            one = replace(example, answer=answer)
+            if not self._verifier.accepts(self._verifier.gold(one), one):
+                which = "the gold answer" if answer == example.answer else "the accepted answer"
                 raise source.error(
-                    f"the gold answer {row.example.answer[-60:]!r} cannot be judged by verifier "
-                    f"{self._verifier.name}: {self._verifier.gold_rule}",
+                    f"{which} {answer[-60:]!r} cannot be judged by verifier {self._verifier.name}: "
+                    f"{self._verifier.gold_rule}",
                     row.place,
                 )
-        return [row.example for row in rows]
+        if self._config.system is not None and example.turns and example.turns[0]["role"] == "system":
+            raise source.error(
+                f"column {source.question_column!r} begins with a system turn, and problem.system is set as well; "
+                "remove problem.system, or take the turn out",
+                row.place,
+            )
+
+
+def written_out(problem: Problem, config: ProblemConfig) -> ProblemConfig:
+    """Return a problem's config with all that its prompts need in it, so that asking needs no file.
+
+    Raises:
+        InputError: The files of a problem that reads them cannot be read.
+    """
+    return problem.written_out() if isinstance(problem, FileProblem) else config
+
+
+def _first(every: tuple[WorkedExample, ...], n_shown: int | None, found: str) -> tuple[WorkedExample, ...]:
+    if n_shown is not None and n_shown > len(every):
+        raise InputError(f"problem.n_examples is {n_shown}, but of problem.examples {found}; ask for fewer")
+    return every[:n_shown]
+
+
+def _folded(question: str) -> str:
+    return " ".join(question.casefold().split())
 
 
 def make_verifier(config: ProblemConfig) -> Verifier:

@@ -15,9 +15,9 @@ import math
 from typing import Any
 
 from thickets.storage.errors import InputError
-from thickets.tasks.problems.base import Option, prompt, question_id
+from thickets.tasks.problems.base import Option, prompt
 from thickets.tasks.problems.config import ProblemConfig
-from thickets.tasks.types import FULL, JSON, Example, Message, Sampling
+from thickets.tasks.types import FULL, JSON, Example, Message, Sampling, question_id
 from thickets.tasks.verifiers.lenient import lenient_match
 from thickets.tasks.verifiers.text import last_number
 

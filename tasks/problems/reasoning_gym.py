@@ -27,10 +27,10 @@ from types import ModuleType
 from typing import Any
 
 from thickets.storage.errors import InputError
-from thickets.tasks.problems.base import Option, prompt, question_id
+from thickets.tasks.problems.base import Option, prompt
 from thickets.tasks.problems.config import REASONING_GYM_PREFIX, ProblemConfig
 from thickets.tasks.problems.reasoning_gym_tasks import ARITHMETIC, NEEDS_PACKAGE, UNSAFE, UNUSABLE
-from thickets.tasks.types import FULL, JSON, Example, Message, Sampling
+from thickets.tasks.types import FULL, JSON, Example, Message, Sampling, question_id
 from thickets.tasks.verifiers.lenient import as_number, lenient_match
 from thickets.tasks.verifiers.text import final_answer
 

@@ -17,11 +17,11 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from thickets.storage.errors import InputError
-from thickets.tasks.problems.base import Option, Replies, prompt, question_id
+from thickets.tasks.problems.base import Option, Replies, prompt
 from thickets.tasks.problems.config import ProblemConfig
 from thickets.tasks.signals.families import FAMILIES, TARGET, draw
 from thickets.tasks.signals.values import find, tenth, to_levels, write
-from thickets.tasks.types import FULL, JSON, Example, Message, Sampling
+from thickets.tasks.types import FULL, JSON, Example, Message, Sampling, question_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from thickets.storage.errors import InputError
+from thickets.tasks.datafiles.rows import asked_of
 from thickets.tasks.problems.base import Problem
 from thickets.tasks.types import Example
 
@@ -129,7 +130,7 @@ def _distinct(examples: Iterable[Example]) -> list[Example]:
     by_question: dict[str, Example] = {}
     ids: dict[str, str] = {}
     for example in examples:
-        question = example.question.strip()
+        question = asked_of(example)
         if question in by_question:
             continue
         _check_id(example, ids)
@@ -140,11 +141,11 @@ def _distinct(examples: Iterable[Example]) -> list[Example]:
 
 def _without(examples: Iterable[Example], held_out: list[Example]) -> list[Example]:
     """Drop repeated questions, and those that are held out."""
-    ids = {example.id: example.question.strip() for example in held_out}
+    ids = {example.id: asked_of(example) for example in held_out}
     questions = set(ids.values())
     kept = []
     for example in _distinct(examples):
-        if example.question.strip() not in questions:
+        if asked_of(example) not in questions:
             _check_id(example, ids)
             kept.append(example)
     return kept

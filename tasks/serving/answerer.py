@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from thickets.storage.errors import InputError
 from thickets.tasks.engines.base import Engine
 from thickets.tasks.engines.prompts import Template
-from thickets.tasks.problems.base import Problem, question_id
+from thickets.tasks.problems.base import Problem
 from thickets.tasks.problems.judging import Judge
 from thickets.tasks.serving.tally import Tally
-from thickets.tasks.types import Candidate, Example, Sampling
+from thickets.tasks.types import Candidate, Example, Sampling, question_id
 
 
 @dataclass(frozen=True, slots=True)

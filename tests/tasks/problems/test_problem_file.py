@@ -103,7 +103,12 @@ def test_a_repeated_question_is_kept_once_and_counted(
         ([ROWS[0], {"question": " ", "answer": "x"}], r"line 2: column 'question' is empty"),
         ([{"question": "a", "answer": None}], r"line 1: column 'answer' is empty \(null\)"),
         ([{"question": "a", "answer": float("nan")}], r"line 1: column 'answer' is empty"),
-        ([{"question": "a", "answer": [1]}], r"line 1: column 'answer' holds a list"),
+        (
+            [{"question": "a", "answer": {"x": 1}}],
+            r"line 1: column 'answer' holds an object .*: problem.answer_column: answer.x",
+        ),
+        ([{"question": "a", "answer": [[1]]}], r"line 1: column 'answer\[0\]' holds a list"),
+        ([{"question": "a", "answer": []}], r"line 1: column 'answer' is an empty list"),
         (['{"question": "\\ud800", "answer": "x"}'], r"line 1: column 'question' is not text"),
         ([""], r"there are no rows"),
     ],
