@@ -123,7 +123,6 @@ class ProblemConfig(BaseModel):
     system: str | None = Field(default=None, description="System message before the prompt. Left empty, there is none.")
     examples: str | tuple[WorkedExample, ...] | None = Field(
         default=None,
-        min_length=1,
         description="Worked examples before every question: a file with the columns of path, or a list of question and "
         "answer. A row of path that asks one of them is not asked. Left empty, there are none.",
     )
@@ -224,6 +223,8 @@ class ProblemConfig(BaseModel):
                 f"problem.answer_aliases_column is {self.answer_aliases_column!r}, but of the options in "
                 "problem.choices_column one is right; remove one of the two"
             )
+        if self.examples is not None and not self.examples:
+            raise ValueError("problem.examples is empty; name a file, list questions with their answers, or remove it")
         if self.n_examples is not None and self.examples is None:
             raise ValueError(
                 f"problem.n_examples is {self.n_examples}, but problem.examples is missing; name a file of them"

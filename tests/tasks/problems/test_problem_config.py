@@ -25,6 +25,14 @@ def test_a_bare_string_is_the_name() -> None:
             "verifier": "package.module:function",
             "instruction": '{question} {"json": 1}',
         },
+        {"name": "file", "path": "a.csv", "verifier": "choice", "choices_column": "choices", "examples": "b.csv"},
+        {
+            "name": "file",
+            "path": "a.csv",
+            "answer_aliases_column": "answers[1:]",
+            "n_examples": 1,
+            "examples": [{"question": "2 + 2?", "answer": 4}],
+        },
         {"name": "reasoning_gym:chain_sum", "options": {"max_terms": 3}, "system": "Be brief."},
         {"name": "largest_number", "options": {"count": 2, "below": 10}},
     ],
@@ -65,6 +73,25 @@ def test_a_good_config_survives_a_round_trip(values: dict[str, Any]) -> None:
             {"name": "reasoning_gym:gcd", "verifier": "exact"},
             r"problem.verifier is 'exact', but reasoning_gym:gcd makes",
         ),
+        (
+            {"name": "file", "path": "a.csv", "choices_column": "o"},
+            r"problem.choices_column is 'o', but problem.verifier is No",
+        ),
+        (
+            {"name": "file", "path": "a", "verifier": "choice", "choices_column": "o", "answer_aliases_column": "p"},
+            r"problem.answer_aliases_column is 'p', but of the options in problem.choices_column one is right",
+        ),
+        ({"name": "gsm8k", "path": "a", "answer_aliases_column": "p"}, r"is 'p', but gsm8k has none; write name: file"),
+        (
+            {"name": "file", "path": "a.csv", "n_examples": 2},
+            r"problem.n_examples is 2, but problem.examples is missing",
+        ),
+        ({"name": "file", "path": "a.csv", "examples": []}, r"problem.examples is empty; name a file"),
+        ({"name": "file", "path": "a.csv", "examples": [{"question": "q"}]}, r"answer\n  Field required"),
+        (
+            {"name": "largest_number", "examples": "a.csv"},
+            r"problem.examples is 'a.csv', but largest_number makes its own",
+        ),
         ({"name": "largest_number", "allow_unsafe_verifier": True}, r"largest_number runs no code"),
         ({"name": "largest_number", "instruction": "Go."}, r"contains \{question\} 0 times"),
         ({"name": "largest_number", "instruction": "{question}{question}"}, r"contains \{question\} 2 times"),
@@ -91,6 +118,8 @@ def test_a_bad_config_is_refused_with_the_value_and_the_fix(values: Any, message
         ({"name": "file", "path": "hf:owner/reviews:en@train"}, "reviews"),
         ({"name": "file", "path": "hf:/data/sets/mine@test"}, "mine"),
         ({"name": "file", "path": "a.csv", "label": "mine"}, "mine"),
+        ({"name": "file", "path": "data/my.train.jsonl.gz"}, "my.train"),
+        ({"name": "file", "path": "data/train.CSV.ZST"}, "train"),
     ],
 )
 def test_what_a_problem_is_called(values: dict[str, Any], title: str) -> None:

@@ -209,3 +209,15 @@ def test_a_hugging_face_data_set_that_cannot_be_loaded_is_one_line(hugging_face:
         assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match=r"allowed is hf:owner/dataset"):
         problem("hf:a@b@c").examples(0, 0)
+
+
+def test_a_hugging_face_data_set_has_nested_columns_and_chat_turns(hugging_face: Path) -> None:
+    (hugging_face / "test.jsonl").unlink()
+    row = {"prompt": [{"role": "user", "content": "2 + 2?"}], "reward_model": {"ground_truth": "4"}}
+    jsonl(hugging_face, row, name="train.jsonl")
+    made = problem(f"hf:{hugging_face}", question_column="prompt", answer_column="reward_model.ground_truth")
+    [example] = made.examples(0, 0)
+    assert (example.question, example.answer) == ("2 + 2?", "4")
+    assert made.messages(example) == row["prompt"]
+    with pytest.raises(InputError, match=r"row 1: no column 'answer'; .*, such as reward_model.ground_truth$"):
+        problem(f"hf:{hugging_face}", question_column="prompt").examples(0, 0)
