@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import codecs
 import gzip
-import io
 import zlib
 from pathlib import Path
-from typing import IO
 
 from thickets.tasks.datafiles.source import Source
 
 PACKED = (".gz", ".zst")
 _MOST_BYTES = 2**30
 """What a packed file may unpack to: a few kilobytes can unpack to more than a machine has."""
+_STEP = 2**12  # bytes of packed data, of which each can become some tens of thousands
 
 # What a file begins with that is not what its name says.
 _SIGNS = {
@@ -46,8 +45,7 @@ def read_bytes(source: Source, path: Path, packing: str) -> bytes:
     try:
         if not packing:
             return path.read_bytes()
-        with path.open("rb") as packed, _unpacking(packed, packing) as plain:
-            data = plain.read(_MOST_BYTES + 1)
+        data = _gzip(path) if packing == ".gz" else _zstd(path)
     except (OSError, EOFError, zlib.error) as error:
         raise source.error(
             f"not a readable {packing} file ({error})" if packing else f"it cannot be read ({error})"
@@ -57,27 +55,32 @@ def read_bytes(source: Source, path: Path, packing: str) -> bytes:
     return data
 
 
-def _unpacking(packed: IO[bytes], packing: str) -> io.BufferedIOBase:
-    if packing == ".gz":
-        return gzip.GzipFile(fileobj=packed)
+def _gzip(path: Path) -> bytes:
+    """Unpack a little more than is allowed, at most."""
+    with gzip.open(path) as file:
+        return file.read(_MOST_BYTES + 1)
+
+
+def _zstd(path: Path) -> bytes:
+    """Unpack a little more than is allowed, at most. A file may hold several frames; the last one must be whole."""
     import zstandard
 
-    class Stream(io.RawIOBase):
-        """Reads as a file does, and raises what files raise."""
-
-        def __init__(self) -> None:
-            self._stream = zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True)
-
-        def readable(self) -> bool:
-            return True
-
-        def readinto(self, into: bytearray | memoryview) -> int:  # type: ignore[override]
-            try:
-                return int(self._stream.readinto(into))
-            except zstandard.ZstdError as error:
-                raise OSError(str(error)) from None
-
-    return io.BufferedReader(Stream(), 2**20)
+    parts, size_bytes, whole = [], 0, True
+    frame = zstandard.ZstdDecompressor().decompressobj()
+    with path.open("rb") as file:
+        while size_bytes <= _MOST_BYTES and (packed := file.read(_STEP)):
+            while packed:
+                if frame.eof:
+                    frame = zstandard.ZstdDecompressor().decompressobj()
+                try:
+                    parts.append(frame.decompress(packed))
+                except zstandard.ZstdError as error:
+                    raise OSError(str(error)) from None
+                size_bytes += len(parts[-1])
+                packed, whole = frame.unused_data, frame.eof
+    if not whole and size_bytes <= _MOST_BYTES:
+        raise EOFError("it ends before its last frame does")
+    return b"".join(parts)
 
 
 def as_text(source: Source, data: bytes) -> str:

@@ -18,6 +18,8 @@ ROW = {
     "messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "r"}],
     "a.b": 1,
     "a": {"b": 2, "c.d": {"e": 3}},
+    "m": {"n": {"k": 1}},
+    "m.n": {"k": 2},
     "x[0]": 4,
     "x": [5],
     "cell": '{"index": [7, 8]}',
@@ -36,6 +38,7 @@ ROW = {
         ("messages[:-1]", [{"role": "user", "content": "q"}]),
         ("messages[1:]", [{"role": "assistant", "content": "r"}]),
         ("a.b", 1),  # a column of that very name wins
+        ("m.n.k", 2),  # and so does a longer one
         ("a.c.d.e", 3),  # dots in a nested name, too
         ("x[0]", 4),
         ("cell.index[1]", 8),

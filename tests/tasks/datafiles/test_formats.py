@@ -160,6 +160,11 @@ def test_what_a_json_file_may_be(tmp_path: Path, text: str, wanted: list[tuple[s
         ("a.csv.gz", gzip.compress(b"x" * 999)[:-12], r"not a readable .gz file"),
         ("a.csv.zst", b"question,answer", r"not a readable .zst file"),
         (
+            "a.csv.zst",
+            zstandard.compress(b"question,answer\na,1\n" * 9)[:-3],
+            r"not a readable .zst .*ends before its l",
+        ),
+        (
             "a.txt.gz",
             b"",
             r"unknown kind of file '.txt'; allowed are .jsonl, .csv, .tsv, .json, .parquet, each also wi",
