@@ -141,9 +141,13 @@ def value_of(source: Source, place: str, values: Mapping[str, Any], field: str, 
 
 
 def _hint(field: str, found: list[str]) -> str:
-    usual = _USUAL.get(field, ())
-    near = [name for word in usual for name in found if re.split(r"[.\]]", name)[-1] == word]
+    near = _usual(field, found)
     return f", such as {near[0]}" if near else ""
+
+
+def _usual(field: str, found: list[str]) -> list[str]:
+    """Return the names that end as such columns usually do."""
+    return [name for word in _USUAL.get(field, ()) for name in found if re.split(r"[.\]]", name)[-1] == word]
 
 
 def text_of(source: Source, place: str, value: Any, field: str, column: str) -> str:
@@ -154,7 +158,7 @@ def text_of(source: Source, place: str, value: Any, field: str, column: str) -> 
     """
     if not isinstance(value, _SCALARS):
         inside = [name for name in names({column: value}) if name != column]
-        which = f"; name one inside it: problem.{field}: {inside[0]}" if inside else ""
+        which = f"; name one inside it: problem.{field}: {(_usual(field, inside) or inside)[0]}" if inside else ""
         raise source.error(f"column {column!r} holds {kind(value)}; it must be text or a number{which}", place)
     text = written(value)
     if not text:

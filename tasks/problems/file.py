@@ -234,10 +234,15 @@ class FileProblem:
         for answer in example.accepted:
             one = replace(example, answer=answer)
             if not self._verifier.accepts(self._verifier.gold(one), one):
-                which = "the gold answer" if answer == example.answer else "the accepted answer"
+                is_gold = answer == example.answer
+                columns = [
+                    source.answer_column,
+                    *([] if is_gold or not source.aliases_column else [source.aliases_column]),
+                ]
                 raise source.error(
-                    f"{which} {answer[-60:]!r} cannot be judged by verifier {self._verifier.name}: "
-                    f"{self._verifier.gold_rule}",
+                    f"the {'gold' if is_gold else 'accepted'} answer {answer[-60:]!r} cannot be judged by verifier "
+                    f"{self._verifier.name}: {self._verifier.gold_rule}; it stands in column "
+                    f"{' or '.join(map(repr, columns))}",
                     row.place,
                 )
         if self._config.system is not None and example.turns and example.turns[0]["role"] == "system":

@@ -86,6 +86,11 @@ def read(folder: Path, row: dict[str, Any], **names: Any) -> Any:
             r"column 'answer' holds an object with 'value', 'aliases'; .*: problem.answer_column: answer.value$",
         ),
         (
+            {"question": "q", "answer": {"style": "rule", "ground_truth": "4"}},
+            {},
+            r"column 'answer' holds an object .*: problem.answer_column: answer.ground_truth$",
+        ),
+        (
             {"question": "q", "answers": ["a"]},
             {"answer_column": "answers[3]"},
             r"no column 'answers\[3\]' \(in 'answers': a list of 1, without item 3\); it has 'question', 'answers', "
