@@ -25,13 +25,12 @@ from thickets.storage.errors import InputError
 from thickets.tasks.datafiles import Row, Source, read_rows
 from thickets.tasks.problems.base import Problem, prompt
 from thickets.tasks.problems.config import ProblemConfig, WorkedExample
+from thickets.tasks.problems.worked import first_worked, read_worked
 from thickets.tasks.types import JSON, Example, Message, Sampling
 from thickets.tasks.verifiers import CHOICE, EXACT, NUMERIC, Verifier, function_verifier, regex_verifier
 
 _VERSION = 1
 _BARE = "{question}"
-_MANY = 32
-"""Worked examples that nobody puts before every question without meaning to."""
 
 logger = logging.getLogger(__name__)
 
@@ -161,16 +160,9 @@ class FileProblem:
         """The worked examples that are shown."""
         given, n_shown = self._config.examples, self._config.n_examples
         if not isinstance(given, str):
-            return _first(given or (), n_shown, f"it lists {len(given or ())}")
-        source = self._source("problem.examples", given, "train")
-        rows = read_rows(source)
-        for row in rows:
-            if any(turn["role"] != "system" for turn in row.example.turns):
-                raise source.error("a worked example has one question and its answer, not several turns", row.place)
-        if n_shown is None and len(rows) > _MANY:
-            raise source.error(f"it has {len(rows):,} rows; set problem.n_examples to how many are shown")
-        every = tuple(WorkedExample(question=row.example.question, answer=row.example.answer) for row in rows)
-        return _first(every, n_shown, f"{given!r} has {len(every)}")
+            return first_worked(given or (), n_shown, "the list")
+        source = replace(self._source("problem.examples", given, "train"), id_column=None, aliases_column=None)
+        return read_worked(source, n_shown)
 
     @cached_property
     def _pool(self) -> list[Example]:
@@ -260,12 +252,6 @@ def written_out(problem: Problem, config: ProblemConfig) -> ProblemConfig:
         InputError: The files of a problem that reads them cannot be read.
     """
     return problem.written_out() if isinstance(problem, FileProblem) else config
-
-
-def _first(every: tuple[WorkedExample, ...], n_shown: int | None, found: str) -> tuple[WorkedExample, ...]:
-    if n_shown is not None and n_shown > len(every):
-        raise InputError(f"problem.n_examples is {n_shown}, but of problem.examples {found}; ask for fewer")
-    return every[:n_shown]
 
 
 def _folded(question: str) -> str:

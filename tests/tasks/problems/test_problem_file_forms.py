@@ -196,7 +196,7 @@ def test_a_question_is_never_asked_below_its_own_answer(tmp_path: Path, caplog: 
 @pytest.mark.parametrize(
     ("rows", "values", "message"),
     [
-        (PLAIN, {"n_examples": 7}, r"problem.n_examples is 7, but of problem.examples '.*' has 6; ask for fewer"),
+        (PLAIN, {"n_examples": 7}, r"problem.n_examples is 7, but '.*' of problem.examples has 6; ask for fewer"),
         (
             [{"question": f"{n}", "answer": "1"} for n in range(33)],
             {},
