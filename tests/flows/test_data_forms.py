@@ -42,7 +42,7 @@ def test_a_plan_of_data_in_verl_s_form_travels_without_its_files(
     for path in (data, shown):
         path.unlink()
 
-    assert load_problem(scoring_job(plan).problem).identity() == plan.identity["problem"]
+    assert load_problem(scoring_job(plan).problem).identity() == plan.problem.identity()
 
     experts = pl.DataFrame({"rank": [1], "seed": [7], "sigma": [0.1], "n_correct": [3], "weight": [1]})
     score = Accuracy(n_correct=3, n=10, value=0.3, low=0.1, high=0.6)
