@@ -25,7 +25,7 @@ FINGERPRINT = "0123456789abcdef" * 4
 
 
 def frame(who: str = "base", n: int = 4) -> pl.DataFrame:
-    rows = [(who, "selection", 0, f"e{i}", i == 1, str(i), 3, "stop", f"It is {i}.") for i in range(n)]
+    rows = [(who, "selection", 0, f"e{i}", 3, "stop", f"It is {i}.") for i in range(n)]
     return pl.DataFrame(rows, schema=SHARD_SCHEMA, orient="row")
 
 
@@ -108,8 +108,8 @@ def test_what_is_no_shard_is_not_written(root: str, tmp_path: Path) -> None:
     folder = open_shard_folder(location(root, tmp_path))
     with pytest.raises(RunError, match="cannot name a shard"):
         folder.write("../one", frame())
-    with pytest.raises(RunError, match="answer: absent"):
-        folder.write("one", frame().drop("answer"))
+    with pytest.raises(RunError, match="completion: absent"):
+        folder.write("one", frame().drop("completion"))
     assert not folder.holds("one")
 
 

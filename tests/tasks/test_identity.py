@@ -12,6 +12,7 @@ from thickets.tasks.noise import Perturbation
 from thickets.tasks.problems import ProblemConfig, load_problem
 from thickets.tasks.problems.splits import draw_splits
 from thickets.tasks.scoring.identity import answer_identity, run_id
+from thickets.tasks.scoring.units import make_blocks
 from thickets.tasks.types import Sampling
 
 SPEC = EngineSpec("transformers", Path("model"), Perturbation(), device="cpu")
@@ -19,6 +20,13 @@ SPEC = EngineSpec("transformers", Path("model"), Perturbation(), device="cpu")
 
 class Tokenizer:
     chat_template = "{{ messages }}"
+
+
+class Rendering:
+    """Renders a prompt as the text of its turns."""
+
+    def render(self, messages) -> str:
+        return "|".join(f"{message['role']}: {message['content']}" for message in messages)
 
 
 def identity(**changes) -> str:
@@ -30,12 +38,15 @@ def identity(**changes) -> str:
         "base_sha256": "a" * 64,
         "engine": SPEC,
         "problem": problem,
-        "splits": draw_splits(problem, **sizes),
         "template": PromptTemplate(tokenizer),
         "sampling": Sampling(8),
         "examples_per_block": 4,
+        **changes,
     }
-    return fingerprint(answer_identity(**(values | changes)))
+    splits = draw_splits(problem, **sizes)
+    size = values["examples_per_block"]
+    blocks = [block for split in splits for block in make_blocks(split, problem, Rendering(), size)]
+    return fingerprint(answer_identity(blocks=blocks, **values))
 
 
 @pytest.mark.parametrize(
@@ -93,13 +104,14 @@ def test_which_card_of_a_machine_is_used_does_not_matter() -> None:
 
 def test_a_run_is_named_by_what_it_selects_from_and_how() -> None:
     names = {
-        run_id("a", "f", {"size": 1}, {"k": [1]}),
-        run_id("a", "f", {"size": 2}, {"k": [1]}),
-        run_id("a", "f", {"size": 1}, {"k": [2]}),
-        run_id("a", "g", {"size": 1}, {"k": [1]}),
-        run_id("b", "f", {"size": 1}, {"k": [1]}),
-        run_id("a", "f", {"size": 1}, {"k": [1]}, {"z": 1.64}),
-        run_id("a", "f", {"size": 1}, {"k": [1]}, {"z": 1.0}),
+        run_id("a", "f", "v", {"size": 1}, {"k": [1]}),
+        run_id("a", "f", "v", {"size": 2}, {"k": [1]}),
+        run_id("a", "f", "v", {"size": 1}, {"k": [2]}),
+        run_id("a", "g", "v", {"size": 1}, {"k": [1]}),
+        run_id("a", "f", "w", {"size": 1}, {"k": [1]}),
+        run_id("b", "f", "v", {"size": 1}, {"k": [1]}),
+        run_id("a", "f", "v", {"size": 1}, {"k": [1]}, {"z": 1.64}),
+        run_id("a", "f", "v", {"size": 1}, {"k": [1]}, {"z": 1.0}),
     }
-    assert len(names) == 7
-    assert run_id("a", "f", {"size": 1}, {"k": [1]}) in names
+    assert len(names) == 8
+    assert run_id("a", "f", "v", {"size": 1}, {"k": [1]}) in names
