@@ -17,7 +17,7 @@ from thickets.storage.shards.file import list_shards, verdicts_name
 from thickets.tasks.aggregation import ScoreBook
 
 _KEY = ["candidate_id", "split", "example_id"]
-_SHORT = 24  # characters of a value that is shown
+_SHORT = 40  # characters of a value that is shown
 
 
 def compare_with_earlier(plan: RunPlan, book: ScoreBook, folder: RunFolder) -> VerdictChange | None:

@@ -145,6 +145,7 @@ def test_results_that_are_no_table_are_input_errors(reader, sql):
 def test_run_held_by_another_process_is_read_from_its_shards(tmp_path, shards, python):
     paths = shards(5)
     run = tmp_path / "runs" / "r1"
+    record_judgement(run)
     process = python(HOLD, run, tmp_path / "shards")
     assert process.stdout.readline() == "held\n"
     with read_only(run, tmp_path / "shards") as live:
