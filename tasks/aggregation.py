@@ -88,13 +88,16 @@ class ScoreBook:
         self._candidates = pl.concat([self._candidates, new])
         self._is_registered = self._is_registered and new.is_empty()
 
-    def aggregate(self) -> pl.DataFrame:
+    def aggregate(self, *, judge: bool = True) -> pl.DataFrame:
         """Judge every shard that has no verdicts, and take in all that is new to the database.
+
+        Args:
+            judge: False while shards are being scored: whoever has just written one is judging it.
 
         Returns:
             Finished units: candidate_id, split, block.
         """
-        paths = self.judge_what_is_left()
+        paths = self.judge_what_is_left() if judge else self._judged()
         with self.open() as store:
             if not self._is_registered:
                 store.register(self._candidates, self.examples)
@@ -102,7 +105,7 @@ class ScoreBook:
             while True:
                 for start in range(0, len(paths), _FILES_PER_TRANSACTION):
                     store.ingest(paths[start : start + _FILES_PER_TRANSACTION])
-                if all(path.exists() for path in paths):
+                if not judge or all(path.exists() for path in paths):
                     return store.done()
                 paths = self.judge_what_is_left()  # some were unreadable, and their completions are there
 
@@ -111,24 +114,27 @@ class ScoreBook:
 
         An unreadable shard is renamed to ``*.broken``, and its verdicts do not count.
         """
-        verdicts, local = self._folder.verdicts(self._verdicts), self.shards / verdicts_name(self._verdicts)
+        judged = self._judged()
+        held = {path.stem for path in judged}
+        left = [path for path in list_shards(self.shards) if path.stem not in held | self._foreign]
+        for path in left:
+            self._judge_shard(path)
+        return self._judged() if left else judged
+
+    def _judged(self) -> list[Path]:
+        """Copy what was written elsewhere; return the files of verdicts, each of which has its shard."""
+        local = self.shards / verdicts_name(self._verdicts)
         self._folder.mirror(self.shards)
-        verdicts.mirror(local)
+        self._folder.verdicts(self._verdicts).mirror(local)
         shards = {path.stem: path for path in list_shards(self.shards)}
-        for name in [name for name in shards if name not in self._checked]:
+        for name in shards.keys() - self._checked:
             if is_cut_off(shards[name]):
                 quarantine(shards.pop(name))
             else:
                 self._checked.add(name)
-        held = {path.stem: path for path in list_shards(local)}
-        left = sorted(shards.keys() - held.keys() - self._foreign)
-        for name in left:
-            self._judge_shard(shards[name], verdicts)
-        if left:
-            verdicts.mirror(local)
         return [path for path in list_shards(local) if path.stem in shards]
 
-    def _judge_shard(self, shard: Path, verdicts: ShardFolder) -> None:
+    def _judge_shard(self, shard: Path) -> None:
         answered = read_whole(shard)
         if answered is None:
             quarantine(shard)
@@ -139,7 +145,8 @@ class ScoreBook:
             self._foreign.add(shard.stem)
             return
         examples = [self._asked[key] for key in keys if key in self._asked]
-        verdicts.write(shard.stem, verdict_rows(answered.filter(pl.Series(known)), examples, self._judge))
+        verdicts = verdict_rows(answered.filter(pl.Series(known)), examples, self._judge)
+        self._folder.verdicts(self._verdicts).write(shard.stem, verdicts)
 
 
 def examples_frame(blocks: Iterable[Block]) -> pl.DataFrame:
@@ -178,6 +185,6 @@ def check_complete(done: pl.DataFrame, candidate_ids: Iterable[str], split: str,
 
 
 @task("aggregate-scores", retries=2, retry_delays_s=[2])
-def aggregate_scores(book: ScoreBook) -> pl.DataFrame:
+def aggregate_scores(book: ScoreBook, *, judge: bool = True) -> pl.DataFrame:
     """Prefect task over `ScoreBook.aggregate`; worth a retry because a reader may hold the database for seconds."""
-    return book.aggregate()
+    return book.aggregate(judge=judge)
