@@ -17,6 +17,7 @@ from thickets.flows.results.summary import (
     SelectionAnswers,
     SigmaRow,
     TrackingLinks,
+    VerdictChange,
 )
 from thickets.flows.search.candidates import describe_race
 from thickets.flows.search.stages import Selected
@@ -47,6 +48,8 @@ def summarise(
     pilot: Pilot | None = None,
     budget: BudgetUse | None = None,
     limit: TokenLimit | None = None,
+    rescored_from: str | None = None,
+    changed_verdicts: VerdictChange | None = None,
 ) -> RunSummary:
     """Put the figures together; see `thickets.flows.results.summary.RunSummary`.
 
@@ -64,6 +67,8 @@ def summarise(
         pilot: What the pilot showed about the sigmas.
         budget: The budget.
         limit: The learned limit of answers.
+        rescored_from: The run whose answers are judged again.
+        changed_verdicts: How verdicts differ from those of an earlier run on the same answers.
     """
     experts = selected.experts
     with book.open() as store:
@@ -132,6 +137,8 @@ def summarise(
         budget=budget,
         limit=limit,
         answers=answered,
+        rescored_from=rescored_from,
+        changed_verdicts=changed_verdicts,
     )
 
 
