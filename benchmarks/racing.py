@@ -41,7 +41,7 @@ from benchmarks.synthetic_scores import SITUATIONS, synthetic_scores  # noqa: E4
 from thickets.tasks.adaptive.racing import Rule, go_on  # noqa: E402
 from thickets.tasks.evaluation.voting import vote  # noqa: E402
 from thickets.tasks.selection.ranking import plain  # noqa: E402
-from thickets.tasks.types import FULL
+from thickets.tasks.types import FULL  # noqa: E402
 
 CERTAIN = 1000.0
 RULES = {

@@ -44,7 +44,7 @@ from thickets.tasks.adaptive.pilot import learn, spread_out  # noqa: E402
 from thickets.tasks.adaptive.racing import Rule, go_on  # noqa: E402
 from thickets.tasks.evaluation.voting import vote  # noqa: E402
 from thickets.tasks.selection.ranking import plain  # noqa: E402
-from thickets.tasks.types import FULL
+from thickets.tasks.types import FULL  # noqa: E402
 
 # Made up: what someone sees who does not know the scale of the noise, and lists several.
 MADE = SITUATIONS | {
@@ -161,7 +161,10 @@ def with_pilot(draw: Draw, size: int, n_pilot: int, even: float, n_asked: int) -
     places = even_split(n_sigmas, n_pilot)
     rows = take(draw, places)
     assert rows is not None
-    outcomes = pl.DataFrame({"sigma": np.array(places, dtype=float), "correct": draw.right[rows, :n_asked].tolist()})
+    right = draw.right[rows, :n_asked]
+    outcomes = pl.DataFrame(
+        {"sigma": np.array(places, dtype=float), "correct": right.tolist(), "score": (FULL * right).tolist()}
+    )
     shares = [row.millionths for row in learn(outcomes, even).sigmas]
     return places + list(islice(spread_out(shares), size - n_pilot))
 

@@ -3,8 +3,8 @@
 A round is one block of the selection split, the fixed unit of generation, so that no answer depends on it. After n of N
 questions a candidate's final score (the sum over all N, full marks being 1) is not known, but it is bounded: for
 certain by what it has and what it has plus N - n, and at a chosen z by Wilson's interval (Wilson 1927) with the
-correction for a finite number of questions: the more of them are asked, the narrower it is, and with all of them it is a
-point.
+correction for a finite number of questions: the more of them are asked, the narrower it is, and with all of them it is
+a point.
 
 The interval holds for scores between wrong and right too: of all values from 0 to 1 with the same mean, those that are
 0 or 1 have the largest variance (Bhatia & Davis 2000, Amer. Math. Monthly 107), and Wilson's interval takes that one.
