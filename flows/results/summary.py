@@ -18,7 +18,7 @@ class SigmaRow(BaseModel):
     """The candidates of one sigma on the selection split; candidates of different sigmas are never pooled.
 
     Attributes:
-        mean_accuracy: Mean of the candidates' mean scores; these are shares of correct answers, unless answers are graded.
+        mean_accuracy: Mean of the candidates' mean scores, which are shares of correct answers unless these are graded.
         max_accuracy: The largest of them.
         n_at_least_base: Candidates that score as high as the base, or higher.
     """

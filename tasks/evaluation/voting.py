@@ -113,7 +113,7 @@ def curve(ballots: pl.DataFrame, k_values: Sequence[int], rule: VoteRule = "majo
     Returns:
         One row per K: k, n_correct, n, points (thousandths), squares (of the scores).
     """
-    columns = dict.fromkeys(("k", "n_correct", "n", "points", "squares"), pl.Int64)
+    columns = pl.Schema(dict.fromkeys(("k", "n_correct", "n", "points", "squares"), pl.Int64()))
     score = pl.col("score").cast(pl.Int64)
     sums = [
         vote(ballots, k, rule).select(

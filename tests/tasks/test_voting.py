@@ -12,15 +12,8 @@ from thickets.tasks.evaluation.voting import BALLOT_SCHEMA, curve, vote
 def ballots(answers: list[list[str | None]], weights: list[int] | None = None, gold: str = "a") -> pl.DataFrame:
     """`answers[expert][example]`, experts by rank."""
     rows = [
-        (
-            rank,
-            (weights or [1] * len(answers))[rank - 1],
-            f"e{example}",
-            answer,
-            answer == gold,
-            1000 * (answer == gold),
-        )
-        for rank, of_expert in enumerate(answers, start=1)
+        (rank, power, f"e{example}", answer, answer == gold, 1000 * (answer == gold))
+        for rank, (power, of_expert) in enumerate(zip(weights or [1] * len(answers), answers, strict=True), start=1)
         for example, answer in enumerate(of_expert)
     ]
     return pl.DataFrame(rows, schema=BALLOT_SCHEMA, orient="row")
