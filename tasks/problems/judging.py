@@ -43,7 +43,7 @@ class Judge:
 
     def identity(self) -> dict[str, JSON]:
         """Return everything that changes a verdict: names the verdicts, as the answers' identity names the shards."""
-        return {**self.problem.judgement(), "reasoning": self.reasoning and self.reasoning._asdict()}
+        return {**self.problem.judgement(), "reasoning": self.reasoning and list(self.reasoning)}
 
     def said(self, text: str) -> str | None:
         """Return the end of a completion that is behind its thoughts; None if a thought is not finished."""
