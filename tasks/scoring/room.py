@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from thickets.storage.errors import InputError
@@ -79,17 +79,11 @@ def fit(splits: Iterable[Split], problem: Problem, template: Template, room: Roo
         )
     found, too_long = [], []
     for split in splits:
-        prompts = tuple(template.render(problem.messages(example)) for example in split.examples)
+        prompts = [template.render(problem.messages(example)) for example in split.examples]
         lengths = template.lengths(prompts) if prompts else []
-        long = [
-            _TooLong(split.name, example, n)
-            for example, n in zip(split.examples, lengths, strict=True)
-            if most is not None and n > most
-        ]
-        too_long += long
-        found.append(
-            _without(split, prompts, lengths, most) if long else Fitted(split, prompts, max(lengths, default=0), 0)
-        )
+        long = {i: n for i, n in enumerate(lengths) if most is not None and n > most}
+        too_long += [_TooLong(split.name, split.examples[i], n) for i, n in long.items()]
+        found.append(_without(split, prompts, lengths, long))
     emptied = [each.split.name for each in found if each.n_dropped and not each.split.examples]
     if too_long and (emptied or not drop):
         raise InputError(_refusal(too_long, room, emptied if drop else []))
@@ -111,15 +105,15 @@ def dropped_line(fitted: Iterable[Fitted], room: Room) -> str | None:
     )
 
 
-def _without(split: Split, prompts: Sequence[str], lengths: Sequence[int], most: int | None) -> Fitted:
-    """Leave out the rows with more than `most` tokens."""
-    kept = [i for i, n in enumerate(lengths) if most is None or n <= most]
+def _without(split: Split, prompts: Sequence[str], lengths: Sequence[int], long: Container[int]) -> Fitted:
+    """Leave out the rows at some places."""
+    kept = [i for i in range(len(prompts)) if i not in long]
     examples = tuple(split.examples[i] for i in kept)
     return Fitted(
-        replace(split, examples=examples, sha256=content_sha256(examples)),
+        split if len(kept) == len(prompts) else replace(split, examples=examples, sha256=content_sha256(examples)),
         tuple(prompts[i] for i in kept),
         max((lengths[i] for i in kept), default=0),
-        len(lengths) - len(kept),
+        len(prompts) - len(kept),
     )
 
 
