@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from thickets.flows.config.prompts import PromptPlan, plan_prompts
 from thickets.flows.config.run import RunConfig
 from thickets.storage.errors import RunError
 from thickets.storage.fingerprint import fingerprint
@@ -44,7 +45,8 @@ class RunPlan:
         engine: Settings of the engine, every ``auto`` resolved except the checkpoint's own dtype.
         problem: Gives questions, prompts and verdicts.
         judge: Judges answers by the problem's rules.
-        splits: The three splits.
+        splits: The three splits, less the rows that are too long.
+        scored: Those to score: the three, or another.
         sampling: Decoding, with the problem's defaults filled in.
         blocks: The examples with their prompts, in units of generation.
         identity: The values whose hash is the fingerprint.
@@ -54,6 +56,8 @@ class RunPlan:
         run_id: Names the run.
         home: The folder that keeps everything.
         wordings: The prompt templates that a control tries; None without it.
+        dropped: Rows that were too long and left out, by split; empty if there were none.
+        warnings: What is odd about the prompts, a line each.
     """
 
     config: RunConfig
@@ -62,6 +66,7 @@ class RunPlan:
     problem: Problem
     judge: Judge
     splits: Splits
+    scored: tuple[Split, ...]
     sampling: Sampling
     blocks: tuple[Block, ...]
     identity: dict[str, Any]
@@ -71,6 +76,8 @@ class RunPlan:
     run_id: str
     home: Home
     wordings: Wordings | None = None
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     @property
     def shard_location(self) -> str:
@@ -138,11 +145,13 @@ def make_plan(
         limit: Most new tokens per answer, if `decoding.max_tokens` is learned (`search.answer_limit`).
 
     Raises:
+        InputError: A prompt cannot be rendered, or is too long for the model (`data.too_long`).
         RunError: `decoding.max_tokens` is learned, but no limit is given.
     """
-    scored = tuple(splits if scored is None else scored)
-    template = kind_of(base.path).prompt_template(base.path, trust_remote_code=config.engine.trust_remote_code)
-    own = problem.sampling
+    prompts = plan_prompts(config, base.path, problem, splits if scored is None else scored)
+    template, own = prompts.template, problem.sampling
+    scored = tuple(each.split for each in prompts.splits)
+    splits = splits.with_changed(scored)
     sampling = Sampling(
         max_tokens=_max_tokens(config, own, limit),
         stop=tuple(
@@ -153,13 +162,14 @@ def make_plan(
     wordings = _wordings(config, base.path, problem, splits, template, sampling)
     blocks = tuple(
         block
-        for split in scored
+        for each in prompts.splits
         for block in make_blocks(
-            split,
+            each.split,
             problem,
             template,
             per_block,
-            wordings.others if wordings and split.name in ("validation", "test") else None,
+            wordings.others if wordings and each.split.name in ("validation", "test") else None,
+            each.prompts,
         )
     )
     spec = resolve(
@@ -174,7 +184,7 @@ def make_plan(
             trust_remote_code=config.engine.trust_remote_code,
             prefetch=config.engine.prefetch,
             base_copy=config.engine.base_copy,
-            max_length=_max_length(blocks, template, sampling),
+            max_length=_max_length(prompts, blocks, sampling),
             vllm=VllmOptions(**config.engine.vllm.model_dump()),
         )
     )
@@ -188,7 +198,7 @@ def make_plan(
         examples_per_block=per_block,
     )
     answers = fingerprint(identity)
-    judge = Judge(problem, config.decoding.reasoning)
+    judge = Judge(problem, prompts.reasoning)
     judgement = judgement_identity(judge, scored)
     verdicts = fingerprint(judgement)
     # Controls are no part of either identity: they change neither a greedy answer nor which experts are selected, and
@@ -205,6 +215,7 @@ def make_plan(
         problem=problem,
         judge=judge,
         splits=splits,
+        scored=scored,
         sampling=sampling,
         blocks=blocks,
         identity=identity,
@@ -214,6 +225,8 @@ def make_plan(
         run_id=run_id(config.name, answers, verdicts, population, config.selection.model_dump(mode="json"), extra),
         home=Home(config.storage.home),
         wordings=wordings,
+        dropped=prompts.dropped,
+        warnings=prompts.warnings,
     )
 
 
@@ -242,16 +255,16 @@ def _wordings(
     return leave_out_too_long(wordings, examples, template, room - sampling.max_tokens)
 
 
-def _max_length(blocks: Iterable[Block], template: Template, sampling: Sampling) -> int:
+def _max_length(prompts: PromptPlan, blocks: Iterable[Block], sampling: Sampling) -> int:
     """Return the most tokens of a prompt and its answer, rounded up.
 
     vLLM's answers may depend on it, so it is part of the identity there. Rounded, because the prompts of a control
     should not change it: one that is turned on later would make another run, with nothing scored yet. (It still does
     where the longest of its prompts lies beyond a multiple that the run's own prompts do not reach.)
     """
-    lists = [worded for block in blocks for worded in (block.prompts, *block.rewordings.values())]
-    prompts = [prompt for worded in lists for prompt in worded]
-    return -(-(template.longest(prompts) + sampling.max_tokens) // _LENGTH_STEP) * _LENGTH_STEP
+    reworded = [prompt for block in blocks for worded in block.rewordings.values() for prompt in worded]
+    longest = max(*(each.longest for each in prompts.splits), *prompts.template.lengths(reworded), 0)
+    return -(-(longest + sampling.max_tokens) // _LENGTH_STEP) * _LENGTH_STEP
 
 
 def count_respondents(plan: RunPlan) -> dict[str, int]:

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias, TypedDict
 from thickets.storage.errors import InputError
 
 JSON: TypeAlias = "dict[str, JSON] | list[JSON] | str | int | float | bool | None"
+Scalar: TypeAlias = "str | int | float | bool | None"
 FULL = 1000
 """The score of an answer with full marks: scores are whole thousandths, so that a sum does not depend on its order."""
 

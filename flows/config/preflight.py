@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from thickets.flows.config.prompts import plan_prompts
 from thickets.flows.config.run import RunConfig
 from thickets.storage.errors import InputError
 from thickets.storage.fingerprint import fingerprint
@@ -32,22 +35,29 @@ def check_inputs(config: RunConfig) -> None:
         check_can_learn(base.name, base.path)
         generic_text(config.distillation.generic_text)
     if config.problems is None:
-        _check_problem(config)
+        _check_problem(config, base.path)
         return
     known: dict[str, int] = {}
     for index, each in enumerate(config.per_problem):
         try:
-            questions = _check_problem(each)
+            questions = _check_problem(each, base.path)
         except InputError as error:
             raise InputError(f"problems[{index}]: {error}") from None
         if (first := known.setdefault(questions, index)) != index:
             raise InputError(f"problems[{index}] asks the same as problems[{first}]; each may stand once")
 
 
-def _check_problem(config: RunConfig) -> str:
-    """Check that a problem has enough questions; return a hash that problems with the same prompts and splits share."""
+def _check_problem(config: RunConfig, model: Path) -> str:
+    """Check that a problem has enough questions, and that the model has room for each.
+
+    Returns:
+        A hash that problems with the same prompts and splits share.
+    """
     problem, data = load_problem(config.single_problem), config.data
     splits = draw_splits(problem, selection=data.selection, validation=data.validation, test=data.test, seed=data.seed)
+    prompts = plan_prompts(config, model, problem, splits)
     if config.distillation is not None:
-        draw_training(problem, splits, config.distillation.examples, config.distillation.seed)
+        kept = splits.with_changed(each.split for each in prompts.splits)
+        training = draw_training(problem, kept, config.distillation.examples, config.distillation.seed)
+        plan_prompts(config, model, problem, [training])
     return fingerprint({"problem": problem.identity(), "splits": [split.sha256 for split in splits]})

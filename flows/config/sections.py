@@ -5,6 +5,7 @@ The engine's is in `thickets.flows.config.engine`, that of the distillation in `
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
@@ -12,8 +13,10 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
+from thickets.tasks.engines.chat_template import RESERVED
 from thickets.tasks.noise import Family, Perturbation
 from thickets.tasks.results.evaluation import Method, VoteRule
+from thickets.tasks.types import Scalar
 from thickets.tasks.verifiers.thought import THOUGHT_TAGS
 
 Sigma = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
@@ -58,6 +61,11 @@ class DataConfig(Section):
     validation: PositiveInt = Field(200, description="Examples that choose K; never used to rank candidates.")
     test: PositiveInt = Field(500, description="Examples the result is reported on; answered once, at the end.")
     seed: int = Field(0, ge=0, description="Seed of the shuffle that draws the splits (and of generated questions).")
+    too_long: Literal["error", "drop"] = Field(
+        "error",
+        description="Rows whose prompt leaves the model no room for an answer: error names the first, drop leaves them "
+        "out of the split they were drawn for, which is then smaller; no other row moves.",
+    )
 
 
 # What a pilot needs of each sigma to tell how much its candidates differ.
@@ -145,6 +153,10 @@ class DecodingConfig(Section):
         description="What begins and what ends a thought. A finished one is removed before an answer is looked for; "
         "an unfinished one is an abstention. Empty: replies hold no thoughts.",
     )
+    chat_template_kwargs: dict[str, Scalar] = Field(
+        default_factory=dict,
+        description="Values for the model's chat template, for example enable_thinking: false; empty: none.",
+    )
 
     @field_validator("max_tokens", mode="before")
     @classmethod
@@ -157,6 +169,35 @@ class DecodingConfig(Section):
             raise ValueError(
                 f"found {value!r}; give a number of tokens greater than 0, learned, or nothing for the problem's own"
             ) from None
+
+    @field_validator("reasoning", mode="before")
+    @classmethod
+    def _two_different_tags(cls, tags: object) -> object:
+        if not tags:
+            return None
+        found = list(tags) if isinstance(tags, list | tuple) else []
+        texts = {tag.lower() for tag in found if isinstance(tag, str) and tag.strip()}
+        if len(found) != 2 or len(texts) != 2:
+            raise ValueError(
+                f"found {tags!r}; give two different strings that are not empty, what begins a thought and what ends "
+                "it, or nothing if replies hold no thoughts"
+            )
+        return tags
+
+    @field_validator("chat_template_kwargs", mode="before")
+    @classmethod
+    def _names_and_scalars(cls, values: object) -> object:
+        if values is None:
+            return {}
+        if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
+            raise ValueError(f"found {values!r}; give names and values, for example {{enable_thinking: false}}")
+        if taken := sorted(RESERVED & values.keys()):
+            raise ValueError(f"rendering a prompt sets {', '.join(taken)} itself; remove it")
+        for name, value in values.items():
+            is_finite = not isinstance(value, float) or math.isfinite(value)
+            if not isinstance(value, str | int | float | None) or not is_finite:
+                raise ValueError(f"{name} is {value!r}; give a text, a finite number, true, false or null")
+        return values
 
     @property
     def learns_limit(self) -> bool:

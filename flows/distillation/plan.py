@@ -127,15 +127,16 @@ def plan_distillation(
             "first. (If it was made elsewhere or with other versions, its answers and a student's would not compare.)"
         )
     found = load_summary(run_folder)
-    training = draw_training(problem, splits, section.examples, section.seed)
+    training = draw_training(problem, run.splits, section.examples, section.seed)
+    answers = make_plan(config, base, problem, run.splits, resolve, scored=(training,), limit=limit)
     name = distillation_id(run.run_id, section)
     return DistillPlan(
         run=run,
         found=found,
         section=section,
-        training=training,
+        training=answers.scored[0],
         device=_device(run),
-        answers=make_plan(config, base, problem, splits, resolve, scored=(training,), limit=limit),
+        answers=answers,
         id=name,
         folder=distill_folder(run_folder, name),
     )

@@ -32,6 +32,7 @@ from thickets.tasks.distillation.texts import TrainingText, encode
 from thickets.tasks.distillation.training import Exam, TrainingSettings, forget
 from thickets.tasks.engines import build_engine
 from thickets.tasks.engines.prompts import PromptTemplate
+from thickets.tasks.engines.tokenizer import load_tokenizer
 from thickets.tasks.engines.transformers import TransformersEngine
 from thickets.tasks.evaluation.voting import ballots
 from thickets.tasks.scoring.executors.ray_cluster import RayCluster
@@ -172,11 +173,9 @@ def _score(
 
 
 def _texts(plan: DistillPlan, rows: pl.DataFrame) -> list[TrainingText]:
-    from transformers import AutoTokenizer
-
-    base, trusted = plan.run.base.path, plan.run.config.engine.trust_remote_code
-    tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=trusted, local_files_only=True)
-    template = PromptTemplate(tokenizer)
+    config = plan.run.config
+    tokenizer = load_tokenizer(plan.run.base.path, trust_remote_code=config.engine.trust_remote_code)
+    template = PromptTemplate(tokenizer, config.decoding.chat_template_kwargs)
     messages = {example.id: plan.run.problem.messages(example) for example in plan.training.examples}
     prompts = [template.render(messages[example]) for example in rows["example_id"]]
     return encode(tokenizer, prompts, rows["response"].to_list())

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from thickets.flows.placement.replicas import crowded, known_replicas, threads_each
 from thickets.flows.plan import RunPlan
 from thickets.tasks.engines import library_versions
+from thickets.tasks.engines.generation_config import left_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,8 @@ class EngineDescription:
         threads: CPU threads of each engine; None where a GPU computes.
         batch_size: Most prompts decoded together.
         n_engines: How many; 1 as well where a Ray cluster decides how many it has room for.
-        warnings: What slows them down here, a line each.
+        left_out: What the model's generation_config.json asks for and is ignored, e.g. ``repetition_penalty 1.1``.
+        warnings: What slows them down here and what is odd about their prompts, a line each.
     """
 
     kind: str
@@ -31,6 +33,7 @@ class EngineDescription:
     threads: int | None
     batch_size: int
     n_engines: int
+    left_out: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -38,8 +41,14 @@ class EngineDescription:
         threads = "" if self.threads is None else f" of {self.threads} thread{'s' if self.threads > 1 else ''}"
         return (
             f"{engines}{threads}: {self.kind} ({self.version}) on {self.device}, weights in {self.dtype}, "
-            f"batches of {self.batch_size}"
+            f"batches of {self.batch_size}{self._greedy}"
         )
+
+    @property
+    def _greedy(self) -> str:
+        if not self.left_out:
+            return ""
+        return f"; decoding is greedy and leaves out {', '.join(self.left_out)} of the model's generation_config.json"
 
     @property
     def tags(self) -> dict[str, str]:
@@ -81,5 +90,6 @@ def describe_engine(plan: RunPlan) -> EngineDescription:
         threads=threads if on_cpu else None,
         batch_size=spec.batch_size,
         n_engines=replicas or 1,
-        warnings=tuple(filter(None, (crowded(plan), emulated))),
+        left_out=tuple(f"{name} {value}" for name, value in left_out(spec.model_path).items()),
+        warnings=tuple(filter(None, (crowded(plan), emulated, *plan.warnings))),
     )

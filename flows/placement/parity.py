@@ -112,7 +112,7 @@ def compare_engines(
     return ParityResult(
         model=base.name,
         problem=config.single_problem.title,
-        n_examples=len(splits.selection.examples),
+        n_examples=len(plans[0].splits.selection.examples),
         a=_description(plans[0]),
         b=_description(plans[1]),
         parity=compare(a, b, questions, n_shown=n_shown),

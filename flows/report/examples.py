@@ -13,6 +13,7 @@ from thickets.flows.results.summary import RunSummary, experts_of
 from thickets.storage.scores.database import BASE_ID
 from thickets.storage.scores.queries import ScoreQueries
 from thickets.tasks.evaluation.voting import ballots, tally, vote
+from thickets.tasks.verifiers.thought import Thoughts, after_thought
 
 _COUNT = 10
 # Where there are enough of both kinds; what a vote breaks is as telling as what it fixes, and rarer.
@@ -21,6 +22,7 @@ _LEAST_BROKEN = 3
 # In the order in which they take turns.
 _FIXED = ("reasoning_fixed", "format_fixed", "unclear_fixed", "fixed")
 _BROKEN = ("regressed",)
+_UNFINISHED = "(a thought that is not finished)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ def changed_examples(scores: ScoreQueries, summary: RunSummary, count: int = _CO
 
     @cache
     def texts(candidate_id: str) -> Mapping[str, str]:
-        return dict(scores.completions("test", candidate_id).iter_rows())
+        return {name: _said(text, summary) for name, text in scores.completions("test", candidate_id).iter_rows()}
 
     def example(name: str, fate: str, position: int, question: str, gold: str) -> TestExample:
         votes = counted.get((name,), pl.DataFrame()).to_dicts()
@@ -124,6 +126,14 @@ def changed_examples(scores: ScoreQueries, summary: RunSummary, count: int = _CO
         name: summary.thicket.changed[name] for name in questions if voted[name]["correct"] != base[name]["correct"]
     }
     return tuple(example(name, fates[name], *questions[name]) for name in pick(fates, count))
+
+
+def _said(text: str, summary: RunSummary) -> str:
+    """Return a reply without its thoughts, which may be pages long."""
+    if (found := summary.thinking) is None:
+        return text
+    said = after_thought(text, Thoughts(*found.tags, found.is_open))
+    return _UNFINISHED if said is None else said.strip()
 
 
 def pick(fates: Mapping[str, str], count: int) -> list[str]:

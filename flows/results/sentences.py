@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from thickets.flows.results.diagnosis import diagnose
 from thickets.flows.results.summary import BudgetUse, RunSummary
@@ -83,6 +84,10 @@ def remarks(summary: RunSummary) -> list[str]:
         lines.append(pilot_sentence(summary.pilot))
     if summary.race:
         lines.append(_race(summary.race))
+    if summary.dropped:
+        lines.append(_dropped(summary.dropped))
+    if summary.thinking:
+        lines.append(summary.thinking.sentence)
     thicket = summary.thicket
     mean = thicket.agreement.mean
     same = "" if mean is None else f"Two experts give the same answer to {percent(mean)} of the test questions. "
@@ -120,6 +125,12 @@ def _judged(summary: RunSummary) -> dict[str, Verdict]:
 def _prompt(control: Control) -> str:
     # As JSON, so that the line stays one line.
     return f"The {control.label}, chosen on the validation split: {json.dumps(control.detail, ensure_ascii=False)}."
+
+
+def _dropped(dropped: Mapping[str, int]) -> str:
+    each = ", ".join(f"{n:,} {split}" for split, n in dropped.items())
+    rows = "row was" if sum(dropped.values()) == 1 else "rows were"
+    return f"{each} {rows} too long for the model and left out (data.too_long: drop)."
 
 
 def _budget(summary: RunSummary, budget: BudgetUse) -> str:

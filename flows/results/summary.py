@@ -11,6 +11,7 @@ from thickets.tasks.adaptive.token_limit import TokenLimit
 from thickets.tasks.results.evaluation import Accuracy, CurvePoint, Evaluation, ThicketDescription
 from thickets.tasks.results.pilot import Pilot
 from thickets.tasks.results.racing import Race
+from thickets.tasks.results.thinking import Thinking
 from thickets.tasks.types import Candidate
 
 
@@ -200,6 +201,8 @@ class RunSummary(BaseModel):
         budget: The budget of the run; None without a budget, and then all candidates were scored.
         limit: The limit on the length of answers that was learned; None if the configuration sets the limit.
         answers: What became of the answers to the selection split; None in runs of versions that did not count it.
+        dropped: Rows that were too long for the model and left out of their split (`data.too_long`), by split.
+        thinking: Tokens spent thinking on the test split; None where replies hold no thoughts.
         rescored_from: Id of the run whose answers were judged again; None unless `thickets rescore` began this run.
         changed_verdicts: How the verdicts differ from an earlier run's on the same answers; None without one.
 
@@ -238,6 +241,8 @@ class RunSummary(BaseModel):
     answers: SelectionAnswers | None = None
     rescored_from: str | None = None
     changed_verdicts: VerdictChange | None = None
+    dropped: dict[str, int] = {}
+    thinking: Thinking | None = None
 
     @property
     def is_graded(self) -> bool:

@@ -115,6 +115,7 @@ def estimate(config: RunConfig) -> Estimate:
     splits = draw_splits(problem, selection=data.selection, validation=data.validation, test=data.test, seed=data.seed)
     learns = config.decoding.learns_limit
     plan = make_plan(own_limit(config) if learns else config, base, problem, splits)
+    splits = plan.splits  # less the rows that are too long
     replicas = known_replicas(plan)
     n_engines = replicas or 1
     learning = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import struct
 import tempfile
@@ -16,7 +17,7 @@ from thickets.storage.models.weights import WEIGHTS, hash_file, save_tensors
 log = logging.getLogger(__name__)
 
 # Part of the folder's name: raise it when the conversion changes, so that cached folders are converted again.
-CONVERSION_VERSION = 1
+CONVERSION_VERSION = 2
 
 
 def convert_gguf(path: Path, cache: Path, memory: Path) -> Path:
@@ -95,4 +96,22 @@ def _convert(path: Path, folder: Path) -> None:
     config.save_pretrained(folder)
     model.generation_config.save_pretrained(folder)
     tokenizer.model_max_length = min(tokenizer.model_max_length, config.max_position_embeddings)
+    _add_special_tokens(tokenizer, path, folder)
+
+
+def _add_special_tokens(tokenizer: Any, path: Path, folder: Path) -> None:
+    """Save a converted tokenizer that begins and ends a text as the file says, which Transformers does not read."""
+    import gguf
+
+    header = gguf.GGUFReader(path)
+    fields = {name: header.get_field(f"tokenizer.ggml.{name}") for name in ("model", "add_bos_token", "add_eos_token")}
+    says = {name: field.contents() for name, field in fields.items() if field is not None}
+    if says.pop("model", None) == "llama":  # SentencePiece
+        says.setdefault("add_bos_token", True)  # as llama.cpp does where a file is silent
+    for name, value in says.items():
+        setattr(tokenizer, name, bool(value))  # makes its post-processor anew
     tokenizer.save_pretrained(folder)
+    config = folder / "tokenizer_config.json"
+    # The library leaves them out; vLLM and other readers look for them.
+    values = json.loads(config.read_text(encoding="utf-8")) | {name: getattr(tokenizer, name) for name in says}
+    config.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -32,11 +32,10 @@ def validation_exam(
         batch_size: Most prompts decoded together.
         trust_remote_code: Run Python code found in the folder.
     """
-    from transformers import AutoTokenizer
-
+    from thickets.tasks.engines.tokenizer import load_tokenizer
     from thickets.tasks.engines.transformers import TransformersEngine
 
-    tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=trust_remote_code, local_files_only=True)
+    tokenizer = load_tokenizer(base, trust_remote_code=trust_remote_code)
 
     def take(model: Any) -> int:
         engine = TransformersEngine.over(model, tokenizer, batch_size)

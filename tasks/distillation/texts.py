@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from thickets.storage.errors import InputError
+from thickets.tasks.engines.tokenizer import prompt_ids
 
 IGNORED = -100
 """The label that every loss of PyTorch and Transformers leaves out."""
@@ -45,7 +46,8 @@ def encode(tokenizer: Any, prompts: Sequence[str], responses: Sequence[str]) -> 
     """Tokenize rows as generation has seen them.
 
     Prompt and response are tokenized apart: when a model answers, its first token also begins anew after the prompt.
-    The prompt has its special tokens written out already (`thickets.tasks.engines.prompts`), so none are added.
+    The prompt has its special tokens written out already (`thickets.tasks.engines.prompts`), so none are added
+    beyond them.
 
     Args:
         tokenizer: Of the base.
@@ -53,9 +55,9 @@ def encode(tokenizer: Any, prompts: Sequence[str], responses: Sequence[str]) -> 
         responses: `[n_rows]`.
     """
     end = end_token(tokenizer)
-    prompt_ids = tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
+    read = prompt_ids(tokenizer, prompts)
     response_ids = tokenizer(list(responses), add_special_tokens=False)["input_ids"]
     return [
         TrainingText((*prompt, *response, end), (*[IGNORED] * len(prompt), *response, end))
-        for prompt, response in zip(prompt_ids, response_ids, strict=True)
+        for prompt, response in zip(read, response_ids, strict=True)
     ]

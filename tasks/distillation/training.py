@@ -163,13 +163,14 @@ def _make_trainer(
 ) -> Any:
     import torch
     from datasets import Dataset
-    from transformers import AutoModelForCausalLM, AutoTokenizer, EarlyStoppingCallback
+    from transformers import AutoModelForCausalLM, EarlyStoppingCallback
     from trl import SFTConfig
 
     from thickets.tasks.distillation.trainer import ResponseTrainer
+    from thickets.tasks.engines.tokenizer import load_tokenizer
 
     lora = settings.method == "lora"
-    tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=settings.trust_remote_code, local_files_only=True)
+    tokenizer = load_tokenizer(base, trust_remote_code=settings.trust_remote_code)
     model = AutoModelForCausalLM.from_pretrained(
         base,
         # Weights that are trained need float32. A frozen base could do without, but on the CPU PyTorch has no fast

@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+from thickets.storage.errors import InputError
 from thickets.tasks.engines.prompts import PromptTemplate, Template, ValuesTemplate
 from thickets.tasks.signals.recipe import is_signals_model
+from thickets.tasks.types import Scalar
 
 
 class ModelKind(Protocol):
@@ -26,8 +29,19 @@ class ModelKind(Protocol):
     is_language_model: bool
     ends_answers: bool
 
-    def prompt_template(self, folder: Path, *, trust_remote_code: bool = False) -> Template:
-        """Make the template that renders prompts for this model."""
+    def prompt_template(
+        self, folder: Path, given: Mapping[str, Scalar] | None = None, *, trust_remote_code: bool = False
+    ) -> Template:
+        """Make the template that renders prompts for this model.
+
+        Args:
+            folder: The checkpoint.
+            given: Further values for its chat template (``decoding.chat_template_kwargs``).
+            trust_remote_code: Run Python code found in the folder.
+
+        Raises:
+            InputError: It has no chat template that looks at the values.
+        """
 
     def context_length(self, folder: Path, *, trust_remote_code: bool = False) -> int | None:
         """Most tokens that the model is made for, prompt and answer together; None where no limit is known."""
@@ -40,9 +54,11 @@ class LanguageModel:
     is_language_model = True
     ends_answers = True
 
-    def prompt_template(self, folder: Path, *, trust_remote_code: bool = False) -> Template:
+    def prompt_template(
+        self, folder: Path, given: Mapping[str, Scalar] | None = None, *, trust_remote_code: bool = False
+    ) -> Template:
         """Read the tokenizer's chat template."""
-        return PromptTemplate.from_folder(folder, trust_remote_code=trust_remote_code)
+        return PromptTemplate.from_folder(folder, given, trust_remote_code=trust_remote_code)
 
     def context_length(self, folder: Path, *, trust_remote_code: bool = False) -> int | None:
         """Read the config's number of positions."""
@@ -61,8 +77,15 @@ class SignalsModel:
     is_language_model = False
     ends_answers = False
 
-    def prompt_template(self, folder: Path, *, trust_remote_code: bool = False) -> Template:
+    def prompt_template(
+        self, folder: Path, given: Mapping[str, Scalar] | None = None, *, trust_remote_code: bool = False
+    ) -> Template:
         """Return the template that writes values as they are; there is no tokenizer to read."""
+        if given:
+            raise InputError(
+                f"decoding.chat_template_kwargs: found {', '.join(given)}, but a signals network has no chat template; "
+                "remove it"
+            )
         return ValuesTemplate()
 
     def context_length(self, folder: Path, *, trust_remote_code: bool = False) -> int | None:

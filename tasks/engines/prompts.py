@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from thickets.tasks.types import Message
+from thickets.storage.errors import InputError
+from thickets.tasks.engines.chat_template import chat_arguments, check_given, render_chat
+from thickets.tasks.engines.tokenizer import (
+    Beginning,
+    beginning,
+    begins_with_bos,
+    load_tokenizer,
+    prompt_ids,
+    says_bos,
+)
+from thickets.tasks.types import JSON, Message, Scalar
 
-# Some chat templates print today's date. A prompt must not change overnight, so templates get this one.
-_FIXED_DATE = "26 Jul 2024"
-_PLAIN_CLASSES = ("TokenizersBackend", "PreTrainedTokenizerFast")  # two names of one, of Transformers 5 and 4
-_PLAIN_FORM = "question-answer-1"
+_PLAIN_FORM = "question-answer-2"
 
 
 class Template(Protocol):
@@ -23,13 +29,29 @@ class Template(Protocol):
     def stop(self) -> tuple[str, ...]:
         """Return the stop strings that the form needs."""
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Return what is odd about the model's prompts, a line each."""
+
     def render(self, messages: Sequence[Message]) -> str:
         """Render the prompt as text."""
+
+    def check(self, messages: Sequence[Message]) -> None:
+        """Check that the tokens of a rendered prompt are those that the model's library would make of the messages."""
+
+    def hides(self, text: str) -> bool:
+        """Return whether a text is a special token of the model, so that replies are read without it."""
+
+    def lengths(self, prompts: Sequence[str]) -> list[int]:
+        """Count the tokens of each rendered prompt."""
 
     def longest(self, prompts: Sequence[str]) -> int:
         """Count the tokens of the longest rendered prompt."""
 
-    def identity(self) -> dict[str, str]:
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Count the tokens of parts of replies."""
+
+    def identity(self) -> dict[str, JSON]:
         """Return what identifies this form of prompt in a fingerprint."""
 
 
@@ -37,16 +59,32 @@ class ValuesTemplate:
     """Renders prompts for a signals network: a signal's values, each of which is a token."""
 
     stop: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def render(self, messages: Sequence[Message]) -> str:
         """Join the contents as they are; the engine refuses anything but values."""
         return "\n".join(message["content"] for message in messages)
 
+    def check(self, messages: Sequence[Message]) -> None:
+        """Accept everything: there is no tokenizer."""
+
+    def hides(self, text: str) -> bool:
+        """Return False: there are no special tokens."""
+        return False
+
+    def lengths(self, prompts: Sequence[str]) -> list[int]:
+        """Count the values of each prompt."""
+        return [len(prompt.split()) for prompt in prompts]
+
     def longest(self, prompts: Sequence[str]) -> int:
         """Count the values of the longest prompt."""
-        return max(len(prompt.split()) for prompt in prompts)
+        return max(self.lengths(prompts))
 
-    def identity(self) -> dict[str, str]:
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Count the values of each text."""
+        return self.lengths(texts)
+
+    def identity(self) -> dict[str, JSON]:
         """Return what identifies this form of prompt in a fingerprint."""
         return {"form": "signal-values-1"}
 
@@ -57,21 +95,30 @@ class PromptTemplate:
     Whether a model is an instruct model is read from its tokenizer's chat template, never guessed from its name.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
-        self._tokenizer = tokenizer
+    def __init__(
+        self, tokenizer: Any, given: Mapping[str, Scalar] | None = None, *, says_bos: bool | None = None
+    ) -> None:
+        """Take a tokenizer.
+
+        Args:
+            tokenizer: As `load_tokenizer` gives it.
+            given: Further values for the chat template (``decoding.chat_template_kwargs``).
+            says_bos: What the tokenizer's configuration says about a BOS token, for warnings; None: nothing.
+
+        Raises:
+            InputError: The tokenizer has no chat template that looks at the values.
+        """
+        self._tokenizer, self._given, self._says_bos = tokenizer, dict(given or {}), says_bos
         self._chat_template: str | None = tokenizer.chat_template
-        self._bos: str = _written_bos(tokenizer) if self._chat_template is None else ""
+        check_given(tokenizer, self._given)
+        self._beginning = beginning(tokenizer) if self._chat_template is None else Beginning()
 
     @classmethod
-    def from_folder(cls, folder: Path, *, trust_remote_code: bool = False) -> PromptTemplate:
+    def from_folder(
+        cls, folder: Path, given: Mapping[str, Scalar] | None = None, *, trust_remote_code: bool = False
+    ) -> PromptTemplate:
         """Read the tokenizer of a checkpoint folder."""
-        if _is_plain(folder):
-            from transformers import PreTrainedTokenizerFast
-
-            return cls(PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True))
-        from transformers import AutoTokenizer
-
-        return cls(AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True))
+        return cls(load_tokenizer(folder, trust_remote_code=trust_remote_code), given, says_bos=says_bos(folder))
 
     @property
     def is_chat(self) -> bool:
@@ -83,28 +130,86 @@ class PromptTemplate:
         """Return the stop strings that the form needs: a plain model would go on with another question."""
         return () if self.is_chat else ("\nQuestion:",)
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Return where a BOS token is missing that should be there, or is there against the configuration's word."""
+        bos, adds = self._tokenizer.bos_token, begins_with_bos(self._tokenizer)
+        if not self.is_chat:
+            if adds and self._says_bos is False:
+                return (
+                    f"model: its tokenizer_config.json says add_bos_token: false, but its tokenizer begins every text "
+                    f"with {bos}, and so do the prompts",
+                )
+            return ()
+        if not (adds or self._says_bos):
+            return ()
+        [ids] = prompt_ids(self._tokenizer, [self.render([{"role": "user", "content": "a"}])])
+        if self._tokenizer.bos_token_id in ids:
+            return ()
+        return (
+            f"model: its tokenizer begins every text with {bos}, but its chat template does not write one; prompts are "
+            "rendered as the library does it, without",
+        )
+
     def render(self, messages: Sequence[Message]) -> str:
-        """Render the prompt as text, special tokens written out; tokenize it without adding any."""
+        """Render the prompt as text, special tokens written out; `lengths` and the engines add none.
+
+        Raises:
+            InputError: The chat template cannot be rendered, or refuses a system message.
+        """
         if self.is_chat:
-            rendered: str = self._tokenizer.apply_chat_template(
-                list(messages),
-                tokenize=False,
-                add_generation_prompt=True,
-                date_string=_FIXED_DATE,
-                strftime_now=lambda _format: _FIXED_DATE,
-            )
-            return rendered
-        return self._bos + _plain(messages) + "\nAnswer:"
+            return render_chat(self._tokenizer, messages, self._given)
+        return self._beginning.text + _plain(messages) + "\nAnswer:"
+
+    def check(self, messages: Sequence[Message]) -> None:
+        """Check that the tokens of a rendered prompt are those that the library would make of the messages.
+
+        Raises:
+            InputError: They are not; the message names the first that differs.
+        """
+        text = self.render(messages)
+        [ours] = prompt_ids(self._tokenizer, [text])
+        if self.is_chat:
+            how = "apply_chat_template"
+            theirs = self._tokenizer.apply_chat_template(list(messages), **chat_arguments(self._given))["input_ids"]
+        else:
+            how = "encoding with special tokens"
+            theirs = self._tokenizer(text.removeprefix(self._beginning.text))["input_ids"][: len(ours)]
+        if ours == theirs:
+            return
+        at = next((i for i, pair in enumerate(zip(ours, theirs, strict=False)) if pair[0] != pair[1]), len(ours))
+        mine, other = (self._tokenizer.convert_ids_to_tokens(ids[at : at + 1]) for ids in (ours, theirs))
+        raise InputError(
+            f"model: the tokens of a rendered prompt are not those of its tokenizer's own {how}: token {at} is "
+            f"{_token(mine)}, there {_token(other)}; such a model cannot be asked as it was trained"
+        )
+
+    def hides(self, text: str) -> bool:
+        """Return whether a text is a special token of the tokenizer."""
+        return text in self._tokenizer.all_special_tokens
+
+    def lengths(self, prompts: Sequence[str]) -> list[int]:
+        """Count the tokens of each rendered prompt."""
+        return list(map(len, prompt_ids(self._tokenizer, prompts))) if prompts else []
 
     def longest(self, prompts: Sequence[str]) -> int:
         """Count the tokens of the longest rendered prompt."""
-        return max(len(row) for row in self._tokenizer(list(prompts), add_special_tokens=False)["input_ids"])
+        return max(self.lengths(prompts))
 
-    def identity(self) -> dict[str, str]:
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Count the tokens of parts of replies; the tokenizer adds none to them."""
+        return list(map(len, self._tokenizer(list(texts), add_special_tokens=False)["input_ids"])) if texts else []
+
+    def identity(self) -> dict[str, JSON]:
         """Return what identifies this form of prompt in a fingerprint."""
         if self._chat_template is None:
-            return {"form": _PLAIN_FORM, "bos": self._bos}
-        return {"form": "chat", "template_sha256": hashlib.sha256(str(self._chat_template).encode()).hexdigest()}
+            return {"form": _PLAIN_FORM, "bos": self._beginning.text}
+        template = hashlib.sha256(str(self._chat_template).encode()).hexdigest()
+        return {
+            "form": "chat",
+            "template_sha256": template,
+            **({"chat_template_kwargs": dict(self._given)} if self._given else {}),
+        }
 
 
 def _plain(messages: Sequence[Message]) -> str:
@@ -113,25 +218,5 @@ def _plain(messages: Sequence[Message]) -> str:
     return "".join(before[message["role"]] + message["content"] for message in messages).removeprefix("\n\n")
 
 
-def _is_plain(folder: Path) -> bool:
-    """Return whether AutoTokenizer surely takes the plain class for a checkpoint.
-
-    To find out, it imports PyTorch and the code of every model, which takes seconds; a run that finds all its answers
-    among the shards needs neither. Llama's is the kind of model for which the files alone decide.
-    """
-    if not (folder / "tokenizer.json").is_file():
-        return False
-    model, tokenizer = (_read_json(folder / name) for name in ("config.json", "tokenizer_config.json"))
-    is_llama = model.get("model_type") == "llama" and not {"auto_map", "model_name"} & {*model, *tokenizer}
-    return is_llama and tokenizer.get("tokenizer_class") in _PLAIN_CLASSES
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
-
-
-def _written_bos(tokenizer: Any) -> str:
-    """Return the begin-of-sequence token as text if this tokenizer begins a sequence with one."""
-    ids = tokenizer("a")["input_ids"]
-    begins = tokenizer.bos_token_id is not None and ids and ids[0] == tokenizer.bos_token_id
-    return tokenizer.bos_token if begins else ""
+def _token(found: list[str]) -> str:
+    return repr(found[0]) if found else "missing"

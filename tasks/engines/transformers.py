@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
 from thickets.storage.errors import InputError
 from thickets.tasks.engines.ahead import Ahead
@@ -20,6 +20,7 @@ from thickets.tasks.engines.checkpoint import check_parameters
 from thickets.tasks.engines.decoding import Prefill, Prefix, StopChecker, common_prefix, compute_prefix, decode, prefill
 from thickets.tasks.engines.devices import pick_device
 from thickets.tasks.engines.sampling import TokenChooser
+from thickets.tasks.engines.tokenizer import load_tokenizer, prompt_ids
 from thickets.tasks.types import Completion, Sampling, Weights
 
 # Keys and values of prompts that are sampled again and again; beyond this, every sample reads them anew.
@@ -54,9 +55,7 @@ class TransformersEngine:
             torch.set_num_threads(spec.threads)
         self._perturbation = spec.perturbation
         device = pick_device(spec.device)
-        tokenizer: Any = AutoTokenizer.from_pretrained(
-            spec.model_path, trust_remote_code=spec.trust_remote_code, local_files_only=True
-        )
+        tokenizer = load_tokenizer(spec.model_path, trust_remote_code=spec.trust_remote_code)
         model: Any = AutoModelForCausalLM.from_pretrained(
             spec.model_path,
             dtype="auto" if spec.dtype == "auto" else getattr(torch, spec.dtype),
@@ -140,7 +139,7 @@ class TransformersEngine:
         """Answer the prompts; see `thickets.tasks.engines.base.Engine.generate`."""
         if not prompts:
             return []
-        rows: list[list[int]] = self._tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
+        rows = prompt_ids(self._tokenizer, prompts)
         self._check_lengths(rows, sampling.max_tokens)
         prefix = self._shared_prefix(rows)
         checker = StopChecker(self._tokenizer, self._eos_ids, sampling.stop)

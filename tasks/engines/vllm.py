@@ -12,13 +12,14 @@ from typing import Any
 
 import torch
 from pydantic import ValidationError
-from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+from transformers import AutoConfig, GenerationConfig
 
 from thickets.storage.errors import InputError
 from thickets.tasks.engines import vllm_workarounds as workarounds
 from thickets.tasks.engines.base import EngineSpec
 from thickets.tasks.engines.checkpoint import inspect_checkpoint
 from thickets.tasks.engines.decoding import StopChecker
+from thickets.tasks.engines.tokenizer import load_tokenizer, prompt_ids
 from thickets.tasks.types import Candidate, Completion, Sampling, Weights
 
 _WORKER = "thickets.tasks.engines.vllm_worker.CandidateWorker"
@@ -114,9 +115,7 @@ class VllmEngine:
                 spec.trust_remote_code,
             ),
         )
-        self._tokenizer: Any = AutoTokenizer.from_pretrained(
-            spec.model_path, trust_remote_code=spec.trust_remote_code, local_files_only=True
-        )
+        self._tokenizer = load_tokenizer(spec.model_path, trust_remote_code=spec.trust_remote_code)
         self._eos_ids = _eos_ids(spec.model_path, config, self._tokenizer)
 
     def load(self, weights: Weights | None) -> None:
@@ -136,7 +135,7 @@ class VllmEngine:
         """Answer the prompts; see `thickets.tasks.engines.base.Engine.generate`."""
         if not prompts:
             return []
-        rows: list[list[int]] = self._tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
+        rows = prompt_ids(self._tokenizer, prompts)
         self._check_lengths(rows, sampling.max_tokens)
         self._prepare_cache(rows, sampling)
         params = self._params(sampling, len(rows))

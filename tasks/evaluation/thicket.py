@@ -14,7 +14,7 @@ import polars as pl
 from thickets.storage.scores.database import BASE_ID
 from thickets.storage.scores.queries import ScoreQueries, Sums
 from thickets.tasks.evaluation.voting import ballots, vote
-from thickets.tasks.problems import Problem
+from thickets.tasks.problems.judging import Judge
 from thickets.tasks.results.evaluation import (
     Accuracy,
     Agreement,
@@ -35,7 +35,7 @@ MARGINS = (0, 1, 2, 3, 5, 10, 15, 20)
 
 def describe(
     store: ScoreQueries,
-    problem: Problem,
+    judge: Judge,
     test: Iterable[Example],
     ranked: pl.DataFrame,
     k: int,
@@ -45,7 +45,7 @@ def describe(
 
     Args:
         store: Scores of a finished run.
-        problem: Extracts answers from the base's wrong replies leniently.
+        judge: Reads the base's wrong replies leniently, their thoughts taken out.
         test: The test split.
         ranked: Candidates with validation scores, as `ranking.rank_by` gives them; the first `k` vote.
         k: Number of experts that vote.
@@ -62,7 +62,7 @@ def describe(
     wrong = outcome.filter(~pl.col("base"))["example_id"]
     replies = store.completions("test", BASE_ID).filter(pl.col("example_id").is_in(wrong.to_list()))
     examples = {example.id: example for example in test}
-    named = {name: problem.lenient(reply, examples[name]) for name, reply in replies.iter_rows()}
+    named = {name: judge.lenient(reply, examples[name]) for name, reply in replies.iter_rows()}
     return ThicketDescription(
         sigmas=tuple(sigma_scores(group, base_score.n_correct, base_score.points) for group in groups),
         correlation=lasting(store, ranked, board.height),

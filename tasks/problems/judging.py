@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from thickets.tasks.problems.base import Problem
 from thickets.tasks.types import JSON, Example
-from thickets.tasks.verifiers.thought import THOUGHT_TAGS, after_thought
+from thickets.tasks.verifiers.thought import THOUGHT_TAGS, Thoughts, after_thought
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ ABSTENTION = Verdict(None, 0, False)
 class Judge:
     """Judges completions by the rules of a problem."""
 
-    def __init__(self, problem: Problem, reasoning: tuple[str, str] | None = THOUGHT_TAGS) -> None:
+    def __init__(self, problem: Problem, reasoning: tuple[str, str] | Thoughts | None = THOUGHT_TAGS) -> None:
         """Judge by a problem's rules.
 
         Args:
@@ -39,16 +39,25 @@ class Judge:
             reasoning: What begins and what ends a thought (``decoding.reasoning``); None: replies hold none.
         """
         self.problem = problem
-        self.reasoning = reasoning
+        self.reasoning = None if reasoning is None else Thoughts(*reasoning)
 
     def identity(self) -> dict[str, JSON]:
         """Return everything that changes a verdict: names the verdicts, as the answers' identity names the shards."""
         return {**self.problem.judgement(), "reasoning": self.reasoning and list(self.reasoning)}
 
+    def said(self, text: str) -> str | None:
+        """Return the end of a completion that is behind its thoughts; None if a thought is not finished."""
+        return text if self.reasoning is None else after_thought(text, self.reasoning)
+
     def extract(self, text: str, example: Example) -> str | None:
         """Return the canonical answer in a completion; None is an abstention."""
-        said = text if self.reasoning is None else after_thought(text, self.reasoning)
+        said = self.said(text)
         return None if said is None else self.problem.extract(said, example)
+
+    def lenient(self, text: str, example: Example) -> bool | None:
+        """Return whether a completion that is not right names the right answer behind its thoughts, in any form."""
+        said = self.said(text)
+        return False if said is None else self.problem.lenient(said, example)
 
     def of_answer(self, answer: str | None, example: Example) -> Verdict:
         """Judge a canonical answer, such as a vote."""

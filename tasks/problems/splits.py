@@ -43,6 +43,11 @@ class Splits:
     def __iter__(self) -> Iterator[Split]:
         return iter((self.selection, self.validation, self.test))
 
+    def with_changed(self, splits: Iterable[Split]) -> Splits:
+        """Return these splits with others in place of those of the same name."""
+        changed = {split.name: split for split in splits}
+        return Splits(*(changed.get(split.name, split) for split in self))
+
 
 def draw_splits(problem: Problem, *, selection: int, validation: int, test: int, seed: int) -> Splits:
     """Draw disjoint splits of the given sizes.

@@ -149,6 +149,7 @@ def make_blocks(
     template: Template,
     size: int,
     rewordings: Mapping[str, Problem] | None = None,
+    prompts: Sequence[str] | None = None,
 ) -> list[Block]:
     """Cut a split into blocks of `size` examples and render their prompts.
 
@@ -158,6 +159,7 @@ def make_blocks(
         template: Renders messages as prompts.
         size: Most examples per block.
         rewordings: The problem in other words, by its instruction.
+        prompts: The prompts of the whole split, if they are rendered already.
     """
 
     def rendered(wording: Problem, examples: Iterable[Example]) -> tuple[str, ...]:
@@ -168,7 +170,7 @@ def make_blocks(
             split.name,
             index,
             examples,
-            rendered(problem, examples),
+            rendered(problem, examples) if prompts is None else tuple(prompts[index * size : (index + 1) * size]),
             {words: rendered(wording, examples) for words, wording in (rewordings or {}).items()},
         )
         for index, examples in enumerate(

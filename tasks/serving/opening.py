@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
@@ -22,11 +22,13 @@ from thickets.tasks.engines import EngineSpec, VllmOptions, build_engine, resolv
 from thickets.tasks.engines.base import DtypeName
 from thickets.tasks.engines.base_model import find_base_model
 from thickets.tasks.engines.model_kinds import kind_of
+from thickets.tasks.engines.prompts import Template
 from thickets.tasks.noise import NOISE_VERSION, Perturbation
 from thickets.tasks.problems import Problem, ProblemConfig, load_problem
 from thickets.tasks.problems.judging import Judge
 from thickets.tasks.serving.answerer import Answerer, Voter
-from thickets.tasks.types import Candidate, Sampling
+from thickets.tasks.types import Candidate, Sampling, Scalar
+from thickets.tasks.verifiers.thought import Thoughts
 
 BASE_VARIABLE = "THICKETS_BASE_MODEL"
 # Stands for the file of a problem that reads one: only examples are read from it, and answering needs none.
@@ -124,7 +126,8 @@ def open_answerer(
         InputError: The checkpoint's prompt template or the problem is not that of the recipe.
     """
     problem = load_recipe_problem(recipe)
-    template = kind_of(folder).prompt_template(folder, trust_remote_code=trust_remote_code)
+    given = recipe.prompt_template.get("chat_template_kwargs")
+    template = _template(folder, given, trust_remote_code=trust_remote_code, own_template=own_template)
     if not own_template:
         _same("the chat template or tokenizer of the model", dict(template.identity()), recipe.prompt_template)
     engine = build_engine(_spec(recipe, folder, perturbation, device, trust_remote_code))
@@ -133,6 +136,23 @@ def open_answerer(
     stop = dict.fromkeys((*decoding["stop"], *template.stop))
     sampling = Sampling(max_tokens=decoding["max_tokens"], stop=tuple(stop))
     return Answerer(engine, template, Judge(problem, recipe_reasoning(recipe)), sampling, voters)
+
+
+def _template(
+    folder: Path, given: Mapping[str, Scalar] | None, *, trust_remote_code: bool, own_template: bool
+) -> Template:
+    """Make the template of a checkpoint, with the values that the run gave to its own.
+
+    Another model's template that does not look at them goes without.
+    """
+    kind = kind_of(folder)
+    try:
+        return kind.prompt_template(folder, given, trust_remote_code=trust_remote_code)
+    except InputError as error:
+        if not (own_template and given):
+            raise
+        logger.warning("%s: prompts are rendered without what the run had there", error)
+        return kind.prompt_template(folder, trust_remote_code=trust_remote_code)
 
 
 def load_recipe_problem(recipe: Recipe, **changes: Any) -> Problem:
@@ -156,10 +176,10 @@ def load_recipe_problem(recipe: Recipe, **changes: Any) -> Problem:
     return problem
 
 
-def recipe_reasoning(recipe: Recipe) -> tuple[str, str] | None:
+def recipe_reasoning(recipe: Recipe) -> Thoughts | None:
     """Return what begins and what ends a thought in the replies of a recipe's models; None: they hold none."""
     tags = recipe.decoding["reasoning"]
-    return None if tags is None else (tags[0], tags[1])
+    return None if tags is None else Thoughts(*tags)
 
 
 def _same(what: str, found: dict[str, Any], wanted: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -238,3 +239,45 @@ def test_yaml_cannot_build_objects(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("name: !!python/object/apply:os.getcwd []\n")
     with pytest.raises(InputError, match=r"^config: "):
         load_config(str(tmp_path / "bad.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ("reasoning=[a, A]", "decoding.reasoning: found ['a', 'A']; give two different strings that are not empty"),
+        ("reasoning=[a, ' ']", "decoding.reasoning: found ['a', ' ']; give two different strings that are not empty"),
+        ("reasoning=[a, b, c]", "decoding.reasoning: found ['a', 'b', 'c']; give two different strings"),
+        ("reasoning=<think>", "decoding.reasoning: found ['<think>']; give two different strings"),
+        ("chat_template_kwargs.tools=1", "decoding.chat_template_kwargs: rendering a prompt sets tools itself; remove"),
+        (
+            "chat_template_kwargs={x: [1]}",
+            "decoding.chat_template_kwargs: x is [1]; give a text, a finite number",
+        ),
+        ("chat_template_kwargs={x: .nan}", "decoding.chat_template_kwargs: x is nan; give a text, a finite number"),
+        (
+            "chat_template_kwargs=high",
+            "decoding.chat_template_kwargs: found 'high'; give names and values",
+        ),
+    ],
+)
+def test_thoughts_and_values_for_the_chat_template_are_checked(change: str, line: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load_config("quickstart", [f"decoding.{change}"])
+    assert str(caught.value).startswith(line)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("nothing", ["null", "[]"])
+def test_no_thoughts_and_no_values_are_written_as_nothing(nothing: str) -> None:
+    assert load_config("quickstart", [f"decoding.reasoning={nothing}"]).decoding.reasoning is None
+    assert load_config("quickstart", ["decoding.chat_template_kwargs=null"]).decoding.chat_template_kwargs == {}
+
+
+def test_values_for_the_chat_template_keep_their_types(tmp_path: Path) -> None:
+    values = {"enable_thinking": False, "level": 1, "share": 0.5, "effort": "low", "nothing": None}
+    config = load_config("quickstart", [f"decoding.chat_template_kwargs={json.dumps(values)}"])
+    (tmp_path / "again.yaml").write_text(dump_config(config))
+    again = load_config(str(tmp_path / "again.yaml")).decoding.chat_template_kwargs
+    assert [(name, type(value), value) for name, value in again.items()] == [
+        (name, type(value), value) for name, value in values.items()
+    ]

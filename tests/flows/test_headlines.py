@@ -10,8 +10,9 @@ from rich.console import Console
 from tests.flows.summaries import a_summary, right
 from thickets.flows.cli.tables_results import density_table, show_summary, sigma_table
 from thickets.flows.results.diagnosis import diagnose
-from thickets.flows.results.sentences import findings, headlines, verdicts
+from thickets.flows.results.sentences import findings, headlines, remarks, verdicts
 from thickets.flows.results.summary import RunSummary
+from thickets.tasks.results.thinking import Thinking, ThinkingCounts
 
 REPORT = "Report: /home/runs/made-up/report.html (or here: thickets show made-up --all)"
 
@@ -131,3 +132,17 @@ def test_a_line_is_never_broken(width: int) -> None:
     out = StringIO()
     show_summary(a_summary(), Console(file=out, width=width))
     assert REPORT in out.getvalue().splitlines()
+
+
+def test_rows_left_out_and_tokens_spent_thinking_are_said() -> None:
+    counts = ThinkingCounts(n=256, n_thought=256, n_unfinished=3, n_tokens=3000, n_thinking_tokens=1500)
+    thinking = Thinking(tags=("<think>", "</think>"), is_open=False, base=counts, experts=counts)
+    plain = a_summary()
+    found = plain.model_copy(update={"dropped": {"selection": 2, "test": 1}, "thinking": thinking})
+    told = [line for line in remarks(found) if line not in remarks(plain)]
+    assert told == [
+        "2 selection, 1 test rows were too long for the model and left out (data.too_long: drop).",
+        thinking.sentence,
+    ]
+    [one] = [line for line in remarks(plain.model_copy(update={"dropped": {"test": 1}})) if "left out" in line]
+    assert one == "1 test row was too long for the model and left out (data.too_long: drop)."

@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 from tests.flows.publishing import published
+from tests.flows.summaries import a_summary
 from tests.tiny_model import make_tiny_model
 from thickets.flows.cli import main as cli
 from thickets.flows.cli.tables_results import print_addresses
@@ -21,7 +22,7 @@ from thickets.flows.config.file import parse_config
 from thickets.flows.config.run import RunConfig
 from thickets.flows.randopt import randopt
 from thickets.flows.report.collect import comparisons, headline
-from thickets.flows.report.examples import pick
+from thickets.flows.report.examples import _said, pick
 from thickets.flows.report.render import visible
 from thickets.flows.results.rows import result_rows
 from thickets.flows.results.runs import load_summary
@@ -30,6 +31,7 @@ from thickets.flows.results.summary import RunSummary
 from thickets.storage.home import Home, RunFolder
 from thickets.storage.shards.file import list_shards
 from thickets.tasks.results.text import percent
+from thickets.tasks.results.thinking import Thinking, ThinkingCounts
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -357,3 +359,14 @@ def test_text_stands_out_and_so_do_lines(scheme: int) -> None:
     assert {pair: contrast(*pair) for pair in texts if contrast(*pair) < 4.5} == {}
     lines = [(f"series-{index}", "paper") for index in range(6)]
     assert {pair: contrast(*pair) for pair in lines if contrast(*pair) < 3} == {}
+
+
+def test_a_reply_is_shown_without_its_thoughts() -> None:
+    counts = ThinkingCounts(n=1, n_thought=1, n_unfinished=0, n_tokens=9, n_thinking_tokens=5)
+    thinking = Thinking(tags=("<think>", "</think>"), is_open=False, base=counts, experts=counts)
+    plain = a_summary()
+    thoughtful = plain.model_copy(update={"thinking": thinking})
+    opened = plain.model_copy(update={"thinking": thinking.model_copy(update={"is_open": True})})
+    assert _said("<think>pages</think> 12", thoughtful) == "12"
+    assert _said("<think>pages", thoughtful) == _said("pages", opened) == "(a thought that is not finished)"
+    assert _said("<think>pages", plain) == "<think>pages"

@@ -9,7 +9,8 @@ import pytest
 from transformers import AutoTokenizer
 
 from tests.tiny_model import make_tiny_model
-from thickets.tasks.engines.prompts import PromptTemplate, _is_plain
+from thickets.tasks.engines.prompts import PromptTemplate
+from thickets.tasks.engines.tokenizer import _is_plain
 
 MESSAGES = [{"role": "system", "content": "Be short."}, {"role": "user", "content": "1+1?"}]
 

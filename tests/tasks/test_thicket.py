@@ -15,6 +15,7 @@ from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.evaluation.thicket import agreement, density, describe, gain_split, oracle, sigma_scores
 from thickets.tasks.evaluation.voting import BALLOT_SCHEMA, vote
 from thickets.tasks.problems import ProblemConfig, load_problem
+from thickets.tasks.problems.judging import Judge
 from thickets.tasks.results.evaluation import GainSplit, ThicketDescription
 from thickets.tasks.scoring.units import Block
 from thickets.tasks.seeds import population
@@ -135,7 +136,7 @@ def book(tmp_path: Path) -> ScoreBook:
 def described(book: ScoreBook, n_ranked: int, k: int) -> ThicketDescription:
     problem = load_problem(ProblemConfig(name="largest_number"))
     with book.open() as store:
-        return describe(store, problem, TEST, top_k(store, n_ranked), k, "majority")
+        return describe(store, Judge(problem), TEST, top_k(store, n_ranked), k, "majority")
 
 
 def test_a_run_is_described_from_its_database(book: ScoreBook) -> None:

@@ -17,6 +17,7 @@ from thickets.tasks.problems.judging import Judge
 from thickets.tasks.scoring.units import Block, UnitReport
 from thickets.tasks.scoring.worker import ScoringWorker
 from thickets.tasks.types import Sampling
+from thickets.tasks.verifiers.thought import Thoughts
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class ScoringJob:
     sampling: Sampling
     shards: str
     identity: Mapping[str, Any]
-    reasoning: tuple[str, str] | None
+    reasoning: Thoughts | None
     judgement: Mapping[str, Any]
 
     def open_worker(
