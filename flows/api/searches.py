@@ -56,7 +56,7 @@ def search(config: RunConfig, *, fresh: bool = False) -> RunSummary | Comparison
 
 
 def rescore(run: str, overrides: Sequence[str] = (), *, home: Path | str | None = None) -> RunSummary:
-    """Judge the answers of a run again, as a run of its own; generate only what nobody was asked yet.
+    """Judge the answers of a run again, as a run of its own; generate only what is not there yet.
 
     Args:
         run: The run.

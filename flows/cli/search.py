@@ -72,7 +72,7 @@ def run(
 
 
 def rescore(name: RunName, overrides: Overrides = None, home: HomeFolder = None, as_json: AsJson = False) -> None:
-    """Judge the answers of a run again, as a run of its own; generate only what nobody was asked yet."""
+    """Judge the answers of a run again, as a run of its own; generate only what is not there yet."""
     from thickets.flows.config.preflight import check_inputs
     from thickets.flows.results.runs import find_run
     from thickets.flows.runtime.clock import seconds_of_command

@@ -11,17 +11,22 @@ import mlflow
 import polars as pl
 import pytest
 
+from thickets.flows.config.file import dump_config
 from thickets.flows.config.run import RunConfig
+from thickets.flows.plan import RunPlan, make_plan
 from thickets.flows.randopt import randopt
 from thickets.flows.results.runs import find_run, load_summary, open_scores
 from thickets.flows.results.sentences import findings
 from thickets.flows.results.summary import RunSummary
-from thickets.flows.search.rescoring import rescore_config
+from thickets.flows.search.rescoring import check_same_answers, rescore_config
 from thickets.flows.search.verdict_change import describe_change
 from thickets.storage.errors import InputError
 from thickets.storage.home import Home, RunFolder
+from thickets.storage.models.base import resolve_model
 from thickets.storage.shards.file import list_shards
+from thickets.tasks.problems import load_problem
 from thickets.tasks.problems.largest_number import LargestNumber
+from thickets.tasks.problems.splits import draw_splits
 from thickets.tasks.scoring.worker import ScoringWorker
 from thickets.tasks.types import FULL, JSON, Example
 
@@ -48,6 +53,12 @@ def generated(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 
 def shards_of(run: RunSummary) -> Path:
     return Home(run.folder.parents[1]).shards(run.fingerprint)
+
+
+def plan_of(config: RunConfig) -> RunPlan:
+    problem, data = load_problem(config.single_problem), config.data
+    splits = draw_splits(problem, selection=data.selection, validation=data.validation, test=data.test, seed=0)
+    return make_plan(config, resolve_model(config.model), problem, splits)
 
 
 def stamps(run: RunSummary) -> dict[Path, tuple[int, int]]:
@@ -163,6 +174,31 @@ def test_what_would_need_other_answers_is_refused_and_leaves_nothing_behind(
     assert stamps(finished) == before, "what was generated and judged stays"
     home_of = Home(Path(home))
     assert load_summary(find_run(home_of, finished.run_id)).run_id == finished.run_id
+
+
+def test_another_verifier_keeps_the_prompt_and_the_length_that_came_with_the_first(
+    config: MakeConfig, tmp_path: Path
+) -> None:
+    rows = [{"question": f"{n} + 1?", "answer": str(n + 1)} for n in range(40)]
+    (tmp_path / "sums.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    section = {"name": "file", "path": str(tmp_path / "sums.jsonl"), "verifier": "numeric"}
+    asked = config(problem=section, decoding={"stop": ["###"]})
+    home = Home(asked.storage.home)
+    numeric = plan_of(asked)
+    folder = home.run(numeric.run_id).create()
+    folder.config.write_text(dump_config(asked))
+    folder.identity.write_text(json.dumps(numeric.identity))
+
+    exact = plan_of(rescore_config(home, folder, ["problem.verifier=exact"]))
+    check_same_answers(exact, numeric.run_id)
+    assert exact.fingerprint == numeric.fingerprint
+    assert exact.verdicts != numeric.verdicts
+    assert exact.run_id != numeric.run_id
+    assert exact.sampling == numeric.sampling
+    alone = plan_of(config(problem={**section, "verifier": "exact"}, decoding={"stop": ["###"]}))
+    assert alone.fingerprint != numeric.fingerprint, "without the pins it is another prompt and another length"
+    with pytest.raises(InputError, match=r"decoding\.max_tokens was \d+ and is 3"):
+        check_same_answers(plan_of(rescore_config(home, folder, ["decoding.max_tokens=3"])), numeric.run_id)
 
 
 def test_a_change_is_told_in_a_few_words() -> None:
