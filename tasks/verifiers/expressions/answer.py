@@ -33,6 +33,7 @@ _CLOCK = re.compile(r"\d+(?:\s*:\s*\d+)+")
 _MATRIX = re.compile(r"\\begin\s*\{([pb]?matrix)\}(.*)\\end\s*\{\1\}", re.DOTALL)
 _RELATION = re.compile(r"(\\le(?![a-z])|\\ge(?![a-z])|\\approx|\\in(?![a-z])|<=|>=|=|<|>)")
 _NAME = re.compile(r"\\?[A-Za-z]+(?:\s*_\s*\{?\w{1,10}\}?)?(?:\s*\(\s*[A-Za-z](?:\s*,\s*[A-Za-z])*\s*\))?")
+_POINT = re.compile(r"\(\s*[a-z](?:\s*,\s*[a-z])+\s*\)")
 _THOUSANDS = re.compile(r"(?<![\d.])\d{1,3}(?:,\d{3})+(?![\d,])")
 
 
@@ -113,26 +114,28 @@ class _Reader:
     def _words(self, text: str) -> Answer | None:
         phrase = " ".join(_QUOTED.sub(r" \1 ", text).replace("’", "'").split()).rstrip(".!")
         if phrase.startswith("(") and phrase.endswith(")") and len(phrase) == 3 and phrase[1].isalpha():
-            return self._made("words", phrase[1].upper(), ())
+            return self._made("words", phrase[1].upper(), (phrase[1].upper(),))
         if not _PHRASE.fullmatch(phrase) or _OR.search(phrase):
             return None
         words = phrase.split()
         if len(words) == 1 and phrase.casefold() not in ("no", "yes"):
             if len(phrase) == 1 and phrase.isascii():
                 return None  # a variable
-            if phrase in WORDS or (phrase.isascii() and (len(phrase) < 3 or not re.search("[eiouEIOU]", phrase))):
+            if phrase.casefold() in WORDS or (
+                phrase.isascii() and (len(phrase) < 3 or not re.search("[eiouEIOU]", phrase))
+            ):
                 return None
         elif all(len(word) == 1 for word in words):
             return None
         form = phrase.casefold()
-        return self._made("words", form, (), form)
+        return self._made("words", form, (form,))
 
     def _clock(self, text: str) -> Answer | None:
         """A time or a ratio: 12:30 is no number, and 6:4 is not surely 3:2."""
         if not _CLOCK.fullmatch(text):
             return None
         form = re.sub(r"\s", "", text)
-        return self._made("words", form, (), form)
+        return self._made("words", form, (form,))
 
     def _matrix(self, text: str) -> Answer | None:
         found = _MATRIX.fullmatch(text)
@@ -197,7 +200,7 @@ class _Reader:
     def _set(self, items: list[str], *, distinct: bool) -> Answer:
         if len(items) > _MAX_PARTS:
             raise Unreadable("too many")
-        parts = [value for item in items for value in self._plus_minus(item)]
+        parts = [value for item in items for value in self._elements(item)]
         if len(self._units) > 1:
             raise Unreadable("5 feet 3 inches, or 5 apples and 3 pears")
         parts = sorted(dict.fromkeys(parts) if distinct else parts, key=_order)
@@ -207,12 +210,14 @@ class _Reader:
             return self._made("named", ", ".join(parts), tuple(parts), "list")
         return self._made("set", "{" + ", ".join(parts) + "}", tuple(parts))
 
-    def _list(self, text: str) -> Answer | None:  # noqa: PLR0911 - one per kind of list
+    def _list(self, text: str) -> Answer | None:
         """Several answers side by side, in any order: ``2, 3``, ``2 or 3``, ``x = 2 and y = 3``."""
         protected = _THOUSANDS.sub(lambda match: match[0].replace(",", ""), text)
         if protected != text:
             return self.answer(protected)
         items = [item.strip() for piece in _split(text, ",", ";") for item in _OR.split(piece) if item.strip()]
+        if not items:
+            raise Unreadable("nothing")
         if len(items) == 1:
             if r"\pm" in text and not _RELATION.search(text):
                 return self._set(items, distinct=True)
@@ -228,10 +233,6 @@ class _Reader:
             return self._assignments(names, [relation[-1] for relation in relations])  # type: ignore[arg-type]
         if len({name for name in names if name}) > 1:
             raise Unreadable("several names")
-        if all(_encloses(relation[-1].strip()) for relation in relations):
-            answers = [self.answer(relation[-1].strip()) for relation in relations]  # points, or intervals
-            forms = sorted({answer.text for answer in answers})
-            return self._made("words", "{" + ", ".join(forms) + "}", tuple(forms), "; ".join(forms))
         return self._set([relation[-1] for relation in relations], distinct=False)
 
     def _assignments(self, names: list[str], values: list[str]) -> Answer:
@@ -255,7 +256,7 @@ class _Reader:
     def _equation(self, sides: list[str]) -> Answer:
         *left, last = (_QUOTED.sub(r"\1", side).strip() for side in sides)
         name = left[0]
-        if _NAME.fullmatch(name) or _PHRASE.fullmatch(name):
+        if _NAME.fullmatch(name) or _PHRASE.fullmatch(name) or (_POINT.fullmatch(name) and _encloses(last)):
             if _NAME.fullmatch(last) and len(left) == 1 and len(name) > 1 and len(last) == 1:
                 raise Unreadable("which is the value?")
             return self.answer(sides[-1])
@@ -268,6 +269,8 @@ class _Reader:
         form = self._simplify(f"=({name})-({last})")
         if form is None:
             raise Unreadable(name)
+        if re.fullmatch(r"[A-Za-z]", form):
+            return self._made("value", "0", ("0",))
         return self._made("equation", f"{form} = 0", (form,))
 
     def _inequality(self, sides: list[str]) -> Answer:
@@ -290,6 +293,14 @@ class _Reader:
         # An open interval is written like a point, which is what it may be.
         kind: Kind = "tuple" if brackets == "()" else "interval"
         return self._made(kind, f"{brackets[0]}{low}, {high}{brackets[1]}", (low, high), brackets)
+
+    def _elements(self, text: str) -> list[str]:
+        """The forms of one element of a set, two for one with a plus-minus; it may be a point, an interval or words."""
+        if _encloses(text) and text[0] in "([" and len(_split(text[1:-1], ",")) > 1:
+            return [self.answer(text).text]
+        if " " not in text and (word := self._words(text)) is not None:
+            return [word.text]
+        return self._plus_minus(text)
 
     def _plus_minus(self, text: str) -> list[str]:
         if text.count(r"\pm") > 1:
@@ -322,7 +333,10 @@ class _Reader:
 
 def _trimmed(text: str) -> str:
     text = text.strip().strip("`").strip()
-    while text.endswith((".", ",", ";", "!")) and not re.search(r"\d!$", text) and not text.endswith("..."):
+    # A sign after a word is an exclamation, any other a factorial; dots that go on leave the value open.
+    while text.endswith((".", ",", ";")) or re.search(r"[A-Za-z]{2}!$", text):
+        if text.endswith(".."):
+            break
         text = text[:-1].rstrip()
     return text
 

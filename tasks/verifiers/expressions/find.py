@@ -90,6 +90,8 @@ def _tails(line: str) -> Iterator[str]:
 
 def _only_number(line: str) -> Iterator[str]:
     """The number of a line that has one only: of two it cannot be told which is meant."""
+    if re.search(r"[\\=+*/^<>_{}|~±√≠≤≥]", _NUMBER.sub("", line)) or not re.search("[A-Za-z]{2}", line):
+        return  # not prose: a part of an expression is no answer
     found = list(_NUMBER.finditer(line))
     if (
         len(found) == 1

@@ -87,6 +87,8 @@ _COMMAND = re.compile(r"\\[A-Za-z]+|\\.", re.DOTALL)
 _SIGNS = {r"\{": SET_OPEN, r"\}": SET_CLOSE, r"\%": "%", r"\$": "$", r"\&": "&", r"\#": "#", r"\_": "_", r"\!": ""}
 _WORDS = re.compile(r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|mathrm|mathbf|mathit|mathsf|mbox|bold|rm)\s*\{([^{}]*)\}")
 _OPERATOR = re.compile(r"\\operatorname\s*\*?\{([A-Za-z]*)\}")
+_LETTER_TIMES = re.compile(r"(?<=\d) +[xX] +(?=\d)|(?<=\d) *[xX] *(?=10 *\^)")
+_MARKED_THOUSANDS = re.compile(r"(?<=\d)[_'’](?=\d{3}(?!\d))")
 _SPACED_THOUSANDS = re.compile(r"(?<![\d.,])(\d{1,3})((?: \d{3})+)(?![\d ]*\d)")
 
 
@@ -105,6 +107,7 @@ def plain(text: str) -> str | None:
     # Two backslashes end a row of a matrix; anywhere else they are one that was escaped once too often.
     text = text.replace("{,}", ",").replace(r"\\", ROW_END if r"\begin" in text else "\\")
     text = _COMMAND.sub(_command, text)
+    text = _LETTER_TIMES.sub(" * ", _MARKED_THOUSANDS.sub("", text))
     text = _SPACED_THOUSANDS.sub(lambda match: match[1] + match[2].replace(" ", ""), text.replace("~", " "))
     return re.sub(r"[ \t]+", " ", text).strip()
 

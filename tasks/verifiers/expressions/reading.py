@@ -176,7 +176,7 @@ class _Reader:
         kind, text = self._peek()
         if kind == "sign":
             return text in "({" or (text == "|" and self._bars == 0)
-        return kind != "end"
+        return kind != "end" and text not in ("rfloor", "rceil", "circ")
 
     def _factor(self) -> Tree:
         if self._take("-"):
@@ -197,11 +197,21 @@ class _Reader:
         base = self._atom()
         while self._take("!"):
             base = ("call", "factorial", base)
+        if self._degrees():
+            return ("div", ("mul", base, ("constant", "pi")), ("number", Fraction(180)))
         if self._take("^"):
             base = ("pow", base, self._exponent())
             if self._peek() in (("sign", "^"), ("sign", "!")):
                 raise Unreadable("2^3^2 has two meanings")
         return base
+
+    def _degrees(self) -> bool:
+        ahead = [text for _, text in self._tokens[self._at : self._at + 4]]
+        for sign in (["^", "circ"], ["^", "{", "circ", "}"]):
+            if ahead[: len(sign)] == sign:
+                self._at += len(sign)
+                return True
+        return False
 
     def _exponent(self) -> Tree:
         if self._take("-"):
@@ -371,7 +381,7 @@ def _split(letters: str) -> list[str]:
         before, found, after = letters.partition(name)
         if found and len(before) <= 2 and len(after) <= 2:
             return [*before, name, *after]
-    if len(letters) > 4:
+    if len(letters) > 4 or (len(letters) > 2 and any(letter in "eiouEIOU" for letter in letters)):
         raise Unreadable(letters)
     return list(letters)
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import sympy
 from math_verify import verify
-from sympy.core.function import AppliedUndef
 from sympy.printing.str import StrPrinter
 
 from thickets.tasks.verifiers.expressions.reading import Tree, Unreadable, read
@@ -24,12 +23,17 @@ _MAX_DEGREE = 400
 _MAX_FORM = 1_500
 
 _CONSTANTS = {"pi": sympy.pi, "e": sympy.E, "i": sympy.I, "oo": sympy.oo}
+
+
+class _Logarithm(sympy.Function):  # type: ignore[misc]
+    """A logarithm of an unknown base: 10 for some and e for others. Nothing follows from it."""
+
+
 _FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "sqrt": lambda x: _power(x, sympy.Rational(1, 2)),
     "exp": lambda x: _power(sympy.E, x),
     "ln": sympy.log,
-    # Its base is 10 for some and e for others, so that nothing is known of it but its argument.
-    "log": sympy.Function("log_"),
+    "log": _Logarithm,
     "abs": sympy.Abs,
     **{name: getattr(sympy, name) for name in ("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh")},
     **{name: getattr(sympy, name) for name in ("asin", "acos", "atan", "floor", "ceiling")},
@@ -55,22 +59,26 @@ def equal(left: str, right: str) -> bool:
     symbols = sorted(a.free_symbols | b.free_symbols, key=str)
     if a.free_symbols != b.free_symbols and not (a.free_symbols and b.free_symbols):
         return False
-    if any(_differ(a, b, {symbol: place + i for i, symbol in enumerate(symbols)}) for place in _PLACES):
+    if a == b:
+        return True
+    if a.has(_Logarithm) or b.has(_Logarithm):
+        return False
+    places = [{symbol: place + i for i, symbol in enumerate(symbols)} for place in _PLACES]
+    if any(_are_close(a, b, place, digits=40) is False for place in places):
         return False
     if not symbols:
-        return bool(sympy.simplify(a - b) == 0) or not _differ(a, b, {}, digits=200)
+        return _are_close(a, b, {}, digits=200) is True
     # verify() rounds floats: there are none here. Its alarms are off: this process has a limit of its own.
     return bool(verify(a, b, timeout_seconds=None))
 
 
-def _differ(a: sympy.Expr, b: sympy.Expr, values: dict[sympy.Symbol, sympy.Expr], digits: int = 40) -> bool:
+def _are_close(a: sympy.Expr, b: sympy.Expr, values: dict[sympy.Symbol, sympy.Expr], digits: int) -> bool | None:
+    """Compare two expressions at a place, to three quarters of the digits; None if they have no value there."""
     left, right = (sympy.N(side.subs(values), digits) for side in (a, b))
-    if not (left.is_number and right.is_number) or left.has(AppliedUndef, sympy.zoo, sympy.nan):
-        return False
-    if left == right:
-        return False
-    gap, size = abs(left - right), max(abs(left), abs(right), sympy.Rational(1, 10**20))
-    return bool(gap > size * sympy.Rational(1, 10 ** (digits * 3 // 4)))
+    if not all(side.is_number and side.is_finite for side in (left, right)):
+        return None
+    size = max(abs(left), abs(right))
+    return bool(abs(left - right) <= size * sympy.Rational(1, 10 ** (digits * 3 // 4)))
 
 
 def _build(tree: Tree) -> sympy.Expr:  # noqa: PLR0911 - one per kind of node
@@ -139,10 +147,12 @@ def _is_small(number: sympy.Expr) -> bool:
 
 def _called(name: str, arguments: list[sympy.Expr]) -> sympy.Expr:
     if name in ("factorial", "binomial"):
-        if not all(argument.is_Integer and 0 <= argument <= 400 for argument in arguments):
+        if not all(argument.free_symbols or (argument.is_Integer and 0 <= argument <= 400) for argument in arguments):
             raise Unreadable(name)
         return getattr(sympy, name)(*arguments)
     [argument] = arguments
+    if argument.has(sympy.oo):
+        raise Unreadable("infinite")
     if (
         argument.is_number
         and argument.is_finite
@@ -159,6 +169,11 @@ def _canonical(value: sympy.Expr) -> sympy.Expr:
         return value
     if value.has(sympy.oo):
         raise Unreadable("infinite")
+    if value.has(_Logarithm):
+        # Another base multiplies each by one factor, which may cancel.
+        factor = sympy.Symbol("base", positive=True)
+        value_by_factor = sympy.cancel(value.replace(_Logarithm, lambda argument: factor * sympy.log(argument)))
+        value = value if value_by_factor.has(factor) else value_by_factor
     value = _sound(sympy.expand(value, log=False))
     if value.is_Rational:
         return value
@@ -256,7 +271,7 @@ class _Printer(StrPrinter):
     def _print_log(self, expr: Any) -> str:
         return f"ln({self._print(expr.args[0])})"
 
-    def _print_log_(self, expr: Any) -> str:
+    def _print__Logarithm(self, expr: Any) -> str:
         return f"log({self._print(expr.args[0])})"
 
     def _print_Abs(self, expr: Any) -> str:

@@ -9,18 +9,17 @@ from thickets.tasks.verifiers.expressions.reading import WORDS, Unreadable
 
 _SCALES = {
     "hundred", "hundreds", "thousand", "thousands", "million", "millions", "billion", "billions", "trillion",
-    "trillions", "dozen", "dozens", "k", "bn", "mn", "score", "half", "quarter", "quarters", "third",
-    "thirds",
+    "trillions", "dozen", "dozens", "k", "bn", "mn", "score", "half", "quarter", "quarters", "third", "thirds",
 }  # fmt: skip
 # After a number these say that the value is another one.
 _NO_UNITS = {
-    *_SCALES, "or", "and", "not", "if", "base", "more", "less", "fewer", "than", "out", "plus", "minus", "times", "over",
-    "squared", "cubed",
-    "factorial", "divided", "when", "unless", "but", "modulo", "mod", "to", "through", "until",
-    "except", "remainder", "twice", "double", "choose", "power", "root", "with", "without",
+    *_SCALES, "or", "and", "not", "if", "base", "more", "less", "fewer", "than", "out", "plus", "minus", "times",
+    "over", "squared", "cubed", "factorial", "divided", "when", "unless", "but", "modulo", "mod", "to", "through",
+    "until", "except", "remainder", "twice", "double", "choose", "power", "root", "with", "without",
 }  # fmt: skip
 _SHORT_UNITS = {
-    "cm", "mm", "km", "nm", "kg", "mg", "lb", "ml", "kl", "dl", "ft", "yd", "mi", "oz", "hr", "hrs", "min", "mins",
+    "cm", "mm", "km", "nm", "kg", "mg", "lb", "in", "ml", "kl", "dl", "ft", "yd", "mi", "oz", "hr", "hrs", "min",
+    "mins",
     "sec", "secs", "kw", "mw", "hz", "khz", "mph", "kph", "km/h", "m/s", "pm", "am", "cents", "units", "sq",
 }  # fmt: skip
 _ALSO_UNITS = {
@@ -52,7 +51,7 @@ def without_unit(text: str) -> tuple[str, str | None]:  # noqa: PLR0911 - one pe
         return text[:-1], "%"
     if text.endswith(("€", "£", "$")):
         return text[:-1], text[-1]
-    if degrees := _DEGREES.fullmatch(text):
+    if (degrees := _DEGREES.fullmatch(text)) and not re.search("[A-Za-z]{2}", degrees[1].replace("frac", "")):
         return degrees[1], "°" + degrees[2]
     if quoted := _QUOTED_UNIT.fullmatch(text):
         return quoted[1], _unit(quoted[2], quoted[3])
