@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from thickets.tasks.verifiers.expressions.notation import (
+    MAX_LENGTH,
     ROW_END,
     SET_CLOSE,
     SET_OPEN,
@@ -103,7 +104,7 @@ class _Reader:
         return self._one("value", text)
 
     def _made(self, kind: Kind, text: str, parts: tuple[str, ...], shape: str = "") -> Answer:
-        if len(text) > 2_000:
+        if len(text) > MAX_LENGTH:  # a form that could not be read again
             raise Unreadable("too long")
         return Answer(kind, text, parts, shape, frozenset(self._units))
 
@@ -156,7 +157,7 @@ class _Reader:
         if len(pieces) == 1:
             return None
         answers = [self.answer(piece.strip()) for piece in pieces]
-        if any(answer.kind not in ("interval", "tuple", "set") for answer in answers):
+        if any(answer.kind not in ("interval", "tuple", "set") or answer.text[0] not in _OPEN for answer in answers):
             raise Unreadable("no sets")
         return self._united(answers)
 

@@ -21,7 +21,7 @@ CPU_S = 1.0
 """Processor time for one expression. Not time by the clock, so that a busy machine gives no other verdicts."""
 WAIT_S = 20.0
 """Time by the clock for one expression, for a process that is stopped or starved."""
-MEMORY_BYTES = 2 << 30
+MEMORY_BYTES = 1 << 30
 _START_S = 120.0
 _CACHED = 20_000
 

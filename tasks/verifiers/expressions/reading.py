@@ -18,7 +18,7 @@ Tree: TypeAlias = tuple[Any, ...]
 
 MAX_DEPTH = 40
 MAX_TOKENS = 300
-MAX_DIGITS = 400
+MAX_DIGITS = 1_000
 
 FUNCTIONS = {
     "sqrt", "exp", "ln", "log", "abs", "sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh",
@@ -342,10 +342,8 @@ def _sum_or_product(whole: Tree, part: Tree) -> Tree:
 
 
 def _tokens(text: str) -> Any:
-    at = 0
+    text, at = text.rstrip(), 0
     while at < len(text):
-        if text[at:].isspace():
-            return
         match = _TOKEN.match(text, at)
         if match is None:
             raise Unreadable(text[at : at + 10])

@@ -15,17 +15,17 @@ import sympy
 from math_verify import verify
 from sympy.printing.str import StrPrinter
 
+from thickets.tasks.verifiers.expressions.notation import MAX_LENGTH
 from thickets.tasks.verifiers.expressions.reading import Tree, Unreadable, read
 
 _MAX_BITS = 20_000  # of a power of numbers
 _MAX_TERMS = 400  # of a product or power that is multiplied out
 _MAX_DEGREE = 400
-_MAX_FORM = 1_500
 
 _CONSTANTS = {"pi": sympy.pi, "e": sympy.E, "i": sympy.I, "oo": sympy.oo}
 
 
-class _Logarithm(sympy.Function):  # type: ignore[misc]
+class _Logarithm(sympy.Function):
     """A logarithm of an unknown base: 10 for some and e for others. Nothing follows from it."""
 
 
@@ -280,6 +280,6 @@ class _Printer(StrPrinter):
 
 def _printed(value: sympy.Expr) -> str:
     text = _Printer().doprint(value).replace("**", "^")
-    if len(text) > _MAX_FORM:
+    if len(text) > MAX_LENGTH:
         raise Unreadable("too long")
     return text
