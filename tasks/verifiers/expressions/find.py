@@ -9,8 +9,8 @@ from collections.abc import Iterator
 _LOOK_AT = 20_000
 _BRACES = re.compile(r"\\f?box(?:ed)?\s*\{|\\.|[{}]", re.DOTALL)
 _TAG = re.compile(r"<answer>((?:(?!<answer>).)*?)(?:</answer>|\Z)", re.IGNORECASE | re.DOTALL)
-_HASHES = re.compile(r"####[ \t]*([^\n]*)")
-_MARKER = re.compile(r"\banswers?(?:\s+is|\s+are|\s*[:=])[ \t]*:?", re.IGNORECASE)
+_HASHES = re.compile(r"^####[ \t]*([^\n]*)", re.MULTILINE)
+_MARKER = re.compile(r"\banswers?[*_`]*(?:\s+is|\s+are|\s*[:=])[ \t]*:?", re.IGNORECASE)
 _SEGMENT = re.compile(
     r"\$\$([^$]{1,1000})\$\$|(?<![\\$])\$(?!\s?\d[\d,.]*(?:\s+[A-Za-z]|\Z))([^$\n]{1,1000})(?<!\\)\$"
     r"|\\\(((?:(?!\\\().){1,1000}?)\\\)|\\\[((?:(?!\\\[).){1,1000}?)\\\]",
@@ -21,6 +21,11 @@ _SENTENCE_END = re.compile(
 )
 _NUMBER = re.compile(r"(?<![\w.,/^_\\{-])-?\$?\d[\d,]*(?:\.\d+)?(?:/\d+)?%?(?![\w/^_\\{:-]|[.,]\d)")
 _SCALE = re.compile(r"\s*(?:hundred|thousand|million|billion|trillion|dozen|x|\*|×|or|to)\b", re.IGNORECASE)
+_HEDGED = re.compile(
+    r"\b(?:not|never|no|isn['’]t|aren['’]t|neither|least|most|less|more|fewer|greater|than|about|around|approximately|roughly|"
+    r"almost|nearly|between|either|except|unless|step|case|question|problem|part|option|equation)\b",
+    re.IGNORECASE,
+)
 _BULLET = re.compile(r"^\s*(?:[-*•]\s+|\d+[.)]\s+|#+\s+|>\s+)")
 
 
@@ -33,7 +38,8 @@ def marked(text: str) -> list[str] | None:
     text = text[-_LOOK_AT:]
     if (box := _boxed(text)) is not None:
         return [box] if box else []
-    if hashes := _HASHES.findall(text):
+    # A line of words is a heading, as in "#### Step 3".
+    if hashes := [line for line in _HASHES.findall(text) if not re.match(r"\W*[A-Za-z]{3}", line)]:
         return list(_readings(hashes[-1]))
     if tags := [tag for tag in _TAG.findall(text) if tag.strip()]:
         return list(_readings(tags[-1]))
@@ -56,10 +62,13 @@ def unmarked(text: str) -> list[str]:
     if len(lines) > 1 and lines[-1].strip() in ("$$", "\\]"):
         segments = [_group(match) for match in _SEGMENT.finditer(text)]
         return segments[-1:]
-    segments = [_group(match) for match in _SEGMENT.finditer(last)]
-    if segments and (last.count("$") or not last.rstrip(". ").endswith(segments[-1])):
-        whole = [last] if len(lines) == 1 or len(segments) > 1 else []
-        return [*whole, segments[-1]]
+    if r"\begin" in text and len(text) < 500:
+        return [text]
+    if matches := list(_SEGMENT.finditer(last)):
+        is_meant = not _HEDGED.search(last) and (len(matches) == 1 or not last[matches[-1].end() :].strip(" .!*)`"))
+        return [last, *([_group(matches[-1])] if is_meant else [])]
+    if len(lines) > 1 and not re.search(r"[\d\\=+^*/{}()\[\]√π∞]|^\W*[A-Za-z]\W*$", last):
+        return []  # "Hope this helps!"
     return [*([last] if not _is_prose(last) or len(lines) == 1 else []), *_tails(last)]
 
 
@@ -72,7 +81,7 @@ def _readings(text: str) -> Iterator[str]:
         if sentence and sentence != text:
             yield sentence
         segments = [_group(match) for match in _SEGMENT.finditer(sentence)]
-        if len(segments) == 1:
+        if len(segments) == 1 and not _HEDGED.search(sentence):
             yield segments[0]
         elif not segments:
             yield from _only_number(sentence)
@@ -92,6 +101,8 @@ def _only_number(line: str) -> Iterator[str]:
     """The number of a line that has one only: of two it cannot be told which is meant."""
     if re.search(r"[\\=+*/^<>_{}|~±√≠≤≥]", _NUMBER.sub("", line)) or not re.search("[A-Za-z]{2}", line):
         return  # not prose: a part of an expression is no answer
+    if _HEDGED.search(line):
+        return  # "at least 5" is not 5
     found = list(_NUMBER.finditer(line))
     if (
         len(found) == 1

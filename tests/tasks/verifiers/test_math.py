@@ -44,6 +44,14 @@ def test_verdicts_are_those_of_a_careful_person(row: str) -> None:
     assert verdict(case["gold"], case["reply"]) in case["allowed"]
 
 
+def test_every_gold_answer_is_right_as_a_reply() -> None:
+    golds = {json.loads(row)["gold"] for row in CASES.read_text(encoding="utf-8").splitlines()}
+    found = {gold: verdict(gold, gold) for gold in golds}
+    assert {gold: each for gold, each in found.items() if each not in ("right", "gold refused")} == {}
+    assert list(found.values()).count("right") > 60
+    assert {verdict(gold, rf"\boxed{{{gold}}}") for gold in golds if found[gold] == "right"} == {"right"}
+
+
 SPELLINGS = [
     (
         "1/2",
