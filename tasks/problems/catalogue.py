@@ -94,7 +94,7 @@ def reasoning_gym_problems() -> list[CatalogueEntry]:
 # Fields of the config's problem section.
 _PROMPT = ("instruction", "system", "label")
 _DATA = ("path", "test_path", "id_column", "question_column", "answer_column")
-_ANSWERS = ("answer_aliases_column", "choices_column", "verifier", "pattern")
+_ANSWERS = ("answer_aliases_column", "choices_column", "verifier", "pattern", "right_at")
 _EXAMPLES = ("examples", "n_examples")
 
 
