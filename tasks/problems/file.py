@@ -23,7 +23,7 @@ from thickets.tasks.problems.data import Source, read_rows
 from thickets.tasks.types import JSON, Example, Message, Sampling
 from thickets.tasks.verifiers import CHOICE, EXACT, NUMERIC, Verifier, function_verifier, regex_verifier
 
-_VERSION = 1
+_VERSION = 2
 
 
 class FileProblem:

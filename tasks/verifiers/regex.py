@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from thickets.tasks.types import Example
-from thickets.tasks.verifiers.text import normalise
+from thickets.tasks.verifiers.phrases import normalise
 from thickets.tasks.verifiers.verifier import Verifier
 
 # A pattern is the user's own, but the text it runs on is the model's: backtracking is bounded by bounding the text.

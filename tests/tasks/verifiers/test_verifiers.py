@@ -49,7 +49,7 @@ def test_numeric_compares_the_last_number_by_value() -> None:
     assert not right(NUMERIC, "none", example("1234.5"))
 
 
-@pytest.mark.parametrize("answer", ["twelve", "1/2", "3 or 4", ""])
+@pytest.mark.parametrize("answer", ["twelve", "1/2/3", "3 or 4", "10-12", "5!", "(5)", "2x", ""])
 def test_numeric_gold_answers_are_one_number(answer: str) -> None:
     assert NUMERIC.gold(example(answer)) is None
 
