@@ -115,18 +115,30 @@ def final_answer(text: str) -> str | None:
     Returns:
         Stripped text, or ``None`` where there is none.
     """
+    return _valid(_free_form(text))
+
+
+def _free_form(text: str) -> str:
     if mark := _tag(text) or _box(text):
         inside = text[mark.start : mark.end].strip()
         if mark.kind == "tag" and inside.startswith(_BOX) and (box := boxed(inside)) is not None:
             inside = box.strip()
-        return inside or None
+        return inside
     if mark := find_phrase(text):
         if text[mark.start - 1] == "\n":
-            return text[mark.start :].strip(_MARKUP) or None
+            return text[mark.start :].strip(_MARKUP)
         # "The answer is **7**." The full stop ends the sentence around the answer; a tagged answer keeps its own.
-        return text[mark.start : mark.end].strip(_MARKUP).removesuffix(".").rstrip(_MARKUP) or None
+        return text[mark.start : mark.end].strip(_MARKUP).removesuffix(".").rstrip(_MARKUP)
     lines = text.strip().splitlines()
-    return lines[-1].strip() if lines else None
+    return lines[-1].strip() if lines else ""
+
+
+def _valid(answer: str) -> str | None:
+    try:
+        answer.encode()  # a vote is written to a file
+    except UnicodeEncodeError:
+        return None
+    return answer or None
 
 
 def _box(text: str) -> Mark | None:

@@ -56,7 +56,7 @@ _JOINED = re.compile(
     | \s*[,;،、]\s+(?:(?:and|or|und|oder)\s+)?
     | \s+(?:{_WORD})\s+ | \s*\((?:{_WORD})\s+
     | \s*
-    )[$€£¥\\({{*_]{{0,3}}""",
+    )[$€£¥\\{{*_]{{0,3}}""",
     re.VERBOSE,
 )
 # Without a blank between them two numerals are one thing (12:30, 5x7, 3)(4), but for sentences in scripts without
@@ -108,7 +108,7 @@ class _Numeral:
 
     def value(self) -> str | None:
         """Return the canonical form, as if nothing else stood around it."""
-        if self.plain is not None:
+        if self.plain is not None and not ("e" in self.plain and self.scale):
             digits = f"-{self.plain}" if self.minus else self.plain
             return canonical_number(f"{digits}e{self.scale}" if self.scale else digits)
         exact = self.fraction()
@@ -130,26 +130,30 @@ def find_numbers(text: str, start: int = 0, end: int | None = None) -> list[Numb
         start: Where the part begins.
         end: Where the part ends; ``None``: where the text does.
     """
-    found: list[Number] = []
-    chain: list[_Numeral] = []
-    equals = False
-    for numeral in _numerals(text, start, len(text) if end is None else end):
-        if chain:
-            gap = text[chain[-1].end : numeral.start]
-            if not _joins(gap, text, numeral):
-                found.append(_reduce(chain, text, equals))
-                chain, equals = [], len(gap) <= _FARTHEST and bool(_EQUALS.search(gap))
-        chain.append(numeral)
-    if chain:
-        found.append(_reduce(chain, text, equals))
-    return found
+    return [_reduce(chain, text, equals) for chain, equals in _chains(text, start, len(text) if end is None else end)]
 
 
 def numeral_values(text: str) -> set[str]:
     """Return the value of every numeral of a text, each by itself as well: 10 and 12 for "10 to 12"."""
-    return {value for numeral in _numerals(text, 0, len(text)) if (value := numeral.value()) is not None} | {
-        number.value for number in find_numbers(text) if number.value is not None
-    }
+    found = set()
+    for chain, equals in _chains(text, 0, len(text)):
+        found |= {numeral.value() for numeral in chain} | {_reduce(chain, text, equals).value}
+    return {value for value in found if value is not None}
+
+
+def _chains(text: str, start: int, end: int) -> Iterator[tuple[list[_Numeral], bool]]:
+    """Yield numerals that are joined, and whether they equal the ones before."""
+    chain: list[_Numeral] = []
+    equals = False
+    for numeral in _numerals(text, start, end):
+        if chain:
+            gap = text[chain[-1].end : numeral.start]
+            if not _joins(gap, text, numeral):
+                yield chain, equals
+                chain, equals = [], len(gap) <= _FARTHEST and bool(_EQUALS.search(gap))
+        chain.append(numeral)
+    if chain:
+        yield chain, equals
 
 
 def _numerals(text: str, start: int, end: int) -> Iterator[_Numeral]:
@@ -159,9 +163,8 @@ def _numerals(text: str, start: int, end: int) -> Iterator[_Numeral]:
             continue  # a digit of the unit before: the 2 of 5 cm^2
         around = surroundings(text, match.start(), match.end())
         plain, exact, ten = _read(match)
-        readable = plain is not None or exact is not None
         last = around.end
-        yield _Numeral(around.start, last, readable and around.clear, plain, exact, around.minus, around.scale, ten)
+        yield _Numeral(around.start, last, around.clear, plain, exact, around.minus, around.scale, ten)
 
 
 def _read(match: re.Match[str]) -> tuple[str | None, Fraction | None, bool]:
@@ -218,11 +221,10 @@ def _reduce(chain: list[_Numeral], text: str, equals: bool) -> Number:
     """Bring joined numerals to one number."""
     first, last = chain[0], chain[-1]
     value = None
-    if not all(numeral.clear for numeral in chain):
-        pass
-    elif len(chain) == 1:
+    clear = all(numeral.clear for numeral in chain)
+    if clear and len(chain) == 1:
         value = first.value()
-    elif len(chain) == 2 and not last.minus and not first.scale and not last.scale:
+    elif clear and len(chain) == 2 and not last.minus and not first.scale and not last.scale:
         gap = text[first.end : last.start]
         left, right = first.fraction(), last.fraction()
         if left is not None and right:

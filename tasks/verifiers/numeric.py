@@ -97,6 +97,8 @@ def _first(text: str) -> Number | None:
     if all(_FILLER.fullmatch(word) for word in _WORD.findall(text[: numbers[0].start])):
         # "28 days / 7 days a week = 4 weeks" ends in the answer, and "18, since 3 boxes of 6" does not.
         unclear = [number for group in others for number in group[1:]]
+    elif _SENTENCE_END.search(text, 0, numbers[0].start):
+        return None
     else:
         unclear = [number for group in others for number in group]
     if any(number.value != answer.value for number in unclear):

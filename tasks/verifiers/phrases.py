@@ -27,10 +27,10 @@ _SAME = str.maketrans(
 )
 _IN_A_WORD = re.compile(r"(?<=\w)['’](?=\w)")
 _WRAPPED = re.compile(
-    r"""(?:\*\*\*(?P<c>.+)\*\*\* | \*\*(?P<b>.+)\*\* | \*(?P<i>[^*]+)\* | ~~(?P<s>.+)~~
+    r"""(?:\*\*\*(?P<c>[^*]+)\*\*\* | \*\*(?P<b>(?:(?!\*\*).)+)\*\* | \*(?P<i>[^*]+)\* | ~~(?P<s>[^~]+)~~
     | ```(?:\w{0,12}\n)?(?P<f>[^`]+)``` | `(?P<k>[^`]+)`
-    | __(?!(?-i:[a-z0-9]+(?:_[a-z0-9]+)*)__\Z)(?P<u>.+)__ | _(?P<e>[^_]+)_     # but not Python's __init__
-    | \$\$(?P<d>[^$]+)\$\$ | \$(?P<m>[^$]+)\$ | \\\((?P<p>.+)\\\) | \\\[(?P<q>.+)\\\]
+    | __(?!(?-i:[a-z0-9]+(?:_[a-z0-9]+)*)__\Z)(?P<u>(?:(?!__).)+)__ | _(?P<e>[^_]+)_     # but not Python's __init__
+    | \$\$(?P<d>[^$]+)\$\$ | \$(?P<m>[^$]+)\$ | \\\((?P<p>(?:(?!\\\)).)+)\\\) | \\\[(?P<q>(?:(?!\\\]).)+)\\\]
     | \\(?:text(?:bf|it|rm|tt)?|math(?:rm|bf|it|sf)|mbox|boxed|emph|operatorname)\s*\{(?P<t>[^{}]+)\}
     | <(?P<h>b|i|em|strong|code|answer)>(?P<x>[^<>]+)</(?P=h)>
     )""",
@@ -55,14 +55,17 @@ def normalise(text: str) -> str | None:
             text.encode()
         except UnicodeEncodeError:
             return None
-    phrase = _fold(text)
-    # What is taken away may uncover more of it: “**Paris**.”
-    while (bare := _bare(phrase)) != phrase:
-        phrase = bare
-    return phrase or None
+    return _bare(_fold(_bare(text))) or None
 
 
 def _bare(phrase: str) -> str:
+    # What is taken away may uncover more of it: “**Paris**.”
+    while (bare := _barer(phrase)) != phrase:
+        phrase = bare
+    return phrase
+
+
+def _barer(phrase: str) -> str:
     return " ".join(_unquoted(_unwrapped(phrase.rstrip(_TERMINAL).lstrip(_OPENING))).split())
 
 

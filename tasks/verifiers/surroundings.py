@@ -39,7 +39,7 @@ _OTHER_BEFORE = re.compile(
     | [A-Za-z)\]}}](?:\s\*\s|\*|\s?[+/×·÷]\s?)          # x + 5
     | [A-Za-z)\]}}]\s?\\(?:times|cdot)\s*
     | \\(?:div|pm|mp|leq?|geq?|lt|gt|neq?)\s*
-    | [±≤≥≠<÷×√]\s*|!=\s*
+    | [±≤≥≠<√]\s*|!=\s*
     | (?<![->=<\w"'/\n])>\s?                            # > 5, but <b>5, -> 5, >> 5 and the mark of a quotation
     )\Z""",
     re.VERBOSE,
