@@ -144,10 +144,9 @@ def _before(text: str, start: int) -> tuple[int, bool, bool, bool]:
             rest, money = _without_currency(rest)
     elif rest and rest[-1] == "+" and not _NO_PLUS.search(rest[:-1]):
         rest = rest[:-1]
-    first = start - len(before) + len(rest)
     if not minus and (found := _NEGATIVE.search(rest)):
         minus, rest = True, rest[: found.start()]
-    return first, minus, money, _is_clear(rest)
+    return start - len(before) + len(rest), minus, money, _is_clear(rest)
 
 
 def _without_currency(before: str) -> tuple[str, bool]:
