@@ -73,7 +73,11 @@ _PHRASES = Phrases(ANSWER_STEMS, re.compile(rf"{ANSWER_NOUNS}{PHRASE_END}|{ANSWE
 
 def find_mark(text: str) -> Mark | None:
     """Return the surest mark of a reply."""
-    return _box(text) or _hashes(text) or _tag(text) or find_phrase(text)
+    mark = _box(text) or _hashes(text) or _tag(text)
+    if mark is None or (mark.kind == "hashes" and not text[mark.start :].strip()):
+        # A reply that ends in a bare "####" was cut off after "the answer is 5", or has no answer.
+        return find_phrase(text) or mark
+    return mark
 
 
 def find_phrase(text: str, phrases: Phrases | None = None) -> Mark | None:
@@ -185,6 +189,8 @@ def _hashes(text: str) -> Mark | None:
             opening = text.find(_HASHES, line, at)
             if opening >= 0:  # "#### 42 ####"
                 return Mark("hashes", opening + len(_HASHES), at)
+            if not text[end:].strip() and _HASHES in _last_line(text, line):
+                continue  # a model that says "#### 12" over and over was cut off
             return Mark("hashes", *_line(text, start))
         if not (_HEADING.match(text, start, end) and text[end:].strip()):
             return Mark("hashes", start, end)
@@ -206,6 +212,11 @@ def _line(text: str, start: int) -> tuple[int, int]:
     while end < len(text) and _NO_WORD.fullmatch(text, start, end):
         start, end = end + 1, _line_end(text, end + 1)
     return start, end
+
+
+def _last_line(text: str, end: int) -> str:
+    """Return the last line with text before ``end``, or the end of it if it is long."""
+    return text[max(0, end - 1_000) : end].rstrip().rpartition("\n")[2]
 
 
 def _line_end(text: str, start: int) -> int:
