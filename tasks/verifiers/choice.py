@@ -44,9 +44,9 @@ _FIRST = re.compile(
 _ONE_LETTER = re.compile(rf"{_WRAP}[(\[]?\s*(?P<any>[A-Za-z])\s*[)\]]?{_WRAP}[.):]?{_WRAP}")
 # After a letter: another one that is as good, or a question mark.
 _ANOTHER = re.compile(
-    rf"{_WRAP}[)\]]?{_WRAP}(?:,|;|/|\||&|\+|-|–|\bor\b|\band\b|\bund\b|\boder\b|\bou\b|\bet\b|\by\b|\bo\b|\be\b|,?\s*(?:and|or)\b)"
+    rf"{_WRAP}[)\]]?{_WRAP}\(?(?:,|;|/|\||&|\+|-|–|\bor\b|\band\b|\bund\b|\boder\b|\bou\b|\bet\b|\by\b|\bo\b|\be\b|,?\s*(?:and|or)\b)"
     rf"\s*(?:(?:either|both|maybe|possibly|also|perhaps|even)\s+)?(?:{_NOUN}\s+)?{_WRAP}[(\[]?{_WRAP}(?P<other>[A-Za-z])"
-    rf"(?![\w'’])(?!\s+[a-z])|\s+(?P<next>[A-Z])(?:{_END}(?!\s+[a-z])|\Z)|{_WRAP}[)\]]?{_WRAP}\?"
+    rf"(?![\w'’])(?!\s+[a-z])|[ \t]+(?P<next>[A-Z])(?:{_END}(?!\s+[a-z])|\Z)|{_WRAP}[)\]]?{_WRAP}\?"
 )
 # What may follow "A" or "I" where it is an option and not the word.
 _AFTER_LETTER = re.compile(
@@ -69,7 +69,10 @@ _RULED_OUT = re.compile(
     r"|can(?:not|['’]t)|doesn['’]t|does\s+not|wouldn['’]t|would\s+not|would\s+be\s+(?:wrong|incorrect|false))",
     re.VERBOSE,
 )
-_LEADING = re.compile(r"[\s*_]*(?:\((?P<any>[A-Za-z])\)|(?P<capital>[A-Z])(?:[.):]|\*\*))(?![A-Za-z])")
+_LEADING = re.compile(
+    r"[\s*_]*(?:\((?P<any>[A-Za-z])\)|(?P<capital>[A-Z])(?:[.):]|\*\*|(?=[ \t]*\n)|(?=,?\s(?:because|since|as)\s)))"
+    r"(?![A-Za-z])"
+)
 _ASKED_ABOUT = re.compile(r"\s+(?:is|are|was|were|can|cannot|could|would|seems|looks)\b")
 _BRACKETED = re.compile(r"\((?P<any>[A-Z])\)")
 # A capital that stands alone counts at the end, after a word that introduces a decision.
@@ -159,7 +162,7 @@ def _marked(text: str, mark: Mark, options: int) -> tuple[str, int, int] | None:
         group = next(name for name in ("any", "square", "capital") if found[name])
         if group == "capital" and found[group] in "AI" and not _AFTER_LETTER.match(found["rest"]):
             return None
-        if _ANOTHER.match(found["rest"]):
+        if _ANOTHER.match(found["rest"].partition("\n")[0]):
             return None
     else:
         return None
@@ -186,7 +189,8 @@ def _weak(text: str, start: int, options: int) -> tuple[str, int, int] | None:
     leading = _LEADING.match(text)
     rest = text[leading.end() : leading.end() + 200] if leading else ""
     if leading and not _ASKED_ABOUT.match(rest):
-        if labelled(text[-_TEXT:]) > 1 or _ANOTHER.match(rest):
+        same, _, below = rest.partition("\n")
+        if labelled(text[-_TEXT:]) > 1 or _ANOTHER.match(same) or _ONE_LETTER.fullmatch(below):
             return None
         return _allowed(leading, "any" if leading["any"] else "capital", options)
     bracketed = [match for match in _BRACKETED.finditer(text, start) if not _RULED_OUT.match(text, match.end())]

@@ -41,7 +41,7 @@ _NUMERAL = re.compile(
     """,
     re.VERBOSE,
 )
-_SIGN = r"[-+*/×x÷·⋅•^<>≤≥±~|&\u2010-\u2015\u2212⁄∕]"
+_SIGN = r"[-+*/×x÷·⋅•^<>≤≥±~|&\u2010-\u2015\u2212⁄∕…]"
 _WORD = (
     r"or|and|to|through|till?|until|of|out\ of|in|per|by|vs\.?|versus|plus|minus|times|divided\ by|multiplied\ by|over"
     r"|oder|und|bis|von|ou|et|à|o|y|e|a"
@@ -64,13 +64,14 @@ _JOINED = re.compile(
 _TOUCHING = re.compile(r"[^\s\u3000-\u9fff\uac00-\ud7af\uff0c\uff1b>]{1,12}|[月年日时時点點比到至或和与と]|分之")
 _TWO_UNITS = re.compile(
     r"\s?(?:dollars?|euros?|pounds?|hours?|hrs?|h|feet|foot|ft|years?|weeks?|days?|minutes?|mins?|met(?:er|re)s?"
-    r"|kilomet(?:er|re)s?|km|m|kg|kilograms?|lbs?|°)\.?\s?(?:,|,?\s?and|&)?\s?"
+    r"|kilomet(?:er|re)s?|km|m|kg|kilograms?|lbs?|°)\.?\s?(?P<and>,|,?\s?and|&)?\s?"
 )
 _SMALLER = re.compile(
     r"\s?(?:cents?|pence|minutes?|mins?|seconds?|secs?|s|inch(?:es)?|in|ounces?|oz|months?|weeks?|days?|hours?|hrs?"
     r"|centimet(?:er|re)s?|cm|met(?:er|re)s?|m|grams?|g|['′\"″])(?![^\W\d_])"
 )
 _EQUALS = re.compile(r"(?<![!<>])=|≈|≃|\\approx|→|⇒|->|=>|\\(?:to|rightarrow|Rightarrow|implies)\b|>>")
+_NEXT = re.compile(r"[,;]|\b(?:and|or|und|oder)\b")  # x = 1, y = 2
 _UNEQUAL = re.compile(r"!=|[<>]=|≠|\\neq?\b")
 _RATIO = re.compile(rf"\s?{_SLASH}\s?")
 _TIMES = re.compile(r"\s?(?:[×xX*·⋅•]|\\times|\\cdot)\s?")
@@ -150,7 +151,7 @@ def _chains(text: str, start: int, end: int) -> Iterator[tuple[list[_Numeral], b
             gap = text[chain[-1].end : numeral.start]
             if not _joins(gap, text, numeral):
                 yield chain, equals
-                chain, equals = [], len(gap) <= _FARTHEST and bool(_EQUALS.search(gap))
+                chain, equals = [], len(gap) <= _FARTHEST and bool(_EQUALS.search(gap)) and not _NEXT.search(gap)
         chain.append(numeral)
     if chain:
         yield chain, equals
@@ -214,7 +215,8 @@ def _joins(gap: str, text: str, numeral: _Numeral) -> bool:
         return False
     if _JOINED.fullmatch(gap) or _TOUCHING.fullmatch(gap):
         return True
-    return bool(_TWO_UNITS.fullmatch(gap)) and bool(_SMALLER.match(text, numeral.end))
+    units = _TWO_UNITS.fullmatch(gap)
+    return units is not None and (not units["and"] or _SMALLER.match(text, numeral.end) is not None)
 
 
 def _reduce(chain: list[_Numeral], text: str, equals: bool) -> Number:

@@ -71,13 +71,19 @@ def _in_mark(text: str, mark: Mark) -> Number | None:
 def _only(text: str) -> Number | None:
     """Return the number of a text that holds one, or an equation."""
     numbers = find_numbers(text)
-    if not numbers or not all(number.equals for number in numbers[1:]):
+    last = _equal(numbers) if all(number.equals for number in numbers[1:]) else None
+    if last is None:
         return None
-    last = numbers[-1]
     outside = text[: numbers[0].start] + text[last.end :]
     if any(sign.isnumeric() for sign in outside) or text[last.end :].lstrip().startswith("!"):
         return None
     return last
+
+
+def _equal(numbers: list[Number]) -> Number | None:
+    """Return what an equation comes to; two values that differ ("1.5 hours = 90 minutes") do not tell."""
+    values = {number.value for number in numbers[:-1]} - {None}
+    return numbers[-1] if numbers and values <= {numbers[-1].value} else None
 
 
 def _first(text: str) -> Number | None:
@@ -91,7 +97,9 @@ def _first(text: str) -> Number | None:
             groups[-1].append(number)
         else:
             groups.append([number])
-    answer = groups[0][-1]
+    answer = _equal(groups[0])
+    if answer is None:
+        return None
     sentence = _SENTENCE_END.search(text, answer.end)
     others = [group for group in groups[1:] if sentence is None or group[0].start < sentence.start()]
     if all(_FILLER.fullmatch(word) for word in _WORD.findall(text[: numbers[0].start])):

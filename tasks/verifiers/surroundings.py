@@ -21,15 +21,15 @@ _CURRENCY = re.compile(
     r"(?<![A-Za-z])(?:USD|EUR|GBP|INR|CHF|JPY|CNY|CAD|AUD|Rs\.?))[ \u00a0]?\Z"
 )
 _CURRENCY_ENDS = frozenset("$€£¥₹₽₩₺₫₪฿＄￥DRPFYs. \u00a0")  # a quick look before the pattern
-_NO_MINUS = re.compile(rf"(?:[\w)\]}}%]|{DASH}|\u2014)\Z")
+_NO_MINUS = re.compile(rf"(?:[^\W_]|[)\]}}%]|{DASH}|\u2014)\Z")
 _NO_PLUS = re.compile(r"[\w)\]}+]\s?\Z")
 _HARMLESS = re.compile(
     r"(?:\\(?:approx|sim|quad|qquad|to|rightarrow|Rightarrow|implies|displaystyle)\s*|</?[A-Za-z]\w{0,15}>\s?)\Z"
 )
 _OTHER_BEFORE = re.compile(
     rf"""(?:
-      [^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]      # COVID19; scripts that write no spaces aside
-    | [\^_]\s*\{{?\s*                                   # an exponent or an index
+      [^\W_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]     # COVID19; scripts that write no spaces aside
+    | \^\s*\{{?\s* | [A-Za-z0-9)}}\]]_\{{?\s*             # an exponent or an index, but _5_
     | \}}\s*\{{\s*                                      # the second argument of a LaTeX command
     | (?:√|\\sqrt(?:\[[^\]]*\])?|\b(?:sqrt|log|ln|sin|cos|tan|exp|mod|base))\s*[({{]?\s*
     | [A-Za-z]\(                                        # f(5)
@@ -69,7 +69,7 @@ _PERCENT_OR_DEGREES = re.compile(
 _OTHER_AFTER = re.compile(
     rf"""(?:
       [ ]?(?:\^|\*\*(?=[\w({{-])|[⁰¹²³⁴-⁹⁻])
-    | _\{{?\w
+    | _\{{?[A-Za-z0-9]
     | \s?(?:\\pi\b|(?i:pi)\b|π|√|\\sqrt|sqrt|∞|\\infty|\\overline|[±≤≥≠])
     | \s?\\(?:pm|mp|div|over|choose|pmod|bmod|mod|leq?|geq?|lt|gt|neq?)\b
     | \s?(?:\\(?:times|cdot)|[*×·÷])\s?(?:[A-Za-z(](?![A-Za-z])|\\[A-Za-z])
