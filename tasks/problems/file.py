@@ -29,7 +29,7 @@ from thickets.tasks.problems.worked import first_worked, read_worked
 from thickets.tasks.types import JSON, Example, Message, Sampling
 from thickets.tasks.verifiers import CHOICE, EXACT, MATH, NUMERIC, Verifier, function_verifier, regex_verifier
 
-_VERSION = 1
+_VERSION = 2
 _BARE = "{question}"
 
 logger = logging.getLogger(__name__)

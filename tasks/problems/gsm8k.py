@@ -11,42 +11,35 @@ Sample:
 Source: Cobbe et al. 2021, arXiv 2110.14168; https://github.com/openai/grade-school-math (MIT), also
 hf:openai/gsm8k:main. Both forms load as they are: ``path`` is the training data, ``test_path`` the official test data.
 
-The answer of a reply is the number after its last "####"; without one, the number in its last \boxed{}; without that,
-its last number. Numbers compare by value ("$1,234.50" is 1234.5), with no tolerance and no credit for the format.
+A reply is read as by ``verifier: numeric``: the number that it marks (a last \boxed{}, "####", <answer>, "the answer
+is"), else its last number. Numbers compare by value ("$1,234.50" is 1234.5), with no tolerance and no credit for the
+format.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from thickets.tasks.problems.config import ProblemConfig
 from thickets.tasks.problems.file import FileProblem
 from thickets.tasks.types import Example
-from thickets.tasks.verifiers import Verifier
-from thickets.tasks.verifiers.text import boxed, canonical_number, last_number, numbers
+from thickets.tasks.verifiers import NUMERIC
+from thickets.tasks.verifiers.numeric import gold_number
 
 INSTRUCTION = "{question}\n\nThink step by step. Then give the final answer as a number after ####."
 
 
-def extract_answer(text: str) -> str | None:
-    """Return the final number of a reply in canonical form, or ``None``."""
-    if (marked := _after_marker(text)) is not None:
-        return marked
-    if (inside := boxed(text)) is not None and (number := last_number(inside)) is not None:
-        return number
-    return last_number(text)
-
-
-def _after_marker(text: str) -> str | None:
+def _gold(text: str) -> str | None:
     _, marker, tail = text.rpartition("####")
-    found = numbers(tail) if marker else []
-    return canonical_number(found[0]) if found else None
+    return gold_number(tail) if marker else None
 
 
-VERIFIER = Verifier(
+VERIFIER = replace(
+    NUMERIC,
     name="gsm8k",
     instruction=INSTRUCTION,
     max_tokens=320,
-    extract=lambda text, _: extract_answer(text),
-    gold=lambda example: _after_marker(example.answer),
+    gold=lambda example: _gold(example.answer),
     gold_rule="it must end in #### and a number (for other data take name: file and verifier: numeric)",
 )
 

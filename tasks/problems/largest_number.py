@@ -19,10 +19,10 @@ from thickets.tasks.problems.base import Option, prompt
 from thickets.tasks.problems.config import ProblemConfig
 from thickets.tasks.types import FULL, JSON, Example, Message, Sampling, question_id
 from thickets.tasks.verifiers.lenient import lenient_match
-from thickets.tasks.verifiers.text import last_number
+from thickets.tasks.verifiers.numeric import numeric_answer
 
 INSTRUCTION = "{question} Reply with just the number."
-_VERSION = 1
+_VERSION = 2
 OPTIONS = (
     Option("count", 3, "Numbers in a question, at least 2."),
     Option("below", 1000, "Whole numbers from 0 up to this one, itself left out, are asked about."),
@@ -31,7 +31,7 @@ _OPTIONS = {option.name: option.default for option in OPTIONS}
 
 
 class LargestNumber:
-    """Name the largest of a few distinct whole numbers; the last number of the reply counts.
+    """Name the largest of a few distinct whole numbers; the marked or last number of the reply counts.
 
     Raises:
         InputError: An option is unknown or out of range.
@@ -104,8 +104,8 @@ class LargestNumber:
         return prompt(self._instruction, self._system, example.question)
 
     def extract(self, text: str, example: Example) -> str | None:
-        """Return the last number of the reply; models tend to repeat the list first."""
-        return last_number(text)
+        """Return the number that the reply marks, else its last one; models tend to repeat the list first."""
+        return numeric_answer(text)
 
     def score(self, answer: str, example: Example) -> int:
         """Return full marks for the largest number."""

@@ -32,10 +32,10 @@ from thickets.tasks.problems.config import REASONING_GYM_PREFIX, ProblemConfig
 from thickets.tasks.problems.reasoning_gym_tasks import ARITHMETIC, NEEDS_PACKAGE, UNSAFE, UNUSABLE
 from thickets.tasks.types import FULL, JSON, Example, Message, Sampling, question_id
 from thickets.tasks.verifiers.lenient import as_number, lenient_match
-from thickets.tasks.verifiers.text import final_answer
+from thickets.tasks.verifiers.marks import final_answer
 
 INSTRUCTION = "{question}\n\nGive the final answer between <answer> and </answer>."
-_VERSION = 1
+_VERSION = 2
 # Not 0.999: time_intervals gives 0.9992 for an answer that is a minute off. Full marks, less the rounding of floats.
 _CORRECT = 1 - 1e-9
 # Draws per question, before a task counts as unable to make so many distinct ones.
@@ -139,7 +139,7 @@ class ReasoningGym:
         return prompt(self._instruction, self._system, example.question)
 
     def extract(self, text: str, example: Example) -> str | None:
-        """Return the text in the ``<answer>`` tag, else after the last "answer is" or "Answer:", else the last line.
+        r"""Return what the ``<answer>`` tag or ``\boxed{}`` holds, else what follows "answer is", else the last line.
 
         Votes are on exact text: only the task knows whether 007 is 7, and its verifier tells only right from wrong.
         """

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import re
 
-from thickets.tasks.verifiers.text import canonical_number, normalise, numbers
+from thickets.tasks.verifiers.numbers import find_numbers, numeral_values
+from thickets.tasks.verifiers.phrases import normalise
+
+# A reply of megabytes is looked at in its end.
+_TEXT = 20_000
 
 
 def lenient_match(text: str, gold: str, question: str) -> bool | None:
@@ -23,12 +27,13 @@ def lenient_match(text: str, gold: str, question: str) -> bool | None:
     Returns:
         ``None`` if the reply does not tell: it names the gold answer among other things that the question offers.
     """
+    text, question = text[-_TEXT:], question[-_TEXT:]
     if not mentions(text, gold):
         return False
     if not mentions(question, gold):
         return True
     number = as_number(gold)
-    if number is None or (_values(text) & _values(question)) - {number}:
+    if number is None or (numeral_values(text) & numeral_values(question)) - {number}:
         return None
     return True
 
@@ -36,20 +41,17 @@ def lenient_match(text: str, gold: str, question: str) -> bool | None:
 def mentions(text: str, answer: str) -> bool:
     """Return whether a text has an answer: a number by value, else as whole words, case and spacing aside."""
     if (number := as_number(answer)) is not None:
-        return number in _values(text)
+        return number in numeral_values(text)
     phrase = normalise(answer)
     if phrase is None:
         return False
-    return re.search(rf"(?<!\w){re.escape(phrase)}(?!\w)", " ".join(text.casefold().split())) is not None
+    within = normalise(text) or ""
+    return re.search(rf"(?<!\w){re.escape(phrase)}(?!\w)", within) is not None
 
 
 def as_number(answer: str) -> str | None:
     """Return an answer as a canonical number, or ``None`` if it is not exactly one number."""
-    found = numbers(answer)
-    if len(found) != 1 or re.search(r"[^\W\d_]", answer.replace(found[0], "", 1)):
+    found = find_numbers(answer[:_TEXT])
+    if len(found) != 1 or re.search(r"[^\W\d_]", answer[: found[0].start] + answer[found[0].end :]):
         return None
-    return canonical_number(found[0])
-
-
-def _values(text: str) -> set[str | None]:
-    return {canonical_number(number) for number in numbers(text)} - {None}
+    return found[0].value

@@ -7,7 +7,7 @@ import logging
 import regex
 
 from thickets.tasks.types import Example
-from thickets.tasks.verifiers.text import normalise
+from thickets.tasks.verifiers.phrases import normalise
 from thickets.tasks.verifiers.verifier import Verifier
 
 log = logging.getLogger("thickets")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from thickets.tasks.types import FULL, JSON, Example
 from thickets.tasks.verifiers.lenient import lenient_match
@@ -18,9 +18,9 @@ class Verifier:
         instruction: Prompt template that asks for answers of this kind.
         max_tokens: Default length of a completion.
         extract: The canonical answer in a text, which is its vote; ``None`` is an abstention.
-        gold: The canonical gold answer of an example; ``None`` if this verifier cannot judge it.
+        gold: The canonical gold answer of an example; ``None`` if this verifier cannot judge it or one of its aliases.
         gold_rule: Condition on a gold answer, for the error message.
-        judge: Scores a canonical answer, 0 to ``FULL``; None: it must be the same string as the gold one.
+        judge: Scores a canonical answer, 0 to ``FULL``; None: it must be the same string as an accepted one.
         right_at: The score from which on an answer is right.
         named: The answers that a text names, if ``lenient_match`` would not find them.
         uses_columns: Whether it looks at other columns of the data, in an example's metadata.
@@ -43,7 +43,9 @@ class Verifier:
 
     def score(self, answer: str, example: Example) -> int:
         """Return the score of a canonical answer, from 0 to ``FULL``."""
-        return self.judge(answer, example) if self.judge else FULL * (answer == self.gold(example))
+        if self.judge:
+            return self.judge(answer, example)
+        return FULL * (answer == self.gold(example) or answer in self._aliases(example))
 
     def accepts(self, answer: str | None, example: Example) -> bool:
         """Return whether a canonical answer is right."""
@@ -51,10 +53,28 @@ class Verifier:
 
     def lenient(self, text: str, example: Example) -> bool | None:
         """Return whether a text names the gold answer; ``None`` if it names others too, or there is a `judge`."""
-        gold = self.gold(example)
-        if self.judge is not None or gold is None:
+        if self.judge is not None:
+            return None
+        accepted = {gold for gold in (self.gold(example), *self._aliases(example)) if gold is not None}
+        if not accepted:
             return None
         if self.named is None:
-            return lenient_match(text, gold, example.question)
-        found = self.named(text)
-        return (True if found == {gold} else None) if gold in found else False
+            found = [lenient_match(text, gold, example.question) for gold in accepted]
+            return True if True in found else None if None in found else False
+        named = self.named(text)
+        return (True if named <= accepted else None) if named & accepted else False
+
+    def _aliases(self, example: Example) -> list[str | None]:
+        """Return the canonical forms of the other accepted answers."""
+        metadata = {name: value for name, value in example.metadata.items() if name != "aliases"}
+        return [self.gold(replace(example, answer=alias, metadata=metadata)) for alias in example.accepted[1:]]
+
+
+def gold_of_all(read: Callable[[str, Example], str | None]) -> Callable[[Example], str | None]:
+    """Make ``Verifier.gold`` of a function that reads one accepted answer: all of them must be readable."""
+
+    def gold(example: Example) -> str | None:
+        first, *others = [read(text, example) for text in example.accepted]
+        return None if None in others else first
+
+    return gold

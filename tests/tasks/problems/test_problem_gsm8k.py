@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from thickets.storage.errors import InputError
 from thickets.tasks.problems import ProblemConfig, load_problem
 from thickets.tasks.problems.base import Problem
-from thickets.tasks.problems.gsm8k import SAMPLE, Gsm8k, extract_answer
+from thickets.tasks.problems.gsm8k import SAMPLE, VERIFIER, Gsm8k
 
 DATA = Path(__file__).parents[3] / ".." / "shared" / "data" / "gsm8k"
 
@@ -27,11 +27,13 @@ def real() -> Problem:
 def test_real_gold_answers_score_one(real: Problem) -> None:
     test = real.test_examples()
     assert test is not None
-    assert len(test) == 1319
+    assert len(test) == 1319  # the official test data
     for example in [*test, *real.examples(0, 0)]:
         answer = real.extract(example.answer, example)
         assert answer is not None
         assert real.score(answer, example)
+        # Written by hand, as the data's own readers do it.
+        assert answer == example.answer.rpartition("#### ")[2].replace(",", "").strip()
 
 
 def test_real_training_and_test_questions_do_not_overlap(real: Problem) -> None:
@@ -46,21 +48,25 @@ def test_real_training_and_test_questions_do_not_overlap(real: Problem) -> None:
         ("3*8=24\n#### 19", "19"),
         ("#### 1\nno wait\n#### $1,234.50", "1234.5"),
         ("#### 19 rolls in 3 trays", "19"),
+        ("#### 19\n\nQ: And what is 5 + 5?", "19"),
+        ("3*8 = <<3*8=24>>24 rolls", "24"),
+        ("#### Step 1: 3*8=24\n24 - 5 = 19", "19"),
         (r"so \boxed{19 \text{ rolls}}, of 24", "19"),
         (r"\boxed{\$1{,}200}", "1200"),
         ("#### none\n" + r"\boxed{7} of 9", "7"),
-        (r"\boxed{x} of 9", "9"),
+        (r"\boxed{x} of 9", None),
+        ("24 - 5 = 19\n#### none", None),
         ("24 - 5 = 19.", "19"),
         ("no idea", None),
     ],
 )
-def test_the_marker_comes_before_the_box_and_the_box_before_the_last_number(text: str, expected: str | None) -> None:
-    assert extract_answer(text) == expected
+def test_marked_numbers_come_before_the_last_one(text: str, expected: str | None) -> None:
+    assert VERIFIER.extract(text, SAMPLE) == expected
 
 
 @given(st.integers(-(10**9), 10**9), st.text(alphabet="ab ,.:"))
 def test_a_marked_answer_is_found_whatever_stands_before_it(value: int, before: str) -> None:
-    assert extract_answer(f"{before} 12 #### {value:,}") == str(value)
+    assert VERIFIER.extract(f"{before} 12 #### {value:,}", SAMPLE) == str(value)
 
 
 def test_a_near_miss_is_wrong() -> None:
