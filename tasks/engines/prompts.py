@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from thickets.tasks.engines.prompt_tokens import PromptTokens, prompt_tokens
 from thickets.tasks.types import Message
 
 # Some chat templates print today's date. A prompt must not change overnight, so templates get this one.
@@ -29,6 +30,9 @@ class Template(Protocol):
     def longest(self, prompts: Sequence[str]) -> int:
         """Count the tokens of the longest rendered prompt."""
 
+    def tokens(self, prompt: str) -> PromptTokens:
+        """Return a rendered prompt as tokens."""
+
     def identity(self) -> dict[str, str]:
         """Return what identifies this form of prompt in a fingerprint."""
 
@@ -45,6 +49,11 @@ class ValuesTemplate:
     def longest(self, prompts: Sequence[str]) -> int:
         """Count the values of the longest prompt."""
         return max(len(prompt.split()) for prompt in prompts)
+
+    def tokens(self, prompt: str) -> PromptTokens:
+        """Return the values, each of which is a token; there is no vocabulary that would number them."""
+        values = tuple(prompt.split())
+        return PromptTokens((None,) * len(values), values)
 
     def identity(self) -> dict[str, str]:
         """Return what identifies this form of prompt in a fingerprint."""
@@ -100,6 +109,10 @@ class PromptTemplate:
     def longest(self, prompts: Sequence[str]) -> int:
         """Count the tokens of the longest rendered prompt."""
         return max(len(row) for row in self._tokenizer(list(prompts), add_special_tokens=False)["input_ids"])
+
+    def tokens(self, prompt: str) -> PromptTokens:
+        """Return a rendered prompt as tokens."""
+        return prompt_tokens(self._tokenizer, prompt)
 
     def identity(self) -> dict[str, str]:
         """Return what identifies this form of prompt in a fingerprint."""

@@ -1,0 +1,32 @@
+"""The tokens of a prompt, as they can be shown to a person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class PromptTokens:
+    """A rendered prompt as its model reads it.
+
+    Attributes:
+        ids: The token ids; None for a token without one.
+        texts: The text of each token by itself; part of a character shows as U+FFFD.
+        bos: The text of the token that begins a sequence; None if the tokenizer has none.
+        n_bos: How many of these stand at the beginning; 0 without one.
+    """
+
+    ids: tuple[int | None, ...]
+    texts: tuple[str, ...]
+    bos: str | None = None
+    n_bos: int = 0
+
+
+def prompt_tokens(tokenizer: Any, prompt: str) -> PromptTokens:
+    """Tokenize a rendered prompt, in which special tokens are written out; none are added."""
+    ids = tuple(tokenizer(prompt, add_special_tokens=False)["input_ids"])
+    texts = tuple(str(tokenizer.decode([token])) for token in ids)
+    n_bos = sum(1 for _ in takewhile(lambda token: token == tokenizer.bos_token_id, ids))
+    return PromptTokens(ids, texts, tokenizer.bos_token, n_bos)
