@@ -54,8 +54,8 @@ def prompt_lines(found: FirstPrompt, *, short: bool = False) -> Text:
     if left_out > 0:
         text.append(f"  ... {left_out} more lines: thickets check shows them\n", "dim")
     if not short:
-        ends = ["  ".join(map(_token, tokens)) for tokens in (found.beginning, found.end) if tokens]
-        text.append(f"tokens: {'  ...  '.join(ends)}\n", "dim")
+        for name, tokens in (("first tokens", found.beginning), ("last tokens", found.end)):
+            text.append(f"{name}: {'  '.join(map(_token, tokens))}\n" if tokens else "", "dim")
     text.append(f"gold answer: {_gold(found.gold)}")
     return text
 

@@ -169,7 +169,7 @@ def test_the_tiny_models_replies_are_shown_and_nothing_is_written(thickets, my_y
     assert "the first prompt, example " in out
     assert "  [assistant] \n" in out
     assert "no <s> at its beginning" in out
-    assert "tokens: 88 '['  34 'u'  32 's'  18 'e'" in out
+    assert "first tokens: 88 '['  34 'u'  32 's'  18 'e'" in out
     assert out.count("question: Which is the largest number") == 3
     assert "3 replies of the base: " in out
     assert {each.name for each in tmp_path.iterdir()} == {"my.yaml"}, "no home, no shards, no MLflow"
