@@ -30,8 +30,9 @@ class Case(BaseModel):
     reply: str
     allowed: Annotated[tuple[AnyVerdict, ...], Field(min_length=1)]
     why: str = ""
-    pattern: str | None = None
+    pattern: str | None = Field(None, description="Of the regex verifier.")
     question: str = ""
+    options: tuple[str, ...] = Field((), description="Of the question, A first.")
 
 
 class Failure(BaseModel):
@@ -72,12 +73,19 @@ def check_cases(path: Path) -> CasesResult:
     failures = []
     for line, case in cases:
         try:
-            found = judge_reply(case.verifier, case.gold, case.reply, pattern=case.pattern, question=case.question)
+            found = judge_reply(
+                case.verifier,
+                case.gold,
+                case.reply,
+                pattern=case.pattern,
+                question=case.question,
+                options=case.options,
+            )
         except InputError as error:
             raise InputError(f"--cases: {path}, line {line}: {error}") from None
         if found.verdict not in case.allowed:
             judged = {"verdict": found.verdict, "extracted": found.extracted, "score": found.score}
-            failures.append(Failure(line=line, **case.model_dump(exclude={"pattern", "question"}), **judged))
+            failures.append(Failure(line=line, **case.model_dump(exclude={"pattern", "question", "options"}), **judged))
     return CasesResult(n=len(cases), failures=tuple(failures))
 
 

@@ -29,7 +29,13 @@ class SingleVerdict(BaseModel):
 
 
 def judge_reply(
-    name: str, gold: Sequence[str], reply: str, *, pattern: str | None = None, question: str = ""
+    name: str,
+    gold: Sequence[str],
+    reply: str,
+    *,
+    pattern: str | None = None,
+    question: str = "",
+    options: Sequence[str] = (),
 ) -> SingleVerdict:
     """Judge a reply as a run on a file with this row would.
 
@@ -39,12 +45,14 @@ def judge_reply(
         reply: The whole completion.
         pattern: `problem.pattern` of the regex verifier.
         question: The row's question.
+        options: The answers to choose from, A first, where the row has them in a column.
 
     Raises:
         InputError: There is no such verifier, or it cannot be used.
     """
     verifier = GSM8K if name == GSM8K.name else make_verifier(_config(name, pattern))
-    example = Example("row", question, gold[0], {"aliases": list(gold[1:])} if len(gold) > 1 else {})
+    columns = {"aliases": list(gold[1:]), "options": list(options)}
+    example = Example("row", question, gold[0], {name: values for name, values in columns.items() if values})
     if not verifier.accepts(verifier.gold(example), example):
         why = f"gold refused: {verifier.gold_rule}"
         return SingleVerdict(extracted=None, score=0.0, verdict="gold refused", why=why)

@@ -16,7 +16,7 @@ _FORMS = "CONFIG, or --cases FILE, or --verifier V --gold G --reply R"
 
 def check(
     config: Annotated[
-        str | None, typer.Argument(metavar="[CONFIG]", help="A preset's name, or a path to a YAML file.")
+        str | None, typer.Argument(metavar="CONFIG", help="A preset's name, or a path to a YAML file.")
     ] = None,
     overrides: Overrides = None,
     n: Annotated[int, typer.Option("--n", min=0, help="How many replies of the base; 0 starts no engine.")] = 20,

@@ -76,7 +76,7 @@ def cases_report(found: CasesResult) -> Group:
     """Return the rows whose verdict is not allowed, and their number."""
     lines = [_failure(each) for each in found.failures]
     count = len(found.failures)
-    end = f"{count} of {found.n} cases are judged otherwise" if count else f"{found.n} cases, all judged as allowed"
+    end = f"{count} of {found.n} verdicts not as allowed" if count else f"{found.n} verdicts, all as allowed"
     return Group(*lines, Text(end, "bold red" if count else "bold green"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
@@ -24,9 +25,13 @@ class PromptTokens:
     n_bos: int = 0
 
 
-def prompt_tokens(tokenizer: Any, prompt: str) -> PromptTokens:
-    """Tokenize a rendered prompt, in which special tokens are written out; none are added."""
-    ids = tuple(tokenizer(prompt, add_special_tokens=False)["input_ids"])
+def prompt_tokens(tokenizer: Any, ids: Sequence[int]) -> PromptTokens:
+    """Show the token ids of a prompt.
+
+    Args:
+        tokenizer: The model's.
+        ids: The prompt's, as the engine reads it.
+    """
     texts = tuple(str(tokenizer.decode([token])) for token in ids)
     n_bos = sum(1 for _ in takewhile(lambda token: token == tokenizer.bos_token_id, ids))
-    return PromptTokens(ids, texts, tokenizer.bos_token, n_bos)
+    return PromptTokens(tuple(ids), texts, tokenizer.bos_token, n_bos)

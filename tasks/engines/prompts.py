@@ -112,7 +112,7 @@ class PromptTemplate:
 
     def tokens(self, prompt: str) -> PromptTokens:
         """Return a rendered prompt as tokens."""
-        return prompt_tokens(self._tokenizer, prompt)
+        return prompt_tokens(self._tokenizer, self._tokenizer(prompt, add_special_tokens=False)["input_ids"])
 
     def identity(self) -> dict[str, str]:
         """Return what identifies this form of prompt in a fingerprint."""

@@ -50,15 +50,6 @@ class Judge:
         said = text if self.reasoning is None else after_thought(text, self.reasoning)
         return None if said is None else self.problem.extract(said, example)
 
-    def span(self, text: str, example: Example) -> tuple[int, int] | None:
-        """Return where in a completion its answer stands (start and end), to be shown; None: cannot be told."""
-        said = text if self.reasoning is None else after_thought(text, self.reasoning)
-        if said is None or not isinstance(self.problem, HasSpan):
-            return None
-        found = self.problem.span(said, example)
-        before = len(text) - len(said)  # a thought stands before what is said
-        return None if found is None else (before + found[0], before + found[1])
-
     def of_answer(self, answer: str | None, example: Example) -> Verdict:
         """Judge a canonical answer, such as a vote."""
         if answer is None:
@@ -76,3 +67,12 @@ class Judge:
         return [
             self.of_answer(self.extract(text, example), example) for text, example in zip(texts, examples, strict=True)
         ]
+
+    def span(self, text: str, example: Example) -> tuple[int, int] | None:
+        """Return where in a completion its answer stands (start and end), to be shown; None: cannot be told."""
+        said = text if self.reasoning is None else after_thought(text, self.reasoning)
+        if said is None or not isinstance(self.problem, HasSpan):
+            return None
+        found = self.problem.span(said, example)
+        before = len(text) - len(said)  # a thought stands before what is said
+        return None if found is None else (before + found[0], before + found[1])

@@ -30,7 +30,7 @@ GOOD = {"verifier": "numeric", "gold": "18", "reply": "The answer is 18.", "allo
 def test_the_projects_own_cases_are_judged_as_allowed(thickets, path: Path) -> None:
     status, out, err = thickets("check", "--cases", str(path))
     assert (status, err) == (0, ""), out
-    assert f"{len(path.read_text().splitlines())} cases, all judged as allowed" in out
+    assert f"{len(path.read_text().splitlines())} verdicts, all as allowed" in out
 
 
 def test_there_are_cases_of_every_kind() -> None:
@@ -45,7 +45,7 @@ def test_a_case_that_is_judged_otherwise_is_shown_and_the_status_is_1(thickets, 
     assert status == 1
     assert "line 2: numeric, gold '18', reply 'It is\\n17'" in out
     assert "wrong (read '17'); allowed: right; planted" in out
-    assert "1 of 2 cases are judged otherwise" in out
+    assert "1 of 2 verdicts not as allowed" in out
     status, out, _ = thickets("check", "--cases", "cases.jsonl", "--json")
     assert status == 1
     [failure] = json.loads(out)["failures"]
@@ -74,6 +74,12 @@ def test_a_file_without_a_row_or_that_is_not_there_is_refused(thickets, tmp_path
     (tmp_path / "empty.jsonl").write_text("\n")
     assert "holds no row" in refused(thickets("check", "--cases", "empty.jsonl"))
     assert "cannot be read" in refused(thickets("check", "--cases", "absent.jsonl"))
+
+
+def test_a_question_may_have_its_options(tmp_path: Path) -> None:
+    row = {**GOOD, "verifier": "choice", "gold": "B", "reply": "B", "question": "Which?", "options": ["no", "yes"]}
+    (tmp_path / "cases.jsonl").write_text(json.dumps(row))
+    assert check_cases(tmp_path / "cases.jsonl").n == 1
 
 
 def test_a_gold_answer_may_be_a_number_or_several_answers(tmp_path: Path) -> None:
