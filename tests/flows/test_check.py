@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,10 @@ from thickets.flows.cli.tables_check import reply_lines
 from thickets.flows.config.run import RunConfig
 from thickets.tasks.engines import Engine, EngineSpec
 from thickets.tasks.problems import ProblemConfig, load_problem
+from thickets.tasks.problems.file import FileProblem
 from thickets.tasks.problems.judging import Judge
 from thickets.tasks.types import Candidate, Completion, Example, Sampling
+from thickets.tasks.verifiers import NUMERIC
 
 CASES = sorted((Path(__file__).parents[1] / "cases" / "verdicts").glob("*.jsonl"))
 GOOD = {"verifier": "numeric", "gold": "18", "reply": "The answer is 18.", "allowed": ["right"], "why": ""}
@@ -190,8 +193,14 @@ def test_without_replies_no_engine_is_started(config, thickets, my_yaml) -> None
     assert found.prompt.n_tokens == len(found.prompt.text)  # a token per character
     shown = json.loads(thickets("check", my_yaml(), "--n", "0", "--json")[1])
     assert shown == json.loads(found.model_dump_json())
-    other = shown["prompt"]["example_id"]
-    assert check(config(), n=0, row=other).prompt == found.prompt
+    assert check(config(engine={"kind": "transformers", "device": "cuda"}), n=0).prompt == found.prompt
+
+
+def test_the_prompt_of_another_row_can_be_shown(config) -> None:
+    other = _checked(config(), replies("1", "2")).replies[1]
+    shown = check(config(), n=0, row=other.example_id).prompt
+    assert other.question in shown.text
+    assert shown.gold == other.gold
 
 
 def test_verdicts_are_counted_and_a_fifth_of_cut_off_replies_is_no_reason_to_warn(config) -> None:
@@ -249,6 +258,13 @@ def test_a_verdict_has_its_reason_and_the_answer_its_mark(reply: str, why: str, 
     found = check_reply(Judge(problem), "numeric", Example("1", "How many?", "18"), reply)
     assert found.why == why
     assert marked in reply_lines(found).plain
+
+
+def test_the_place_that_a_verifier_names_is_marked_behind_a_thought() -> None:
+    verifier = replace(NUMERIC, span=lambda text, example: (0, len("eighteen")), extract=lambda text, example: "18")
+    problem = FileProblem(ProblemConfig(name="file", path="x.jsonl"), verifier)
+    found = check_reply(Judge(problem), "numeric", Example("1", "?", "18"), "<think>18</think>eighteen, that is 18")
+    assert "</think>⟦eighteen⟧, that is 18" in reply_lines(found).plain
 
 
 def test_a_reply_cannot_write_to_the_terminal() -> None:
