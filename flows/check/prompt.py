@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 
 from thickets.flows.plan import RunPlan
+from thickets.storage.errors import InputError
 from thickets.tasks.engines.model_kinds import kind_of
 from thickets.tasks.problems import Problem
 from thickets.tasks.problems.base import HasGold
@@ -53,13 +54,19 @@ def read_gold(problem: Problem, example: Example) -> Gold:
     return Gold(written=example.answer, read=read, aliases=example.accepted[1:])
 
 
-def first_prompt(plan: RunPlan, example: Example | None = None) -> FirstPrompt:
-    """Return the prompt of an example; None: of the first question of the first split."""
+def first_prompt(plan: RunPlan, row: str | None = None) -> FirstPrompt:
+    """Return the prompt of an example.
+
+    Args:
+        plan: The run.
+        row: Id of the example; None: the first question of the first split.
+
+    Raises:
+        InputError: No example of the run has that id.
+    """
+    example, text = _asked(plan, row)
     trust = plan.config.engine.trust_remote_code
-    template = kind_of(plan.base.path).prompt_template(plan.base.path, trust_remote_code=trust)
-    example = example or plan.blocks[0].examples[0]
-    text = template.render(plan.problem.messages(example))
-    found = template.tokens(text)
+    found = kind_of(plan.base.path).prompt_template(plan.base.path, trust_remote_code=trust).tokens(text)
     tokens = tuple(Token(id=id_, text=shown) for id_, shown in zip(found.ids, found.texts, strict=True))
     is_short = len(tokens) <= 2 * _SHOWN_TOKENS
     return FirstPrompt(
@@ -72,3 +79,13 @@ def first_prompt(plan: RunPlan, example: Example | None = None) -> FirstPrompt:
         n_bos=found.n_bos,
         gold=read_gold(plan.problem, example),
     )
+
+
+def _asked(plan: RunPlan, row: str | None) -> tuple[Example, str]:
+    """Return an example with its prompt."""
+    for block in plan.blocks:
+        for example, prompt in zip(block.examples, block.prompts, strict=True):
+            if row is None or example.id == row:
+                return example, prompt
+    first = ", ".join(example.id for example in plan.blocks[0].examples[:3])
+    raise InputError(f"--row: no question of the run has the id {row!r}; its first ones are {first}")

@@ -61,13 +61,14 @@ def check(
     limited = own_limit(config) if config.decoding.learns_limit else config
     # Finding out what `auto` means here loads PyTorch, for seconds.
     plan = make_plan(limited, base, problem, splits, resolve_spec if n else lambda spec: spec)
-    prompt = first_prompt(plan, None if row is None else _example(config, problem, splits, row))
-    replies = _replies(plan, splits.selection.examples[:n], build) if n else ()
+    prompt = first_prompt(plan, row)
+    replies = _replies(plan, n, build) if n else ()
+    engine = describe_engine(plan) if n else None
     verdicts = [reply.verdict for reply in replies]
     return Check(
         model=base.name,
         problem=config.single_problem.title,
-        engine=str(describe_engine(plan)) if n else "",
+        engine="" if engine is None else str(engine),
         max_tokens=plan.sampling.max_tokens,
         prompt=prompt,
         replies=replies,
@@ -75,7 +76,7 @@ def check(
         n_wrong=verdicts.count("wrong"),
         n_abstained=verdicts.count("abstains"),
         n_cut_off=sum(reply.cut_off for reply in replies),
-        warnings=(*_prompt_warnings(prompt), *_warnings(replies, plan)),
+        warnings=(*(engine.warnings if engine else ()), *_prompt_warnings(prompt), *_warnings(replies, plan)),
     )
 
 
@@ -114,20 +115,20 @@ def _example(config: RunConfig, problem: Problem, splits: Splits, row: str) -> E
     for example in every:
         if example.id == row:
             return example
-    raise InputError(f"--row: no example has the id {row!r}; the first of the selection split are {_first_ids(splits)}")
+    first = ", ".join(example.id for example in splits.selection.examples[:3])
+    raise InputError(f"--row: no row has the id {row!r}; the first of the selection split are {first}")
 
 
-def _first_ids(splits: Splits) -> str:
-    return ", ".join(example.id for example in splits.selection.examples[:3])
-
-
-def _replies(
-    plan: RunPlan, examples: tuple[Example, ...], build: Callable[[EngineSpec], Engine]
-) -> tuple[CheckedReply, ...]:
-    prompts = [prompt for block in plan.blocks if block.split == "selection" for prompt in block.prompts]
+def _replies(plan: RunPlan, n: int, build: Callable[[EngineSpec], Engine]) -> tuple[CheckedReply, ...]:
+    asked = [
+        pair
+        for block in plan.blocks
+        if block.split == "selection"
+        for pair in zip(block.examples, block.prompts, strict=True)
+    ][:n]
     with short_lived_engine(plan, build) as engine:
         engine.load(None)
-        completions = engine.generate(prompts[: len(examples)], plan.sampling)
+        completions = engine.generate([prompt for _, prompt in asked], plan.sampling)
     judge, name = Judge(plan.problem, plan.config.decoding.reasoning), _verifier(plan.config)
     ends = kind_of(plan.base.path).ends_answers  # else the limit cuts nothing off
     return tuple(
@@ -138,7 +139,7 @@ def _replies(
             completion.text,
             plan.sampling.max_tokens if ends and completion.finish_reason == "length" else None,
         )
-        for example, completion in zip(examples, completions, strict=True)
+        for (example, _), completion in zip(asked, completions, strict=True)
     )
 
 

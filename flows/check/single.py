@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -53,7 +54,8 @@ def judge_reply(
     verifier = GSM8K if name == GSM8K.name else make_verifier(_config(name, pattern))
     columns = {"aliases": list(gold[1:]), "options": list(options)}
     example = Example("row", question, gold[0], {name: values for name, values in columns.items() if values})
-    if not verifier.accepts(verifier.gold(example), example):
+    each = [replace(example, answer=answer) for answer in example.accepted]
+    if not all(verifier.accepts(verifier.gold(one), one) for one in each):  # as for every row of a file
         why = f"gold refused: {verifier.gold_rule}"
         return SingleVerdict(extracted=None, score=0.0, verdict="gold refused", why=why)
     found = check_reply(Judge(FileProblem(_ANY, verifier)), name, example, reply)

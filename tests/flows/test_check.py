@@ -15,6 +15,7 @@ from thickets.flows.check.replies import check
 from thickets.flows.check.verdict import check_reply
 from thickets.flows.cli.tables_check import reply_lines
 from thickets.flows.config.run import RunConfig
+from thickets.storage.errors import InputError
 from thickets.tasks.engines import Engine, EngineSpec
 from thickets.tasks.problems import ProblemConfig, load_problem
 from thickets.tasks.problems.file import FileProblem
@@ -86,7 +87,7 @@ def test_a_question_may_have_its_options(tmp_path: Path) -> None:
 
 
 def test_a_gold_answer_may_be_a_number_or_several_answers(tmp_path: Path) -> None:
-    rows = [{**GOOD, "gold": 18}, {**GOOD, "gold": ["18", "19"]}]
+    rows = [{**GOOD, "gold": 18}, {**GOOD, "gold": ["18", "many"], "allowed": ["gold refused"]}]
     (tmp_path / "cases.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     assert check_cases(tmp_path / "cases.jsonl").failures == ()
 
@@ -142,7 +143,7 @@ def test_a_reply_to_a_question_of_the_run_needs_no_model(thickets, my_yaml) -> N
     assert status == 0
     assert out.startswith(f"right: {found['gold']['read']} = gold {found['gold']['read']}\n")
     assert f"⟦{found['gold']['read']}⟧" in out
-    assert "--row: no example has the id 'none'" in refused(thickets("check", path, "--reply", "3", "--row", "none"))
+    assert "--row: no row has the id 'none'" in refused(thickets("check", path, "--reply", "3", "--row", "none"))
 
 
 # A configuration
@@ -201,6 +202,8 @@ def test_the_prompt_of_another_row_can_be_shown(config) -> None:
     shown = check(config(), n=0, row=other.example_id).prompt
     assert other.question in shown.text
     assert shown.gold == other.gold
+    with pytest.raises(InputError, match="--row: no question of the run has the id 'none'; its first ones are "):
+        check(config(), n=0, row="none")
 
 
 def test_verdicts_are_counted_and_a_fifth_of_cut_off_replies_is_no_reason_to_warn(config) -> None:
