@@ -91,6 +91,7 @@ def estimate(config: Source, overrides: Overrides = None, home: RunHome = None, 
     each = (result,) if isinstance(result, Estimate) else result.problems
     for one in each:
         render(prompt_lines(one.first_prompt, short=True))
+        render("")
     render(estimate_table(result) if isinstance(result, Estimate) else estimates_table(result))
 
 

@@ -99,9 +99,9 @@ def _counts(found: Check) -> str:
 
 def _bos(found: FirstPrompt) -> str:
     if found.bos is None:
-        return "the tokenizer has no token that begins a sequence"
-    count = {0: "no", 1: "one"}.get(found.n_bos, str(found.n_bos))
-    return f"{count} {found.bos} at its beginning"
+        return "no BOS in this vocabulary"
+    count = {0: "no", 1: "one", 2: "two"}.get(found.n_bos, str(found.n_bos))
+    return f"{count} BOS ({found.bos}) at its beginning"
 
 
 def _token(token: Token) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from tests.flows.command_line import refused
 from thickets.flows.check.cases import check_cases
 from thickets.flows.check.replies import check
 from thickets.flows.check.verdict import check_reply
-from thickets.flows.cli.tables_check import reply_lines
+from thickets.flows.cli.tables_check import prompt_lines, reply_lines
 from thickets.flows.config.run import RunConfig
 from thickets.storage.errors import InputError
 from thickets.tasks.engines import Engine, EngineSpec
@@ -178,7 +179,7 @@ def test_the_tiny_models_replies_are_shown_and_nothing_is_written(thickets, my_y
     assert (status, err) == (0, "loading the model\n")
     assert "the first prompt, example " in out
     assert "  [assistant] \n" in out
-    assert "no <s> at its beginning" in out
+    assert "no BOS (<s>) at its beginning" in out
     assert "first tokens: 88 '['  34 'u'  32 's'  18 'e'" in out
     assert out.count("question: Which is the largest number") == 3
     assert "3 replies of the base: " in out
@@ -195,6 +196,16 @@ def test_without_replies_no_engine_is_started(config, thickets, my_yaml) -> None
     shown = json.loads(thickets("check", my_yaml(), "--n", "0", "--json")[1])
     assert shown == json.loads(found.model_dump_json())
     assert check(config(engine={"kind": "transformers", "device": "cuda"}), n=0).prompt == found.prompt
+
+
+def test_two_tokens_that_begin_a_sequence_are_one_too_many(config, tiny_model: Path, tmp_path: Path) -> None:
+    model = shutil.copytree(tiny_model, tmp_path / "two")
+    template = model / "chat_template.jinja"
+    template.write_text("{{ bos_token }}{{ bos_token }}" + template.read_text())
+    found = check(config(model=str(model)), n=0)
+    assert found.prompt.n_bos == 2
+    assert found.warnings == ("the prompt begins with 2 tokens <s>: the chat template writes one too many",)
+    assert "two BOS (<s>) at its beginning" in prompt_lines(found.prompt).plain
 
 
 def test_the_prompt_of_another_row_can_be_shown(config) -> None:
