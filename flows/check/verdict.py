@@ -84,20 +84,18 @@ def _place(judge: Judge, example: Example, reply: str, answer: str | None) -> tu
     return (before + places[-1][0], before + places[-1][1]) if places else None
 
 
-def shortened(text: str) -> str:
-    """Return a text in one line, its middle left out if it is long."""
-    line = " ".join(text.split())
-    half = _MOST_CHARACTERS // 2
-    return line if len(line) <= _MOST_CHARACTERS else f"{line[:half]} ... {line[-half:]}"
-
-
 def _compared(verdict: VerdictName, answer: str, gold: Gold) -> str:
-    wanted = shortened(gold.written if gold.read is None else gold.read)
+    mine, wanted = _shown(answer), _shown(gold.written if gold.read is None else gold.read)
     if verdict == "right":
-        return (
-            f"{shortened(answer)} = gold {wanted}" if answer == gold.read else f"{shortened(answer)}, gold is {wanted}"
-        )
-    return f"read {shortened(answer)}, gold is {wanted}"
+        return f"{mine} = gold {wanted}" if answer == gold.read else f"{mine}, gold is {wanted}"
+    return f"read {mine}, gold is {wanted}"
+
+
+def _shown(answer: str) -> str:
+    """Return an answer in one line, its middle left out if it is long, in quotes if it has several words."""
+    line, half = " ".join(answer.split()), _MOST_CHARACTERS // 2
+    short = line if len(line) <= _MOST_CHARACTERS else f"{line[:half].rstrip()} ... {line[-half:].lstrip()}"
+    return f'"{short}"' if " " in short else short
 
 
 def _abstains_for(judge: Judge, name: str, reply: str) -> str:

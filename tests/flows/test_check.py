@@ -274,6 +274,13 @@ def test_a_verdict_has_its_reason_and_the_answer_its_mark(reply: str, why: str, 
     assert marked in reply_lines(found).plain
 
 
+def test_answers_of_several_words_stand_in_quotes_and_long_ones_are_shortened() -> None:
+    problem = load_problem(ProblemConfig(name="file", path="x.jsonl"))
+    found = check_reply(Judge(problem), "exact", Example("1", "Where?", "San Francisco"), "word " * 50)
+    words = " ".join(["word"] * 6)
+    assert found.why == f'wrong: read "{words} ... {words}", gold is "san francisco"'
+
+
 def test_the_place_that_a_verifier_names_is_marked_behind_a_thought() -> None:
     verifier = replace(NUMERIC, span=lambda text, example: (0, len("eighteen")), extract=lambda text, example: "18")
     problem = FileProblem(ProblemConfig(name="file", path="x.jsonl"), verifier)
