@@ -18,11 +18,8 @@ UNFINISHED_THOUGHT = "unfinished thought"
 EMPTY = "empty reply"
 
 _MOST_CHARACTERS = 60
-_LACKING = {
-    **dict.fromkeys(("numeric", "gsm8k", "largest_number"), "no number read"),
-    "choice": "no letter read",
-    "regex": "no match of problem.pattern",
-}
+_NUMERIC = ("numeric", "gsm8k", "largest_number")
+_LACKING = {"choice": "no letter that is surely the answer", "regex": "no match of problem.pattern"}
 
 
 class CheckedReply(BaseModel):
@@ -102,4 +99,8 @@ def _abstains_for(judge: Judge, name: str, reply: str) -> str:
     said = reply if judge.reasoning is None else after_thought(reply, judge.reasoning)
     if said is None:
         return UNFINISHED_THOUGHT
-    return _LACKING.get(name, "no answer read") if said.strip() else EMPTY
+    if not said.strip():
+        return EMPTY
+    if name in _NUMERIC:
+        return "no number that is surely the answer" if any(map(str.isnumeric, said)) else "no number"
+    return _LACKING.get(name, "no answer that can be read")

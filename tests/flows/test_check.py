@@ -223,7 +223,7 @@ def test_verdicts_are_counted_and_a_fifth_of_cut_off_replies_is_no_reason_to_war
     found = _checked(run, replies(f"{gold[0]}", "none", *["-1"] * 8, cut_off=2))
     assert (found.n_right, found.n_wrong, found.n_abstained, found.n_cut_off) == (1, 8, 1, 2)
     assert found.replies[0].why == f"right: {gold[0]} = gold {gold[0]}; cut off at 8 tokens"
-    assert found.replies[1].why == "abstains: no number read; cut off at 8 tokens"
+    assert found.replies[1].why == "abstains: no number; cut off at 8 tokens"
     assert found.warnings == ()
 
 
@@ -264,7 +264,7 @@ def test_the_replies_are_to_the_runs_own_prompts(config) -> None:
         ("It is 17 apples", "wrong: read 17, gold is 18", "⟦17⟧ apples"),
         ("", "abstains: empty reply", "reply:"),
         ("<think>18", "abstains: unfinished thought", "<think>18"),
-        ("no", "abstains: no number read", "no"),
+        ("no", "abstains: no number", "no"),
     ],
 )
 def test_a_verdict_has_its_reason_and_the_answer_its_mark(reply: str, why: str, marked: str) -> None:
@@ -290,8 +290,8 @@ def test_the_place_that_a_verifier_names_is_marked_behind_a_thought() -> None:
 
 def test_a_reply_cannot_write_to_the_terminal() -> None:
     problem = load_problem(ProblemConfig(name="file", path="x.jsonl", verifier="numeric"))
-    found = check_reply(Judge(problem), "numeric", Example("1", "?", "18"), "\x1b[2J\u202e18")
-    assert "\\x1b[2J\\u202e⟦18⟧" in reply_lines(found).plain
+    found = check_reply(Judge(problem), "numeric", Example("1", "?", "18"), "It is \x1b[J\u202eso 18")
+    assert "It is \\x1b[J\\u202eso ⟦18⟧" in reply_lines(found).plain
 
 
 def test_an_estimate_begins_with_the_first_prompt(thickets, my_yaml) -> None:
