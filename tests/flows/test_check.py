@@ -265,6 +265,7 @@ def test_the_replies_are_to_the_runs_own_prompts(config) -> None:
         ("", "abstains: empty reply", "reply:"),
         ("<think>18", "abstains: unfinished thought", "<think>18"),
         ("no", "abstains: no number", "no"),
+        ("1e99999999", "abstains: no number that is surely the answer", "1e99999999"),
     ],
 )
 def test_a_verdict_has_its_reason_and_the_answer_its_mark(reply: str, why: str, marked: str) -> None:
