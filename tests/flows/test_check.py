@@ -234,12 +234,15 @@ def _checked(run: RunConfig, scripted: list[Completion]):
 @pytest.mark.parametrize(
     ("scripted", "said"),
     [
-        (replies(*["5"] * 5, cut_off=2), "2 of 5 replies are cut off: raise decoding.max_tokens (now 8)"),
+        (replies(*["5"] * 5, cut_off=2), "2 of 5 replies cut off: raise decoding.max_tokens (now 8)"),
         (
             replies("?", "", "5", "5", "5"),
-            "2 of 5 replies end without an answer that can be read: say in problem.instr",
+            "2 of 5 replies without an answer that can be read: say in problem.instr",
         ),
-        (replies(*["<think>5"] * 2, "5", "5", "5"), "2 of 5 replies end within a thought: raise decoding.max_tokens"),
+        (
+            replies(*["<think>5"] * 2, "5", "5", "5"),
+            "2 of 5 replies in the middle of a thought: raise decoding.max_tokens",
+        ),
     ],
 )
 def test_a_warning_names_the_setting_that_helps(config, scripted: list[Completion], said: str) -> None:
