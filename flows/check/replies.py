@@ -162,10 +162,10 @@ def _warnings(replies: tuple[CheckedReply, ...], plan: RunPlan) -> list[str]:
     remedies = {
         f"in the middle of a thought: raise decoding.max_tokens (now {limit}), or turn thinking off where the chat "
         "template can: decoding.chat_template_kwargs: {enable_thinking: false}": thinking,
-        f"cut off: raise decoding.max_tokens (now {limit}), ask for shorter answers in problem.instruction, or end them "
-        "with decoding.stop": cut_off,
-        "without an answer that can be read: say in problem.instruction how an answer is to be written, or take another "
-        "problem.verifier": without,
+        f"cut off: raise decoding.max_tokens (now {limit}), ask for shorter answers in problem.instruction, or end "
+        "them with decoding.stop": cut_off,
+        "without an answer that can be read: say in problem.instruction how an answer is to be written, or take "
+        "another problem.verifier": without,
     }
     most = max(remedies.values())
     return [f"{count} of {n} replies {text}" for text, count in remedies.items() if count > _MANY * n or count == most]
