@@ -198,6 +198,14 @@ def test_without_replies_no_engine_is_started(config, thickets, my_yaml) -> None
     assert check(config(engine={"kind": "transformers", "device": "cuda"}), n=0).prompt == found.prompt
 
 
+def test_of_several_problems_each_is_shown(thickets, my_yaml) -> None:
+    problems = [{"name": "largest_number", "options": {"below": below, "count": 2}} for below in (30, 40)]
+    path = my_yaml(problem=None, problems=problems)
+    found = json.loads(thickets("check", path, "--n", "0", "--json")[1])
+    assert len({one["prompt"]["text"] for one in found}) == 2
+    assert "problems: found 2 where one is wanted" in refused(thickets("check", path, "--reply", "3"))
+
+
 def test_two_tokens_that_begin_a_sequence_are_one_too_many(config, tiny_model: Path, tmp_path: Path) -> None:
     model = shutil.copytree(tiny_model, tmp_path / "two")
     template = model / "chat_template.jinja"
