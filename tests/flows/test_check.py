@@ -199,7 +199,7 @@ def test_without_replies_no_engine_is_started(config, thickets, my_yaml) -> None
 
 
 def test_of_several_problems_each_is_shown(thickets, my_yaml) -> None:
-    problems = [{"name": "largest_number", "options": {"below": below, "count": 2}} for below in (30, 40)]
+    problems = [{"name": "largest_number", "options": {"below": 30, "count": count}} for count in (2, 3)]
     path = my_yaml(problem=None, problems=problems)
     found = json.loads(thickets("check", path, "--n", "0", "--json")[1])
     assert len({one["prompt"]["text"] for one in found}) == 2
