@@ -311,6 +311,8 @@ def _fill(folder: Path, model: Path) -> None:
     (folder / "my.yaml").write_text(yaml.safe_dump(_tiny(model, population={"size": 8, "sigmas": [0.05, 0.1]})))
     rows = [{"id": str(n), "question": f"{n} or 5?", "answer": str(max(n, 5))} for n in range(10, 18)]
     (folder / "new.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    case = {"verifier": "numeric", "gold": "18", "reply": "The answer is 18.", "allowed": ["right"], "why": ""}
+    (folder / "cases.jsonl").write_text(f"{json.dumps(case)}\n")
 
 
 def _status(patch: pytest.MonkeyPatch, arguments: list[str]) -> int:

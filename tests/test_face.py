@@ -22,6 +22,7 @@ STORY = [
         "load_config",
         "RunConfig",
         "estimate",
+        "check",
         "search",
         "list_runs",
         "open_run",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from thickets.flows.api.models import ask, evaluate, materialize, promote
     from thickets.flows.api.runs import Run, compare, list_runs, open_run
-    from thickets.flows.api.searches import distill, estimate, rescore, search
+    from thickets.flows.api.searches import check, distill, estimate, rescore, search
     from thickets.flows.config.file import load_config
     from thickets.flows.config.run import RunConfig
     from thickets.flows.results.summary import RunSummary
@@ -37,6 +37,7 @@ __all__ = [
     "RunSummary",
     "ThicketsError",
     "ask",
+    "check",
     "compare",
     "distill",
     "estimate",
@@ -62,6 +63,7 @@ _MODULES = {
     "RunSummary": "flows.results.summary",
     "ThicketsError": "storage.errors",
     "ask": "flows.api.models",
+    "check": "flows.api.searches",
     "compare": "flows.api.runs",
     "distill": "flows.api.searches",
     "estimate": "flows.api.searches",

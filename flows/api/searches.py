@@ -1,4 +1,4 @@
-"""Starts what computes: a search, its estimate, a distillation."""
+"""Starts what computes: a search, its estimate, a look at its first replies, a distillation."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from thickets.flows.api.homes import find, use_services
 
 if TYPE_CHECKING:
+    from thickets.flows.check.replies import Check
     from thickets.flows.config.run import RunConfig
     from thickets.flows.results.comparison import Comparison
     from thickets.flows.results.distillation import DistillSummary
@@ -107,6 +108,29 @@ def estimate(config: RunConfig) -> Estimate | EstimateOfMany:
 
     check_inputs(config)
     return estimate_one(config) if config.problems is None else estimate_many(config)
+
+
+def check(config: RunConfig, *, n: int = 20, row: str | None = None) -> Check:
+    """Show what a run will ask and how it will judge: its first prompt, and replies of the base; nothing is written.
+
+    Args:
+        config: The run, of one problem.
+        n: How many replies of the base, to the first questions of the selection split; with 0 no engine is started.
+        row: Id of the example whose prompt is shown; None: the first of the selection split.
+
+    Raises:
+        InputError: Something in the configuration cannot be used, or there is no such example.
+
+    Example:
+        >>> from thickets import RunConfig, check
+        >>> data = {"selection": 12, "validation": 10, "test": 14}
+        >>> found = check(RunConfig(model="tiny", problem="largest_number", data=data), n=2)
+        >>> found.prompt.n_bos, len(found.replies), found.replies[0].why.partition(":")[0] in ("wrong", "abstains")
+        (0, 2, True)
+    """
+    from thickets.flows.check.replies import check as check_one
+
+    return check_one(config, n=n, row=row)
 
 
 def distill(run: str, overrides: Sequence[str] = (), *, home: Path | str | None = None) -> DistillSummary:

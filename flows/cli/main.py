@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from thickets.flows.cli import models, problems, results, search, services
+from thickets.flows.cli import check, models, problems, results, search, services
 from thickets.flows.cli.options import say
 from thickets.flows.cli.process import QuickEnd
 from thickets.flows.runtime.clock import count_from_command
@@ -31,6 +31,7 @@ app = typer.Typer(
 app.command(epilog="Example: `thickets run quickstart --set population.size=96`")(search.run)
 app.command(epilog="Example: `thickets estimate my.yaml --set population.size=5000`")(search.estimate)
 app.command(epilog="Example: `thickets rescore latest --set problem.verifier=math`")(search.rescore)
+app.command(epilog="Example: `thickets check my.yaml --n 20`")(check.check)
 app.command(epilog="Example: `thickets runs --json`")(results.runs)
 app.command(epilog="Example: `thickets show latest --all`")(results.show)
 app.command(epilog="Example: `thickets compare quickstart-d45c6075 latest`")(results.compare)

@@ -106,6 +106,7 @@ def estimate(config: Source, overrides: Overrides = None, home: RunHome = None, 
     run_config = load_config(config, in_home(home, overrides))
     check_inputs(run_config)
     say("loading the model for a short probe")
+    from thickets.flows.cli.tables_check import prompt_lines
     from thickets.flows.cli.tables_search import estimate_table, estimates_table
     from thickets.flows.search.estimate import Estimate, estimate_many
     from thickets.flows.search.estimate import estimate as estimate_run
@@ -113,8 +114,12 @@ def estimate(config: Source, overrides: Overrides = None, home: RunHome = None, 
     result = estimate_many(run_config) if run_config.problems else estimate_run(run_config)
     if as_json:
         typer.echo(result.model_dump_json(indent=2))
-    else:
-        render(estimate_table(result) if isinstance(result, Estimate) else estimates_table(result))
+        return
+    each = (result,) if isinstance(result, Estimate) else result.problems
+    for one in each:
+        render(prompt_lines(one.first_prompt, short=True))
+        render("")
+    render(estimate_table(result) if isinstance(result, Estimate) else estimates_table(result))
 
 
 def distill(name: RunName, overrides: Overrides = None, home: HomeFolder = None, as_json: AsJson = False) -> None:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from thickets.flows.check.prompt import FirstPrompt, first_prompt
 from thickets.flows.config.run import RunConfig
 from thickets.flows.placement.description import describe_engine
-from thickets.flows.placement.replicas import engine_of_several, known_replicas
+from thickets.flows.placement.replicas import known_replicas
+from thickets.flows.placement.short_lived import short_lived_engine
 from thickets.flows.plan import RunPlan, answers_after_selection, count_respondents, make_plan, own_limit
 from thickets.flows.search.candidates import race_rule
 from thickets.flows.search.forecast import WRAP_UP_S
 from thickets.storage.scores.database import BASE_ID
 from thickets.tasks.adaptive.budget import Need, affordable
 from thickets.tasks.adaptive.token_limit import TokenLimit, learn_limit
-from thickets.tasks.engines import BatchEngine, Engine, EngineSpec, build_engine
+from thickets.tasks.engines import BatchEngine, Engine
 from thickets.tasks.engines.base_model import find_base_model
 from thickets.tasks.problems import load_problem
 from thickets.tasks.problems.splits import draw_splits
@@ -58,6 +58,7 @@ class Estimate(BaseModel):
     limit: TokenLimit | None = Field(
         None, description="What the probe's answers of the base give for decoding.max_tokens: learned."
     )
+    first_prompt: FirstPrompt
     probe: Probe
 
 
@@ -116,10 +117,9 @@ def estimate(config: RunConfig) -> Estimate:
     learns = config.decoding.learns_limit
     plan = make_plan(own_limit(config) if learns else config, base, problem, splits)
     splits = plan.splits  # less the rows that are too long
-    replicas = known_replicas(plan)
-    n_engines = replicas or 1
+    n_engines = known_replicas(plan) or 1
     learning = None
-    with _probing(plan.engine if replicas is None else engine_of_several(plan)) as engine:
+    with short_lived_engine(plan) as engine:
         if learns:
             learning = _probe_limit(engine, plan)
             plan = make_plan(config, base, problem, splits, limit=learning.limit.max_tokens)
@@ -154,6 +154,7 @@ def estimate(config: RunConfig) -> Estimate:
         n_engines=n_engines,
         n_paid_for=_n_paid_for(plan, probe, learning, n_engines),
         limit=None if learning is None else learning.limit,
+        first_prompt=first_prompt(plan),
         probe=probe,
     )
 
@@ -180,20 +181,6 @@ def _racing_saves_at_most(config: RunConfig, plan: RunPlan) -> int:
         return 0
     n_hopeless = max(0, config.population.size - max(rule.n_needed, rule.n_spared))
     return n_hopeless * sum(plan.block_sizes("selection")[1:])
-
-
-@contextmanager
-def _probing(spec: EngineSpec) -> Iterator[Engine]:
-    """Build an engine with its number of threads; close it and restore this process's number afterwards."""
-    import torch
-
-    n_threads = torch.get_num_threads()
-    engine = build_engine(spec)
-    try:
-        yield engine
-    finally:
-        engine.close()
-        torch.set_num_threads(n_threads)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from thickets.storage.errors import InputError
 from thickets.tasks.engines.chat_template import chat_arguments, check_given, render_chat
+from thickets.tasks.engines.prompt_tokens import PromptTokens, prompt_tokens
 from thickets.tasks.engines.tokenizer import (
     Beginning,
     beginning,
@@ -51,6 +52,9 @@ class Template(Protocol):
     def count(self, texts: Sequence[str]) -> list[int]:
         """Count the tokens of parts of replies."""
 
+    def tokens(self, prompt: str) -> PromptTokens:
+        """Return a rendered prompt as tokens."""
+
     def identity(self) -> dict[str, JSON]:
         """Return what identifies this form of prompt in a fingerprint."""
 
@@ -83,6 +87,11 @@ class ValuesTemplate:
     def count(self, texts: Sequence[str]) -> list[int]:
         """Count the values of each text."""
         return self.lengths(texts)
+
+    def tokens(self, prompt: str) -> PromptTokens:
+        """Return the values, each of which is a token; there is no vocabulary that would number them."""
+        values = tuple(prompt.split())
+        return PromptTokens((None,) * len(values), values)
 
     def identity(self) -> dict[str, JSON]:
         """Return what identifies this form of prompt in a fingerprint."""
@@ -199,6 +208,10 @@ class PromptTemplate:
     def count(self, texts: Sequence[str]) -> list[int]:
         """Count the tokens of parts of replies; the tokenizer adds none to them."""
         return list(map(len, self._tokenizer(list(texts), add_special_tokens=False)["input_ids"])) if texts else []
+
+    def tokens(self, prompt: str) -> PromptTokens:
+        """Return a rendered prompt as tokens."""
+        return prompt_tokens(self._tokenizer, prompt_ids(self._tokenizer, [prompt])[0])
 
     def identity(self) -> dict[str, JSON]:
         """Return what identifies this form of prompt in a fingerprint."""

@@ -127,6 +127,24 @@ class HasOptions(Protocol):
 
 
 @runtime_checkable
+class HasGold(Protocol):
+    """A problem that reads its gold answers otherwise than `Problem.extract` reads a reply."""
+
+    def gold(self, example: Example) -> str | None:
+        """Return the gold answer in canonical form; ``None`` if it cannot be read."""
+        ...
+
+
+@runtime_checkable
+class HasSpan(Protocol):
+    """A problem that knows where in a reply its answer stands."""
+
+    def span(self, text: str, example: Example) -> tuple[int, int] | None:
+        """Return start and end of the answer that `Problem.extract` finds in a text; ``None`` if it cannot tell."""
+        ...
+
+
+@runtime_checkable
 class HasInstruction(Protocol):
     """A problem with a prompt template that ``problem.instruction`` of its config replaces."""
 

@@ -140,6 +140,14 @@ class FileProblem:
         """Return the answer that the verifier finds in the reply."""
         return self._verifier.extract(text, example)
 
+    def gold(self, example: Example) -> str | None:
+        """Return the gold answer as the verifier reads it."""
+        return self._verifier.gold(example)
+
+    def span(self, text: str, example: Example) -> tuple[int, int] | None:
+        """Return where the verifier finds the answer in a reply, if it can tell."""
+        return self._verifier.span(text, example) if self._verifier.span else None
+
     def score(self, answer: str, example: Example) -> int:
         """Return the verifier's score of the answer."""
         return self._verifier.score(answer, example)

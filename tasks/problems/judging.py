@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from thickets.tasks.problems.base import Problem
+from thickets.tasks.problems.base import HasSpan, Problem
 from thickets.tasks.types import JSON, Example
 from thickets.tasks.verifiers.thought import THOUGHT_TAGS, Thoughts, after_thought
 
@@ -76,3 +76,12 @@ class Judge:
         return [
             self.of_answer(self.extract(text, example), example) for text, example in zip(texts, examples, strict=True)
         ]
+
+    def span(self, text: str, example: Example) -> tuple[int, int] | None:
+        """Return where in a completion its answer stands (start and end), to be shown; None: cannot be told."""
+        said = text if self.reasoning is None else after_thought(text, self.reasoning)
+        if said is None or not isinstance(self.problem, HasSpan):
+            return None
+        found = self.problem.span(said, example)
+        before = len(text) - len(said)  # a thought stands before what is said
+        return None if found is None else (before + found[0], before + found[1])

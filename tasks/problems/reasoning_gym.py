@@ -145,6 +145,10 @@ class ReasoningGym:
         """
         return final_answer(text)
 
+    def gold(self, example: Example) -> str:
+        """Return the whole gold answer: only in a reply is an answer looked for."""
+        return example.answer
+
     def score(self, answer: str, example: Example) -> int:
         """Return full marks where the task's own ``score_answer`` gives them, else 0."""
         if len(answer) > _MAX_ANSWER + len(example.answer):

@@ -1,0 +1,1 @@
+"""What a run will ask and how it will judge, shown before anything is paid for; nothing is written."""
