@@ -8,6 +8,7 @@ from functools import lru_cache
 from thickets.tasks.types import FULL, Example
 from thickets.tasks.verifiers.expressions.answer import Answer, understand
 from thickets.tasks.verifiers.expressions.find import marked, unmarked
+from thickets.tasks.verifiers.expressions.notation import MAX_LENGTH
 from thickets.tasks.verifiers.expressions.process import PROCESS
 from thickets.tasks.verifiers.verifier import Verifier
 
@@ -28,15 +29,21 @@ def _first(candidates: Iterable[str], expected_units: frozenset[str]) -> str | N
     return found.text if found else None
 
 
-@lru_cache(maxsize=20_000)
 def _understood(text: str, expected_units: frozenset[str]) -> Answer | None:
+    return _cached(text, expected_units) if len(text) <= MAX_LENGTH else None
+
+
+@lru_cache(maxsize=20_000)
+def _cached(text: str, expected_units: frozenset[str]) -> Answer | None:
     return understand(text, PROCESS.form, expected_units)
 
 
 def _gold(text: str) -> Answer | None:
     """Understand a gold answer: all of it, or what is marked in a worked solution."""
     candidates = marked(text)
-    return _understood(text if candidates is None else candidates[0] if candidates else "", frozenset())
+    answer = text if candidates is None else candidates[0] if candidates else ""
+    found = _understood(answer, frozenset())
+    return _understood(answer, found.units) if found and found.units else found
 
 
 def _units(example: Example) -> frozenset[str]:

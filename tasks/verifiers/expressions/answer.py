@@ -247,6 +247,10 @@ class _Reader:
         sides = [side.strip() for side in _RELATION.split(text)]
         if len(sides) == 1:
             return None
+        while len(sides) > 2 and sides[-2] == r"\approx" and not _NAME.fullmatch(sides[-3]):
+            sides = sides[:-2]  # what it is about is said more exactly before
+        if len(sides) == 1:
+            return self.answer(sides[0])
         signs = set(sides[1::2])
         if signs <= {"=", r"\approx"}:
             return self._equation(sides[::2])
@@ -320,7 +324,10 @@ class _Reader:
         if unit is None:
             return value
         self._units.add(unit)
-        return f"{value} {unit}" if self._expected and unit not in self._expected else value
+        if self._expected:
+            return value if unit in self._expected else f"{value} {unit}"
+        # 50% may be what is asked for as 50; half a percent is not one half.
+        return f"{value} %" if unit == "%" and abs(_order(value)[1]) <= 1 else value
 
     def _expression(self, text: str) -> str:
         number = rational(read(text))

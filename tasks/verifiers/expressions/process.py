@@ -13,7 +13,7 @@ from collections import OrderedDict
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
-from thickets.storage.errors import ThicketsError
+from thickets.storage.errors import TransientError
 
 log = logging.getLogger("thickets")
 
@@ -135,7 +135,7 @@ class JudgingProcess:
             assert self._process.stderr is not None
             why = self._process.stderr.read().decode(errors="replace").strip().rpartition("\n")[2] or "it ended"
         self._end()
-        raise ThicketsError(f"cannot start the process that judges problem.verifier math: {why}")
+        raise TransientError(f"cannot start the process that judges problem.verifier math: {why}")
 
     def _how_it_ended(self) -> str:
         assert self._process is not None

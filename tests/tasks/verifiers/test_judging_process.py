@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 
+from thickets.storage.errors import TransientError
 from thickets.tasks.verifiers.expressions import process as module
 from thickets.tasks.verifiers.expressions.process import JudgingProcess
 
@@ -136,7 +137,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def test_one_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_cannot_start_says_why() -> None:
     judging = JudgingProcess(memory_bytes=1 << 26)  # too little for Python
-    with pytest.raises(Exception, match="cannot start the process that judges"):
+    with pytest.raises(TransientError, match="cannot start the process that judges"):
         judging.form("x + 1")
