@@ -53,5 +53,6 @@ def long_texts(size: int) -> Iterator[str]:
         yield text
         yield f"The answer is 5. {text}"
         yield f"{text} \\boxed{{{text[:2000]}}} 5 B"
+    yield "9" * 399 + "^9999"
     yield "3" * 3_000 + "(" * 3_000
     yield "\\boxed{" + "(" * 3_000 + "5" + ")" * 3_000 + "}"
