@@ -110,8 +110,8 @@ class ProblemConfig(BaseModel):
     )
     verifier: str | None = Field(
         default=None,
-        description="How the answers of a file are judged: exact (whole reply, default), numeric (last number), "
-        "math (an expression, by value), choice (letter A to E), regex (see pattern) or module:function (your own "
+        description="How the answers of a file are judged: exact (whole reply, default), numeric (a number, by value), "
+        "math (an expression, by value), choice (a letter), regex (see pattern) or module:function (your own "
         "code).",
     )
     pattern: str | None = Field(

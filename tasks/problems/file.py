@@ -229,8 +229,9 @@ class FileProblem:
 
     def _check(self, source: Source, row: Row) -> None:
         example = row.example
+        alone = {name: value for name, value in example.metadata.items() if name != "aliases"}
         for answer in example.accepted:
-            one = replace(example, answer=answer)
+            one = replace(example, answer=answer, metadata=alone)
             if not self._verifier.accepts(self._verifier.gold(one), one):
                 is_gold = answer == example.answer
                 columns = [

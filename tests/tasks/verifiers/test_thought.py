@@ -106,7 +106,7 @@ def test_a_judge_looks_behind_the_thought_for_answers_and_for_what_was_meant() -
 def test_a_thought_that_the_prompt_opened_is_part_of_the_judges_identity() -> None:
     problem = load_problem(ProblemConfig(name="largest_number"))
     question = Example("id", "Which is larger, 3 or 12?", "12")
-    assert Judge(problem).extract("3 or 12", question) is not None
-    assert Judge(problem, OPEN).extract("3 or 12", question) is None
+    assert Judge(problem).extract("12", question) is not None
+    assert Judge(problem, OPEN).extract("12", question) is None
     assert Judge(problem).identity() != Judge(problem, OPEN).identity()
     assert Judge(problem).identity() == Judge(problem, ("<think>", "</think>")).identity()
