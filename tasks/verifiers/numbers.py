@@ -51,7 +51,7 @@ _WORD = (
 _JOINED = re.compile(
     rf"""(?:
       \s*\(?\s*(?:{_SIGN}|\\(?:times|cdot|div|pm|mp|sim|in|cup|text\{{\s*(?:or|and|to)\s*\}}))+\s*
-    | \s?[A-Za-z]{{1,3}}\s?[-+*/×x÷·]\s?
+    | \s?[A-Za-z]{{1,3}}\s?(?:[-+*/×x÷·]|\b(?:by|to)\b)\s?
     | \s+:\s+
     | \s*[,;،、]\s+(?:(?:and|or|und|oder)\s+)?
     | \s+(?:{_WORD})\s+ | \s*\((?:{_WORD})\s+

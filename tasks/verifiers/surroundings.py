@@ -79,7 +79,7 @@ _OTHER_AFTER = re.compile(
     | [A-Za-z](?<![mgshlLWVAJNCFK])(?![^\W\d_])         # 5x, 3i, 2e
     | [ ][xyznpqi](?![\w'’])                            # 5 x
     | {DASH}(?![^\W\d_])|\u2014(?=\d)
-    | \s(?:or|oder|ou)\b
+    | \s(?:or|oder|ou|(?:is|was)\s(?:not|wrong|incorrect|false))\b
     | (?:\s\w{{1,15}})?\s(?:and|&)\s(?:an?\s|one[\s-]|two[\s-]|three[\s-])?(?:half|quarters?|thirds?)\b
     | \set\sdemie?\b|\sy\smedi[ao]\b
     | \s?(?:thirds|(?:fourth|fifth|sixth|seventh|eighth|ninth|tenth|hundredth|thousandth|millionth)s?)\b

@@ -23,6 +23,10 @@ from thickets.tasks.verifiers.lenient import lenient_match, mentions
         ("It is 12345.", "1234.5", False),
         ("x = -3", "3", False),
         ("from 13 to 17", "3", False),
+        ("from 13 to 17", "17", True),
+        ("13-17 of them", "17", True),
+        ("13-17 of them", "-17", False),
+        ("3 or 4?", "4", True),
         ("The capital is\n  SAN   Francisco!", "San Francisco.", True),
         ("a train", "rain", False),
         ("the train's late", "train", True),
@@ -65,6 +69,15 @@ def test_every_verifier_finds_an_answer_in_the_wrong_form() -> None:
     assert verifier("regex", r"Answer: (\d+)").lenient("24", jars) is True
     assert VERIFIER.lenient("First 3*8 = 24 rolls, so 19. That took 2 steps.", SAMPLE) is True
     assert VERIFIER.lenient("21", SAMPLE) is False
+
+
+def test_any_accepted_answer_will_do() -> None:
+    question = Example("1", "Which?", "Paris", {"aliases": ["Lutetia"]})
+    assert verifier("exact").lenient("I think it is Lutetia", question) is True
+    assert verifier("exact").lenient("I think it is Rome", question) is False
+    letter = Example("1", "Which?", "B", {"aliases": ["C"]})
+    assert verifier("choice").lenient("(C) or (B)", letter) is True
+    assert verifier("choice").lenient("(C) or (A)", letter) is None
 
 
 def test_a_choice_counts_if_no_other_letter_is_named() -> None:
