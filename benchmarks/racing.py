@@ -41,6 +41,7 @@ from benchmarks.synthetic_scores import SITUATIONS, synthetic_scores  # noqa: E4
 from thickets.tasks.adaptive.racing import Rule, go_on  # noqa: E402
 from thickets.tasks.evaluation.voting import vote  # noqa: E402
 from thickets.tasks.selection.ranking import plain  # noqa: E402
+from thickets.tasks.types import FULL  # noqa: E402
 
 CERTAIN = 1000.0
 RULES = {
@@ -182,7 +183,8 @@ def race(table: ScoreTable, draw: Draw, per_block: int, rule: Rule, k: int) -> R
     for start in range(0, n, per_block):
         end = min(start + per_block, n)
         answers += board.height * (end - start)
-        counted = board.with_columns(n_correct=pl.Series(right[board["row"].to_numpy(), :end].sum(axis=1)))
+        counts = right[board["row"].to_numpy(), :end].sum(axis=1)
+        counted = board.with_columns(n_correct=pl.Series(counts), points=pl.Series(FULL * counts))
         board = go_on(counted, end, n, rule)
     ranked = plain(board.with_columns(n=pl.lit(n)), k)
     best = ranked["candidate_id"].to_numpy()

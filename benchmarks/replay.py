@@ -21,6 +21,7 @@ from thickets.tasks.results.evaluation import CurvePoint, Method, VoteRule
 from thickets.tasks.selection.diversity import pool_size
 from thickets.tasks.selection.luck import SigmaCounts
 from thickets.tasks.selection.ranking import diverse, plain, shrunken
+from thickets.tasks.types import FULL
 
 METHODS: tuple[Method, ...] = get_args(Method)
 RULES: tuple[VoteRule, ...] = get_args(VoteRule)
@@ -98,8 +99,10 @@ def rank(scores: CompleteScores, division: Division, k: int) -> dict[Method, pl.
     board = (
         scores.population[division.candidates]
         .select("seed", "sigma", candidate_id=pl.Series(division.candidates), n_correct=pl.Series(right.sum(axis=1)))
-        .with_columns(place=pl.int_range(pl.len()), n=pl.lit(len(division.selection)))
-        .sort(["n_correct", "seed", "sigma"], descending=[True, False, False])
+        .with_columns(
+            place=pl.int_range(pl.len()), n=pl.lit(len(division.selection)), points=FULL * pl.col("n_correct")
+        )
+        .sort(["points", "seed", "sigma"], descending=[True, False, False])
     )
     groups = [
         SigmaCounts(sigma, of.sum(axis=1).tolist(), of.sum(axis=0).tolist())
@@ -125,6 +128,7 @@ def ballots(scores: ScoreTable, ranked: pl.DataFrame, questions: Indices) -> pl.
             "example_id": np.tile(np.arange(n), ranked.height).astype(str),
             "answer": pl.Series(scores.votes[where].ravel().tolist(), dtype=pl.String),
             "correct": scores.correct[where].ravel(),
+            "score": FULL * scores.correct[where].ravel(),
         },
         schema=BALLOT_SCHEMA,
         strict=False,

@@ -44,6 +44,7 @@ from thickets.tasks.adaptive.pilot import learn, spread_out  # noqa: E402
 from thickets.tasks.adaptive.racing import Rule, go_on  # noqa: E402
 from thickets.tasks.evaluation.voting import vote  # noqa: E402
 from thickets.tasks.selection.ranking import plain  # noqa: E402
+from thickets.tasks.types import FULL  # noqa: E402
 
 # Made up: what someone sees who does not know the scale of the noise, and lists several.
 MADE = SITUATIONS | {
@@ -160,7 +161,10 @@ def with_pilot(draw: Draw, size: int, n_pilot: int, even: float, n_asked: int) -
     places = even_split(n_sigmas, n_pilot)
     rows = take(draw, places)
     assert rows is not None
-    outcomes = pl.DataFrame({"sigma": np.array(places, dtype=float), "correct": draw.right[rows, :n_asked].tolist()})
+    right = draw.right[rows, :n_asked]
+    outcomes = pl.DataFrame(
+        {"sigma": np.array(places, dtype=float), "correct": right.tolist(), "score": (FULL * right).tolist()}
+    )
     shares = [row.millionths for row in learn(outcomes, even).sigmas]
     return places + list(islice(spread_out(shares), size - n_pilot))
 
@@ -192,10 +196,10 @@ def race(draw: Draw, rows: Indices, per_block: int, k: int, n_spared: int = 0) -
         end = min(start + per_block, n)
         answers += board.height * (end - start)
         counts = draw.right[board["candidate_id"].to_numpy(), :end].sum(axis=1)
-        board = board.with_columns(n_correct=pl.Series(counts))
+        board = board.with_columns(n_correct=pl.Series(counts), points=pl.Series(FULL * counts))
         alive = go_on(board, end, n, Rule(k, Z))["candidate_id"].to_list()
         board = board.filter(pl.col("candidate_id").is_in(alive) | (pl.col("position") < n_spared))
-    ordered = board.sort(["n_correct", "seed", "sigma"], descending=[True, False, False])
+    ordered = board.sort(["points", "seed", "sigma"], descending=[True, False, False])
     return answers, plain(ordered.with_columns(n=pl.lit(n)), k)
 
 

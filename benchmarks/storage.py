@@ -94,7 +94,7 @@ def questions(store: ScoreStore, ids: list[str], paths: list[Path]) -> dict[str,
         "totals": lambda: store.totals("selection"),
         "answers of 50": lambda: store.answers("selection", ids[:50]),
         "texts of one": lambda: store.completions("selection", BASE_ID),
-        "first round": lambda: store.correct_in_blocks("selection", 1),
+        "first round": lambda: store.sums_in_blocks("selection", 1),
         "what is done": store.done,
         "nothing new": lambda: store.ingest(paths),
     }

@@ -24,7 +24,7 @@ from thickets.flows.runtime.prefect_server import show_markdown
 from thickets.flows.runtime.repair import end_mlflow_runs
 from thickets.flows.runtime.session import session
 from thickets.storage.home import Home
-from thickets.tasks.results.text import ACCURACY_HEADING, markdown_table, percent, points
+from thickets.tasks.results.text import accuracy_heading, markdown_table, points, scored
 from thickets.tasks.task import task
 
 Run = Annotated[str, Field(title="Run", description="A run id, a unique prefix of one, or latest.")]
@@ -110,9 +110,10 @@ def write_again(home: Home, run: str) -> Path:
 
 
 def _markdown(found: Reevaluation) -> str:
-    rows = [[f"{found.model}, K = {found.k}", percent(found.accuracy)]]
+    rows = [[f"{found.model}, K = {found.k}", scored(found.accuracy)]]
     if found.base is not None and found.over_base is not None:
-        rows.append(["base", percent(found.base)])
+        rows.append(["base", scored(found.base)])
         rows.append(["difference, points", points(found.over_base)])
-    table = markdown_table([f"`{found.data}`", ACCURACY_HEADING], rows)
+    heading = accuracy_heading(each for each in (found.accuracy, found.base) if each)
+    table = markdown_table([f"`{found.data}`", heading], rows)
     return f"{table}\n\n```\n{found.mlflow_address}\n```\n"

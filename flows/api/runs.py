@@ -115,12 +115,14 @@ class Run:
     def experts(self) -> pl.DataFrame:
         """The candidates that vote, by rank: rank, seed, sigma, n_correct, n (both of the selection split), weight.
 
+        Where scores lie between wrong and right, also points: the sum of the scores on that split, in thousandths.
+
         Raises:
             InputError: The run is not finished.
         """
         import polars as pl
 
-        rows = [expert.model_dump() | {"seed": int(expert.seed)} for expert in self.summary.experts]
+        rows = [expert.model_dump(exclude_none=True) | {"seed": int(expert.seed)} for expert in self.summary.experts]
         return pl.DataFrame(rows, schema_overrides={"seed": pl.UInt64})
 
     def sql(self, statement: str) -> pl.DataFrame:

@@ -8,19 +8,21 @@ from rich.text import Text
 
 from thickets.flows.results.distillation import DistillSummary
 from thickets.flows.results.distillation_text import distill_findings, distill_rows
-from thickets.tasks.results.text import ACCURACY_HEADING, duration, percent, points
+from thickets.tasks.results.text import accuracy_heading, duration, points, scored
 
 
 def distill_table(found: DistillSummary) -> Table:
     """Return the results of the run's rows and of every trained model on the test split."""
     title = f"{found.run_id}, distillation {found.distillation_id}: {found.problem} on {found.model}"
     table = Table(title=title, title_justify="left")
-    for heading in ("", ACCURACY_HEADING, "points over base", "points over ensemble", "tokens", "perplexity"):
+    rows = distill_rows(found)
+    accuracies = accuracy_heading(row.accuracy for row in rows)
+    for heading in ("", accuracies, "points over base", "points over ensemble", "tokens", "perplexity"):
         table.add_column(heading, justify="right" if heading else "left")
-    for row in distill_rows(found):
+    for row in rows:
         table.add_row(
             row.label,
-            percent(row.accuracy),
+            scored(row.accuracy),
             points(row.over_base) if row.over_base else "",
             points(row.arm.minus_ensemble) if row.arm else "",
             f"{row.n_tokens:,}",

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from thickets.flows.models.reevaluation import Reevaluation
-from thickets.tasks.results.text import ACCURACY_HEADING, OVER_BASE_HEADING, percent, points
+from thickets.tasks.results.text import OVER_BASE_HEADING, accuracy_heading, percent, points
 from thickets.tasks.serving import Answers
 
 
@@ -56,7 +56,7 @@ def reevaluation_table(found: Reevaluation) -> Table:
     """Return the accuracy on the file, with that of the base if it was evaluated."""
     table = Table(title=f"{found.model} on {found.data} ({found.accuracy.n} questions)", title_justify="left")
     table.add_column("")
-    table.add_column(ACCURACY_HEADING, justify="right")
+    table.add_column(accuracy_heading(each for each in (found.accuracy, found.base) if each), justify="right")
     table.add_column("correct", justify="right")
     table.add_column(OVER_BASE_HEADING, justify="right")
     if found.base:

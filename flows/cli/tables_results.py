@@ -18,7 +18,7 @@ from thickets.flows.results.sentences import findings, headlines
 from thickets.flows.results.summary import RunSummary
 from thickets.storage.home import RunFolder
 from thickets.tasks.results.evaluation import ThicketDescription
-from thickets.tasks.results.text import OVER_BASE_HEADING, TEST_ACCURACY_HEADING, duration, percent, points
+from thickets.tasks.results.text import OVER_BASE_HEADING, accuracy_heading, duration, percent, points
 
 if TYPE_CHECKING:
     from thickets.flows.results.runs import RunRow
@@ -75,12 +75,13 @@ def result_table(summary: RunSummary) -> Table:
         caption=f"{summary.n_candidates:,} candidates, {cost}",
         caption_justify="left",
     )
+    rows = result_rows(summary.evaluation)
     table.add_column("")
-    table.add_column(TEST_ACCURACY_HEADING, justify="right")
+    table.add_column(accuracy_heading((row.accuracy for row in rows), "test"), justify="right")
     table.add_column(OVER_BASE_HEADING, justify="right")
     table.add_column("correct", justify="right")
     table.add_column("tokens", justify="right")
-    for row in result_rows(summary.evaluation):
+    for row in rows:
         table.add_row(
             row.label,
             percent(row.accuracy),
@@ -97,7 +98,8 @@ def sigma_table(summary: RunSummary) -> Table:
     base = summary.base_selection
     what = summary.common_questions.removeprefix("the ")
     table = Table(title=f"{what[0].upper()}{what[1:]} (base {percent(base)})", title_justify="left")
-    for heading in ("sigma", "candidates", "mean accuracy", "best", "at least as good as the base"):
+    mean = "mean score" if summary.is_graded else "mean accuracy"
+    for heading in ("sigma", "candidates", mean, "best", "at least as good as the base"):
         table.add_column(heading, justify="right")
     for row in summary.sigmas:
         table.add_row(
@@ -106,7 +108,7 @@ def sigma_table(summary: RunSummary) -> Table:
             percent(row.mean_accuracy),
             percent(row.max_accuracy),
             # Nobody can be below 0 %, so there it says nothing of a candidate that it is not.
-            f"{row.n_at_least_base} ({percent(row.n_at_least_base / row.n_candidates, 0)})" if base.n_correct else "",
+            f"{row.n_at_least_base} ({percent(row.n_at_least_base / row.n_candidates, 0)})" if base.total else "",
         )
     return table
 
@@ -123,7 +125,7 @@ def density_table(thicket: ThicketDescription) -> Table:
             f"{100 * share.value:.1f} % [{100 * share.low:.0f}, {100 * share.high:.0f}]"
             for share in (shares[margin] for margin in _MARGINS)
         ]
-        if not row.base_n_correct:  # nobody can be below 0 %
+        if not row.base_total:  # nobody can be below 0 %
             cells[0] = ""
         table.add_row(f"{row.sigma:g}", *cells)
     return table

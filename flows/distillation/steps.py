@@ -36,7 +36,7 @@ from thickets.tasks.engines.transformers import TransformersEngine
 from thickets.tasks.evaluation.voting import ballots
 from thickets.tasks.scoring.executors.ray_cluster import RayCluster
 from thickets.tasks.scoring.units import candidate_id
-from thickets.tasks.statistics import accuracy, paired_difference
+from thickets.tasks.statistics import accuracy_of, paired_difference, shares
 from thickets.tasks.types import Respondent
 
 _ANSWERS = """
@@ -144,21 +144,20 @@ def train_and_judge(
     # Prefect's artifact keys take no underscore.
     _score(student, book, {"validation": [None], "test": [None]}, cluster, label=name.replace("_", "-"))
     with book.open() as store:
-        validation = store.answers("validation", [BASE_ID])["correct"].to_list()
+        validation = store.answers("validation", [BASE_ID])
         test = store.answers("test", [BASE_ID])
-    correct = test["correct"].to_list()
-    on_test.arms[name] = correct
+    on_test.arms[name] = ours = shares(test)
     return Arm(
         name=name,
         label=label,
         sha256=student.base.sha256,
         training=training,
-        validation=accuracy(sum(validation), len(validation)),
-        test=accuracy(sum(correct), len(correct)),
-        minus_base=paired_difference(correct, on_test.base),
-        minus_ensemble=paired_difference(correct, on_test.ensemble),
-        minus_best_single=paired_difference(correct, on_test.best_single),
-        minus_weight_average=paired_difference(correct, on_test.weight_average) if on_test.weight_average else None,
+        validation=accuracy_of(validation),
+        test=accuracy_of(test),
+        minus_base=paired_difference(ours, on_test.base),
+        minus_ensemble=paired_difference(ours, on_test.ensemble),
+        minus_best_single=paired_difference(ours, on_test.best_single),
+        minus_weight_average=paired_difference(ours, on_test.weight_average) if on_test.weight_average else None,
         n_tokens=int(test["n_tokens"].sum()),
         perplexity=measure(plan.folder.model(name)),
     )

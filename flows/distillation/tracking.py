@@ -22,7 +22,14 @@ from thickets.storage.tracking.run import MetricPoint, Tracker
 from thickets.storage.tracking.store import RUN_ID_TAG, STAGE_TAG
 from thickets.tasks.distillation.data import STUDENT
 from thickets.tasks.distillation.results import ValidationPoint
-from thickets.tasks.results.text import OVER_BASE_HEADING, TEST_ACCURACY_HEADING, markdown_table, percent, points
+from thickets.tasks.results.text import (
+    OVER_BASE_HEADING,
+    accuracy_heading,
+    markdown_table,
+    points,
+    score_metrics,
+    scored,
+)
 from thickets.tasks.task import task
 
 
@@ -95,11 +102,10 @@ def log_distillation(tracker: Tracker, plan: DistillPlan, found: DistillSummary)
         metrics["base.perplexity"] = found.base_perplexity
     if found.gain_kept is not None:
         metrics["gain_kept"] = found.gain_kept
+    graded = found.evaluation.is_graded or any(arm.test.is_graded for arm in found.arms)
     for arm in found.arms:
         metrics |= {
-            f"{arm.name}.test.accuracy": arm.test.value,
-            f"{arm.name}.test.accuracy_low": arm.test.low,
-            f"{arm.name}.test.accuracy_high": arm.test.high,
+            **score_metrics(f"{arm.name}.test.", arm.test, is_graded=graded),
             f"{arm.name}.test.tokens": arm.n_tokens,
             f"{arm.name}.perplexity": arm.perplexity,
             f"{arm.name}.train_s": arm.training.train_s,
@@ -119,11 +125,13 @@ def log_distillation(tracker: Tracker, plan: DistillPlan, found: DistillSummary)
 
 def distill_markdown(found: DistillSummary) -> str:
     """Return the table and findings of a distillation as Markdown, for MLflow and Prefect."""
+    rows = distill_rows(found)
+    heading = accuracy_heading((row.accuracy for row in rows), "test")
     table = markdown_table(
-        [f"{found.run_id}/{found.distillation_id}", TEST_ACCURACY_HEADING, OVER_BASE_HEADING, "tokens"],
+        [f"{found.run_id}/{found.distillation_id}", heading, OVER_BASE_HEADING, "tokens"],
         [
-            [row.label, percent(row.accuracy), points(row.over_base) if row.over_base else "", f"{row.n_tokens:,}"]
-            for row in distill_rows(found)
+            [row.label, scored(row.accuracy), points(row.over_base) if row.over_base else "", f"{row.n_tokens:,}"]
+            for row in rows
         ],
     )
     first, *others = distill_findings(found)

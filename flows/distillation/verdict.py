@@ -1,4 +1,4 @@
-"""Student and controls against base, experts and ensemble: who was right on the test split, and the summary of it."""
+"""Student and controls against base, experts and ensemble: their scores on the test split, and the summary of it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from thickets.tasks.evaluation.controls import count_tokens
 from thickets.tasks.evaluation.voting import ballots, vote
 from thickets.tasks.results.evaluation import Accuracy
 from thickets.tasks.scoring.units import candidate_id
-from thickets.tasks.statistics import accuracy, paired_difference
+from thickets.tasks.statistics import accuracy_of, paired_difference, shares
 from thickets.tasks.types import Average
 
 
 @dataclass(frozen=True, slots=True)
 class TestAnswers:
-    """Whether each answer to the test split is right, in the order of its examples.
+    """The score of each answer to the test split, 0 to 1, in the order of its examples.
 
     Attributes:
         base: The base.
@@ -35,12 +35,12 @@ class TestAnswers:
         arms: The models that were trained, by name, as they are judged.
     """
 
-    base: list[bool]
-    best_single: list[bool]
-    weight_average: list[bool] | None
-    ensemble: list[bool]
+    base: list[float]
+    best_single: list[float]
+    weight_average: list[float] | None
+    ensemble: list[float]
     base_validation: Accuracy
-    arms: dict[str, list[bool]] = field(default_factory=dict)
+    arms: dict[str, list[float]] = field(default_factory=dict)
 
 
 def read_test_answers(plan: DistillPlan) -> TestAnswers:
@@ -49,16 +49,15 @@ def read_test_answers(plan: DistillPlan) -> TestAnswers:
     has_average = any(control.name == "weight_average" for control in found.controls)
     with open_scores(run.home, run.home.run(run.run_id)) as scores:
 
-        def right(who: str, split: str = "test") -> list[bool]:
-            return scores.answers(split, [who])["correct"].to_list()
+        def on_test(who: str) -> list[float]:
+            return shares(scores.answers("test", [who]))
 
-        validation = right(BASE_ID, "validation")
         return TestAnswers(
-            base=right(BASE_ID),
-            best_single=right(scores.leaderboard("selection", limit=1)["candidate_id"][0]),
-            weight_average=right(Average(plan.candidates).id) if has_average else None,
-            ensemble=vote(ballots(scores, "test", plan.experts), found.k, found.rule)["correct"].to_list(),
-            base_validation=accuracy(sum(validation), len(validation)),
+            base=on_test(BASE_ID),
+            best_single=on_test(scores.leaderboard("selection", limit=1)["candidate_id"][0]),
+            weight_average=on_test(Average(plan.candidates).id) if has_average else None,
+            ensemble=shares(vote(ballots(scores, "test", plan.experts), found.k, found.rule)),
+            base_validation=accuracy_of(scores.answers("validation", [BASE_ID])),
         )
 
 
@@ -78,7 +77,7 @@ def conclude(
     Args:
         plan: The distillation.
         book: Scores of the training split.
-        on_test: Who was right on the test split.
+        on_test: Who scored what on the test split.
         report: How many of the experts' responses became training rows.
         reason: Why nothing was trained, or None.
         arms: What was trained, the student first.
@@ -103,8 +102,8 @@ def conclude(
         arms=tuple(arms),
         untrained=_untrained(plan, arms),
         student_minus=tuple(
-            StudentDifference(other=name, difference=paired_difference(on_test.arms[STUDENT], correct))
-            for name, correct in on_test.arms.items()
+            StudentDifference(other=name, difference=paired_difference(on_test.arms[STUDENT], theirs))
+            for name, theirs in on_test.arms.items()
             if name != STUDENT
         ),
         base_perplexity=base_perplexity,

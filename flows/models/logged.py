@@ -26,7 +26,7 @@ from thickets.tasks.engines.prompts import PromptTemplate
 from thickets.tasks.problems.base import question_id
 from thickets.tasks.problems.config import REASONING_GYM_PREFIX, VERIFIERS, problem_title
 from thickets.tasks.serving import load_recipe_problem
-from thickets.tasks.types import Example
+from thickets.tasks.types import FULL, Example
 
 # In the model's folder, beside what MLflow puts there.
 TEST_ANSWERS = "test_answers.parquet"
@@ -65,7 +65,7 @@ class KeptAnswers:
     """A model's answers on a test split, question by question, so that a later model can be compared with it.
 
     Attributes:
-        frame: example_id, answer, correct.
+        frame: example_id, answer, correct, score (thousandths).
         sha256: Hash of the split.
         problem: Identity of the problem; the same questions judged by another rule are another test.
     """
@@ -80,12 +80,12 @@ class KeptAnswers:
         return {
             TEST_SHA_TAG: self.sha256,
             TEST_SPLIT_TAG: fingerprint({"problem": self.problem, "test": self.sha256}),
-            TEST_ACCURACY_TAG: f"{self.frame['correct'].sum() / self.frame.height:.4f}",
+            TEST_ACCURACY_TAG: f"{self.frame['score'].sum() / (FULL * self.frame.height):.4f}",
         }
 
     def save(self, folder: Path) -> None:
         """Write the answers into a model's folder."""
-        self.frame.select("example_id", "answer", "correct").write_parquet(folder / TEST_ANSWERS)
+        self.frame.select("example_id", "answer", "correct", "score").write_parquet(folder / TEST_ANSWERS)
 
 
 def log_ensemble(tracker: Tracker, manifest_file: Path, run_id: str, answers: KeptAnswers, question: str) -> str:

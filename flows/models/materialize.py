@@ -19,7 +19,7 @@ from thickets.tasks.engines.model_kinds import kind_of
 from thickets.tasks.export.card import AverageFacts, ExpertFacts, Member, SelectionScore
 from thickets.tasks.noise import NOISE_VERSION
 from thickets.tasks.noise.spec import check_sigma, seed_key
-from thickets.tasks.types import Average, Candidate, Weights
+from thickets.tasks.types import FULL, Average, Candidate, Weights
 
 
 def pick_candidate(
@@ -139,7 +139,13 @@ def _look_up(home: Home, folder: RunFolder, which: int | Candidate) -> tuple[Can
             + (" (racing dropped the others)" if board.height < n_candidates else "")
         )
     row = rows.row(0, named=True)
-    score = SelectionScore(rank=row["rank"], n_candidates=n_candidates, n_correct=row["n_correct"], n=row["n"])
+    score = SelectionScore(
+        rank=row["rank"],
+        n_candidates=n_candidates,
+        n_correct=row["n_correct"],
+        n=row["n"],
+        points=None if row["points"] == FULL * row["n_correct"] else row["points"],
+    )
     return Candidate(row["seed"], row["sigma"]), score
 
 

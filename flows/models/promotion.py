@@ -28,7 +28,8 @@ from thickets.storage.tracking.store import RUN_ID_TAG, mlflow_client, tracking_
 from thickets.tasks.evaluation.controls import minus_chance
 from thickets.tasks.results.evaluation import Difference
 from thickets.tasks.results.text import percent
-from thickets.tasks.statistics import paired_difference
+from thickets.tasks.statistics import paired_difference, shares
+from thickets.tasks.types import FULL
 
 CHAMPION = "champion"
 FORCED_TAG = "thickets.forced"
@@ -205,7 +206,7 @@ def _against_chance(folder: RunFolder, summary: RunSummary, uri: str, model: Any
     if chance is None:
         return None
     with open_scores(Home(folder.root.parents[1]), folder) as scores:
-        answered = scores.questions("test").join(_correct(uri, model), on="example_id", maintain_order="left")
+        answered = scores.questions("test").join(_answers(uri, model), on="example_id", maintain_order="left")
     gap = minus_chance(answered["correct"].to_list(), answered["answer"].to_list(), chance)
     found = chance_verdict(gap, f"the {kind}", chance)
     return None if found.kind == "better" else f"{found.sentence[0].lower()}{found.sentence[1:].removesuffix('.')}"
@@ -220,12 +221,12 @@ def _compare(client: Any, uri: str, champion: Any | None, version: Any) -> _Verd
     if champion.tags.get(TEST_SPLIT_TAG) != version.tags[TEST_SPLIT_TAG]:
         return _Verdict(False, f"{who} was asked other test questions, or they were judged by another rule")
     ours, theirs = (
-        _correct(uri, client.get_logged_model(each.source.removeprefix("models:/"))) for each in (version, champion)
+        _answers(uri, client.get_logged_model(each.source.removeprefix("models:/"))) for each in (version, champion)
     )
     both = ours.join(theirs, on="example_id", suffix="_theirs", maintain_order="left")
     if not both.height == ours.height == theirs.height:
         return _Verdict(False, f"{who} has no kept answer to some of the test questions")
-    gap = paired_difference(both["correct"].to_list(), both["correct_theirs"].to_list())
+    gap = paired_difference(shares(both), shares(both.select(score="score_theirs")))
     points = f"{100 * gap.value:+.1f} points [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]"
     scores = " against ".join(percent(float(each.tags[TEST_ACCURACY_TAG])) for each in (version, champion))
     if gap.low >= 0:
@@ -235,6 +236,13 @@ def _compare(client: Any, uri: str, champion: Any | None, version: Any) -> _Verd
     )
 
 
-def _correct(uri: str, model: Any) -> pl.DataFrame:
-    """Read which test questions a logged model has right, from the file that was logged with it."""
-    return pl.read_parquet(model_folder(uri, model) / TEST_ANSWERS, columns=["example_id", "correct"])
+def _answers(uri: str, model: Any) -> pl.DataFrame:
+    """Read what a logged model made of the test questions, from the file that was logged with it.
+
+    Returns:
+        example_id, correct, score (thousandths; in files of versions without scores a correct answer has full marks).
+    """
+    kept = pl.read_parquet(model_folder(uri, model) / TEST_ANSWERS)
+    if "score" not in kept.columns:
+        kept = kept.with_columns(score=FULL * pl.col("correct").cast(pl.UInt16))
+    return kept.select("example_id", "correct", "score")

@@ -17,7 +17,7 @@ from thickets.flows.results.sentences import findings, verdicts
 from thickets.flows.results.summary import RunSummary
 from thickets.flows.runtime.liveness import current_flow_run_id
 from thickets.storage.tracking.run import Tracker
-from thickets.tasks.results.text import OVER_BASE_HEADING, TEST_ACCURACY_HEADING, percent, points
+from thickets.tasks.results.text import OVER_BASE_HEADING, accuracy_heading, points, scored
 from thickets.tasks.task import task
 
 SUMMARY_KEY = "summary"
@@ -37,14 +37,16 @@ def announce(plan: RunPlan, summary: RunSummary, tracker: Tracker) -> None:
     Artifact(
         type="json", key=SUMMARY_KEY, data=summary.model_dump(mode="json"), description="The result as JSON"
     ).create()
+    found = result_rows(summary.evaluation)
+    heading = accuracy_heading((row.accuracy for row in found), "test")
     rows = [
         {
             "": row.label,
-            TEST_ACCURACY_HEADING: percent(row.accuracy),
+            heading: scored(row.accuracy),
             OVER_BASE_HEADING: points(row.over_base) if row.over_base else "",
             "tokens": row.n_tokens,
         }
-        for row in result_rows(summary.evaluation)
+        for row in found
     ]
     create_table_artifact(rows, key="result-table", description=findings(summary)[0])
     if page := tracker.url():

@@ -16,7 +16,7 @@ from thickets.storage.tracking.run import MetricPoint, Tracker
 from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.evaluation.voting import ballots, vote
 from thickets.tasks.problems.splits import Split
-from thickets.tasks.results.evaluation import Accuracy
+from thickets.tasks.results.text import score_metrics
 from thickets.tasks.task import task
 
 # The head of a large table is enough to browse; all of it is in the run's DuckDB file.
@@ -40,7 +40,7 @@ def log_lineage(
 
 
 def ensemble_answers(scores: ScoreQueries, summary: RunSummary) -> pl.DataFrame:
-    """Return the vote on every test question: example_id, answer, correct, votes, total, n_abstain."""
+    """Return the vote on every test question: example_id, answer, correct, score, votes, total, n_abstain."""
     experts = experts_of(summary)
     found = summary.evaluation
     return vote(ballots(scores, "test", experts), found.k, found.rule)
@@ -62,9 +62,10 @@ def log_scoring(tracker: Tracker, plan: RunPlan, scores: ScoreQueries, summary: 
         points = {f"tokens.{split}": float(count) for split, count in summary.n_tokens.items()}
         points |= {"wall_s": summary.wall_s, **summary.engine.model_dump()}
         stage.log_metrics(points)
-        stage.log_metrics(_interval("base", summary.base_selection), dataset=name)
+        stage.log_metrics(score_metrics("base.", summary.base_selection, is_graded=summary.is_graded), dataset=name)
+        mean = "mean_score" if summary.is_graded else "mean_accuracy"
         stage.log_metrics(
-            [MetricPoint(f"sigma.{row.sigma:g}.mean_accuracy", row.mean_accuracy) for row in summary.sigmas],
+            [MetricPoint(f"sigma.{row.sigma:g}.{mean}", row.mean_accuracy) for row in summary.sigmas],
             dataset=name,
         )
         stage.log_table("sigma_statistics", scores.sigma_statistics())
@@ -87,12 +88,13 @@ def log_selection(
         _log_split(stage, plan, plan.splits.selection)
         name = _log_split(stage, plan, plan.splits.validation)
         stage.log_metrics({"k": summary.evaluation.k})
+        figure = "mean_score" if summary.is_graded else "accuracy"
         curve = [
-            MetricPoint(f"{p.method}.{p.rule}.accuracy_by_k", p.accuracy.value, p.k) for p in summary.validation_curve
+            MetricPoint(f"{p.method}.{p.rule}.{figure}_by_k", p.accuracy.value, p.k) for p in summary.validation_curve
         ]
         stage.log_metrics(curve, dataset=name)
         stage.log_table("leaderboard", scores.leaderboard("selection", limit=_ROWS))
-        stage.log_table("experts", pl.DataFrame([row.model_dump() for row in summary.experts]))
+        stage.log_table("experts", pl.DataFrame([row.model_dump(exclude_none=True) for row in summary.experts]))
         _log_figure(stage, folder, "k_curve")
 
 
@@ -100,17 +102,17 @@ def log_evaluation(
     tracker: Tracker, plan: RunPlan, summary: RunSummary, answers: KeptAnswers, model_ids: dict[str, str]
 ) -> None:
     """Log the result on the test split, with base and ensemble as metrics of these models on this data set."""
-    found = summary.evaluation
+    found, graded = summary.evaluation, summary.is_graded
     with tracker.child(
         "evaluation", "The test split: base, ensemble, controls, and the vote on every question."
     ) as stage:
         stage.log_config(_section(plan, "controls") | {"k": found.k, "method": found.method, "rule": found.rule})
         name = _log_split(stage, plan, plan.splits.test)
         for who, score in (("base", found.base), ("ensemble", found.ensemble)):
-            stage.log_metrics(_interval(who, score), model_id=model_ids[who], dataset=name)
-        others = _interval("best_single", found.best_single)
+            stage.log_metrics(score_metrics(f"{who}.", score, is_graded=graded), model_id=model_ids[who], dataset=name)
+        others = score_metrics("best_single.", found.best_single, is_graded=graded)
         for control in found.controls:
-            others |= _interval(control.name, control.accuracy)
+            others |= score_metrics(f"{control.name}.", control.accuracy, is_graded=graded)
         gap = found.ensemble_minus_base
         others |= {"ensemble_minus_base": gap.value, "ensemble_minus_base_low": gap.low}
         others |= {"ensemble_minus_base_high": gap.high}
@@ -121,10 +123,6 @@ def log_evaluation(
 def _section(plan: RunPlan, name: str) -> dict[str, Any]:
     section = getattr(plan.config, name).model_dump(mode="json")
     return {f"{name}.{field}": value for field, value in section.items()}
-
-
-def _interval(who: str, score: Accuracy) -> dict[str, float]:
-    return {f"{who}.accuracy": score.value, f"{who}.accuracy_low": score.low, f"{who}.accuracy_high": score.high}
 
 
 def _log_split(stage: Tracker, plan: RunPlan, split: Split) -> tuple[str, str]:

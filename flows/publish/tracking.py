@@ -21,8 +21,15 @@ from thickets.storage.tracking.run import MetricPoint, Tracker
 from thickets.storage.tracking.store import FLOW_RUN_TAG, RUN_ID_TAG
 from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.figures import PRINT
-from thickets.tasks.results.evaluation import ThicketDescription
-from thickets.tasks.results.text import OVER_BASE_HEADING, TEST_ACCURACY_HEADING, markdown_table, percent, points
+from thickets.tasks.results.evaluation import Accuracy, ThicketDescription
+from thickets.tasks.results.text import (
+    OVER_BASE_HEADING,
+    accuracy_heading,
+    markdown_table,
+    points,
+    score_metrics,
+    scored,
+)
 from thickets.tasks.task import task
 
 # The leaderboard's head is enough to browse; all of it is in the run's DuckDB file.
@@ -113,28 +120,27 @@ def _flow_run_url(flow_run_id: str | None) -> str | None:
 
 
 def _metrics(summary: RunSummary) -> list[MetricPoint]:
-    found = summary.evaluation
+    found, graded = summary.evaluation, summary.is_graded
     metrics: dict[str, float] = {
-        "selection.base.accuracy": summary.base_selection.value,
+        **_figures("selection.base.", summary.base_selection, graded),
         "k": found.k,
         "tokens": sum(summary.n_tokens.values()),
         "wall_s": summary.wall_s,
         **{f"engine.{name}": value for name, value in summary.engine.model_dump().items()},
     }
     for name in ("base", "best_single", "ensemble"):
-        value = getattr(found, name)
-        metrics[f"test.{name}.accuracy"] = value.value
-        metrics[f"test.{name}.accuracy_low"], metrics[f"test.{name}.accuracy_high"] = value.low, value.high
+        metrics |= score_metrics(f"test.{name}.", getattr(found, name), is_graded=graded)
     for name in ("ensemble_minus_base", "best_single_minus_base", "ensemble_minus_best_single"):
         value = getattr(found, name)
         metrics[f"test.{name}"] = value.value
         metrics[f"test.{name}_low"], metrics[f"test.{name}_high"] = value.low, value.high
         metrics[f"test.{name}_p"] = value.p_value
-    metrics |= _thicket_metrics(summary.thicket)
+    metrics |= _thicket_metrics(summary.thicket, graded)
     if summary.pilot:
         for row in summary.pilot.sigmas:
             mine = f"pilot.sigma.{row.sigma:g}"
-            metrics |= {f"{mine}.mean_accuracy": summary.pilot.accuracy(row), f"{mine}.spread": row.spread}
+            mean = "mean_accuracy" if row.points is None else "mean_score"
+            metrics |= {f"{mine}.{mean}": summary.pilot.accuracy(row), f"{mine}.spread": row.spread}
             metrics[f"{mine}.share"] = row.share
     if summary.race:
         metrics |= {"racing.answers": summary.race.n_answers, "racing.saved": summary.race.saved}
@@ -142,22 +148,22 @@ def _metrics(summary: RunSummary) -> list[MetricPoint]:
         metrics["limit.max_tokens"] = summary.limit.max_tokens
     metrics |= {f"test.{name}.tokens": value for name, value in found.n_tokens.model_dump().items()}
     for control in found.controls:
-        score, gap = control.accuracy, control.ensemble_minus
+        gap = control.ensemble_minus
         mine, against = f"test.{control.name}", f"test.ensemble_minus_{control.name}"
-        metrics |= {f"{mine}.accuracy": score.value, f"{mine}.tokens": control.n_tokens}
-        metrics |= {f"{mine}.accuracy_low": score.low, f"{mine}.accuracy_high": score.high}
+        metrics |= score_metrics(f"{mine}.", control.accuracy, is_graded=graded)
+        metrics[f"{mine}.tokens"] = control.n_tokens
         metrics |= {against: gap.value, f"{against}_low": gap.low, f"{against}_high": gap.high}
     return [MetricPoint(name, value) for name, value in metrics.items()]
 
 
-def _thicket_metrics(thicket: ThicketDescription) -> dict[str, float]:
+def _thicket_metrics(thicket: ThicketDescription, graded: bool) -> dict[str, float]:
     best, correlation, agreement = thicket.best, thicket.correlation, thicket.agreement
     metrics = {
-        "selection.best.accuracy": best.observed.value,
+        **_figures("selection.best.", best.observed, graded),
         "selection.best.by_luck": best.by_luck,
         "selection.best.corrected": best.corrected,
         "selection.best.p": best.p_value,
-        "test.oracle.accuracy": thicket.oracle.value,
+        **_figures("test.oracle.", thicket.oracle, graded),
         **{f"test.gains.{name}": count for name, count in thicket.gains.model_dump().items()},
     }
     if correlation.value is not None:
@@ -171,20 +177,28 @@ def _curve_metrics(summary: RunSummary) -> list[MetricPoint]:
     """Return the curves as metrics over K, for MLflow's own charts."""
     curves = {"validation": summary.validation_curve, "test": summary.evaluation.test_curve}
     return [
-        MetricPoint(f"{split}.{p.method}.{p.rule}.accuracy_by_k", p.accuracy.value, p.k)
+        MetricPoint(f"{split}.{p.method}.{p.rule}.{name}_by_k", value, p.k)
         for split, curve in curves.items()
         for p in curve
+        for name, value in _figures("", p.accuracy, summary.is_graded).items()
     ]
+
+
+def _figures(prefix: str, found: Accuracy, graded: bool) -> dict[str, float]:
+    """Return the metrics of an accuracy without its interval."""
+    metrics = score_metrics(prefix, found, is_graded=graded)
+    return {name: value for name, value in metrics.items() if not name.endswith(("_low", "_high"))}
 
 
 def _markdown(summary: RunSummary) -> str:
     found = summary.evaluation
     address = summary.tracking.mlflow_address if summary.tracking else ""
+    rows = result_rows(found)
     table = markdown_table(
-        [summary.run_id, TEST_ACCURACY_HEADING, OVER_BASE_HEADING, "tokens"],
+        [summary.run_id, accuracy_heading((row.accuracy for row in rows), "test"), OVER_BASE_HEADING, "tokens"],
         [
-            [row.label, percent(row.accuracy), points(row.over_base) if row.over_base else "", f"{row.n_tokens:,}"]
-            for row in result_rows(found)
+            [row.label, scored(row.accuracy), points(row.over_base) if row.over_base else "", f"{row.n_tokens:,}"]
+            for row in rows
         ],
     )
     first, *others = findings(summary)

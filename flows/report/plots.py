@@ -25,7 +25,7 @@ from thickets.tasks.figures import (
 from thickets.tasks.problems import Problem
 from thickets.tasks.problems.base import HasFigure, Replies
 from thickets.tasks.results.evaluation import ThicketDescription
-from thickets.tasks.results.text import percent
+from thickets.tasks.results.text import figure_name, percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def plots(summary: RunSummary, board: pl.DataFrame | None) -> list[Plot]:
 
     Args:
         summary: The result of the run.
-        board: sigma and accuracy of every candidate on the questions that all candidates were asked; None without
+        board: sigma and mean_score of every candidate on the questions that all candidates were asked; None without
             scores.
     """
     found = [_k_curve(summary)]
@@ -93,14 +93,15 @@ def _score_by_sigma(summary: RunSummary, board: pl.DataFrame) -> Plot:
         f"sigma {row.sigma:g}: mean {percent(row.mean_accuracy)}, best {percent(row.max_accuracy)}"
         for row in summary.sigmas
     )
+    what = figure_name(is_graded=summary.is_graded)
     return Plot(
         "score_by_sigma",
         "Score by sigma",
         f"Every candidate on {summary.common_questions}; equal scores lie side by side, the bar is the median. "
         "Candidates above the dashed line beat the base there, but the highest of many noisy scores is partly luck.",
-        f"Dot plot of the accuracy of {board.height} candidates on {summary.common_questions}. "
+        f"Dot plot of the {what} of {board.height} candidates on {summary.common_questions}. "
         f"Base {percent(summary.base_selection)}. {rows}.",
-        partial(score_by_sigma, board.select("sigma", "accuracy"), summary.base_selection),
+        partial(score_by_sigma, board.select("sigma", accuracy="mean_score"), summary.base_selection, figure_name=what),
     )
 
 
@@ -121,13 +122,14 @@ def _density(thicket: ThicketDescription, questions: str) -> Plot:
 
 def _k_curve(summary: RunSummary) -> Plot:
     found = summary.evaluation
+    what = figure_name(is_graded=summary.is_graded)
     controls = "".join(f", {control.label} {percent(control.accuracy.value)}" for control in found.controls)
     return Plot(
         "k_curve",
-        "Accuracy against K",
+        f"{what.capitalize()} against K",
         "Of the sizes tried, K is the best on the validation curve; the test curve was not used to choose it. The vote "
         "is worth its tokens where the test curve is above the lines of its rivals. Bands: 95 % Wilson intervals.",
-        f"Line chart of the vote's accuracy for 1 to {found.k} experts. Test split: {percent(found.ensemble)} at "
+        f"Line chart of the vote's {what} for 1 to {found.k} experts. Test split: {percent(found.ensemble)} at "
         f"K = {found.k}, base {percent(found.base.value)}{controls}.",
         partial(k_curve, summary.validation_curve, found),
     )
@@ -150,13 +152,14 @@ def _agreement(thicket: ThicketDescription) -> Plot:
 
 def _cost(summary: RunSummary) -> Plot:
     rows = [(row.label, row.n_tokens, row.accuracy) for row in result_rows(summary.evaluation)]
+    what = figure_name(is_graded=summary.is_graded)
     spoken = "; ".join(f"{label}: {n_tokens:,} tokens, {percent(score)}" for label, n_tokens, score in rows)
     return Plot(
         "cost_accuracy",
-        "Cost against accuracy",
+        f"Cost against {what}",
         "Every row of the table: tokens it generated on the test split, and what they bought. Up and to the left is "
         "better. Bars: 95 % Wilson intervals.",
-        f"Scatter plot of tokens and accuracy. {spoken}.",
+        f"Scatter plot of tokens and {what}. {spoken}.",
         partial(cost_accuracy, rows),
     )
 

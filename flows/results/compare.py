@@ -33,8 +33,8 @@ from thickets.tasks.evaluation.voting import ballots, vote
 from thickets.tasks.results.discordance import SigmaDiscordance
 from thickets.tasks.results.evaluation import Evaluation
 from thickets.tasks.results.verdicts import verdict
-from thickets.tasks.statistics import paired_difference
-from thickets.tasks.types import Candidate
+from thickets.tasks.statistics import accuracy_of, paired_difference, shares
+from thickets.tasks.types import FULL, Candidate
 
 # Fields of a problem that change the wording of its questions; runs that differ only in them have the same questions.
 _WORDING = ("instruction", "system")
@@ -141,7 +141,7 @@ def _pair(ours: _Run, theirs: _Run) -> Pair:
     if why := _not_paired(ours, theirs):
         sentence = f"The ensembles of {ours.id} and {theirs.id}: {why}, so no difference is paired, and none is given."
         return Pair(ours=ours.id, theirs=theirs.id, difference=None, sentence=sentence)
-    difference = paired_difference(_ensemble_correct(ours), _ensemble_correct(theirs))
+    difference = paired_difference(_ensemble_scores(ours), _ensemble_scores(theirs))
     said = verdict(difference, f"the ensemble of {ours.id}", f"that of {theirs.id}").sentence
     p = difference.p_value or 0.0
     mcnemar = "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
@@ -160,17 +160,20 @@ def _not_paired(ours: _Run, theirs: _Run) -> str | None:
     return None
 
 
-def _ensemble_correct(run: _Run) -> list[bool]:
-    """Return for each test question whether the vote is right, computed from the stored answers."""
+def _ensemble_scores(run: _Run) -> list[float]:
+    """Return for each test question the score of the vote, 0 to 1, computed from the stored answers."""
     experts = experts_of(run.summary)
     found = run.summary.evaluation
-    correct: list[bool] = vote(ballots(run.scores, "test", experts), found.k, found.rule)["correct"].to_list()
-    if sum(correct) != found.ensemble.n_correct:
+    voted = vote(ballots(run.scores, "test", experts), found.k, found.rule)
+    again, said = accuracy_of(voted), found.ensemble
+    if (again.n_correct, again.total) != (said.n_correct, said.total):
+        points = f" and {again.total / FULL:g} points" if again.is_graded or said.is_graded else ""
+        instead = f" and {said.total / FULL:g}" if points else ""
         raise RunError(
-            f"the stored answers of {run.id} give {sum(correct)} correct votes where its summary says "
-            f"{found.ensemble.n_correct}; run its config again: {run.folder.config}"
+            f"the stored answers of {run.id} give {again.n_correct} correct votes{points} where its summary says "
+            f"{said.n_correct}{instead}; run its config again: {run.folder.config}"
         )
-    return correct
+    return shares(voted)
 
 
 def _discordance(runs: Sequence[_Run]) -> DiscordanceTable:
@@ -213,13 +216,13 @@ def _by_sigma(
 
 
 def _task_scores(run: _Run, label: str, outcomes: pl.DataFrame, candidates: pl.DataFrame) -> TaskScores:
-    rows = candidates.join(outcomes, on="candidate_id", maintain_order="left")["correct"].to_list()
+    rows = candidates.join(outcomes, on="candidate_id", maintain_order="left")["score"].to_list()
     # With racing, the questions that every candidate of the run was asked: fewer than the split holds.
     n_questions = len(rows[0]) if rows else run.summary.split_sizes["selection"]
     shape = candidates.height, n_questions
     experts = [Candidate(int(expert.seed), expert.sigma).id for expert in run.summary.experts]
     return TaskScores(
-        label, np.array(rows, dtype=bool).reshape(shape), candidates["candidate_id"].is_in(experts).to_numpy()
+        label, np.array(rows, dtype=np.int64).reshape(shape), candidates["candidate_id"].is_in(experts).to_numpy()
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from thickets.flows.results.comparison import ComparedRow, ComparedRun, Comparison
 from thickets.tasks.results.discordance import SigmaDiscordance
-from thickets.tasks.results.text import ACCURACY_HEADING, markdown_table, percent, points
+from thickets.tasks.results.text import accuracy_heading, markdown_table, points, scored
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,7 @@ class TextTable:
 def result_columns(found: Comparison) -> TextTable:
     """Return a table with a column per run, from its model to its tokens."""
     runs = found.runs
+    heading = accuracy_heading(row.accuracy for run in runs for row in run.rows)
     facts = [
         ("model", [run.model for run in runs]),
         ("problem", [run.problem for run in runs]),
@@ -41,7 +42,7 @@ def result_columns(found: Comparison) -> TextTable:
         ("tokens, whole run", [f"{run.n_tokens:,}" for run in runs]),
     ]
     return TextTable(
-        f"Test split, {ACCURACY_HEADING} and gain [95 % paired bootstrap]",
+        f"Test split, {heading} and gain [95 % paired bootstrap]",
         ("", *(run.run_id for run in runs)),
         tuple((name, *cells) for name, cells in facts),
     )
@@ -112,13 +113,13 @@ def _accuracies(runs: Sequence[ComparedRun]) -> Iterator[tuple[str, list[str]]]:
         rows = [next((row for row in run.rows if row.name == name), None) for run in runs]
         labels = {row.label for row in rows if row}
         if len(labels) == 1:
-            yield labels.pop(), ["" if row is None else percent(row.accuracy) for row in rows]
+            yield labels.pop(), ["" if row is None else scored(row.accuracy) for row in rows]
             continue
         # "ensemble, majority vote of 9" and "... of 5": the shared part names the row, the rest stands in the cells.
         heads = {label.partition(", ")[0] for label in labels}
         heading = heads.pop() if len(heads) == 1 else name.replace("_", " ")
         special = ["" if row is None else row.label.removeprefix(f"{heading}, ") for row in rows]
-        cells = ["" if row is None else percent(row.accuracy) for row in rows]
+        cells = ["" if row is None else scored(row.accuracy) for row in rows]
         yield heading, [f"{cell} ({note})" if note else cell for cell, note in zip(cells, special, strict=True)]
 
 

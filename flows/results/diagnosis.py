@@ -57,7 +57,7 @@ def _sigma_too_large(summary: RunSummary) -> str | None:
     """Every candidate is far below the base, or fails as the base does not."""
     base, best = summary.base_selection, summary.thicket.best.observed
     change = f"lower population.sigmas (now {_sigmas(summary)}), for instance to a tenth"
-    if best.high < base.low or (best.n_correct == 0 and base.value > _NEARLY_NOTHING):
+    if best.high < base.low or (best.total == 0 and base.value > _NEARLY_NOTHING):
         return (
             f"Nothing is left of the base: it has {percent(base.value)} of {summary.common_questions}, the best of "
             f"{summary.n_candidates:,} candidates {percent(best.value)}. The noise is likely too strong: {change}."
@@ -96,7 +96,7 @@ def _no_answers(summary: RunSummary) -> str | None:
 
 
 def _all_wrong(summary: RunSummary) -> str | None:
-    if summary.thicket.best.observed.n_correct:
+    if summary.thicket.best.observed.total:
         return None
     return (
         f"All {summary.n_candidates:,} candidates have 0 % of {summary.common_questions}, the base "
@@ -107,7 +107,7 @@ def _all_wrong(summary: RunSummary) -> str | None:
 
 
 def _all_right(summary: RunSummary) -> str | None:
-    if any(row.quantiles[0] < row.n_examples for row in summary.thicket.sigmas):
+    if any(row.quantiles[0] < row.unit * row.n_examples for row in summary.thicket.sigmas):
         return None
     return (
         f"All {summary.n_candidates:,} candidates have 100 % of {summary.common_questions}, so none is better than "
@@ -119,8 +119,8 @@ def _all_right(summary: RunSummary) -> str | None:
 def _sigma_too_small(summary: RunSummary) -> str | None:
     """No candidate has another score than the base, and no test question changes hands."""
     gap = summary.evaluation.ensemble_minus_base
-    scores = [score for row in summary.thicket.sigmas for score in (row.quantiles[0], row.quantiles[-1])]
-    if gap.n_better or gap.n_worse or set(scores) != {summary.base_selection.n_correct}:
+    scores = {row.points(score) for row in summary.thicket.sigmas for score in (row.quantiles[0], row.quantiles[-1])}
+    if gap.n_better or gap.n_worse or scores != {summary.base_selection.total}:
         return None
     return (
         f"Every candidate has the base's score, {percent(summary.base_selection.value)} of {summary.common_questions}: "

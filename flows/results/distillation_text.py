@@ -100,7 +100,7 @@ def distill_findings(found: DistillSummary) -> list[str]:
         f"{_name(arm)} is no better than the base on the validation split: {percent(arm.validation)} against "
         f"{percent(before)}."
         for arm in found.arms
-        if arm.validation.n_correct <= before.n_correct
+        if arm.validation.total <= before.total
     ]
     lines.append(_perplexities(found.arms, found.base_perplexity))
     lines.append(f"Kept is the step that is best on the validation split: {'; '.join(map(_kept, found.arms))}.")

@@ -78,7 +78,7 @@ def remarks(summary: RunSummary) -> list[str]:
         lines.append(pilot_sentence(summary.pilot))
     if summary.race:
         lines.append(_race(summary.race))
-    k, thicket = summary.evaluation.k, summary.thicket
+    thicket = summary.thicket
     mean = thicket.agreement.mean
     same = "" if mean is None else f"Two experts give the same answer to {percent(mean)} of the test questions. "
     return [
@@ -86,8 +86,7 @@ def remarks(summary: RunSummary) -> list[str]:
         *[_prompt(control) for control in summary.evaluation.controls if control.name == "best_prompt"],
         _best(thicket.best, summary.common_questions),
         _correlation(thicket.correlation),
-        f"{same}At least one of {k} is right on {percent(thicket.oracle)} (the most a vote could reach); "
-        f"the vote is on {percent(summary.evaluation.ensemble.value)}.",
+        f"{same}{_oracle(summary)}",
         _gains(thicket.gains),
     ]
 
@@ -149,6 +148,16 @@ def _race(race: Race) -> str:
         f"{race.n_complete:,} of {race.rounds[0].n_candidates:,} candidates were asked all {race.n_questions} "
         f"questions. {rests}"
     )
+
+
+def _oracle(summary: RunSummary) -> str:
+    k, oracle, vote = summary.evaluation.k, summary.thicket.oracle, percent(summary.evaluation.ensemble.value)
+    if summary.is_graded:
+        return (
+            f"The best answer of {k} to each question would score {percent(oracle)} on average (the most a vote could "
+            f"reach); the vote scores {vote}."
+        )
+    return f"At least one of {k} is right on {percent(oracle)} (the most a vote could reach); the vote is on {vote}."
 
 
 def _best(best: BestCandidate, questions: str) -> str:

@@ -15,7 +15,13 @@ from thickets.tasks.types import Candidate
 
 
 class SigmaRow(BaseModel):
-    """The candidates of one sigma on the selection split; candidates of different sigmas are never pooled."""
+    """The candidates of one sigma on the selection split; candidates of different sigmas are never pooled.
+
+    Attributes:
+        mean_accuracy: Mean of the candidates' mean scores, which are shares of correct answers unless these are graded.
+        max_accuracy: The largest of them.
+        n_at_least_base: Candidates that score as high as the base, or higher.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -32,6 +38,7 @@ class ExpertRow(BaseModel):
     Attributes:
         rank: Place in the order of the chosen method.
         weight: Number of votes in a weighted vote.
+        points: Sum of the scores in thousandths; None where each correct answer is worth 1000, and others nothing.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -42,6 +49,12 @@ class ExpertRow(BaseModel):
     n_correct: int
     n: int
     weight: int
+    points: int | None = None
+
+    @property
+    def mean_score(self) -> float:
+        """Mean score on the selection split; the share of correct answers where they are right or wrong."""
+        return self.n_correct / self.n if self.points is None else self.points / (1000 * self.n)
 
 
 class EngineUse(BaseModel):
@@ -184,6 +197,16 @@ class RunSummary(BaseModel):
     budget: BudgetUse | None = None
     limit: TokenLimit | None = None
     answers: SelectionAnswers | None = None
+
+    @property
+    def is_graded(self) -> bool:
+        """Whether an answer scores between wrong and right, so that the figures are mean scores."""
+        curve = (self.base_selection, self.thicket.best.observed, *(point.accuracy for point in self.validation_curve))
+        return (
+            self.evaluation.is_graded
+            or any(each.is_graded for each in curve)
+            or any(row.unit > 1 for row in self.thicket.sigmas)
+        )
 
     @property
     def common_questions(self) -> str:

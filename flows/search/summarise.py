@@ -30,6 +30,7 @@ from thickets.tasks.results.evaluation import Evaluation
 from thickets.tasks.results.pilot import Pilot
 from thickets.tasks.scoring.units import candidate_id
 from thickets.tasks.statistics import accuracy
+from thickets.tasks.types import FULL
 
 
 def summarise(
@@ -66,6 +67,8 @@ def summarise(
         limit: The learned limit of answers.
     """
     experts = selected.experts
+    # Of a graded vote only: else each correct answer is worth 1000.
+    points = experts["points"] if (experts["points"] != FULL * experts["n_correct"]).any() else [None] * experts.height
     with book.open() as store:
         selection = store.totals("selection").row(0, named=True)
         sigmas = store.sigma_statistics()
@@ -102,11 +105,13 @@ def summarise(
             SigmaRow(
                 sigma=row["sigma"],
                 n_candidates=row["n_candidates"],
-                mean_accuracy=row["mean_n_correct"] / row["n_examples"],
-                max_accuracy=row["max_n_correct"] / row["n_examples"],
+                mean_accuracy=row["mean_n_correct"] / row["n_examples"]
+                if scores.unit == 1
+                else row["mean_points"] / (FULL * row["n_examples"]),
+                max_accuracy=row["max_points"] / (FULL * row["n_examples"]),
                 n_at_least_base=row["n_at_least_base"],
             )
-            for row in sigmas.iter_rows(named=True)
+            for row, scores in zip(sigmas.iter_rows(named=True), thicket.sigmas, strict=True)
         ),
         validation_curve=selected.curve,
         evaluation=evaluation,
@@ -118,8 +123,9 @@ def summarise(
                 n_correct=row["n_correct"],
                 n=row["n"],
                 weight=row["weight"],
+                points=total,
             )
-            for row in experts.iter_rows(named=True)
+            for row, total in zip(experts.iter_rows(named=True), points, strict=True)
         ),
         n_tokens=n_tokens,
         tracking=tracking,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import polars as pl
 
@@ -13,10 +13,36 @@ from thickets.storage.scores.sql import Params
 
 # The rows `s` about questions that every candidate answered; the number is beyond every block.
 _COMMON = "s.block < coalesce((SELECT n_blocks FROM race WHERE run_id = $run_id AND split = $split), 4294967296)"
+# Sums of the rows `s`. A score is a whole number of thousandths, so they are exact and the same in any order.
+_SUMS = """
+    count_if(s.correct)::INTEGER AS n_correct,
+    count(*)::INTEGER AS n,
+    coalesce(sum(s.score), 0)::BIGINT AS points,
+    coalesce(sum(s.score::BIGINT * s.score), 0)::BIGINT AS squares
+"""
+
+
+class Sums(NamedTuple):
+    """Sums over some answers.
+
+    Attributes:
+        n_correct: Right answers.
+        n: Answers.
+        points: Sum of their scores, in thousandths.
+        squares: Sum of the squared scores. `1000 * points` where every answer scores 0 or 1000, and smaller elsewhere.
+    """
+
+    n_correct: int
+    n: int
+    points: int
+    squares: int
 
 
 class ScoreQueries(ABC):
     """Named queries over one run's scores; the order of every frame depends on its content alone.
+
+    In every frame n_correct counts right answers, points is the sum of the scores in thousandths, and squares that of
+    their squares.
 
     Attributes:
         run_id: The run whose scores are read.
@@ -48,12 +74,13 @@ class ScoreQueries(ABC):
         """Rank the candidates (base, controls and those that racing has dropped are left out) by one split.
 
         Returns:
-            rank, candidate_id, seed, sigma, n_correct, n, accuracy, position; by n_correct DESC, seed, sigma.
+            rank, candidate_id, seed, sigma, n_correct, n, accuracy, points, mean_score, position; by points DESC, seed,
+            sigma.
         """
         return self.query(
             """
-            SELECT row_number() OVER (ORDER BY n_correct DESC, seed, sigma)::INTEGER AS rank,
-                   candidate_id, seed, sigma, n_correct, n, accuracy, position
+            SELECT row_number() OVER (ORDER BY points DESC, seed, sigma)::INTEGER AS rank,
+                   candidate_id, seed, sigma, n_correct, n, accuracy, points, mean_score, position
             FROM accuracy
             WHERE run_id = $run_id AND split = $split AND position >= 0
               AND candidate_id NOT IN (SELECT candidate_id FROM dropped WHERE run_id = $run_id)
@@ -67,29 +94,30 @@ class ScoreQueries(ABC):
         """Score every candidate on the questions that all candidates answered: all of them, unless racing dropped some.
 
         Returns:
-            candidate_id, seed, sigma, n_correct, n, accuracy (base and controls are left out); in the order of
-            `leaderboard`, which without racing has the same rows.
+            candidate_id, seed, sigma, n_correct, n, accuracy, points, mean_score, squares (base and controls are left
+            out); in the order of `leaderboard`, which without racing has the same rows.
         """
         return self.query(
             """
-            SELECT candidate_id, seed, sigma, n_correct, n, accuracy
+            SELECT candidate_id, seed, sigma, n_correct, n, accuracy, points, mean_score, squares
             FROM common_accuracy
             WHERE run_id = $run_id AND split = $split AND position >= 0
-            ORDER BY n_correct DESC, seed, sigma
+            ORDER BY points DESC, seed, sigma
             """,
             {"run_id": self.run_id, "split": split},
         )
 
-    def common_base(self, split: str = "selection") -> tuple[int, int]:
-        """Return the base's correct answers and its answers on the questions of `common_scores`."""
-        return self.query(
+    def common_base(self, split: str = "selection") -> Sums:
+        """Sum the base's answers to the questions of `common_scores`."""
+        found = self.query(
             f"""
-            SELECT count_if(s.correct)::INTEGER, count(*)::INTEGER
+            SELECT {_SUMS}
             FROM scores AS s
             WHERE run_id = $run_id AND split = $split AND candidate_id = 'base' AND {_COMMON}
             """,
             {"run_id": self.run_id, "split": split},
-        ).row(0)
+        )
+        return Sums(*found.row(0))
 
     def answer_counts(self, split: str = "selection") -> pl.DataFrame:
         """Count what became of the answers to the questions of `common_scores`: of the base, and of all candidates.
@@ -111,15 +139,15 @@ class ScoreQueries(ABC):
             {"run_id": self.run_id, "split": split},
         )
 
-    def correct_in_blocks(self, split: str, n_blocks: int) -> pl.DataFrame:
-        """Count what candidates have right in the first blocks of a split (base and controls are left out).
+    def sums_in_blocks(self, split: str, n_blocks: int) -> pl.DataFrame:
+        """Sum the candidates' scores in the first blocks of a split (base and controls are left out).
 
         Returns:
-            candidate_id, n_correct, n; in the order of the population.
+            candidate_id, n_correct, n, points, squares; in the order of the population.
         """
         return self.query(
-            """
-            SELECT candidate_id, count_if(s.correct)::INTEGER AS n_correct, count(*)::INTEGER AS n
+            f"""
+            SELECT candidate_id, {_SUMS}
             FROM scores AS s
             JOIN candidates AS c USING (run_id, candidate_id)
             WHERE run_id = $run_id AND split = $split AND block < $n_blocks AND c.position >= 0
@@ -153,11 +181,11 @@ class ScoreQueries(ABC):
         """Return the answers of some candidates, in the order of ``candidate_ids``, then of the examples.
 
         Returns:
-            candidate_id, example_id, answer (null: abstained), correct, n_tokens.
+            candidate_id, example_id, answer (null: abstained), correct, score (thousandths), n_tokens.
         """
         return self.query(
             """
-            SELECT s.candidate_id, s.example_id, s.answer, s.correct, s.n_tokens
+            SELECT s.candidate_id, s.example_id, s.answer, s.correct, s.score, s.n_tokens
             FROM scores AS s
             JOIN examples AS e USING (run_id, split, example_id)
             JOIN (SELECT unnest($ids) AS candidate_id, generate_subscripts($ids, 1) AS place) USING (candidate_id)
@@ -196,16 +224,16 @@ class ScoreQueries(ABC):
         return pl.concat([none, *found]).sort("position", "example_id").drop("position")
 
     def question_counts(self, split: str = "selection") -> pl.DataFrame:
-        """Count, per sigma and question, the candidates that have it right (base and controls are left out).
+        """Sum the candidates' scores per sigma and question (base and controls are left out).
 
         With racing, of the selection split only the questions that every candidate answered.
 
         Returns:
-            sigma, example_id, n_correct, n; by sigma, then in the order of the examples.
+            sigma, example_id, n_correct, n, points, squares; by sigma, then in the order of the examples.
         """
         return self.query(
             f"""
-            SELECT c.sigma, s.example_id, count_if(s.correct)::INTEGER AS n_correct, count(*)::INTEGER AS n
+            SELECT c.sigma, s.example_id, {_SUMS}
             FROM scores AS s
             JOIN candidates AS c USING (run_id, candidate_id)
             JOIN examples AS e USING (run_id, split, example_id)
@@ -217,16 +245,17 @@ class ScoreQueries(ABC):
         )
 
     def candidate_outcomes(self, split: str = "selection") -> pl.DataFrame:
-        """Return which questions each candidate has right, of those that answered the whole split (no base).
+        """Return what each candidate made of every question, of those that answered the whole split (no base).
 
         With racing, "the whole split" is the questions of the selection split that every candidate answered.
 
         Returns:
-            candidate_id, sigma, correct (a list in the order of the examples); by seed, then sigma.
+            candidate_id, sigma, correct and score (lists in the order of the examples); by seed, then sigma.
         """
         return self.query(
             f"""
-            SELECT c.candidate_id, c.sigma, list(s.correct ORDER BY e.position, s.example_id) AS correct
+            SELECT c.candidate_id, c.sigma, list(s.correct ORDER BY e.position, s.example_id) AS correct,
+                   list(s.score ORDER BY e.position, s.example_id) AS score
             FROM scores AS s
             JOIN candidates AS c USING (run_id, candidate_id)
             JOIN examples AS e USING (run_id, split, example_id)
@@ -241,16 +270,17 @@ class ScoreQueries(ABC):
         )
 
     def first_outcomes(self, split: str, n_candidates: int) -> pl.DataFrame:
-        """Return which questions of a split each of the population's first candidates has right.
+        """Return what each of the population's first candidates made of every question of a split.
 
         All their answers count, also those of candidates that racing has dropped.
 
         Returns:
-            candidate_id, sigma, correct (a list in the order of the examples); in the order of the population.
+            candidate_id, sigma, correct and score (lists in the order of the examples); in the order of the population.
         """
         return self.query(
             """
-            SELECT c.candidate_id, c.sigma, list(s.correct ORDER BY e.position, s.example_id) AS correct
+            SELECT c.candidate_id, c.sigma, list(s.correct ORDER BY e.position, s.example_id) AS correct,
+                   list(s.score ORDER BY e.position, s.example_id) AS score
             FROM scores AS s
             JOIN candidates AS c USING (run_id, candidate_id)
             JOIN examples AS e USING (run_id, split, example_id)

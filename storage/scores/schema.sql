@@ -1,5 +1,9 @@
 -- The score database of a run. Counts are integers and stay integers: shares are computed when read, because a sum of
 -- doubles depends on the order of the threads and a selection must not.
+--
+-- Everywhere below: n_correct counts right answers, points is the sum of the scores in thousandths, accuracy is the share
+-- that is right, and mean_score is the mean of the scores, from 0 to 1. Candidates are ranked by points. Where no answer
+-- scores anything between wrong and right, points = 1000 * n_correct and mean_score = accuracy.
 
 CREATE TABLE IF NOT EXISTS candidates (
     run_id VARCHAR NOT NULL,
@@ -70,7 +74,9 @@ SELECT run_id, 'selection' AS split, min(n_blocks) AS n_blocks FROM dropped GROU
 
 -- How good is each candidate (and the base, and each control) on each split?
 CREATE OR REPLACE VIEW accuracy AS
-SELECT split, candidate_id, seed, sigma, n_correct, n, n_correct / n AS accuracy, n_abstain, position, run_id
+SELECT
+    split, candidate_id, seed, sigma, n_correct, n, n_correct / n AS accuracy, n_abstain, points,
+    points / (1000 * n) AS mean_score, position, run_id
 FROM (
     SELECT
         run_id,
@@ -78,23 +84,29 @@ FROM (
         split,
         count_if(correct)::INTEGER AS n_correct,
         count(*)::INTEGER AS n,
-        count_if(answer IS NULL)::INTEGER AS n_abstain
+        count_if(answer IS NULL)::INTEGER AS n_abstain,
+        sum(score)::BIGINT AS points
     FROM scores
     GROUP BY ALL
 )
 JOIN candidates USING (run_id, candidate_id);
 
 -- The same on the questions that every candidate answered, so that all are judged by the same ones: on all questions,
--- but with racing on those of the selection split that were answered before any was dropped.
+-- but with racing on those of the selection split that were answered before any was dropped. squares is the sum of the
+-- squared scores, for the scores' variance; it is 1000 * points where no score lies between 0 and 1000.
 CREATE OR REPLACE VIEW common_accuracy AS
-SELECT split, candidate_id, seed, sigma, n_correct, n, n_correct / n AS accuracy, position, run_id
+SELECT
+    split, candidate_id, seed, sigma, n_correct, n, n_correct / n AS accuracy, points,
+    points / (1000 * n) AS mean_score, squares, position, run_id
 FROM (
     SELECT
         run_id,
         candidate_id,
         split,
         count_if(correct)::INTEGER AS n_correct,
-        count(*)::INTEGER AS n
+        count(*)::INTEGER AS n,
+        sum(score)::BIGINT AS points,
+        sum(score::BIGINT * score)::BIGINT AS squares
     FROM scores
     LEFT JOIN race USING (run_id, split)
     WHERE race.n_blocks IS NULL OR block < race.n_blocks
@@ -106,15 +118,15 @@ JOIN candidates USING (run_id, candidate_id);
 -- racing has dropped have no place.
 CREATE OR REPLACE VIEW leaderboard AS
 SELECT
-    row_number() OVER (PARTITION BY run_id ORDER BY n_correct DESC, seed, sigma)::INTEGER AS rank,
-    candidate_id, seed, sigma, n_correct, n, accuracy, position, run_id
+    row_number() OVER (PARTITION BY run_id ORDER BY points DESC, seed, sigma)::INTEGER AS rank,
+    candidate_id, seed, sigma, n_correct, n, accuracy, points, mean_score, position, run_id
 FROM accuracy
 ANTI JOIN dropped USING (run_id, candidate_id)
 WHERE split = 'selection' AND position >= 0
 ORDER BY run_id, rank;
 
 -- How does the neighbourhood look at each sigma? Only candidates that answered the whole split are compared (n_partial
--- were left out); n_at_least_base / n_candidates is the solution density at margin 0. With racing, "the whole split" is
+-- were left out); n_at_least_base / n_candidates is the solution density at margin 0, by points. With racing, "the whole split" is
 -- the questions that every candidate answered.
 CREATE OR REPLACE VIEW sigma_statistics AS
 WITH size AS (
@@ -126,7 +138,7 @@ WITH size AS (
 ),
 
 base AS (
-    SELECT run_id, split, n_correct AS base_n_correct
+    SELECT run_id, split, n_correct AS base_n_correct, points AS base_points
     FROM common_accuracy
     JOIN size USING (run_id, split)
     WHERE candidate_id = 'base' AND n = n_examples
@@ -147,8 +159,15 @@ SELECT
     any_value(base_n_correct) AS base_n_correct,
     -- null rather than 0 while the base has not been scored
     CASE
-        WHEN any_value(base_n_correct) IS NOT NULL THEN count_if(n = n_examples AND n_correct >= base_n_correct)
+        WHEN any_value(base_points) IS NOT NULL THEN count_if(n = n_examples AND points >= base_points)
     END::INTEGER AS n_at_least_base,
+    sum(points) FILTER (n = n_examples) / count_if(n = n_examples) AS mean_points,
+    min(points) FILTER (n = n_examples) AS min_points,
+    quantile_disc(points, 0.25) FILTER (n = n_examples) AS q25_points,
+    quantile_disc(points, 0.5) FILTER (n = n_examples) AS median_points,
+    quantile_disc(points, 0.75) FILTER (n = n_examples) AS q75_points,
+    max(points) FILTER (n = n_examples) AS max_points,
+    any_value(base_points) AS base_points,
     run_id
 FROM common_accuracy
 JOIN size USING (run_id, split)
@@ -167,6 +186,8 @@ SELECT
     count_if(c.position >= 0)::INTEGER AS n,
     any_value(correct) FILTER (candidate_id = 'base') AS base_correct,
     count_if(s.answer IS NULL AND c.position >= 0)::INTEGER AS n_abstain,
+    coalesce(sum(s.score) FILTER (c.position >= 0), 0)::BIGINT AS points,
+    any_value(s.score) FILTER (candidate_id = 'base') AS base_score,
     e.position,
     question,
     e.answer AS gold,
@@ -234,6 +255,8 @@ SELECT
     count_if(candidate_id = 'base')::INTEGER AS base_n_answers,
     count_if(correct AND candidate_id = 'base')::INTEGER AS base_n_correct,
     coalesce(sum(n_tokens) FILTER (candidate_id = 'base'), 0)::BIGINT AS base_n_tokens,
+    coalesce(sum(score) FILTER (position >= 0), 0)::BIGINT AS points,
+    coalesce(sum(score) FILTER (candidate_id = 'base'), 0)::BIGINT AS base_points,
     run_id
 FROM scores AS s
 JOIN candidates USING (run_id, candidate_id)

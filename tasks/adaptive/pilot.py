@@ -2,7 +2,7 @@
 
 What the best of many candidates gain from one more candidate of a sigma is how far it can be expected to lie above the
 worst of the best. So the sigmas share the later candidates by that expectation, squared, and a part of them evenly, so
-that none is starved by an unlucky pilot. Everything is a pure function of the pilot's right and wrong answers, and the
+that none is starved by an unlucky pilot. Everything is a pure function of the scores of the pilot's answers, and the
 candidate at a position depends on the pilot and on its position alone: a smaller population stays the beginning of a
 larger one. How the rule was chosen: docs/sigma.md.
 """
@@ -19,7 +19,7 @@ from scipy import optimize
 from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.results.pilot import Pilot, PilotSigma
 from thickets.tasks.seeds import with_sigmas_after
-from thickets.tasks.selection.luck import Abilities, SigmaCounts, abilities
+from thickets.tasks.selection.luck import Abilities, SigmaCounts, abilities, table_counts, unit_of
 from thickets.tasks.task import task
 
 # Candidates count as far as they lie above the best hundredth of an even population: 50 of 5000 vote in the paper. A
@@ -32,13 +32,14 @@ def learn(outcomes: pl.DataFrame, even: float) -> Pilot:
     """Share out the later candidates among the sigmas by the pilot's answers.
 
     Args:
-        outcomes: sigma, correct (a list, one entry per question, the same questions for all); a row per candidate.
+        outcomes: sigma, correct, score (lists over the same questions for all, in one order); a row per candidate.
         even: Share of the later candidates that is divided evenly among the sigmas, between 0 and 1.
     """
-    groups = []
-    for sigma in sorted(outcomes["sigma"].unique()):
-        right = np.array(outcomes.filter(pl.col("sigma") == sigma)["correct"].to_list(), dtype=bool)
-        groups.append(SigmaCounts(sigma, right.sum(axis=1).tolist(), right.sum(axis=0).tolist()))
+    scores = np.array(outcomes["score"].to_list(), dtype=np.int64)
+    unit = unit_of(int(scores.sum()), int((scores**2).sum()))
+    of_sigma = {sigma: (outcomes["sigma"] == sigma).to_numpy() for sigma in sorted(outcomes["sigma"].unique())}
+    groups = [table_counts(sigma, scores[rows], unit) for sigma, rows in of_sigma.items()]
+    n_correct = [sum(map(sum, outcomes.filter(rows)["correct"].to_list())) for rows in of_sigma.values()]
     known = [abilities(group) for group in groups]
     return Pilot(
         n_candidates=outcomes.height,
@@ -47,11 +48,14 @@ def learn(outcomes: pl.DataFrame, even: float) -> Pilot:
             PilotSigma(
                 sigma=group.sigma,
                 n_candidates=group.n_candidates,
-                n_correct=sum(group.by_candidate),
+                n_correct=right,
+                points=None if unit == 1 else sum(group.by_candidate),
                 spread=0.0 if ability is None else ability.expected_spread,
                 millionths=share,
             )
-            for group, ability, share in zip(groups, known, millionths(groups, known, even), strict=True)
+            for group, right, ability, share in zip(
+                groups, n_correct, known, millionths(groups, known, even), strict=True
+            )
         ),
     )
 
@@ -131,7 +135,7 @@ def _excess(group: SigmaCounts, ability: Abilities | None, accuracy: float) -> f
 
 
 def _mean(group: SigmaCounts) -> float:
-    return sum(group.by_candidate) / (group.n_candidates * group.n_questions)
+    return sum(group.by_candidate) / (group.n_candidates * group.full)
 
 
 def _whole(total: int, weights: Sequence[int]) -> list[int]:

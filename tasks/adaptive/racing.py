@@ -1,9 +1,14 @@
 """Racing: drops hopeless candidates after each round; which ones is a pure function of the scores so far.
 
 A round is one block of the selection split, the fixed unit of generation, so that no answer depends on it. After n of N
-questions a candidate's final score (its correct answers to all N) is not known, but it is bounded: for certain by what
-it has and what it has plus N - n, and at a chosen z by Wilson's interval (Wilson 1927) with the correction for a finite
-number of questions: the more of them are asked, the narrower it is, and with all of them it is a point.
+questions a candidate's final score (the sum over all N, full marks being 1) is not known, but it is bounded: for
+certain by what it has and what it has plus N - n, and at a chosen z by Wilson's interval (Wilson 1927) with the
+correction for a finite number of questions: the more of them are asked, the narrower it is, and with all of them it is
+a point.
+
+The interval holds for scores between wrong and right too: of all values from 0 to 1 with the same mean, those that are
+0 or 1 have the largest variance (Bhatia & Davis 2000, Amer. Math. Monthly 107), and Wilson's interval takes that one.
+There it is wider than it has to be, so that fewer candidates are dropped.
 
 Every candidate is asked the same questions, and easy ones are easy for all. So two candidates' scores differ by less
 than two independent binomials would, and the intervals are wider than they have to be; see docs/racing.md.
@@ -12,6 +17,7 @@ than two independent binomials would, and the intervals are wider than they have
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +28,7 @@ from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.results.evaluation import Method
 from thickets.tasks.selection.diversity import pool_size
 from thickets.tasks.task import task
+from thickets.tasks.types import FULL
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +60,8 @@ def go_on(board: pl.DataFrame, n_asked: int, n_questions: int, rule: Rule) -> pl
     lies below the lower end of theirs, or if `rule.keep` leaves it no place.
 
     Args:
-        board: candidate_id, seed, sigma, n_correct of all that answered the same `n_asked` questions, in any order.
+        board: candidate_id, seed, sigma, points (thousandths) of all that answered the same `n_asked` questions, in any
+            order.
         n_asked: Questions asked so far, > 0.
         n_questions: Questions of the selection split.
         rule: See `Rule`.
@@ -62,47 +70,56 @@ def go_on(board: pl.DataFrame, n_asked: int, n_questions: int, rule: Rule) -> pl
         Rows of `board`, the best first; all of them after the last question.
     """
     # A total order, that of `thickets.tasks.selection.ranking.top_k`.
-    ranked = board.sort(["n_correct", "seed", "sigma"], descending=[True, False, False])
+    ranked = board.sort(["points", "seed", "sigma"], descending=[True, False, False])
     last = min(rule.n_needed, ranked.height) - 1  # the last of the best
-    left = n_questions - n_asked
+    left = FULL * (n_questions - n_asked)
     if left <= 0 or last < 0:
         return ranked
-    to_beat = int(ranked["n_correct"][last])
-    counts = ranked["n_correct"]
+    points = ranked["points"].cast(pl.Int64)
+    to_beat = int(points[last])
     # A candidate that can just draw level goes on if ties would go to it.
     seed, sigma = ranked["seed"][last], ranked["sigma"][last]
     level = (ranked["seed"] < seed) | ((ranked["seed"] == seed) & (ranked["sigma"] <= sigma))
-    can_catch_up = (counts + left > to_beat) | ((counts + left == to_beat) & level)
-    stays = can_catch_up & (counts > hopeless_count(to_beat, n_asked, n_questions, rule.z))
+    can_catch_up = (points + left > to_beat) | ((points + left == to_beat) & level)
+    stays = can_catch_up & (points > hopeless_points(to_beat, n_asked, n_questions, rule.z))
     alive = ranked.filter(stays)
     if rule.keep is not None:
         alive = alive.head(max(last + 1, math.ceil(rule.keep * ranked.height)))
     return alive
 
 
-def hopeless_count(to_beat: int, n_asked: int, n_questions: int, z: float) -> int:
-    """Return the most correct answers of `n_asked` whose interval ends below that of `to_beat`; -1 if there is none."""
-    low, _ = final_score(to_beat, n_asked, n_questions, z)
-    hopeless = -1
-    while hopeless + 1 < to_beat and final_score(hopeless + 1, n_asked, n_questions, z)[1] < low:
-        hopeless += 1
-    return hopeless
+def hopeless_points(to_beat: int, n_asked: int, n_questions: int, z: float) -> int:
+    """Return the most points after `n_asked` questions whose interval ends below that of `to_beat`; -1 if none does.
+
+    Args:
+        to_beat: Points of the candidate to beat, in thousandths.
+        n_asked: Questions asked so far.
+        n_questions: Questions of the split.
+        z: See `Rule`.
+    """
+
+    def ends(points: int) -> tuple[float, float]:
+        return final_score(points / FULL, n_asked, n_questions, z)
+
+    low, _ = ends(to_beat)
+    # More points never end lower, so the first that does not end below can be searched by halving.
+    return bisect_left(range(to_beat), x=True, key=lambda points: ends(points)[1] >= low) - 1
 
 
-def final_score(n_correct: int, n_asked: int, n_questions: int, z: float) -> tuple[float, float]:
-    """Compute the interval of the correct answers to all questions, given those to the first `n_asked`.
+def final_score(score: float, n_asked: int, n_questions: int, z: float) -> tuple[float, float]:
+    """Compute the interval of the score on all questions, given that on the first `n_asked`; full marks are 1 each.
 
     Wilson's, with the number asked divided by the finite population correction `(N - n) / (N - 1)`, and never wider
     than what is certain.
     """
     left = n_questions - n_asked
     if left == 0:
-        return float(n_correct), float(n_correct)
-    share, n = n_correct / n_asked, n_asked * (n_questions - 1) / left
+        return float(score), float(score)
+    share, n = score / n_asked, n_asked * (n_questions - 1) / left
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     low, high = n_questions * (centre - half), n_questions * (centre + half)
-    return max(low, float(n_correct)), min(high, float(n_correct + left))
+    return max(low, float(score)), min(high, float(score + left))
 
 
 def drop_after_round(
@@ -117,8 +134,8 @@ def drop_after_round(
         n_blocks: How many blocks they have answered.
         rule: See `Rule`.
     """
-    counts = scores.correct_in_blocks("selection", n_blocks).select("candidate_id", "n_correct")
-    board = contenders.join(counts, on="candidate_id", how="inner", maintain_order="left")
+    points = scores.sums_in_blocks("selection", n_blocks).select("candidate_id", "points")
+    board = contenders.join(points, on="candidate_id", how="inner", maintain_order="left")
     alive = go_on(board, sum(sizes[:n_blocks]), sum(sizes), rule)
     goes_on = pl.col("candidate_id").is_in(alive["candidate_id"].to_list()) | (pl.col("position") < rule.n_spared)
     return contenders.filter(goes_on)

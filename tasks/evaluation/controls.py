@@ -18,7 +18,7 @@ from thickets.tasks.problems.base import HasOptions, Problem
 from thickets.tasks.results.evaluation import Accuracy, Control, ControlName, Difference
 from thickets.tasks.scoring.units import candidate_id
 from thickets.tasks.seeds import candidates_of
-from thickets.tasks.statistics import accuracy, minus_expectation, paired_difference
+from thickets.tasks.statistics import accuracy, accuracy_of, minus_expectation, paired_difference, shares
 from thickets.tasks.types import Attempt, Average, Candidate, Example, Respondent, Reworded
 
 # A constant answer is a control only where answers repeat: at least this many questions per answer, on average.
@@ -130,26 +130,30 @@ def best_guess(problem: Problem, examples: Sequence[Example]) -> Guess | None:
 
 
 def judge_controls(
-    scores: ScoreQueries, controls: Controls, ensemble: Sequence[bool], base: Sequence[bool]
+    scores: ScoreQueries, controls: Controls, ensemble: pl.DataFrame, base: pl.DataFrame
 ) -> tuple[Control, ...]:
     """Compare every control with the ensemble and the base on the test split.
+
+    A guess is known to be right or wrong, and not what it scores in part: where scores lie between wrong and right, it
+    is no control.
 
     Args:
         scores: The run's scores, those of every panel's members included.
         controls: The controls to compare with.
-        ensemble: Whether the ensemble's answers are correct, in the order of the examples.
-        base: Whether the base's answers are correct, likewise.
+        ensemble: The ensemble's answers, in the order of the examples: correct, score.
+        base: The base's answers, likewise.
     """
     judged = []
-    if controls.guess is not None:
+    is_graded = accuracy_of(ensemble).is_graded or accuracy_of(base).is_graded
+    if controls.guess is not None and not is_graded:
         right = controls.guess.right
         judged.append(_control(controls.guess, "chance", _expected(right), 0, right, ensemble, base))
     for panel in controls.panels:
         ids = [candidate_id(member) for member in panel.members]
         members = pl.DataFrame({"candidate_id": ids, "rank": range(1, len(ids) + 1), "n_correct": 1})
-        correct = vote(ballots(scores, "test", members), len(ids))["correct"].to_list()
-        score, n_tokens = accuracy(sum(correct), len(correct)), count_tokens(scores, "test", ids)
-        judged.append(_control(panel, panel.name, score, n_tokens, correct, ensemble, base))
+        voted = vote(ballots(scores, "test", members), len(ids))
+        n_tokens = count_tokens(scores, "test", ids)
+        judged.append(_control(panel, panel.name, accuracy_of(voted), n_tokens, shares(voted), ensemble, base))
     return tuple(judged)
 
 
@@ -194,9 +198,9 @@ def _control(
     name: ControlName,
     score: Accuracy,
     n_tokens: int,
-    correct: Sequence[float],
-    ensemble: Sequence[bool],
-    base: Sequence[bool],
+    theirs: Sequence[float],
+    ensemble: pl.DataFrame,
+    base: pl.DataFrame,
 ) -> Control:
     return Control(
         name=name,
@@ -204,8 +208,8 @@ def _control(
         detail=what.detail if isinstance(what, Panel) else None,
         accuracy=score,
         n_tokens=n_tokens,
-        minus_base=paired_difference(correct, base),
-        ensemble_minus=minus_expectation(accuracy(sum(ensemble), len(ensemble)), score.value)
+        minus_base=paired_difference(theirs, shares(base)),
+        ensemble_minus=minus_expectation(accuracy_of(ensemble), score.value)
         if score.is_exact
-        else paired_difference(ensemble, correct),
+        else paired_difference(shares(ensemble), theirs),
     )

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,19 +39,20 @@ class TaskScores:
 
     Attributes:
         task: Its label, unique among the tasks.
-        correct: Whether each candidate has each question right, `[n_candidates, n_questions]`; every task has the same
-            candidates in the same order, and questions of its own.
+        scores: Score of each candidate on each question in thousandths, `[n_candidates, n_questions]`; every task has
+            the same candidates in the same order, and questions of its own. Only their order counts, so whether a
+            question is right will do.
         is_expert: Whether the task's own run selected the candidate, `[n_candidates]`.
     """
 
     task: str
-    correct: NDArray[np.bool_]
+    scores: NDArray[np.int64] | NDArray[np.bool_]
     is_expert: NDArray[np.bool_]
 
     @property
-    def counts(self) -> NDArray[np.int64]:
-        """Correct answers of each candidate, `[n_candidates]`."""
-        return self.correct.sum(axis=1)
+    def totals(self) -> NDArray[np.int64]:
+        """Sum of each candidate's scores, `[n_candidates]`."""
+        return np.asarray(self.scores.sum(axis=1, dtype=np.int64))
 
 
 def discordance(sigma: float, tasks: Sequence[TaskScores], seed: int = 0) -> SigmaDiscordance:
@@ -69,8 +71,8 @@ def discordance(sigma: float, tasks: Sequence[TaskScores], seed: int = 0) -> Sig
     Returns:
         A result with a reason and no value for fewer than 3 candidates or fewer than 2 tasks that rank them.
     """
-    n = len(tasks[0].counts) if tasks else 0
-    ranking = [task for task in tasks if len(set(task.counts.tolist())) > 1]
+    n = len(tasks[0].totals) if tasks else 0
+    ranking = [task for task in tasks if len(set(task.totals.tolist())) > 1]
     ranked = {task.task for task in ranking}
     left_out = tuple(
         LeftOut(task=task.task, reason=f"all {n} candidates have the same score, which ranks none of them")
@@ -88,10 +90,10 @@ def discordance(sigma: float, tasks: Sequence[TaskScores], seed: int = 0) -> Sig
     rng = np.random.default_rng(seed)
     # How often each candidate is drawn, [1 + resamples, n]; the first row is the sample itself.
     drawn = np.vstack([np.ones(n), rng.multinomial(n, np.full(n, 1 / n), size=_RESAMPLES)])
-    columns = [percentiles(drawn, task.counts) for task in ranking]
+    columns = [percentiles(drawn, task.totals) for task in ranking]
     pairs = {(a, b): correlation(drawn, columns[a], columns[b]) for a, b in combinations(range(len(ranking)), 2)}
     value = 1 - np.mean(list(pairs.values()), axis=0)
-    halves = [_agreement_of_halves(drawn, task.correct, rng) for task in ranking]
+    halves = [_agreement_of_halves(drawn, task.scores, rng) for task in ranking]
     reliabilities = [spearman_brown(each) for each in halves]
     floor = 1 - np.mean([attenuated(reliabilities[a], reliabilities[b]) for a, b in pairs], axis=0)
     excess = value - floor
@@ -106,7 +108,7 @@ def discordance(sigma: float, tasks: Sequence[TaskScores], seed: int = 0) -> Sig
         tasks=tuple(
             RankedTask(
                 task=task.task,
-                n_questions=task.correct.shape[1],
+                n_questions=task.scores.shape[1],
                 halves=_known(1 - half[0]),
                 reliability=_known(reliability[0]),
             )
@@ -172,16 +174,16 @@ def attenuated(first: _Floats, second: _Floats) -> _Floats:
     return np.asarray(np.sign(first + second) * np.sqrt(np.clip(first * second, 0, None)))
 
 
-def _agreement_of_halves(drawn: _Floats, correct: NDArray[np.bool_], rng: np.random.Generator) -> _Floats:
+def _agreement_of_halves(drawn: _Floats, scores: NDArray[Any], rng: np.random.Generator) -> _Floats:
     """Correlate a task with itself on two halves of its questions, `[n_resamples]`.
 
     The mean over many halvings, since a single one depends on luck. NaN where no halving has a correlation.
     """
-    half = correct.shape[1] // 2
+    half = scores.shape[1] // 2
     found = []
     for _ in range(_HALVINGS):
-        order = rng.permutation(correct.shape[1])
-        one, other = (correct[:, part].sum(axis=1) for part in (order[:half], order[half : 2 * half]))
+        order = rng.permutation(scores.shape[1])
+        one, other = (scores[:, part].sum(axis=1, dtype=np.int64) for part in (order[:half], order[half : 2 * half]))
         found.append(correlation(drawn, percentiles(drawn, one), percentiles(drawn, other)))
     values = np.array(found)
     known = ~np.isnan(values)

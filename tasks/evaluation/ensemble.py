@@ -12,26 +12,26 @@ from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.evaluation.controls import Controls, count_tokens, judge_controls
 from thickets.tasks.evaluation.voting import ballots, curve, vote
 from thickets.tasks.results.evaluation import AnswerTokens, CurvePoint, Evaluation, Method, VoteRule
-from thickets.tasks.statistics import accuracy, paired_difference
+from thickets.tasks.statistics import accuracy, accuracy_of, paired_difference, shares
 from thickets.tasks.task import task
 
 
 def curve_points(
     cast: pl.DataFrame, k_values: Sequence[int], rule: VoteRule, method: Method = "top_k"
 ) -> tuple[CurvePoint, ...]:
-    """Compute the vote's accuracy, with its interval, for each K."""
+    """Compute the vote's mean score, with its interval, for each K."""
     return tuple(
-        CurvePoint(method=method, k=k, rule=rule, accuracy=accuracy(n_correct, n))
-        for k, n_correct, n in curve(cast, k_values, rule).iter_rows()
+        CurvePoint(method=method, k=k, rule=rule, accuracy=accuracy(*sums))
+        for k, *sums in curve(cast, k_values, rule).iter_rows()
     )
 
 
 def choose(points: Iterable[CurvePoint], methods: Sequence[Method], votes: Sequence[VoteRule]) -> CurvePoint:
-    """Return the point with most correct answers on the validation split.
+    """Return the point with the largest sum of scores on the validation split.
 
     Ties go to the smallest K, which costs least; then to the earlier in `methods`, then to the earlier in `votes`.
     """
-    return min(points, key=lambda p: (-p.accuracy.n_correct, p.k, methods.index(p.method), votes.index(p.rule)))
+    return min(points, key=lambda p: (-p.accuracy.total, p.k, methods.index(p.method), votes.index(p.rule)))
 
 
 def evaluate(
@@ -56,21 +56,21 @@ def evaluate(
         best_single: Id of the candidate with the best selection score, voting or not; empty: the first expert.
     """
     cast = ballots(store, "test", experts.head(k))
-    voted = vote(cast, k, rule)["correct"].to_list()
-    base = store.answers("test", [BASE_ID])["correct"].to_list()
+    voted = vote(cast, k, rule)
+    base = store.answers("test", [BASE_ID])
     voters = experts.head(k)["candidate_id"].to_list()
     best = best_single or voters[0]
-    single = store.answers("test", [best])["correct"].to_list()
+    single = store.answers("test", [best])
     return Evaluation(
         method=method,
         k=k,
         rule=rule,
-        base=accuracy(sum(base), len(base)),
-        best_single=accuracy(sum(single), len(single)),
-        ensemble=accuracy(sum(voted), len(voted)),
-        ensemble_minus_base=paired_difference(voted, base),
-        best_single_minus_base=paired_difference(single, base),
-        ensemble_minus_best_single=paired_difference(voted, single),
+        base=accuracy_of(base),
+        best_single=accuracy_of(single),
+        ensemble=accuracy_of(voted),
+        ensemble_minus_base=paired_difference(shares(voted), shares(base)),
+        best_single_minus_base=paired_difference(shares(single), shares(base)),
+        ensemble_minus_best_single=paired_difference(shares(voted), shares(single)),
         test_curve=curve_points(cast, range(1, k + 1), rule, method),
         n_tokens=AnswerTokens(
             base=count_tokens(store, "test", [BASE_ID]),

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from thickets.storage.scores.database import BASE_ID
-from thickets.storage.scores.queries import ScoreQueries
+from thickets.storage.scores.queries import ScoreQueries, Sums
 from thickets.tasks.evaluation.voting import ballots, vote
 from thickets.tasks.problems import Problem
 from thickets.tasks.results.evaluation import (
@@ -27,8 +27,8 @@ from thickets.tasks.results.evaluation import (
     VoteRule,
 )
 from thickets.tasks.selection.luck import SigmaCounts, best_candidate, sigma_counts
-from thickets.tasks.statistics import accuracy, rank_correlation, share
-from thickets.tasks.types import Example
+from thickets.tasks.statistics import accuracy, accuracy_of, rank_correlation, share
+from thickets.tasks.types import FULL, Example
 
 MARGINS = (0, 1, 2, 3, 5, 10, 15, 20)
 
@@ -52,7 +52,7 @@ def describe(
         rule: The vote rule.
     """
     # On the questions that all candidates answered: with racing, only the better ones answered the others.
-    base_n_correct, _ = store.common_base("selection")
+    base_score = store.common_base("selection")
     board = store.common_scores("selection")
     groups = sigma_counts(board, store.question_counts("selection"))
     cast = ballots(store, "test", ranked.head(k))
@@ -64,9 +64,9 @@ def describe(
     examples = {example.id: example for example in test}
     named = {name: problem.lenient(reply, examples[name]) for name, reply in replies.iter_rows()}
     return ThicketDescription(
-        sigmas=tuple(sigma_scores(group, base_n_correct) for group in groups),
+        sigmas=tuple(sigma_scores(group, base_score.n_correct, base_score.points) for group in groups),
         correlation=lasting(store, ranked, board.height),
-        best=best_candidate(groups, board["sigma"][0]),
+        best=best_candidate(groups, board["sigma"][0], accuracy(*board.select(Sums._fields).row(0))),
         agreement=agreement(cast),
         oracle=oracle(cast),
         gains=gain_split(outcome, named),
@@ -74,8 +74,19 @@ def describe(
     )
 
 
-def sigma_scores(group: SigmaCounts, base_n_correct: int, margins: Sequence[int] = MARGINS) -> SigmaScores:
-    """Summarize the scores of one sigma, with the base's."""
+def sigma_scores(
+    group: SigmaCounts, base_n_correct: int, base_points: int | None = None, margins: Sequence[int] = MARGINS
+) -> SigmaScores:
+    """Summarize the scores of one sigma, with the base's.
+
+    Args:
+        group: Scores of the candidates.
+        base_n_correct: Correct answers of the base.
+        base_points: Sum of its scores in thousandths; None: 1000 per correct answer.
+        margins: m of the solution density, in percentage points.
+    """
+    is_graded = base_points is not None and base_points != FULL * base_n_correct
+    base = FULL * base_n_correct if base_points is None else base_points
     scores, times = np.unique(np.asarray(group.by_candidate), return_counts=True)
     # Each quantile is a score that occurs, as quantile_disc of the view sigma_statistics.
     least, lower, median, upper, most = map(
@@ -88,25 +99,25 @@ def sigma_scores(group: SigmaCounts, base_n_correct: int, margins: Sequence[int]
         base_n_correct=base_n_correct,
         quantiles=(least, lower, median, upper, most),
         histogram=dict(zip(scores.tolist(), times.tolist(), strict=True)),
-        density=density(group.by_candidate, base_n_correct, group.n_questions, margins),
+        density=density([*map(group.points, group.by_candidate)], base, FULL * group.n_questions, margins),
+        unit=group.unit,
+        base_points=base_points if is_graded else None,
     )
 
 
-def density(
-    counts: Sequence[int], base_n_correct: int, n: int, margins: Sequence[int] = MARGINS
-) -> tuple[DensityPoint, ...]:
+def density(scores: Sequence[int], base: int, full: int, margins: Sequence[int] = MARGINS) -> tuple[DensityPoint, ...]:
     """Compute the solution density delta(m) of one sigma: the share of candidates at least m points above the base.
 
     Args:
-        counts: Correct answers of each candidate, out of `n`.
-        base_n_correct: Correct answers of the base to the same questions.
-        n: Number of questions.
+        scores: Score of each candidate, in whole numbers.
+        base: Score of the base on the same questions.
+        full: Score of full marks on all of them.
         margins: m, in percentage points.
     """
     return tuple(
         DensityPoint(
             margin_points=margin,
-            share=share(sum(100 * (count - base_n_correct) >= margin * n for count in counts), len(counts)),
+            share=share(sum(100 * (score - base) >= margin * full for score in scores), len(scores)),
         )
         for margin in margins
     )
@@ -116,9 +127,9 @@ def lasting(store: ScoreQueries, ranked: pl.DataFrame, n_population: int) -> Ran
     """Correlate the candidates' selection scores with their validation scores."""
     # Of these candidates only: the store may hold answers of others, from a smaller population of the same run.
     answers = store.answers("validation", ranked["candidate_id"].to_list())
-    validation = answers.group_by("candidate_id", maintain_order=True).agg(pl.col("correct").sum())
-    both = ranked.select("candidate_id", "n_correct").join(validation, on="candidate_id", maintain_order="left")
-    return rank_correlation(both["n_correct"].to_list(), both["correct"].to_list(), n_population)
+    validation = answers.group_by("candidate_id", maintain_order=True).agg(pl.col("score").cast(pl.Int64).sum())
+    both = ranked.select("candidate_id", "points").join(validation, on="candidate_id", maintain_order="left")
+    return rank_correlation(both["points"].to_list(), both["score"].to_list(), n_population)
 
 
 def agreement(cast: pl.DataFrame) -> Agreement:
@@ -139,9 +150,8 @@ def agreement(cast: pl.DataFrame) -> Agreement:
 
 
 def oracle(cast: pl.DataFrame) -> Accuracy:
-    """Count the questions that at least one expert has right; no vote among their answers can have more."""
-    right = cast.group_by("example_id").agg(pl.col("correct").any())["correct"]
-    return accuracy(int(right.sum()), len(right))
+    """Take each question's best answer of any expert; no vote among their answers can score more."""
+    return accuracy_of(cast.group_by("example_id").agg(pl.col("correct").any(), pl.col("score").max()))
 
 
 def gain_split(outcome: pl.DataFrame, named: Mapping[str, bool | None]) -> GainSplit:

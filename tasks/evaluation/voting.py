@@ -20,9 +20,13 @@ BALLOT_SCHEMA = pl.Schema(
         "example_id": pl.String(),
         "answer": pl.String(),
         "correct": pl.Boolean(),
+        "score": pl.UInt16(),
     }
 )
-"""One row per expert and example. `rank` counts from 1 (the best); `answer` is null where the expert abstained."""
+"""One row per expert and example. `rank` counts from 1 (the best); `answer` is null where the expert abstained.
+
+`correct` and `score` (in thousandths) belong to the answer: equal answers to a question have equal ones.
+"""
 
 
 def ballots(scores: ScoreQueries, split: str, experts: pl.DataFrame) -> pl.DataFrame:
@@ -48,8 +52,8 @@ def vote(ballots: pl.DataFrame, k: int, rule: VoteRule = "majority") -> pl.DataF
     """Let the first `k` experts vote.
 
     The answer with most votes wins; ties go to the answer of the better-ranked expert. An abstention is
-    never a vote, and a question on which all abstain has no answer and is wrong. Weights are integers (correct answers
-    on the selection split, or millionths), so a sum is exact and the same in any order.
+    never a vote, and a question on which all abstain has no answer, is wrong and scores 0. Weights are integers (of the
+    selection split: correct answers, or thousandths or millionths), so a sum is exact and the same in any order.
 
     Args:
         ballots: As in `BALLOT_SCHEMA`.
@@ -57,8 +61,8 @@ def vote(ballots: pl.DataFrame, k: int, rule: VoteRule = "majority") -> pl.DataF
         rule: One vote each, or `weight` votes each.
 
     Returns:
-        Per example, in the order of first appearance: example_id, answer (null if all abstain), correct, votes for the
-        answer, total votes cast, n_abstain.
+        Per example, in the order of first appearance: example_id, answer (null if all abstain), correct, score (that of
+        the answer, in thousandths), votes for the answer, total votes cast, n_abstain.
     """
     voters = ballots.filter(pl.col("rank") <= k)
     counted = tally(ballots, k, rule)
@@ -73,6 +77,7 @@ def vote(ballots: pl.DataFrame, k: int, rule: VoteRule = "majority") -> pl.DataF
             "example_id",
             "answer",
             pl.col("correct").fill_null(value=False),
+            pl.col("score").fill_null(0),
             pl.col("votes").fill_null(0),
             pl.col("total").fill_null(0),
             "n_abstain",
@@ -85,7 +90,7 @@ def tally(ballots: pl.DataFrame, k: int, rule: VoteRule = "majority") -> pl.Data
 
     Returns:
         One row per example and answer, the winning answer of an example first: example_id, answer, votes, best_rank,
-        correct, n_experts.
+        correct, score, n_experts.
     """
     power = pl.col("weight") if rule == "weighted" else pl.lit(1, pl.Int64)
     voted = ballots.filter((pl.col("rank") <= k) & pl.col("answer").is_not_null()).with_columns(power=power)
@@ -95,6 +100,7 @@ def tally(ballots: pl.DataFrame, k: int, rule: VoteRule = "majority") -> pl.Data
             votes=pl.col("power").sum(),
             best_rank=pl.col("rank").min(),
             correct=pl.col("correct").first(),
+            score=pl.col("score").first(),
             n_experts=pl.len(),
         )
         .sort(["votes", "best_rank"], descending=[True, False])
@@ -102,17 +108,21 @@ def tally(ballots: pl.DataFrame, k: int, rule: VoteRule = "majority") -> pl.Data
 
 
 def curve(ballots: pl.DataFrame, k_values: Sequence[int], rule: VoteRule = "majority") -> pl.DataFrame:
-    """Count correct votes for each K.
+    """Sum the scores of the votes for each K.
 
     Returns:
-        One row per K: k, n_correct, n.
+        One row per K: k, n_correct, n, points (thousandths), squares (of the scores).
     """
-    results = [vote(ballots, k, rule)["correct"] for k in k_values]
-    return pl.DataFrame(
-        {
-            "k": list(k_values),
-            "n_correct": [int(correct.sum()) for correct in results],
-            "n": [len(correct) for correct in results],
-        },
-        schema={"k": pl.Int64, "n_correct": pl.Int64, "n": pl.Int64},
-    )
+    columns = pl.Schema(dict.fromkeys(("k", "n_correct", "n", "points", "squares"), pl.Int64()))
+    score = pl.col("score").cast(pl.Int64)
+    sums = [
+        vote(ballots, k, rule).select(
+            pl.lit(k).alias("k"),
+            pl.col("correct").sum().alias("n_correct"),
+            pl.len().alias("n"),
+            score.sum().alias("points"),
+            (score * score).sum().alias("squares"),
+        )
+        for k in k_values
+    ]
+    return pl.concat([pl.DataFrame(schema=columns), *(row.cast(columns) for row in sums)])

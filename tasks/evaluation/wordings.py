@@ -120,17 +120,19 @@ def leave_out_too_long(
 
 
 def choose(scores: ScoreQueries, trials: Sequence[Reworded]) -> Reworded | None:
-    """Return the wording under which the base has most of the validation split right; ties go to the earlier one.
+    """Return the wording with which the base scores highest on the validation split; ties go to the earlier one.
 
     Returns:
         None for the run's own, which comes first.
     """
     respondents: list[Reworded | None] = [None, *trials]
     ids = [candidate_id(each) for each in respondents]
-    counted = scores.answers("validation", ids).group_by("candidate_id").agg(pl.col("correct").sum())
-    counts: dict[str, int] = dict(counted.iter_rows())
-    log.info(f"correct on the validation split by wording, the own one first: {[counts[name] for name in ids]}")
-    return max(respondents, key=lambda each: counts[candidate_id(each)])  # the first of equals
+    answers = scores.answers("validation", ids).group_by("candidate_id")
+    summed = answers.agg(pl.col("correct").sum(), pl.col("score").cast(pl.Int64).sum())
+    counts = {name: (correct, points) for name, correct, points in summed.iter_rows()}
+    right = [counts[name][0] for name in ids]
+    log.info(f"correct on the validation split by wording, the own one first: {right}")
+    return max(respondents, key=lambda each: counts[candidate_id(each)][1])  # the first of equals
 
 
 @task("choose-prompt", retries=2, retry_delays_s=[2])

@@ -24,6 +24,12 @@ class SelectionScore(BaseModel):
     n_candidates: int = Field(ge=1, description="ranked")
     n_correct: int = Field(ge=0)
     n: int = Field(ge=1, description="examples of the selection split")
+    points: int | None = Field(default=None, description="sum of the scores in thousandths, if not 1000 per correct")
+
+    def __str__(self) -> str:
+        """``12/64 correct``; with scores between wrong and right ``12/64 correct, mean score 40.2 %``."""
+        mean = "" if self.points is None else f", mean score {self.points / (10 * self.n):.1f} %"
+        return f"{self.n_correct}/{self.n} correct{mean}"
 
 
 class _Facts(BaseModel):
@@ -98,9 +104,7 @@ class ExpertFacts(_Facts):
     def title(self) -> str:
         """Return seed, sigma and rank."""
         found = self.selection
-        place = (
-            f"rank {found.rank} of {found.n_candidates}, {found.n_correct}/{found.n} correct" if found else "not scored"
-        )
+        place = f"rank {found.rank} of {found.n_candidates}, {found}" if found else "not scored"
         return f"seed {self.seed}, sigma {self.sigma:g} ({place})"
 
     def card(self) -> str:
@@ -118,10 +122,7 @@ class ExpertFacts(_Facts):
         found = self.selection
         if found is None:
             return "not scored in this run, or dropped by racing"
-        return (
-            f"{found.n_correct}/{found.n} correct, rank {found.rank} of {found.n_candidates:,} "
-            "(chosen on these examples: expect less on others)"
-        )
+        return f"{found}, rank {found.rank} of {found.n_candidates:,} (chosen on these examples: expect less on others)"
 
 
 class Member(BaseModel):

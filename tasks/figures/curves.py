@@ -21,6 +21,7 @@ from thickets.tasks.figures.theme import (
     new_figure,
 )
 from thickets.tasks.results.evaluation import CurvePoint, Evaluation, SigmaScores
+from thickets.tasks.results.text import figure_name
 
 
 def k_curve(validation: Sequence[CurvePoint], evaluation: Evaluation, theme: Theme = PRINT) -> Figure:
@@ -29,8 +30,9 @@ def k_curve(validation: Sequence[CurvePoint], evaluation: Evaluation, theme: The
     The base and the controls, which have no K of their own, are lines across.
     """
     controls = evaluation.controls
+    what = figure_name(is_graded=evaluation.is_graded or any(point.accuracy.is_graded for point in validation))
     height_in = 3.5 + legend_height_in(4 + len(controls))
-    figure, axes = new_figure(theme, f"Accuracy of the {evaluation.rule} vote against K", height_in)
+    figure, axes = new_figure(theme, f"{what.capitalize()} of the {evaluation.rule} vote against K", height_in)
     _curve(axes, chosen_curve(validation, evaluation), theme.color(0), "o", "vote, validation (chooses K)")
     _curve(axes, evaluation.test_curve, theme.color(1), "s", "vote, test (not used to choose)")
     axes.axhline(evaluation.base.value, color=theme.ink, linewidth=1.1, label="base, test")
@@ -47,7 +49,7 @@ def k_curve(validation: Sequence[CurvePoint], evaluation: Evaluation, theme: The
     )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     as_percent(axes, theme)
-    label_axes(axes, theme, "K, number of experts that vote", "accuracy")
+    label_axes(axes, theme, "K, number of experts that vote", what)
     add_legend(figure, theme)
     return figure
 

@@ -22,6 +22,7 @@ from thickets.tasks.figures.theme import (
     new_figure,
 )
 from thickets.tasks.results.evaluation import Accuracy, GainSplit
+from thickets.tasks.results.text import figure_name
 
 # Label, series (None: grey) and hatching of each share, from what stayed right to what stayed wrong.
 _FATES = {
@@ -41,7 +42,8 @@ def cost_accuracy(rows: Sequence[tuple[str, int, Accuracy]], theme: Theme = PRIN
         rows: Label, tokens and accuracy of each row of the result.
         theme: Where it will be seen.
     """
-    figure, axes = new_figure(theme, "Cost and accuracy on the test split", 3.4 + legend_height_in(len(rows)))
+    what = figure_name(is_graded=any(score.is_graded for _, _, score in rows))
+    figure, axes = new_figure(theme, f"Cost and {what} on the test split", 3.4 + legend_height_in(len(rows)))
     paid = [n_tokens for _, n_tokens, _ in rows if n_tokens > 0]
     least, most = min(paid, default=1), max(paid, default=1)
     for index, (label, n_tokens, score) in enumerate(rows):
@@ -75,7 +77,7 @@ def cost_accuracy(rows: Sequence[tuple[str, int, Accuracy]], theme: Theme = PRIN
     axes.set_xticks(ticks, [short_count(tick) for tick in ticks])
     axes.xaxis.set_minor_locator(NullLocator())
     as_percent(axes, theme)
-    label_axes(axes, theme, "tokens on the test split, logarithmic beyond the cheapest", "accuracy")
+    label_axes(axes, theme, "tokens on the test split, logarithmic beyond the cheapest", what)
     add_legend(figure, theme)
     return figure
 

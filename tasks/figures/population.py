@@ -16,8 +16,10 @@ _MOST_DOTS = 1500
 _HALF_WIDTH = 0.4
 
 
-def score_by_sigma(accuracies: pl.DataFrame, base: Accuracy, theme: Theme = PRINT) -> Figure:
-    """Every candidate's accuracy on the selection split, grouped by sigma, against the base.
+def score_by_sigma(
+    accuracies: pl.DataFrame, base: Accuracy, theme: Theme = PRINT, *, figure_name: str = "accuracy"
+) -> Figure:
+    """Every candidate's accuracy, or mean score, on the selection split, grouped by sigma, against the base.
 
     Equal scores lie side by side, so that a row's width shows how many there are.
 
@@ -25,8 +27,9 @@ def score_by_sigma(accuracies: pl.DataFrame, base: Accuracy, theme: Theme = PRIN
         accuracies: sigma and accuracy, one row per candidate.
         base: The base on the same split.
         theme: Where it will be seen.
+        figure_name: What `accuracy` is called.
     """
-    figure, axes = new_figure(theme, "Selection accuracy of every candidate", 3.6 + legend_height_in(2))
+    figure, axes = new_figure(theme, f"Selection {figure_name} of every candidate", 3.6 + legend_height_in(2))
     groups = accuracies.sort("sigma", "accuracy").partition_by("sigma", as_dict=True, maintain_order=True)
     scores = {float(key[0]): Counter(group["accuracy"].to_list()) for key, group in groups.items()}
     widest = max(count for counts in scores.values() for count in counts.values())
@@ -49,7 +52,7 @@ def score_by_sigma(accuracies: pl.DataFrame, base: Accuracy, theme: Theme = PRIN
     axes.set_xticks(range(1, len(scores) + 1), names)
     axes.set_xlim(0.4, len(scores) + 0.6)
     as_percent(axes, theme)
-    label_axes(axes, theme, "σ", "accuracy on the selection split")
+    label_axes(axes, theme, "σ", f"{figure_name} on the selection split")
     add_legend(figure, theme, columns=2)
     return figure
 

@@ -25,11 +25,16 @@ Fate: TypeAlias = Literal["retained", "format_fixed", "reasoning_fixed", "unclea
 
 
 class Accuracy(BaseModel):
-    """A share of correct answers with its 95 % Wilson interval.
+    """The mean score of some answers, with its 95 % interval (Wilson's; see `thickets.tasks.statistics.accuracy`).
+
+    Where answers are right or wrong and no more, the mean score is the share that is right.
 
     Attributes:
         n_correct: Correct answers; rounded for an expectation.
+        value: The mean score, from 0 to 1.
         is_exact: Whether `value` is an expectation that is known exactly (chance); then `low` and `high` equal it.
+        points: Sum of the scores in thousandths, if an answer scores between wrong and right; None where none does,
+            and each correct one is worth 1000.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -40,6 +45,22 @@ class Accuracy(BaseModel):
     low: float
     high: float
     is_exact: bool = False
+    points: int | None = None
+
+    @property
+    def is_graded(self) -> bool:
+        """Whether an answer scores between wrong and right, so that `value` is not the share that is right."""
+        return self.points is not None
+
+    @property
+    def total(self) -> int:
+        """Sum of the scores in thousandths; of the same answers to the same questions, this is what ranks."""
+        return 1000 * self.n_correct if self.points is None else self.points
+
+    @property
+    def share_right(self) -> float:
+        """Share of the answers that are right."""
+        return self.n_correct / self.n if self.is_graded else self.value
 
 
 class Share(BaseModel):
@@ -55,17 +76,19 @@ class Share(BaseModel):
 
 
 class Difference(BaseModel):
-    """A difference of two accuracies on the same examples, with its 95 % paired bootstrap interval.
+    """A difference of two mean scores on the same examples, with its 95 % paired bootstrap interval.
 
     Against an expectation (chance at random) there are no pairs; see `thickets.tasks.statistics.minus_expectation`.
 
     Attributes:
         n: Examples.
-        n_better: Examples that only the first of the two has right; 0 against an expectation.
-        n_worse: Examples that only the second has right; 0 against an expectation.
-        p_value: Exact McNemar test; see `thickets.tasks.statistics.mcnemar`.
+        n_better: Examples on which the first of the two scores higher, so that it alone is right where answers are
+            right or wrong; 0 against an expectation.
+        n_worse: Examples on which the second scores higher; 0 against an expectation.
+        p_value: Exact McNemar test, which is the sign test; see `thickets.tasks.statistics.mcnemar`.
         examples_needed: Examples at which a true difference of this size would be told from 0 (80 % power at 95 %).
             None where the difference is 0.
+        is_graded: Whether a score lies between wrong and right.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -78,6 +101,7 @@ class Difference(BaseModel):
     n_worse: int
     p_value: float
     examples_needed: int | None
+    is_graded: bool = False
 
     @property
     def is_clear(self) -> bool:
@@ -170,6 +194,12 @@ class Evaluation(BaseModel):
     n_tokens: AnswerTokens
     controls: tuple[Control, ...] = ()
 
+    @property
+    def is_graded(self) -> bool:
+        """Whether an answer scores between wrong and right, so that the figures are mean scores."""
+        found = (self.base, self.best_single, self.ensemble, *(control.accuracy for control in self.controls))
+        return any(each.is_graded for each in found)
+
 
 class DensityPoint(BaseModel):
     """Share of the candidates of one sigma that beat the base by a margin: delta(m) of Gan & Isola 2026.
@@ -187,12 +217,18 @@ class DensityPoint(BaseModel):
 
 
 class SigmaScores(BaseModel):
-    """Scores of the candidates of one sigma on the selection split, in correct answers out of `n_examples`.
+    """Scores of the candidates of one sigma on the selection split.
+
+    They are whole numbers, of which `unit * n_examples` is full marks: counts of correct answers where answers are
+    right or wrong, and thousandths where scores lie between.
 
     Attributes:
+        base_n_correct: Correct answers of the base.
         quantiles: Smallest, lower quartile, median, upper quartile, largest; each the score of some candidate.
         histogram: How many candidates have each score that occurs.
         density: A point per margin.
+        unit: Score of one answer with full marks, in the unit of these scores: 1 or 1000.
+        base_points: Sum of the base's scores in thousandths; None where it is 1000 per correct answer.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -204,6 +240,17 @@ class SigmaScores(BaseModel):
     quantiles: tuple[int, int, int, int, int]
     histogram: dict[int, int]
     density: tuple[DensityPoint, ...]
+    unit: int = 1
+    base_points: int | None = None
+
+    def points(self, score: int) -> int:
+        """Return one of these scores in thousandths."""
+        return score * (1000 // self.unit)
+
+    @property
+    def base_total(self) -> int:
+        """Score of the base in thousandths."""
+        return 1000 * self.base_n_correct if self.base_points is None else self.base_points
 
 
 class BestCandidate(BaseModel):
@@ -283,7 +330,8 @@ class ThicketDescription(BaseModel):
         correlation: Of selection and validation scores.
         best: The best candidate of the selection split.
         agreement: Of the experts that vote, on the test split.
-        oracle: Test questions that at least one of these experts has right: an upper bound for any vote of theirs.
+        oracle: Test questions that at least one of these experts has right, or the best score of any of them on each
+            question: an upper bound for any vote of theirs.
         gains: The test questions, counted by fate.
         changed: Fates of the questions that the ensemble fixed or regressed, by example id in the order of the split.
     """

@@ -14,6 +14,7 @@ class PilotSigma(BaseModel):
         n_correct: Sum of their correct answers.
         spread: Standard deviation to expect of their true accuracies, without the noise of the scores.
         millionths: Share of the later candidates that get this sigma, in millionths.
+        points: Sum of their scores in thousandths; None where each correct answer is worth 1000, and others nothing.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -23,6 +24,7 @@ class PilotSigma(BaseModel):
     n_correct: int
     spread: float
     millionths: int
+    points: int | None = None
 
     @property
     def share(self) -> float:
@@ -46,5 +48,6 @@ class Pilot(BaseModel):
     sigmas: tuple[PilotSigma, ...]
 
     def accuracy(self, row: PilotSigma) -> float:
-        """Return the mean accuracy of the pilot's candidates of a sigma."""
-        return row.n_correct / (row.n_candidates * self.n_questions)
+        """Return the mean score of the pilot's candidates of a sigma."""
+        n = row.n_candidates * self.n_questions
+        return row.n_correct / n if row.points is None else row.points / (1000 * n)

@@ -7,9 +7,48 @@ from collections.abc import Iterable, Sequence
 
 from thickets.tasks.results.evaluation import Accuracy, Difference
 
-ACCURACY_HEADING = "accuracy [95 % Wilson]"
-TEST_ACCURACY_HEADING = f"test {ACCURACY_HEADING}"
+_INTERVAL = "[95 % Wilson]"
 OVER_BASE_HEADING = "points over base [95 % paired bootstrap]"
+
+
+def figure_name(*, is_graded: bool) -> str:
+    """Return the name of the headline figure, which is no share of answers if scores lie between wrong and right."""
+    return "mean score" if is_graded else "accuracy"
+
+
+def accuracy_heading(found: Iterable[Accuracy], split: str = "") -> str:
+    """Return the heading of a column of accuracies: ``test accuracy [95 % Wilson]``.
+
+    Args:
+        found: The accuracies in the column.
+        split: Name of their split; empty: left out.
+    """
+    name = figure_name(is_graded=any(each.is_graded for each in found))
+    return " ".join(filter(None, (split, name, _INTERVAL)))
+
+
+def scored(value: Accuracy) -> str:
+    """Write an accuracy as `percent`, and a mean score with the share right: ``61.0 % [55.1, 66.6], 40.0 % right``."""
+    return f"{percent(value)}, {percent(value.share_right)} right" if value.is_graded else percent(value)
+
+
+def score_metrics(prefix: str, found: Accuracy, *, is_graded: bool) -> dict[str, float]:
+    """Return the metrics of an accuracy: ``test.base.accuracy``, and its interval.
+
+    ``accuracy`` is always the share that is right. Where scores lie between, the interval is that of ``mean_score``.
+
+    Args:
+        prefix: Of every metric, with the dot: ``test.base.``.
+        found: The accuracy.
+        is_graded: Whether scores of the run lie between wrong and right, be it not these.
+    """
+    main = "mean_score" if is_graded else "accuracy"
+    return {
+        f"{prefix}accuracy": found.share_right,
+        f"{prefix}{main}": found.value,
+        f"{prefix}{main}_low": found.low,
+        f"{prefix}{main}_high": found.high,
+    }
 
 
 def percent(value: Accuracy | float, decimals: int = 1) -> str:

@@ -41,8 +41,10 @@ def verdict(difference: Difference, ours: str, theirs: str, *, cost: str = "", i
     if difference.is_clear:
         kind = "better" if difference.value > 0 else "worse"
     head = f"{ours[:1].upper()}{ours[1:]} is {kind} {'from' if kind == 'not distinguishable' else 'than'} {theirs}"
-    counted = "" if is_expectation else f" ({difference.n_better} gained, {difference.n_worse} lost)"
-    sentence = f"{head}{f' ({cost})' if cost else ''}: {points(difference)} points on {difference.n} test examples"
+    graded = difference.is_graded and not is_expectation
+    gained, lost, unit = ("higher", "lower", "points of the mean score") if graded else ("gained", "lost", "points")
+    counted = "" if is_expectation else f" ({difference.n_better} {gained}, {difference.n_worse} {lost})"
+    sentence = f"{head}{f' ({cost})' if cost else ''}: {points(difference)} {unit} on {difference.n} test examples"
     brief = f"{head}: {points(difference)} points"
     if kind == "not distinguishable":
         return Verdict(

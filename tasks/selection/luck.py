@@ -6,6 +6,9 @@ new questions, given how much the candidates really differ. Sigmas are never poo
 All candidates answer the same questions, and most questions are easy or hard for nearly all of them. That moves all
 scores together and does not distinguish candidates. So noise is here how much candidates differ on one question, which
 is a third to two thirds of the noise of independent binomial scores (measured on the quickstart).
+
+Nothing of this needs answers that are right or wrong and no more, but the distribution of the sum of a candidate's
+scores by luck: Poisson-binomial where they are, and elsewhere normal, with the same mean and variance.
 """
 
 from __future__ import annotations
@@ -13,31 +16,50 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
-from thickets.tasks.results.evaluation import BestCandidate
-from thickets.tasks.statistics import CONFIDENCE, accuracy
+from thickets.tasks.results.evaluation import Accuracy, BestCandidate
+from thickets.tasks.statistics import CONFIDENCE, accuracy, wilson
+from thickets.tasks.types import FULL
 
 _GRID = 400
 
 
 @dataclass(frozen=True)
 class SigmaCounts:
-    """Correct answers of the candidates of one sigma to the same questions.
+    """Summed scores of the candidates of one sigma on the same questions.
 
     Attributes:
         sigma: Of all candidates.
-        by_candidate: Questions that each candidate has right, `[n_candidates]`.
-        by_question: Candidates that have each question right, `[n_questions]`; the sum is the same.
+        by_candidate: Questions that each candidate has right, `[n_candidates]`; its points in thousandths where scores
+            lie between wrong and right.
+        by_question: Candidates that have each question right, or their points, `[n_questions]`; the sum is the same.
+        squares: Sum of the squared scores on each question, `[n_questions]`; None where an answer is right or wrong.
     """
 
     sigma: float
     by_candidate: Sequence[int]
     by_question: Sequence[int]
+    squares: Sequence[int] | None = None
+
+    @property
+    def unit(self) -> int:
+        """Score of an answer with full marks: 1 where answers are right or wrong, else 1000."""
+        return 1 if self.squares is None else FULL
+
+    @property
+    def full(self) -> int:
+        """Score of a candidate that has full marks on every question."""
+        return self.unit * self.n_questions
+
+    def points(self, score: int) -> int:
+        """Return a candidate's score in thousandths."""
+        return score * (FULL // self.unit)
 
     @property
     def n_candidates(self) -> int:
@@ -51,30 +73,68 @@ class SigmaCounts:
 
     @cached_property
     def difficulty(self) -> NDArray[np.float64]:
-        """Share of the candidates that have each question right, `[n_questions]`."""
-        return np.asarray(self.by_question) / self.n_candidates
+        """Mean score of the candidates on each question, 0 to 1: the share that has it right, `[n_questions]`."""
+        return np.asarray(self.by_question) / (self.unit * self.n_candidates)
+
+    @cached_property
+    def variance(self) -> NDArray[np.float64]:
+        """Variance of the candidates' scores on each question, `[n_questions]`."""
+        if self.squares is None:
+            return np.asarray(self.difficulty * (1 - self.difficulty))
+        return np.asarray(self.squares) / (FULL**2 * self.n_candidates) - self.difficulty**2
 
 
 def sigma_counts(board: pl.DataFrame, questions: pl.DataFrame) -> list[SigmaCounts]:
-    """Count correct answers per candidate and per question, by sigma.
+    """Sum scores per candidate and per question, by sigma; all of them in one unit.
 
     Args:
-        board: sigma, n_correct; a row per candidate.
-        questions: sigma, n_correct; a row per sigma and question.
+        board: sigma, points; a row per candidate.
+        questions: sigma, points, squares; a row per sigma and question.
     """
+    unit = unit_of(int(questions["points"].sum()), int(questions["squares"].sum()))
 
-    def of(frame: pl.DataFrame, sigma: float) -> list[int]:
-        return frame.filter(pl.col("sigma") == sigma)["n_correct"].to_list()
+    def of(frame: pl.DataFrame, sigma: float, name: str = "points") -> list[int]:
+        found = frame.filter(pl.col("sigma") == sigma)[name]
+        return (found // FULL if unit == 1 else found).to_list()
 
-    return [SigmaCounts(sigma, of(board, sigma), of(questions, sigma)) for sigma in sorted(board["sigma"].unique())]
+    return [
+        SigmaCounts(
+            sigma, of(board, sigma), of(questions, sigma), None if unit == 1 else of(questions, sigma, "squares")
+        )
+        for sigma in sorted(board["sigma"].unique())
+    ]
 
 
-def best_candidate(groups: Sequence[SigmaCounts], sigma: float) -> BestCandidate:
+def table_counts(sigma: float, scores: NDArray[np.int64], unit: int) -> SigmaCounts:
+    """Sum the scores of the candidates of one sigma.
+
+    Args:
+        sigma: Of all candidates.
+        scores: In thousandths, `[n_candidates, n_questions]`.
+        unit: See `unit_of`.
+    """
+    scores = scores // (FULL // unit)
+    squares = None if unit == 1 else (scores**2).sum(axis=0).tolist()
+    return SigmaCounts(sigma, scores.sum(axis=1).tolist(), scores.sum(axis=0).tolist(), squares)
+
+
+def unit_of(points: int, squares: int) -> int:
+    """Return 1 if every score behind these sums is 0 or 1000, so that right answers can be counted; else 1000.
+
+    Args:
+        points: Sum of scores in thousandths.
+        squares: Sum of their squares.
+    """
+    return 1 if squares == FULL * points else FULL
+
+
+def best_candidate(groups: Sequence[SigmaCounts], sigma: float, observed: Accuracy | None = None) -> BestCandidate:
     """Judge the best candidate of a population, which has this sigma.
 
     Args:
         groups: Every candidate, by sigma, each sigma once.
         sigma: Of the best candidate; where sigmas tie, of the one that is ranked first.
+        observed: Its mean score; None: the largest count of right answers.
     """
     group = next(group for group in groups if group.sigma == sigma)
     best, n = max(group.by_candidate), group.n_questions
@@ -83,7 +143,7 @@ def best_candidate(groups: Sequence[SigmaCounts], sigma: float) -> BestCandidate
     return BestCandidate(
         sigma=sigma,
         n_candidates=sum(each.n_candidates for each in groups),
-        observed=accuracy(best, n),
+        observed=observed or accuracy(best, n),
         by_luck=by_luck,
         p_value=p_value,
         corrected=value,
@@ -96,23 +156,30 @@ def luck(groups: Sequence[SigmaCounts], best: int) -> tuple[float, float]:
     """Compute the best of all candidates if those of one sigma were equally good.
 
     They then differ by chance alone: which candidates have a question right is drawn anew for every question, and a
-    candidate's score is the sum of such draws (Poisson-binomial). The probability that any of N scores is so high is at
+    candidate's score is the sum of such draws (`by_chance`). The probability that any of N scores is so high is at
     most N times that of one, even if they depend on each other, so the p value is an upper bound.
 
     Returns:
-        Expected accuracy of the best, and the probability that it has at least `best` correct answers.
+        Expected mean score of the best, and the probability that it has a score of at least `best`.
     """
-    n = groups[0].n_questions
-    at_most, p_value = np.ones(n), 0.0
+    full = groups[0].full
+    at_most, p_value = np.ones(full), 0.0
     for group in groups:
-        score = stats.poisson_binom(group.difficulty)
-        at_most *= np.clip(score.cdf(np.arange(n)), 0, 1) ** group.n_candidates
+        score = by_chance(group)
+        at_most *= np.clip(score.cdf(np.arange(full)), 0, 1) ** group.n_candidates
         p_value += group.n_candidates * float(np.clip(score.sf(best - 1), 0, 1))
     return float((1 - at_most).mean()), min(1.0, p_value)
 
 
+def by_chance(group: SigmaCounts) -> Any:
+    """Return the distribution of a candidate's score if all candidates are equally good (SciPy's, frozen)."""
+    if group.squares is None:
+        return stats.poisson_binom(group.difficulty)
+    return stats.norm(FULL * group.difficulty.sum(), FULL * np.sqrt(group.variance.sum()))
+
+
 def true_accuracy(group: SigmaCounts, count: int) -> tuple[float, float, float]:
-    """Estimate the accuracy on new questions of a candidate with `count` right answers, given all of its sigma.
+    """Estimate the accuracy on new questions of a candidate with a score of `count`, given all of its sigma.
 
     Score = accuracy of the sigma + how much better the candidate is + how hard the questions are + noise: normal
     empirical-Bayes shrinkage of the candidate's lead (Efron & Morris 1975; that a posterior needs no further correction
@@ -125,8 +192,11 @@ def true_accuracy(group: SigmaCounts, count: int) -> tuple[float, float, float]:
     """
     posterior, n = _posterior(group, count), group.n_questions
     if posterior is None:
-        plain = accuracy(count, n)
-        return plain.value, plain.low, plain.high
+        if group.squares is None:
+            plain = accuracy(count, n)
+            return plain.value, plain.low, plain.high
+        # No narrower than an interval that would take the variance of the candidate's own scores.
+        return count / group.full, *wilson(count / group.full, n)
     weight, centre, spread = posterior.weight, posterior.centre, posterior.deviation
     questions = float(group.difficulty.var(ddof=1)) / n
     deviation = np.sqrt(spread**2 + questions)
@@ -141,12 +211,12 @@ def true_accuracy(group: SigmaCounts, count: int) -> tuple[float, float, float]:
 
 
 def posterior_mean(group: SigmaCounts, count: int) -> float:
-    """Return the expected accuracy on new questions of a candidate with `count` right answers, as `true_accuracy`.
+    """Return the expected accuracy on new questions of a candidate with a score of `count`, as `true_accuracy`.
 
     Among candidates of one sigma it rises with `count`; how steeply depends on how much they really differ.
     """
     posterior = _posterior(group, count)
-    return count / group.n_questions if posterior is None else posterior.mean
+    return count / group.full if posterior is None else posterior.mean
 
 
 @dataclass(frozen=True)
@@ -197,11 +267,11 @@ def abilities(group: SigmaCounts) -> Abilities | None:
         None for fewer than 3 candidates, or where no question tells candidates apart.
     """
     n_candidates, n = group.n_candidates, group.n_questions
-    within = float((group.difficulty * (1 - group.difficulty)).mean())
+    within = float(group.variance.mean())
     if n_candidates < 3 or within == 0:
         return None
     within *= n_candidates / (n_candidates - 1)
-    accuracies = np.asarray(group.by_candidate) / n
+    accuracies = np.asarray(group.by_candidate) / group.full
     mean, squares = float(accuracies.mean()), float(((accuracies - accuracies.mean()) ** 2).sum())
     noise_alone = np.sqrt(within / n)
     largest = min(np.sqrt(within), 5 * max(noise_alone, np.sqrt(squares / (n_candidates - 1))))
@@ -239,6 +309,6 @@ def _posterior(group: SigmaCounts, count: int) -> _Posterior | None:
         return None
     spread, total = known.spread, known.spread**2 + known.noise
     kept = spread**2 / total  # share of a lead that is real
-    centre = known.mean + kept * (count / group.n_questions - known.mean)
+    centre = known.mean + kept * (count / group.full - known.mean)
     deviation = np.sqrt(spread**2 * (1 - kept) + (1 - kept) ** 2 * total / group.n_candidates)
     return _Posterior(known.weight, centre, deviation)

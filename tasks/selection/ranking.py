@@ -16,17 +16,19 @@ from thickets.tasks.results.evaluation import Method
 from thickets.tasks.selection.diversity import diverse_order, pool_size
 from thickets.tasks.selection.luck import SigmaCounts, posterior_mean, sigma_counts
 from thickets.tasks.task import task
+from thickets.tasks.types import FULL
 
 _PER_MILLION = 1_000_000
 
 
 def top_k(store: ScoreStore, k: int) -> pl.DataFrame:
-    """Rank by correct answers on the selection split; ties go to the smaller seed, then the smaller sigma.
+    """Rank by the sum of scores on the selection split; ties go to the smaller seed, then the smaller sigma.
 
     The order is total and made of integers, so the same scores always give the same selection.
 
     Returns:
-        `[k, 7]`: rank (from 1), candidate_id, seed, sigma, n_correct, n, weight (in a weighted vote: n_correct).
+        `[k, 8]`: rank (from 1), candidate_id, seed, sigma, n_correct, n, points (thousandths), weight (in a weighted
+        vote: the sum of scores).
     """
     return plain(store.leaderboard("selection", limit=k), k)
 
@@ -49,11 +51,11 @@ def rank_by(store: ScoreStore, method: Method, k: int) -> pl.DataFrame:
 
 def plain(board: pl.DataFrame, k: int) -> pl.DataFrame:
     """Rank the first `k` of a leaderboard in its order; see `top_k`."""
-    return _ranked(board.with_columns(weight="n_correct"), k)
+    return _ranked(_weighted_by_score(board), k)
 
 
 def shrunken(board: pl.DataFrame, groups: Iterable[SigmaCounts], k: int) -> pl.DataFrame:
-    """Rank by expected accuracy on new questions, given all candidates of the sigma (`luck.posterior_mean`).
+    """Rank by expected mean score on new questions, given all candidates of the sigma (`luck.posterior_mean`).
 
     Within one sigma the order is that of `top_k`. Across sigmas it is not: a high score counts for less where the
     candidates of its sigma are few, alike or bad. The expectation is rounded to a whole number per million before it is
@@ -65,23 +67,23 @@ def shrunken(board: pl.DataFrame, groups: Iterable[SigmaCounts], k: int) -> pl.D
         k: Number of candidates to keep.
 
     Returns:
-        As `top_k`; weight is the expected accuracy, in millionths.
+        As `top_k`; weight is the expected mean score, in millionths.
     """
     expected = pl.DataFrame(
         [
-            (group.sigma, count, round(_PER_MILLION * posterior_mean(group, count)))
+            (group.sigma, group.points(count), round(_PER_MILLION * posterior_mean(group, count)))
             for group in groups
             for count in sorted(set(group.by_candidate))
         ],
-        schema={"sigma": pl.Float64, "n_correct": board.schema["n_correct"], "weight": pl.Int64},
+        schema={"sigma": pl.Float64, "points": board.schema["points"], "weight": pl.Int64},
         orient="row",
     )
-    judged = board.join(expected, on=["sigma", "n_correct"], maintain_order="left")
+    judged = board.join(expected, on=["sigma", "points"], maintain_order="left")
     return _ranked(judged.sort("weight", descending=True, maintain_order=True), k)
 
 
 def diverse(pool: pl.DataFrame, correct: pl.Series, k: int) -> pl.DataFrame:
-    """Rank greedily by correct answers less shared errors; see `thickets.tasks.selection.diversity.diverse_order`.
+    """Rank greedily by score less shared errors; see `thickets.tasks.selection.diversity.diverse_order`.
 
     Args:
         pool: The first `pool_size(k)` candidates of the leaderboard, or all there are.
@@ -89,10 +91,10 @@ def diverse(pool: pl.DataFrame, correct: pl.Series, k: int) -> pl.DataFrame:
         k: Number of candidates to keep.
 
     Returns:
-        As `top_k`; weight is n_correct.
+        As `top_k`.
     """
     right = correct.to_numpy().reshape(pool.height, -1)
-    return _ranked(pool[diverse_order(right, k)].with_columns(weight="n_correct"), k)
+    return _ranked(_weighted_by_score(pool)[diverse_order(right, k, pool["points"].to_numpy())], k)
 
 
 def union(rankings: Iterable[pl.DataFrame]) -> pl.DataFrame:
@@ -101,11 +103,20 @@ def union(rankings: Iterable[pl.DataFrame]) -> pl.DataFrame:
     return pl.concat(members).unique("candidate_id", keep="first", maintain_order=True)
 
 
+def _weighted_by_score(board: pl.DataFrame) -> pl.DataFrame:
+    """Add the sum of scores as weight: in full marks where all are whole numbers of them, else in thousandths.
+
+    Votes are compared with one another only, so the unit changes no vote.
+    """
+    is_whole = bool((board["points"] % FULL == 0).all())
+    return board.with_columns(weight=pl.col("points") // FULL if is_whole else pl.col("points"))
+
+
 def _ranked(ordered: pl.DataFrame, k: int) -> pl.DataFrame:
     first = ordered.head(k).with_columns(
         pl.int_range(1, pl.len() + 1, dtype=pl.Int32).alias("rank"), pl.col("weight").cast(pl.Int64)
     )
-    return first.select("rank", "candidate_id", "seed", "sigma", "n_correct", "n", "weight")
+    return first.select("rank", "candidate_id", "seed", "sigma", "n_correct", "n", "points", "weight")
 
 
 @task("select-top-k", retries=2, retry_delays_s=[2])

@@ -56,8 +56,8 @@ def test_without_a_race_everything_is_about_everything(folder: Path) -> None:
         board = reader.leaderboard()
         assert board["candidate_id"].to_list() == ["a", "c", "b"]
         common = reader.common_scores()
-        assert common.equals(board.select(common.columns))
-        assert reader.common_base() == (3, 4)
+        assert common.drop("squares").equals(board.select(common.drop("squares").columns))
+        assert reader.common_base() == (3, 4, 3000, 3_000_000)
         assert reader.rounds().rows() == [(0, 2, 3), (1, 2, 3)]
         assert reader.totals("selection")["n_answers"][0] == 12
 
@@ -71,7 +71,7 @@ def test_dropped_candidates_have_no_rank_and_all_are_judged_by_what_all_were_ask
         assert common.select("candidate_id", "n_correct", "n").rows() == [("a", 2, 2), ("c", 2, 2), ("b", 1, 2)]
         by_view = reader.query("SELECT candidate_id, n_correct FROM common_accuracy ORDER BY candidate_id")
         assert by_view.rows() == [("a", 2), ("b", 1), ("base", 1), ("c", 2)]
-        assert reader.common_base() == (1, 2)
+        assert reader.common_base() == (1, 2, 1000, 1_000_000)
         assert reader.answer_counts()["n"].to_list() == [2, 6]
         assert reader.rounds().rows() == [(0, 2, 3), (1, 2, 2)]
         [row] = reader.sigma_statistics().rows(named=True)
@@ -85,7 +85,7 @@ def test_dropped_candidates_have_no_rank_and_all_are_judged_by_what_all_were_ask
         # What c answered after it was dropped, it answered for somebody else.
         totals = reader.totals("selection").row(0, named=True)
         assert (totals["n_answers"], totals["n_tokens"], totals["base_n_answers"]) == (10, 20, 4)
-        assert reader.correct_in_blocks("selection", 1)["n_correct"].to_list() == [2, 1, 2]
+        assert reader.sums_in_blocks("selection", 1)["n_correct"].to_list() == [2, 1, 2]
 
 
 def test_the_first_outcomes_are_whole_whatever_racing_has_dropped(folder: Path) -> None:

@@ -62,7 +62,7 @@ def test_reader_sees_scores_views_and_completions(reader):
     assert reader.query("FROM completions").height == 6 * SPLITS["selection"]
     assert reader.query("SELECT count(*) AS n FROM scores WHERE correct = ?", [True])["n"][0] > 0
     assert reader.query("PIVOT accuracy ON split USING sum(n_correct) GROUP BY sigma").height == 2
-    assert reader.query("DESCRIBE leaderboard").height == 9
+    assert reader.query("DESCRIBE leaderboard").height == 11
     assert reader.query("WITH a AS (SELECT 1 AS one) FROM a")["one"][0] == 1
 
 

@@ -212,7 +212,7 @@ def test_answers_come_in_the_order_asked_for_then_of_the_examples(store, shards)
     store.ingest(shards(5))
     wanted = candidate_frame(5)["candidate_id"].to_list()[::-2]
     answers = store.answers("selection", wanted)
-    assert answers.columns == ["candidate_id", "example_id", "answer", "correct", "n_tokens"]
+    assert answers.columns == ["candidate_id", "example_id", "answer", "correct", "score", "n_tokens"]
     order = example_frame().filter(split="selection").sort("position")["example_id"].to_list()
     assert answers.select("candidate_id", "example_id").rows() == [(c, e) for c in wanted for e in order]
 

@@ -16,7 +16,7 @@ Reply = tuple[str, int, str | None, bool, str, str]
 def experts(*replies: Reply) -> pl.DataFrame:
     return pl.DataFrame(
         [
-            (rank, 1, example, answer, correct, f"e{rank}", text, end)
+            (rank, 1, example, answer, correct, 1000 * correct, f"e{rank}", text, end)
             for example, rank, answer, correct, text, end in replies
         ],
         schema={
@@ -25,6 +25,7 @@ def experts(*replies: Reply) -> pl.DataFrame:
             "example_id": pl.String,
             "answer": pl.String,
             "correct": pl.Boolean,
+            "score": pl.UInt16,
             "candidate_id": pl.String,
             "completion": pl.String,
             "finish_reason": pl.String,

@@ -36,17 +36,17 @@ from thickets.tasks.statistics import accuracy, paired_difference
 
 def board(n: int) -> pl.DataFrame:
     return pl.DataFrame(
-        {"sigma": [0.001 * (1 + i % 3) for i in range(n)], "n_correct": [(7 * i) % 31 for i in range(n)]}
+        {"sigma": [0.001 * (1 + i % 3) for i in range(n)], "points": [1000 * ((7 * i) % 31) for i in range(n)]}
     )
 
 
 def scores(n: int, theme: Theme) -> Figure:
-    frame = board(n).with_columns(accuracy=pl.col("n_correct") / 31)
+    frame = board(n).with_columns(accuracy=pl.col("points") / 31_000)
     return score_by_sigma(frame, accuracy(12, 31), theme)
 
 
 def density(n: int, theme: Theme) -> Figure:
-    questions = pl.DataFrame({"sigma": [0.001, 0.002, 0.003] * 31, "n_correct": [1] * 93})
+    questions = pl.DataFrame({"sigma": [0.001, 0.002, 0.003] * 31, "points": [1000] * 93, "squares": [10**6] * 93})
     return density_curve([sigma_scores(group, 12) for group in sigma_counts(board(n), questions)], theme)
 
 

@@ -21,6 +21,12 @@ MILLION = 1_000_000
 evens = st.floats(0, 1)
 
 
+def outcomes_of(sigma: np.ndarray | pl.Series, right: list[list[bool]]) -> pl.DataFrame:
+    """What each candidate made of every question, with full marks for right answers."""
+    scores = [[1000 * answer for answer in row] for row in right]
+    return pl.DataFrame({"sigma": sigma, "correct": right, "score": scores})
+
+
 @st.composite
 def answers(draw: st.DrawFn) -> pl.DataFrame:
     """A pilot's answers: two to five sigmas, at least three candidates each."""
@@ -31,7 +37,7 @@ def answers(draw: st.DrawFn) -> pl.DataFrame:
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     sigma = np.arange(n) % n_sigmas
     right = rng.random((n, n_questions)) < np.take(chance, sigma)[:, None]
-    return pl.DataFrame({"sigma": (sigma + 1) / 10, "correct": right.tolist()})
+    return outcomes_of((sigma + 1) / 10, right.tolist())
 
 
 def pilot_of(*millionths: int, n: int = 6) -> Pilot:
@@ -45,7 +51,7 @@ def pilot_of(*millionths: int, n: int = 6) -> Pilot:
 def made(means: list[float], spreads: list[float], n: int = 90, n_questions: int = 200, seed: int = 0) -> pl.DataFrame:
     table = synthetic_scores(Situation(means, spreads, easiness=1.0), n, (n_questions, 0, 1), seed)
     right = table.correct[1:, :n_questions]
-    return pl.DataFrame({"sigma": table.population["sigma"], "correct": right.tolist()})
+    return outcomes_of(table.population["sigma"], right.tolist())
 
 
 @settings(deadline=None)
@@ -70,7 +76,7 @@ def test_neither_the_order_of_candidates_nor_that_of_questions_decides_anything(
     random.shuffle(rows)  # type: ignore[attr-defined]
     random.shuffle(questions)  # type: ignore[attr-defined]
     asked = [[right[question] for question in questions] for right in outcomes["correct"].to_list()]
-    found, again = learn(outcomes, even), learn(outcomes.with_columns(correct=pl.Series(asked))[rows], even)
+    found, again = learn(outcomes, even), learn(outcomes_of(outcomes["sigma"], asked)[rows], even)
     for one, other in zip(found.sigmas, again.sigmas, strict=True):
         # Sums of doubles in another order: at most the last of the millionths.
         assert abs(one.millionths - other.millionths) <= 2
@@ -107,7 +113,7 @@ def test_seeds_and_the_beginning_stay_and_ids_name_the_new_sigmas() -> None:
 
 
 def test_equal_sigmas_get_equal_shares_and_a_lead_is_followed() -> None:
-    alike = pl.DataFrame({"sigma": [0.1, 0.2, 0.3] * 4, "correct": [[True, False, True]] * 12})
+    alike = outcomes_of(pl.Series([0.1, 0.2, 0.3] * 4), [[True, False, True]] * 12)
     assert [row.millionths for row in learn(alike, 0.0).sigmas] == [333_334, 333_333, 333_333]
     better = learn(made([0.5, 0.5, 0.7], [0.03, 0.03, 0.03]), 0.1).sigmas
     assert better[2].share > 0.9
@@ -147,9 +153,7 @@ def test_figures_do_not_change_between_versions() -> None:
     right = [
         [(7 * who + 3 * asked * asked + who * asked) % 11 < 5 - who % 3 for asked in range(40)] for who in range(18)
     ]
-    shares = [
-        row.millionths for row in learn(pl.DataFrame({"sigma": [0.1, 0.2, 0.3] * 6, "correct": right}), 0.1).sigmas
-    ]
+    shares = [row.millionths for row in learn(outcomes_of(pl.Series([0.1, 0.2, 0.3] * 6), right), 0.1).sigmas]
     assert shares == [382_436, 583_768, 33_796]
     assert list(islice(spread_out([500_000, 300_000, 200_000]), 10)) == [0, 1, 2, 0, 0, 1, 0, 2, 1, 0]
 

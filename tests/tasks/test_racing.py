@@ -13,7 +13,7 @@ from scipy import stats
 
 from benchmarks.racing import HALVINGS, PER_CANDIDATE, Draw, race
 from benchmarks.synthetic_scores import SITUATIONS, Situation, synthetic_scores
-from thickets.tasks.adaptive.racing import Rule, final_score, go_on, hopeless_count, n_needed
+from thickets.tasks.adaptive.racing import Rule, final_score, go_on, hopeless_points, n_needed
 from thickets.tasks.results.racing import Race, RaceRound
 from thickets.tasks.selection.diversity import pool_size
 
@@ -29,9 +29,9 @@ def board(counts: list[int]) -> pl.DataFrame:
             "candidate_id": [f"c{row}" for row in range(n)],
             "seed": list(range(n, 0, -1)),
             "sigma": [0.1] * n,
-            "n_correct": counts,
+            "points": [1000 * count for count in counts],
         },
-        schema_overrides={"seed": pl.UInt64, "n_correct": pl.Int32},
+        schema_overrides={"seed": pl.UInt64, "points": pl.Int64},
     )
 
 
@@ -144,12 +144,25 @@ def test_ten_of_twenty_five_questions_say_as_much_as_sixteen_of_many() -> None:
     assert final_score(5, 10, 25, 1.959964) == pytest.approx((25 * wilson.low, 25 * wilson.high), abs=1e-4)
 
 
-def test_a_hopeless_count_is_the_last_one_whose_interval_ends_below() -> None:
-    cut = hopeless_count(20, 32, 128, 1.64)
+def test_hopeless_points_are_the_most_whose_interval_ends_below() -> None:
+    cut = hopeless_points(20_000, 32, 128, 1.64)
     low = final_score(20, 32, 128, 1.64)[0]
-    assert 0 < cut < 20
-    assert final_score(cut, 32, 128, 1.64)[1] < low <= final_score(cut + 1, 32, 128, 1.64)[1]
-    assert hopeless_count(1, 32, 128, 1.64) == -1
+    assert 0 < cut < 20_000
+    assert final_score(cut / 1000, 32, 128, 1.64)[1] < low <= final_score((cut + 1) / 1000, 32, 128, 1.64)[1]
+    assert hopeless_points(1000, 32, 128, 1.64) == -1
+    assert hopeless_points(0, 32, 128, 1.64) == -1
+
+
+@settings(max_examples=300)
+@given(st.integers(2, 200), st.data(), zs)
+def test_right_answers_are_hopeless_as_they_were_when_they_were_counted(n: int, data: st.DataObject, z: float) -> None:
+    asked = data.draw(st.integers(1, n - 1))
+    to_beat = data.draw(st.integers(0, asked))
+    low, count = final_score(to_beat, asked, n, z)[0], -1
+    while count + 1 < to_beat and final_score(count + 1, asked, n, z)[1] < low:
+        count += 1
+    cut = hopeless_points(1000 * to_beat, asked, n, z)
+    assert [c for c in range(to_beat) if 1000 * c <= cut] == list(range(count + 1))
 
 
 def test_a_tie_that_cannot_be_won_is_no_reason_to_go_on() -> None:

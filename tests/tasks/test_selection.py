@@ -23,6 +23,7 @@ def board_of(right: np.ndarray, sigmas: list[float]) -> tuple[pl.DataFrame, list
             "sigma": [sigmas[row] for row in order],
             "n_correct": [int(n_correct[row]) for row in order],
             "n": right.shape[1],
+            "points": [1000 * int(n_correct[row]) for row in order],
         }
     )
     questions = [
@@ -30,7 +31,9 @@ def board_of(right: np.ndarray, sigmas: list[float]) -> tuple[pl.DataFrame, list
         for sigma in sorted(set(sigmas))
         for question in range(right.shape[1])
     ]
-    by_question = pl.DataFrame(questions, schema=["sigma", "n_correct"], orient="row")
+    by_question = pl.DataFrame(questions, schema=["sigma", "n_correct"], orient="row").with_columns(
+        points=1000 * pl.col("n_correct"), squares=1_000_000 * pl.col("n_correct")
+    )
     return board, sigma_counts(board, by_question), pl.Series(right[order].ravel())
 
 

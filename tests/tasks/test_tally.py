@@ -17,7 +17,7 @@ expert_lists = st.lists(st.tuples(st.sampled_from(ANSWERS), st.integers(0, 4)), 
 
 def full_votes(lists: list[list[tuple[str | None, int]]], rule: str) -> list[str | None]:
     rows = [
-        (rank, power, f"e{number}", answer, False)
+        (rank, power, f"e{number}", answer, False, 0)
         for number, experts in enumerate(lists)
         for rank, (answer, power) in enumerate(experts, start=1)
     ]

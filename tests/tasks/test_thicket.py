@@ -27,7 +27,7 @@ Answers = list[list[str | None]]
 def ballots(answers: Answers) -> pl.DataFrame:
     """`answers[expert][example]`, experts by rank; "a" is right."""
     rows = [
-        (rank, 1, f"e{example}", answer, answer == "a")
+        (rank, 1, f"e{example}", answer, answer == "a", 1000 * (answer == "a"))
         for rank, of_expert in enumerate(answers, start=1)
         for example, answer in enumerate(of_expert)
     ]
@@ -35,7 +35,7 @@ def ballots(answers: Answers) -> pl.DataFrame:
 
 
 def test_density_is_the_share_at_or_above_the_margin() -> None:
-    points = density([30, 32, 33, 35, 40], base_n_correct=32, n=50, margins=(0, 2, 3, 6, 16, 17))
+    points = density([30, 32, 33, 35, 40], base=32, full=50, margins=(0, 2, 3, 6, 16, 17))
     assert [(point.margin_points, point.share.count) for point in points] == [
         (0, 4), (2, 3), (3, 2), (6, 2), (16, 1), (17, 0),
     ]  # fmt: skip

@@ -12,8 +12,8 @@ from thickets.tasks.evaluation.voting import BALLOT_SCHEMA, curve, vote
 def ballots(answers: list[list[str | None]], weights: list[int] | None = None, gold: str = "a") -> pl.DataFrame:
     """`answers[expert][example]`, experts by rank."""
     rows = [
-        (rank, (weights or [1] * len(answers))[rank - 1], f"e{example}", answer, answer == gold)
-        for rank, of_expert in enumerate(answers, start=1)
+        (rank, power, f"e{example}", answer, answer == gold, 1000 * (answer == gold))
+        for rank, (power, of_expert) in enumerate(zip(weights or [1] * len(answers), answers, strict=True), start=1)
         for example, answer in enumerate(of_expert)
     ]
     return pl.DataFrame(rows, schema=BALLOT_SCHEMA, orient="row")
@@ -40,14 +40,14 @@ def test_weights_can_overrule_numbers() -> None:
 def test_an_abstention_is_never_a_vote() -> None:
     result = vote(ballots([["a"], [None], [None]]), 3)
     assert result.row(0, named=True) == {
-        "example_id": "e0", "answer": "a", "correct": True, "votes": 1, "total": 1, "n_abstain": 2,
+        "example_id": "e0", "answer": "a", "correct": True, "score": 1000, "votes": 1, "total": 1, "n_abstain": 2,
     }  # fmt: skip
 
 
 def test_when_all_abstain_there_is_no_answer_and_it_is_wrong() -> None:
     result = vote(ballots([[None], [None]]), 2)
     assert result.row(0, named=True) == {
-        "example_id": "e0", "answer": None, "correct": False, "votes": 0, "total": 0, "n_abstain": 2,
+        "example_id": "e0", "answer": None, "correct": False, "score": 0, "votes": 0, "total": 0, "n_abstain": 2,
     }  # fmt: skip
 
 
@@ -82,4 +82,4 @@ def test_the_vote_agrees_with_a_plain_count_and_not_with_row_order(answers: list
 
 def test_the_curve_counts_correct_votes_for_each_k() -> None:
     cast = ballots([["a", "b"], ["b", "a"], ["b", "a"]])
-    assert curve(cast, [1, 3]).rows() == [(1, 1, 2), (3, 1, 2)]
+    assert curve(cast, [1, 3]).rows() == [(k, 1, 2, 1000, 1_000_000) for k in (1, 3)]
