@@ -128,8 +128,9 @@ ORDER BY run_id, rank;
 -- How does the neighbourhood look at each sigma? Only candidates that answered the whole split are compared (n_partial
 -- were left out); n_at_least_base / n_candidates is the solution density at margin 0, by points. With racing, "the whole split" is
 -- the questions that every candidate answered.
+-- Its parts are materialized for DuckDB 2.0.0, which returns wrong numbers otherwise (see `connect` in sql.py).
 CREATE OR REPLACE VIEW sigma_statistics AS
-WITH size AS (
+WITH size AS MATERIALIZED (
     SELECT run_id, split, count(*)::INTEGER AS n_examples
     FROM examples
     LEFT JOIN race USING (run_id, split)
@@ -137,7 +138,7 @@ WITH size AS (
     GROUP BY run_id, split
 ),
 
-base AS (
+base AS MATERIALIZED (
     SELECT run_id, split, n_correct AS base_n_correct, points AS base_points
     FROM common_accuracy
     JOIN size USING (run_id, split)
