@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import optimize, special
 
 from thickets.tasks.seeds import population
+from thickets.tasks.types import FULL
 
 _WRONG = ("a", "b", "c", "d")
 
@@ -76,19 +77,56 @@ def synthetic_scores(situation: Situation, size: int, sizes: tuple[int, int, int
         seed: Seed of the whole table.
     """
     rng = np.random.default_rng(seed)
-    names = [10.0 ** -(9 - place) for place in range(len(situation.means))]  # sigmas, which are but labels here
-    drawn = population(size, names, seed)
-    group = np.arange(size) % len(names)
-    truth = rng.normal(np.take(situation.means, group), np.take(situation.spreads, group)).clip(0.005, 0.995)
-    ability = _abilities(truth, situation.easiness)
-    easiness = rng.normal(0, situation.easiness, sum(sizes))
-    chance = special.expit(np.concatenate([[0.0], ability])[:, None] + easiness)
+    drawn, truth, chance = _chances(situation, size, sum(sizes), seed, rng)
     correct = rng.random(chance.shape) < chance
     # Which wrong answers are likely is a property of the question.
     popularity = rng.dirichlet(np.full(len(_WRONG), 0.7), sum(sizes)).cumsum(axis=1)
     wrong = (rng.random(chance.shape)[:, :, None] > popularity[None, :, :-1]).sum(axis=2)
     answers = np.array([*_WRONG, "right"], dtype=object)
     return SyntheticScores(drawn, sizes, correct, answers[np.where(correct, len(_WRONG), wrong)], truth)
+
+
+@dataclass(frozen=True)
+class GradedScores:
+    """A table of scores between wrong and right, and the truth behind it.
+
+    Attributes:
+        population: candidate_id, seed, sigma.
+        points: Score of each answer in thousandths, `[1 + n_candidates, n_questions]`; row 0 is a base of ability 0.
+        truth: Expected score of each candidate on a new question, 0 to 1, `[n_candidates]`.
+    """
+
+    population: pl.DataFrame
+    points: NDArray[np.int64]
+    truth: NDArray[np.float64]
+
+
+def graded_scores(situation: Situation, size: int, n_questions: int, seed: int, parts: int = 4) -> GradedScores:
+    """Draw a table of answers with several parts, each of which is a coin as in `synthetic_scores`.
+
+    Args:
+        situation: Expected scores of the candidates.
+        size: Candidates, shared out evenly over the sigmas.
+        n_questions: Questions.
+        seed: Seed of the whole table.
+        parts: Parts of an answer; the score is the share of them that is right.
+    """
+    rng = np.random.default_rng(seed)
+    drawn, truth, chance = _chances(situation, size, n_questions, seed, rng)
+    return GradedScores(drawn, FULL * rng.binomial(parts, chance) // parts, truth)
+
+
+def _chances(
+    situation: Situation, size: int, n_questions: int, seed: int, rng: np.random.Generator
+) -> tuple[pl.DataFrame, NDArray[np.float64], NDArray[np.float64]]:
+    """Draw a population, its true accuracies, and each one's chance on each question (the base's first)."""
+    names = [10.0 ** -(9 - place) for place in range(len(situation.means))]  # sigmas, which are but labels here
+    drawn = population(size, names, seed)
+    group = np.arange(size) % len(names)
+    truth = rng.normal(np.take(situation.means, group), np.take(situation.spreads, group)).clip(0.005, 0.995)
+    ability = _abilities(truth, situation.easiness)
+    easiness = rng.normal(0, situation.easiness, n_questions)
+    return drawn, truth, special.expit(np.concatenate([[0.0], ability])[:, None] + easiness)
 
 
 def _abilities(truth: NDArray[np.float64], easiness: float) -> NDArray[np.float64]:

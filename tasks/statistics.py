@@ -26,7 +26,8 @@ def accuracy(n_correct: int, n: int, points: int | None = None, squares: int | N
     the number of right or wrong answers that tell a mean as well: `n` divided by the design effect, the variance of the
     scores over that of right or wrong answers with the same mean, as for shares from surveys (Kott & Carr 1997,
     J. Official Statistics 13). One answer with the largest variance is added to those observed, so that a few equal
-    scores do not prove that all are. Simulated, it covers the true mean in 94 to 97 % (docs/results.md).
+    scores do not prove that all are. Simulated, it covers the true mean in 95 to 96 % with 64 or 200 answers, and in 92
+    to 97 % with 20, where the percentile bootstrap covers it in 90 to 93 %.
 
     Args:
         n_correct: Correct answers.
@@ -40,9 +41,9 @@ def accuracy(n_correct: int, n: int, points: int | None = None, squares: int | N
     if points is None or squares is None or squares == FULL * points:  # equal for scores of 0 and FULL alone
         low, high = _wilson(n_correct, n)
         return Accuracy(n_correct=n_correct, n=n, value=n_correct / n, low=low, high=high)
-    # Both times n^2, in whole numbers.
-    variance, largest = n * squares - points**2, points * (FULL * n - points)
-    design_effect = (n * variance + largest) / ((n + 1) * largest)
+    # Both times n^2; the first is the unbiased estimate.
+    variance, largest = (n * squares - points**2) * n / max(n - 1, 1), points * (FULL * n - points)
+    design_effect = (n * min(variance, largest) + largest) / ((n + 1) * largest)
     value = points / (FULL * n)
     low, high = wilson(value, n / design_effect)
     return Accuracy(n_correct=n_correct, n=n, value=value, low=low, high=high, points=points)

@@ -44,8 +44,8 @@ def connect(path: Path | None, *, read_only: bool = False) -> duckdb.DuckDBPyCon
     """Open a database file, or one in memory; Python variables of the caller are never taken for tables."""
     config: dict[str, str | bool | int | float | list[str]] = {
         "python_enable_replacements": False,
-        # DuckDB 2.0.0 takes the range of a flag for that of the numbers it filters, packs them into a byte for sorting
-        # and returns 182 as -74 (the view sigma_statistics; tests/storage/test_graded.py).
+        # With it, DuckDB 2.0.0 packs the numbers of the view sigma_statistics into a byte, and returns 182 as -74
+        # (tests/storage/test_graded.py).
         "disabled_optimizers": "compressed_materialization",
     }
     if path is None:

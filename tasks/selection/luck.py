@@ -134,7 +134,7 @@ def best_candidate(groups: Sequence[SigmaCounts], sigma: float, observed: Accura
     Args:
         groups: Every candidate, by sigma, each sigma once.
         sigma: Of the best candidate; where sigmas tie, of the one that is ranked first.
-        observed: Its mean score; None: the largest count of right answers.
+        observed: Its mean score; None where answers are right or wrong, so that its count says all.
     """
     group = next(group for group in groups if group.sigma == sigma)
     best, n = max(group.by_candidate), group.n_questions
