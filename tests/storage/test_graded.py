@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
 
 import numpy as np
 import polars as pl
@@ -133,6 +134,11 @@ def test_numbers_above_127_are_what_they_are() -> None:
         assert found["min_n_correct"].min() == counts["correct"].min() > 127
         assert found["base_n_correct"].to_list() == [rows.filter(candidate_id=BASE_ID)["correct"].sum()] * 2
         assert found["max_points"].max() == 1000 * counts["correct"].max()
+        # Our own connections do not pack, however the view is written.
+        schema = resources.files("thickets.storage.scores").joinpath("schema.sql").read_text(encoding="utf-8")
+        many._connection.execute(schema.replace(" MATERIALIZED", ""))
+        assert many.sigma_statistics().equals(found)
+        many._connection.execute(schema)
         views = [many.query(f"SELECT * FROM {view} ORDER BY ALL") for view in VIEWS]
         many._connection.execute("SET disabled_optimizers = ''")  # as whoever opens the file with DuckDB itself
         for view, kept in zip(VIEWS, views, strict=True):

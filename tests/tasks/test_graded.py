@@ -13,9 +13,10 @@ from benchmarks.synthetic_scores import SITUATIONS, GradedScores, Situation, gra
 from thickets.tasks.adaptive.pilot import learn
 from thickets.tasks.adaptive.racing import Rule, go_on
 from thickets.tasks.evaluation.discordance import TaskScores, discordance
+from thickets.tasks.evaluation.ensemble import choose
 from thickets.tasks.evaluation.thicket import sigma_scores
 from thickets.tasks.evaluation.voting import BALLOT_SCHEMA, curve, vote
-from thickets.tasks.results.evaluation import Accuracy
+from thickets.tasks.results.evaluation import Accuracy, CurvePoint
 from thickets.tasks.results.text import accuracy_heading, score_metrics, scored
 from thickets.tasks.results.verdicts import verdict
 from thickets.tasks.selection.diversity import diverse_order
@@ -269,6 +270,14 @@ def test_a_vote_has_the_score_of_its_answer_and_weights_are_scores() -> None:
     assert vote(cast, 3, "weighted")["score"].to_list() == [1000, 1000, 0]
     assert curve(cast, [3]).rows() == [(3, 1, 3, 1400, 400**2 + 1000**2)]
     assert scored(accuracy_of(found)).endswith(", 33.3 % right")
+
+
+def test_validation_chooses_by_the_sum_of_scores() -> None:
+    more_right, more_points = (
+        CurvePoint(k=k, rule="majority", accuracy=accuracy(*sums))
+        for k, sums in [(1, (6, 10, 6000, 6_000_000)), (3, (5, 10, 7000, 5_800_000))]
+    )
+    assert choose([more_right, more_points], ["top_k"], ["majority"]) == more_points
 
 
 def test_a_pilot_learns_from_scores_between_wrong_and_right() -> None:
