@@ -42,12 +42,7 @@ JOIN shard_files AS f USING (shard_id, candidate_id, split, example_id)
 
 def connect(path: Path | None, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
     """Open a database file, or one in memory; Python variables of the caller are never taken for tables."""
-    config: dict[str, str | bool | int | float | list[str]] = {
-        "python_enable_replacements": False,
-        # With it, DuckDB 2.0.0 packs the numbers of the view sigma_statistics into a byte, and returns 182 as -74
-        # (tests/storage/test_graded.py).
-        "disabled_optimizers": "compressed_materialization",
-    }
+    config: dict[str, str | bool | int | float | list[str]] = {"python_enable_replacements": False}
     if path is None:
         return duckdb.connect(MEMORY, config=config)
     # A run shares its machine with engines; what does not fit goes into a temporary file beside the database.
