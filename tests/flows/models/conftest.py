@@ -99,7 +99,7 @@ def checkpoint(home: Home, run: RunSummary, tmp_path_factory: pytest.TempPathFac
 def student(home: Home, run: RunSummary, checkpoint: Path) -> str:
     """MLflow's id of a logged student."""
     cast, questions = stored(home, run)
-    single = cast.filter(pl.col("rank") == 1).select("example_id", "answer", "correct")
+    single = cast.filter(pl.col("rank") == 1).select("example_id", "answer", "correct", "score")
     manifest = EnsembleManifest.load(run.folder / "manifest.json")
     config = load_config(str(run.folder / "config.yaml"))
     tags = {"thickets.run_id": f"{run.run_id}-student"}

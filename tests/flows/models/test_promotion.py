@@ -38,7 +38,9 @@ def rewrite_answers(client: Any, name: str, correct: bool) -> None:
     version = client.get_model_version_by_alias(name, "champion")
     model = client.get_logged_model(version.source.removeprefix("models:/"))
     path = Path(model.artifact_location.removeprefix("file://")) / "test_answers.parquet"
-    pl.read_parquet(path).with_columns(correct=pl.lit(correct)).write_parquet(path)
+    pl.read_parquet(path).with_columns(correct=pl.lit(correct), score=pl.lit(1000 * correct, pl.UInt16)).write_parquet(
+        path
+    )
 
 
 @pytest.fixture
