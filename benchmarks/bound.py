@@ -141,7 +141,6 @@ def measure_scoring(options: Any, plan: Any) -> None:
     from thickets.flows.search.candidates import score_selection
     from thickets.flows.search.progress import ScoringProgress
     from thickets.flows.search.scoring import Scoring
-    from thickets.tasks.aggregation import ScoreBook
     from thickets.tasks.engines import build_engine
     from thickets.tasks.seeds import population
 
@@ -155,7 +154,7 @@ def measure_scoring(options: Any, plan: Any) -> None:
             for number in _turns(options.rounds):
                 part = everybody.slice(number * options.candidates, options.candidates)
                 database = config.storage.home / f"{number}.duckdb"
-                book = ScoreBook(database, plan.shards, plan.run_id, part, plan.blocks)
+                book = plan.book(database, plan.run_id, part)
                 scoring = Scoring(plan, book, executor, progress)
                 scoring.ask("selection", [None])  # as in a run, where the engine is up by then
                 before, started = progress.engine, time.perf_counter()

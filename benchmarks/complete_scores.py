@@ -20,7 +20,7 @@ from thickets.flows.plan import make_plan
 from thickets.flows.search.progress import ScoringProgress
 from thickets.storage.home import Home
 from thickets.storage.scores.database import BASE_ID
-from thickets.tasks.aggregation import ScoreBook, aggregate_scores, check_complete
+from thickets.tasks.aggregation import aggregate_scores, check_complete
 from thickets.tasks.engines import build_engine, resolve_spec
 from thickets.tasks.preparation import prepare_base_model, prepare_splits
 from thickets.tasks.problems import load_problem
@@ -75,7 +75,7 @@ def complete_scores(config: RunConfig) -> CompleteScores:
     with open_cluster(config.engine) as cluster:
         plan = make_plan(config, base, problem, splits, cluster.resolve if cluster else resolve_spec)
         with home.run_lock(plan.run_id) as folder:
-            book = ScoreBook(folder.scores, plan.shards, plan.run_id, drawn, plan.blocks, plan.shard_folder.mirror)
+            book = plan.book(folder.scores, plan.run_id, drawn)
             with open_executor(plan, progress.on_unit, build_engine, cluster) as executor:
                 for split in SPLITS:
                     n_blocks = plan.n_blocks(split)

@@ -20,7 +20,7 @@ from thickets.tasks.engines.transformers import TransformersEngine
 from thickets.tasks.noise import Perturbation
 from thickets.tasks.problems import ProblemConfig, load_problem
 from thickets.tasks.problems.judging import Judge
-from thickets.tasks.scoring.units import Block, judge
+from thickets.tasks.scoring.units import Block, judged
 from thickets.tasks.types import Candidate, Sampling
 
 # The texts of all prompts in their order, and how many new tokens they have in all.
@@ -97,7 +97,7 @@ class Workload:
         self._engine.load(None)
         said = self._engine.generate(self._prompts, self.sampling)
         block = Block("selection", 0, self._examples, tuple(self._prompts))
-        return learn_limit(judge(BASE_ID, block, said, self._problem), self.sampling.max_tokens)
+        return learn_limit(judged(BASE_ID, block, said, Judge(self._problem)), self.sampling.max_tokens)
 
     def padded(self, sampling: Sampling) -> tuple[list[str], int]:
         """Generate as a script would: ``generate`` on left-padded batches."""

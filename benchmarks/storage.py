@@ -1,10 +1,11 @@
-"""How fast are scores ingested and queried, and how much memory does it take?
+"""How fast are completions judged, scores ingested and queried, and how much memory does it take?
 
     python -m benchmarks.storage [--rows 1000000 10000000] [--json FILE]
 
-Shards as a run writes them (200 questions, candidates of three sigmas) go through the real `ScoreStore`; then every
-query of selection, summary and report runs `--repeats` times. One process per size, so that its peak of memory is its
-own. The files take about 12 bytes a row, and are deleted afterwards.
+Shards and verdicts as a run writes them (200 questions, candidates of three sigmas) go through the real `ScoreStore`;
+then every query of selection, summary and report runs `--repeats` times. "judge again" judges all completions with the
+verifier numeric, as a changed verifier makes the first session do. One process per size, so that its peak of memory is
+its own. The files take about 15 bytes a row, and are deleted afterwards.
 """
 
 from __future__ import annotations
@@ -24,13 +25,19 @@ import polars as pl
 
 from benchmarks.output import parser, seconds, show
 from thickets.storage.scores.database import BASE_ID, BASE_POSITION, ScoreStore
-from thickets.storage.shards.file import list_shards, write_shard
+from thickets.storage.shards.file import SHARD_SCHEMA, VERDICT_SCHEMA, list_shards, verdicts_name, write_shard
+from thickets.tasks.aggregation import ScoreBook
+from thickets.tasks.problems import ProblemConfig, load_problem
+from thickets.tasks.problems.judging import Judge
+from thickets.tasks.scoring.units import Block
 from thickets.tasks.seeds import POPULATION_SCHEMA, population
+from thickets.tasks.types import Example
 
 RUN = "bench-00000000"
 N_QUESTIONS, N_PER_SHARD = 200, 64
 FILES_PER_TRANSACTION = 256
 SIGMAS = (5e-4, 1e-3, 2e-3)
+VERDICTS, OTHERWISE = "0" * 64, "1" * 64
 
 
 def main() -> None:
@@ -59,14 +66,17 @@ def measure(n_rows: int, repeats: int, folder: Path) -> dict[str, dict[str, Any]
     n_candidates = n_rows // N_QUESTIONS
     candidates = population(n_candidates, SIGMAS, 0)
     shards = folder / "shards"
+    verdicts = shards / verdicts_name(VERDICTS)
     for index, frame in enumerate(make_shards(candidates)):
-        write_shard(shards, f"selection-0000-{index:016x}", frame)
+        name = f"selection-0000-{index:016x}"
+        write_shard(shards, name, frame.select(SHARD_SCHEMA.names()))
+        write_shard(verdicts, name, frame.select(VERDICT_SCHEMA.names()), VERDICT_SCHEMA)
     base = pl.DataFrame([(BASE_ID, None, 0.0, BASE_POSITION)], schema=POPULATION_SCHEMA, orient="row")
     found: dict[str, dict[str, Any]] = {}
     with ScoreStore.open(folder / "scores.duckdb", RUN, shards) as store:
         started = time.perf_counter()
         store.register(pl.concat([base, candidates]), examples())
-        paths = list_shards(shards)
+        paths = list_shards(verdicts)
         for start in range(0, len(paths), FILES_PER_TRANSACTION):
             store.ingest(paths[start : start + FILES_PER_TRANSACTION])
         took_s = time.perf_counter() - started
@@ -75,9 +85,22 @@ def measure(n_rows: int, repeats: int, folder: Path) -> dict[str, dict[str, Any]
             ask()
             found[what] = seconds([_timed(ask) for _ in range(repeats)])
     size = sum(path.stat().st_size for path in folder.glob("scores.duckdb*") if path.is_file())
-    found["files"] = {"database MB": size / 1e6, "shards MB": sum(path.stat().st_size for path in paths) / 1e6}
+    kept = {"shards MB": list_shards(shards), "verdicts MB": paths}
+    sizes = {what: sum(path.stat().st_size for path in files) / 1e6 for what, files in kept.items()}
+    found["files"] = {"database MB": size / 1e6, **sizes}
     found["memory"] = {"peak MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3}
+    found["judge again"] = judge_again(folder, candidates, n_rows)
     return found
+
+
+def judge_again(folder: Path, candidates: pl.DataFrame, n_rows: int) -> dict[str, Any]:
+    """Judge every completion with the verifier numeric, and write the verdicts."""
+    rows = examples().select("example_id", "question", "answer").iter_rows()
+    block = Block("selection", 0, tuple(Example(*row) for row in rows), ("",) * N_QUESTIONS)
+    judge = Judge(load_problem(ProblemConfig(name="file", path="unread.jsonl", verifier="numeric")))
+    book = ScoreBook(folder / "other.duckdb", folder / "shards", RUN, candidates, [block], judge, OTHERWISE)
+    took_s = _timed(book.judge_what_is_left)
+    return {"median_s": took_s, "M rows/s": n_rows / 1e6 / took_s}
 
 
 def questions(store: ScoreStore, ids: list[str], paths: list[Path]) -> dict[str, Callable[[], Any]]:
@@ -132,11 +155,14 @@ def make_shards(candidates: pl.DataFrame) -> Iterator[pl.DataFrame]:
                 "split": "selection",
                 "block": pl.repeat(0, n, dtype=pl.UInt32, eager=True),
                 "example_id": pl.concat([ids] * len(group)),
+                "score": pl.Series(1000 * correct, dtype=pl.UInt16),
                 "correct": correct,
                 "answer": pl.Series(answer).set(pl.Series(rng.random(n) < 0.02), None),
                 "n_tokens": pl.Series(length, dtype=pl.UInt32),
                 "finish_reason": np.where(length == 256, "length", "stop"),
-                "completion": pl.Series(answer),
+                "completion": [
+                    f"There are {n} in each, so it is {said}." for n, said in zip(length, answer, strict=True)
+                ],
             }
         )
 

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from thickets.flows.config.run import RunConfig
 from thickets.storage.errors import RunError
 from thickets.storage.fingerprint import fingerprint
 from thickets.storage.home import Home
 from thickets.storage.models.base import BaseModelRef
 from thickets.storage.shards.folder import ShardFolder, is_url, open_shard_folder, shard_location
+from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.engines import EngineSpec, VllmOptions, resolve_spec
 from thickets.tasks.engines.model_kinds import kind_of
 from thickets.tasks.engines.prompts import Template
@@ -22,8 +25,9 @@ from thickets.tasks.evaluation.wordings import (
     plan_wordings,
 )
 from thickets.tasks.problems import Problem
+from thickets.tasks.problems.judging import Judge
 from thickets.tasks.problems.splits import Split, Splits
-from thickets.tasks.scoring.identity import answer_identity, run_id
+from thickets.tasks.scoring.identity import answer_identity, judgement_identity, run_id
 from thickets.tasks.scoring.units import Block, make_blocks
 from thickets.tasks.types import Example, Sampling
 
@@ -39,11 +43,14 @@ class RunPlan:
         base: The base model.
         engine: Settings of the engine, every ``auto`` resolved except the checkpoint's own dtype.
         problem: Gives questions, prompts and verdicts.
+        judge: Judges answers by the problem's rules.
         splits: The three splits.
         sampling: Decoding, with the problem's defaults filled in.
         blocks: The examples with their prompts, in units of generation.
         identity: The values whose hash is the fingerprint.
         fingerprint: Names the shards; runs with equal fingerprints share answers.
+        judgement: The values whose hash names the verdicts.
+        verdicts: That hash; runs in which it is equal too share verdicts.
         run_id: Names the run.
         home: The folder that keeps everything.
         wordings: The prompt templates that a control tries; None without it.
@@ -53,11 +60,14 @@ class RunPlan:
     base: BaseModelRef
     engine: EngineSpec
     problem: Problem
+    judge: Judge
     splits: Splits
     sampling: Sampling
     blocks: tuple[Block, ...]
     identity: dict[str, Any]
     fingerprint: str
+    judgement: dict[str, Any]
+    verdicts: str
     run_id: str
     home: Home
     wordings: Wordings | None = None
@@ -78,6 +88,25 @@ class RunPlan:
         where = self.config.storage.shards
         inside = self.home.shards(self.fingerprint)
         return inside if where is None or is_url(where) else Path(self.shard_location)
+
+    @property
+    def verdict_folder(self) -> ShardFolder:
+        """The folder of the verdicts on the shards, as this machine opens it."""
+        return self.shard_folder.verdicts(self.verdicts)
+
+    def book(self, database: Path, run_id: str, population: pl.DataFrame, split: str | None = None) -> ScoreBook:
+        """Return a score book of the plan's answers.
+
+        Args:
+            database: The database's file.
+            run_id: Under which it keeps them.
+            population: The candidates, as for `ScoreBook`.
+            split: The only split to keep; None: all.
+        """
+        blocks = [block for block in self.blocks if split in (None, block.split)]
+        return ScoreBook(
+            database, self.shards, run_id, population, blocks, self.judge, self.verdicts, self.shard_folder
+        )
 
     def block_sizes(self, split: str) -> list[int]:
         """Return the number of questions of every block of a split, in the order of the blocks."""
@@ -116,7 +145,9 @@ def make_plan(
     own = problem.sampling
     sampling = Sampling(
         max_tokens=_max_tokens(config, own, limit),
-        stop=(own.stop if config.decoding.stop is None else config.decoding.stop) + template.stop,
+        stop=tuple(
+            dict.fromkeys((*(own.stop if config.decoding.stop is None else config.decoding.stop), *template.stop))
+        ),
     )
     per_block = config.scoring.examples_per_block
     wordings = _wordings(config, base.path, problem, splits, template, sampling)
@@ -151,12 +182,15 @@ def make_plan(
         base_sha256=base.sha256,
         engine=spec,
         problem=problem,
-        splits=scored,
+        blocks=blocks,
         template=template,
         sampling=sampling,
         examples_per_block=per_block,
     )
     answers = fingerprint(identity)
+    judge = Judge(problem, config.decoding.reasoning)
+    judgement = judgement_identity(judge, scored)
+    verdicts = fingerprint(judgement)
     # Controls are no part of either identity: they change neither a greedy answer nor which experts are selected, and
     # a finished run that is started again with one more of them scores only what that one adds.
     population = config.population.model_dump(mode="json", exclude_none=True)
@@ -169,12 +203,15 @@ def make_plan(
         base=base,
         engine=spec,
         problem=problem,
+        judge=judge,
         splits=splits,
         sampling=sampling,
         blocks=blocks,
         identity=identity,
         fingerprint=answers,
-        run_id=run_id(config.name, answers, population, config.selection.model_dump(mode="json"), extra),
+        judgement=judgement,
+        verdicts=verdicts,
+        run_id=run_id(config.name, answers, verdicts, population, config.selection.model_dump(mode="json"), extra),
         home=Home(config.storage.home),
         wordings=wordings,
     )

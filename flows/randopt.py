@@ -23,12 +23,13 @@ from thickets.storage.home import Home
     persist_result=False,
     on_crashed=[end_mlflow_runs],
 )
-def randopt(config: RunConfig, fresh: bool = False) -> RunSummary:
+def randopt(config: RunConfig, fresh: bool = False, rescored_from: str | None = None) -> RunSummary:
     """Search the neighbourhood of a model for experts of a task and report how well they vote.
 
     Args:
         config: The run; one with several `problems` is for `thickets.flows.randopt_many.randopt_many`.
         fresh: Start over: what an earlier run with the same identity left is moved aside first.
+        rescored_from: Id of the run whose answers are judged again (`thickets rescore`); empty for a search.
 
     Returns:
         The summary, also kept as summary.json in the run's folder.
@@ -38,7 +39,7 @@ def randopt(config: RunConfig, fresh: bool = False) -> RunSummary:
         RunError: The run is already in progress, or could not be completed.
     """
     with session(config.storage.home):
-        summary = search(config, fresh=fresh)
+        summary = search(config, fresh=fresh, rescored_from=rescored_from)
         if config.distillation is not None:
             from thickets.flows.distillation.flow import distill
             from thickets.flows.distillation.plan import distill_config

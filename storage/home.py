@@ -100,6 +100,11 @@ class RunFolder:
         return self.root / "identity.json"
 
     @property
+    def judgement(self) -> Path:
+        """Everything that changes a verdict, as JSON; its fingerprint names the verdicts beside the shards."""
+        return self.root / "judgement.json"
+
+    @property
     def report(self) -> Path:
         """The result as one page for a browser."""
         return self.root / "report.html"

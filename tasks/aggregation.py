@@ -1,16 +1,18 @@
-"""Aggregation: takes finished shards into the run's score database, and returns which units are done."""
+"""Aggregation: judges shards that have no verdicts, and takes the verdicts into the run's score database."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import polars as pl
 
 from thickets.storage.errors import RunError
 from thickets.storage.scores.database import BASE_ID, BASE_POSITION, CONTROL_POSITION, ScoreStore
-from thickets.storage.shards.file import list_shards
-from thickets.tasks.scoring.units import Block, candidate_id
+from thickets.storage.shards.file import is_cut_off, list_shards, quarantine, read_whole, verdicts_name
+from thickets.storage.shards.folder import LocalShardFolder, ShardFolder
+from thickets.tasks.problems.judging import Judge
+from thickets.tasks.scoring.units import Block, candidate_id, verdict_rows
 from thickets.tasks.seeds import POPULATION_SCHEMA
 from thickets.tasks.task import task
 from thickets.tasks.types import Respondent
@@ -22,8 +24,8 @@ _FILES_PER_TRANSACTION = 256
 class ScoreBook:
     """A run's score database, and the candidates and examples that belong to the run.
 
-    The database is opened for each use and closed again, so that others can read it while the run goes on. `fetch`
-    first copies shards that were written elsewhere to `shards`, so that the database reads local files only.
+    The database is opened for each use and closed again, so that others can read it while the run goes on. Shards and
+    verdicts that were written elsewhere are copied to `shards` first, so that the database reads local files only.
     """
 
     def __init__(
@@ -33,10 +35,30 @@ class ScoreBook:
         run_id: str,
         population: pl.DataFrame,
         blocks: Iterable[Block],
-        fetch: Callable[[Path], None] = lambda shards: None,
+        judge: Judge,
+        verdicts: str,
+        folder: ShardFolder | None = None,
     ) -> None:
+        """Read and write nothing yet.
+
+        Args:
+            database: The database's file.
+            shards: Folder of the shards on this machine.
+            run_id: The run.
+            population: Rows as `thickets.tasks.seeds.population` returns them.
+            blocks: The run's examples.
+            judge: Judges shards that have no verdicts.
+            verdicts: Fingerprint of the judgement, which names them.
+            folder: Where shards are kept; None: `shards`.
+        """
         self.database, self.shards, self.run_id = database, shards, run_id
-        self._fetch = fetch
+        blocks = tuple(blocks)
+        self._judge = judge
+        self._verdicts = verdicts
+        self._folder = folder or LocalShardFolder(shards)
+        self._asked = {(each.split, each.index, example.id): example for each in blocks for example in each.examples}
+        self._checked: set[str] = set()  # names of shards that are whole
+        self._foreign: set[str] = set()  # names of shards of other questions
         base = pl.DataFrame([(BASE_ID, None, 0.0, BASE_POSITION)], schema=POPULATION_SCHEMA, orient="row")
         self._candidates = pl.concat([base, population])
         self.examples = examples_frame(blocks)
@@ -66,21 +88,65 @@ class ScoreBook:
         self._candidates = pl.concat([self._candidates, new])
         self._is_registered = self._is_registered and new.is_empty()
 
-    def aggregate(self) -> pl.DataFrame:
-        """Take in every shard that is new to the database.
+    def aggregate(self, *, judge: bool = True) -> pl.DataFrame:
+        """Judge every shard that has no verdicts, and take in all that is new to the database.
+
+        Args:
+            judge: False while shards are being scored: whoever has just written one is judging it.
 
         Returns:
             Finished units: candidate_id, split, block.
         """
-        self._fetch(self.shards)
+        paths = self.judge_what_is_left() if judge else self._judged()
         with self.open() as store:
             if not self._is_registered:
                 store.register(self._candidates, self.examples)
                 self._is_registered = True
-            paths = list_shards(self.shards)
-            for start in range(0, len(paths), _FILES_PER_TRANSACTION):
-                store.ingest(paths[start : start + _FILES_PER_TRANSACTION])
-            return store.done()
+            while True:
+                for start in range(0, len(paths), _FILES_PER_TRANSACTION):
+                    store.ingest(paths[start : start + _FILES_PER_TRANSACTION])
+                if not judge or all(path.exists() for path in paths):
+                    return store.done()
+                paths = self.judge_what_is_left()  # some were unreadable, and their completions are there
+
+    def judge_what_is_left(self) -> list[Path]:
+        """Judge every shard that has no verdicts yet; return the files of verdicts, each of which has its shard.
+
+        An unreadable shard is renamed to ``*.broken``, and its verdicts do not count.
+        """
+        judged = self._judged()
+        held = {path.stem for path in judged}
+        left = [path for path in list_shards(self.shards) if path.stem not in held | self._foreign]
+        for path in left:
+            self._judge_shard(path)
+        return self._judged() if left else judged
+
+    def _judged(self) -> list[Path]:
+        """Copy what was written elsewhere; return the files of verdicts, each of which has its shard."""
+        local = self.shards / verdicts_name(self._verdicts)
+        self._folder.mirror(self.shards)
+        self._folder.verdicts(self._verdicts).mirror(local)
+        shards = {path.stem: path for path in list_shards(self.shards)}
+        for name in shards.keys() - self._checked:
+            if is_cut_off(shards[name]):
+                quarantine(shards.pop(name))
+            else:
+                self._checked.add(name)
+        return [path for path in list_shards(local) if path.stem in shards]
+
+    def _judge_shard(self, shard: Path) -> None:
+        answered = read_whole(shard)
+        if answered is None:
+            quarantine(shard)
+            return
+        keys = answered.select("split", "block", "example_id").rows()
+        known = [key in self._asked for key in keys]
+        if not any(known):
+            self._foreign.add(shard.stem)
+            return
+        examples = [self._asked[key] for key in keys if key in self._asked]
+        verdicts = verdict_rows(answered.filter(pl.Series(known)), examples, self._judge)
+        self._folder.verdicts(self._verdicts).write(shard.stem, verdicts)
 
 
 def examples_frame(blocks: Iterable[Block]) -> pl.DataFrame:
@@ -119,6 +185,6 @@ def check_complete(done: pl.DataFrame, candidate_ids: Iterable[str], split: str,
 
 
 @task("aggregate-scores", retries=2, retry_delays_s=[2])
-def aggregate_scores(book: ScoreBook) -> pl.DataFrame:
+def aggregate_scores(book: ScoreBook, *, judge: bool = True) -> pl.DataFrame:
     """Prefect task over `ScoreBook.aggregate`; worth a retry because a reader may hold the database for seconds."""
-    return book.aggregate()
+    return book.aggregate(judge=judge)

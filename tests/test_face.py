@@ -26,7 +26,7 @@ STORY = [
         "list_runs",
         "open_run",
     ),
-    *("Run", "RunSummary", "ask", "evaluate", "materialize", "distill", "promote", "compare"),
+    *("Run", "RunSummary", "ask", "evaluate", "materialize", "distill", "promote", "rescore", "compare"),
     *("ThicketsError", "InputError", "RunError"),
 ]
 HEAVY = ("torch", "prefect", "mlflow", "polars", "numpy", "pydantic", "duckdb", "ray", "rich", "transformers")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from thickets.flows.api.models import ask, evaluate, materialize, promote
     from thickets.flows.api.runs import Run, compare, list_runs, open_run
-    from thickets.flows.api.searches import distill, estimate, search
+    from thickets.flows.api.searches import distill, estimate, rescore, search
     from thickets.flows.config.file import load_config
     from thickets.flows.config.run import RunConfig
     from thickets.flows.results.summary import RunSummary
@@ -47,6 +47,7 @@ __all__ = [
     "noise",
     "open_run",
     "promote",
+    "rescore",
     "search",
 ]
 
@@ -71,6 +72,7 @@ _MODULES = {
     "noise": "tasks.noise",
     "open_run": "flows.api.runs",
     "promote": "flows.api.models",
+    "rescore": "flows.api.searches",
     "search": "flows.api.searches",
 }
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from thickets.flows.api.homes import find, home_at
 from thickets.flows.api.models import ask, evaluate, materialize, promote
-from thickets.flows.api.searches import distill
+from thickets.flows.api.searches import distill, rescore
 
 if TYPE_CHECKING:
     import polars as pl
@@ -161,6 +161,10 @@ class Run:
     def distill(self, overrides: Sequence[str] = ()) -> DistillSummary:
         """Train one model on the experts' answers; see `thickets.distill`."""
         return distill(self.run_id, overrides, home=self.home.root)
+
+    def rescore(self, overrides: Sequence[str] = ()) -> RunSummary:
+        """Judge the run's answers again, as a run of its own; see `thickets.rescore`."""
+        return rescore(self.run_id, overrides, home=self.home.root)
 
     def promote(
         self, kind: Literal["ensemble", "student"] = "ensemble", name: str | None = None, *, force: bool = False

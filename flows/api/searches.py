@@ -55,6 +55,39 @@ def search(config: RunConfig, *, fresh: bool = False) -> RunSummary | Comparison
     return randopt(config, fresh=fresh)
 
 
+def rescore(run: str, overrides: Sequence[str] = (), *, home: Path | str | None = None) -> RunSummary:
+    """Judge the answers of a run again, as a run of its own; generate only what is not there yet.
+
+    Args:
+        run: The run.
+        overrides: ``section.field=value`` assignments that change verdicts and no answer: ``problem.verifier=math``.
+        home: As for `list_runs`.
+
+    Returns:
+        The new run's summary; `changed_verdicts` counts the verdicts that are others.
+
+    Raises:
+        InputError: Other answers would be needed, or nothing changes.
+        RunError: As for `search`.
+
+    Example:
+        >>> from thickets import rescore
+        >>> again = rescore("latest", ["decoding.reasoning=[<thinking>, </thinking>]"])
+        >>> again.changed_verdicts.n_gained, again.engine.n_answers
+        (0, 0)
+    """
+    from thickets.flows.config.preflight import check_inputs
+    from thickets.flows.search.rescoring import rescore_config
+
+    where, folder = find(run, home)
+    config = rescore_config(where, folder, overrides)
+    check_inputs(config)
+    use_services(where.root)
+    from thickets.flows.randopt import randopt
+
+    return randopt(config, rescored_from=folder.run_id)
+
+
 def estimate(config: RunConfig) -> Estimate | EstimateOfMany:
     """Estimate candidates, completions, tokens, seconds and bytes of a run from a short probe of its model.
 

@@ -30,6 +30,7 @@ app = typer.Typer(
 
 app.command(epilog="Example: `thickets run quickstart --set population.size=96`")(search.run)
 app.command(epilog="Example: `thickets estimate my.yaml --set population.size=5000`")(search.estimate)
+app.command(epilog="Example: `thickets rescore latest --set problem.verifier=math`")(search.rescore)
 app.command(epilog="Example: `thickets runs --json`")(results.runs)
 app.command(epilog="Example: `thickets show latest --all`")(results.show)
 app.command(epilog="Example: `thickets compare quickstart-d45c6075 latest`")(results.compare)

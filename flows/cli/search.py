@@ -71,6 +71,33 @@ def run(
     _show_students(run_config, [summary.run_id])
 
 
+def rescore(name: RunName, overrides: Overrides = None, home: HomeFolder = None, as_json: AsJson = False) -> None:
+    """Judge the answers of a run again, as a run of its own; generate only what is not there yet."""
+    from thickets.flows.config.preflight import check_inputs
+    from thickets.flows.results.runs import find_run
+    from thickets.flows.runtime.clock import seconds_of_command
+    from thickets.flows.runtime.interrupt import ends_soon
+    from thickets.flows.search.rescoring import rescore_config
+
+    folder = find_run(home_of(home), name)
+    run_config = rescore_config(home_of(home), folder, overrides or [])
+    check_inputs(run_config)
+    prefect = start_prefect(run_config.storage.home)
+    from thickets.flows.cli.tables_results import console, show_summary
+    from thickets.flows.randopt import randopt
+
+    with ends_soon(), prefect:
+        summary = randopt(run_config, rescored_from=folder.run_id)
+    if as_json:
+        typer.echo(_as_json(summary, run_config, [summary.run_id]))
+        return
+    if summary.changed_verdicts:
+        say(summary.changed_verdicts.sentence)
+    until_now = summary.model_copy(update={"wall_s": seconds_of_command(summary.wall_s)})
+    show_summary(until_now, console(), home_option(run_config.storage.home))
+    _show_students(run_config, [summary.run_id])
+
+
 def estimate(config: Source, overrides: Overrides = None, home: RunHome = None, as_json: AsJson = False) -> None:
     """Estimate the candidates, completions, tokens, time and disk of a run before it starts."""
     from thickets.flows.config.file import load_config

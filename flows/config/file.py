@@ -56,6 +56,14 @@ def parse_config(values: dict[str, Any]) -> RunConfig:
         raise InputError(explain(error, RunConfig)) from None
 
 
+def with_overrides(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
+    """Return a configuration with ``section.field=value`` assignments on top; see `load_config`."""
+    values = config.model_dump(mode="json")
+    for override in overrides:
+        _assign(values, override)
+    return parse_config(values)
+
+
 def dump_config(config: RunConfig) -> str:
     """Return the configuration as YAML that `load_config` reads back."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

@@ -326,7 +326,7 @@ class StorageConfig(Section):
     shards: str | None = Field(
         None,
         min_length=1,
-        description="Where shards of scores go: a folder that every machine of the run sees, or a URL such as "
+        description="Where shards (completions and verdicts) go: a folder that every machine sees, or a URL such as "
         "s3://bucket/prefix; empty: inside storage.home.",
     )
 

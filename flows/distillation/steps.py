@@ -48,9 +48,8 @@ WHERE run_id = ? AND split = 'training'
 
 def answer_training_split(plan: DistillPlan, cluster: RayCluster | None) -> ScoreBook:
     """Let the experts and the samples of the base answer the training split; stored answers are kept."""
-    answers, folder = plan.answers, plan.folder
-    shards = answers.shard_folder
-    book = ScoreBook(folder.scores, answers.shards, plan.id, plan.population, answers.blocks, shards.mirror)
+    answers = plan.answers
+    book = answers.book(plan.folder.scores, plan.id, plan.population)
     book.register(plan.attempts)
     _score(answers, book, {"training": plan.respondents}, cluster)
     return book
@@ -77,7 +76,7 @@ def choose_rows(plan: DistillPlan, book: ScoreBook) -> tuple[pl.DataFrame, DataR
             parts.append(rejection_rows(attempts, rows.height, plan.rules.max_per_example))
         if controls.labels:
             first = rows["example_id"].to_list()
-            parts.append(label_rows(plan.run.problem, plan.training.examples, first, rows.height))
+            parts.append(label_rows(plan.run.judge, plan.training.examples, first, rows.height))
     every = pl.concat(parts)
     with atomic_path(plan.folder.data) as temporary:
         every.write_parquet(temporary)
@@ -133,14 +132,7 @@ def train_and_judge(
     )
     forget(plan.folder.targets)
     student = plan.student_plan(resolve_model(str(plan.folder.model(name))))
-    book = ScoreBook(
-        plan.folder.work(name) / "scores.duckdb",
-        student.shards,
-        f"{plan.id}-{name}",
-        plan.population.clear(),
-        student.blocks,
-        student.shard_folder.mirror,
-    )
+    book = student.book(plan.folder.work(name) / "scores.duckdb", f"{plan.id}-{name}", plan.population.clear())
     # Prefect's artifact keys take no underscore.
     _score(student, book, {"validation": [None], "test": [None]}, cluster, label=name.replace("_", "-"))
     with book.open() as store:
@@ -194,7 +186,7 @@ def _exam(plan: DistillPlan) -> Exam:
     run = plan.run
     return validation_exam(
         [block for block in run.blocks if block.split == "validation"],
-        run.problem,
+        run.judge,
         run.sampling,
         run.base.path,
         run.config.engine.batch_size,

@@ -84,7 +84,7 @@ def log_student_model(tracker: Tracker, plan: DistillPlan, recipe: Recipe) -> No
     """Log the student as a model that `thickets promote --student` finds, with its answers to the test split."""
     run, folder, test = plan.run, plan.folder, plan.run.splits.test
     with ScoreStore.open(folder.work(STUDENT) / "scores.duckdb", f"{plan.id}-{STUDENT}") as store:
-        answers = KeptAnswers(store.answers("test", [BASE_ID]), test.sha256, dict(run.identity["problem"]))
+        answers = KeptAnswers(store.answers("test", [BASE_ID]), test.sha256, dict(run.problem.identity()))
     question = test.examples[0].question
     log_student(tracker, folder.model(STUDENT), run.run_id, recipe, run.base.name, answers, question)
 

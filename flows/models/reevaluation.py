@@ -23,7 +23,7 @@ from thickets.tasks.problems.file import FileProblem
 from thickets.tasks.problems.judging import Judge
 from thickets.tasks.problems.splits import content_sha256
 from thickets.tasks.results.evaluation import Accuracy, Difference
-from thickets.tasks.serving import Answers, Voter, load_recipe_problem, open_ensemble
+from thickets.tasks.serving import Answers, Voter, load_recipe_problem, open_ensemble, recipe_reasoning
 from thickets.tasks.statistics import accuracy, paired_difference
 from thickets.tasks.types import Example
 
@@ -94,8 +94,7 @@ def reevaluate(
         answers = answerer.answer(examples, k=k)
     finally:
         answerer.close()
-    problem = answerer.problem
-    correct = judge(problem, examples, answers)
+    correct = are_right(answerer.judge, examples, answers)
     found = Reevaluation(
         model=model.title,
         data=data.name,
@@ -111,7 +110,7 @@ def reevaluate(
         alone = [Voter(None)]
         base = open_ensemble(model.manifest, device=device, trust_remote_code=model.trust_remote_code, voters=alone)
         try:
-            of_base = judge(problem, examples, base_answers := base.answer(examples))
+            of_base = are_right(base.judge, examples, base_answers := base.answer(examples))
         finally:
             base.close()
         gap = paired_difference(correct, of_base)
@@ -147,10 +146,10 @@ def read_examples(model: NamedModel, data: Path, columns: dict[str, str]) -> lis
         answer_column=names["answer_column"] or "",
         keep_columns=True,
     )
-    rows = read_rows(source)
+    rows, judge = read_rows(source), Judge(problem, recipe_reasoning(model.recipe))
     for row in rows:
         _check_entry(problem, source, row)
-        [gold] = Judge(problem).judge([f"<answer>{row.example.answer}</answer>"], [row.example])
+        [gold] = judge.judge([f"<answer>{row.example.answer}</answer>"], [row.example])
         if not gold.correct:
             found = f"the gold answer {row.example.answer[-60:]!r}"
             raise source.error(f"{found} is not one that {problem.name} would mark right", row.place)
@@ -168,12 +167,9 @@ def _check_entry(problem: Problem, source: Source, row: Row) -> None:
         )
 
 
-def judge(problem: Problem, examples: list[Example], answers: Answers) -> list[bool]:
+def are_right(judge: Judge, examples: list[Example], answers: Answers) -> list[bool]:
     """Return whether each answer is right; an abstention is wrong."""
-    return [
-        Judge(problem).of_answer(row.answer, example).correct
-        for row, example in zip(answers.rows, examples, strict=True)
-    ]
+    return [judge.of_answer(row.answer, example).correct for row, example in zip(answers.rows, examples, strict=True)]
 
 
 def _table(examples: list[Example], answers: Answers, correct: list[bool]) -> pl.DataFrame:

@@ -107,7 +107,7 @@ class Engines:
         if self._current is not None:
             spec, executor = self._current
             if isinstance(executor, LocalExecutor) and _same_engine(spec, plan.engine):
-                executor.turn_to(plan.blocks, plan.sampling, plan.shard_folder)
+                executor.turn_to(plan.judge, plan.blocks, plan.sampling, plan.shard_folder, plan.verdict_folder)
                 return executor
             self._opened.close()
         executor = self._opened.enter_context(self._open(plan))
@@ -146,10 +146,11 @@ def _make_executor(
     return LocalExecutor(
         ScoringWorker(
             lambda: build(plan.engine),
-            plan.problem,
+            plan.judge,
             plan.blocks,
             plan.sampling,
             plan.shard_folder,
+            plan.verdict_folder,
             unit_timeout_s=timeout_s,
             on_unit=on_unit,
         )
@@ -178,6 +179,8 @@ def scoring_job(plan: RunPlan) -> ScoringJob:
         sampling=plan.sampling,
         shards=plan.shard_location,
         identity=plan.identity,
+        reasoning=plan.judge.reasoning,
+        judgement=plan.judgement,
     )
 
 

@@ -33,7 +33,7 @@ def log_lineage(
     with book.open() as store:
         log_scoring(tracker, plan, store, summary, folder)
         log_selection(tracker, plan, store, summary, folder)
-        answers = KeptAnswers(ensemble_answers(store, summary), plan.splits.test.sha256, dict(plan.identity["problem"]))
+        answers = KeptAnswers(ensemble_answers(store, summary), plan.splits.test.sha256, dict(plan.problem.identity()))
     question = plan.splits.test.examples[0].question
     model_id = log_ensemble(tracker, folder.manifest, summary.run_id, answers, question)
     log_evaluation(tracker, plan, summary, answers, {"base": base_id, "ensemble": model_id})

@@ -50,6 +50,7 @@ def start_tracking(plan: RunPlan, book: ScoreBook, engine: Mapping[str, str]) ->
         **engine,
         RUN_ID_TAG: plan.run_id,
         "thickets.fingerprint": plan.fingerprint,
+        "thickets.judgement": plan.verdicts,
         "thickets.base_sha256": plan.base.sha256,
         "mlflow.user": getpass.getuser(),
         "mlflow.source.name": "thickets",
@@ -63,6 +64,7 @@ def start_tracking(plan: RunPlan, book: ScoreBook, engine: Mapping[str, str]) ->
     tracker.log_config(flatten(plan.config.model_dump(mode="json")))
     tracker.log_text("config.yaml", dump_config(plan.config))
     tracker.log_json("identity.json", plan.identity)
+    tracker.log_json("judgement.json", plan.judgement)
     for split in plan.splits:
         rows = book.examples.filter(pl.col("split") == split.name).select("example_id", "question", "answer")
         tracker.log_dataset(f"{plan.config.single_problem.title}/{split.name}", split.sha256, rows, split.name)

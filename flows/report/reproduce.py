@@ -43,7 +43,7 @@ def reproduction(folder: RunFolder, summary: RunSummary) -> Reproduction:
     """Read from the run's folder how to repeat the run; leave out what is not there."""
     identity = _read_json(folder.identity)
     manifest = _read_json(folder.manifest)
-    hashes = identity.get("splits", {})
+    hashes = identity.get("questions", {})
     where = folder.root.resolve()
     links = summary.tracking
     return Reproduction(

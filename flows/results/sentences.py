@@ -68,8 +68,13 @@ def findings(summary: RunSummary) -> list[str]:
 
 
 def remarks(summary: RunSummary) -> list[str]:
-    """Return a sentence each on budget, pilot, racing, prompts, luck, ranking, agreement and gains."""
+    """Return a sentence each on rescoring, budget, pilot, racing, prompts, luck, ranking, agreement and gains."""
     lines = []
+    if summary.rescored_from:
+        lines.append(f"Judges the answers of {summary.rescored_from} again.")
+    if summary.changed_verdicts:
+        change = summary.changed_verdicts
+        lines.append(f"Compared with {change.run_id}: {change.sentence}.")
     if summary.budget:
         lines.append(_budget(summary, summary.budget))
     if summary.limit:

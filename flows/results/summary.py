@@ -143,6 +143,43 @@ class SelectionAnswers(BaseModel):
     candidates: AnswerCounts
 
 
+class VerdictChange(BaseModel):
+    """How the verdicts differ from those of an earlier run on the same answers.
+
+    Attributes:
+        run_id: The earlier run.
+        what: What was changed, in words: ``verifier numeric -> math``.
+        n: Answers that both runs have judged.
+        n_lost: Of them, right there and wrong here.
+        n_gained: Wrong there and right here.
+        n_read: Read as another answer, or as none, and right or wrong in both.
+        n_graded: Read as the same answer, with another score, and right or wrong in both.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    run_id: str
+    what: str
+    n: int
+    n_lost: int
+    n_gained: int
+    n_read: int
+    n_graded: int
+
+    @property
+    def sentence(self) -> str:
+        """The change as one line."""
+        n_differ = self.n_lost + self.n_gained + self.n_read + self.n_graded
+        kinds = {
+            "right -> wrong": self.n_lost,
+            "wrong -> right": self.n_gained,
+            "answers read differently": self.n_read,
+            "graded differently": self.n_graded,
+        }
+        which = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items() if count)
+        return f"{self.what}: {n_differ:,} of {self.n:,} verdicts differ{f' ({which})' if which else ''}"
+
+
 class RunSummary(BaseModel):
     """The result of a run.
 
@@ -163,6 +200,8 @@ class RunSummary(BaseModel):
         budget: The budget of the run; None without a budget, and then all candidates were scored.
         limit: The limit on the length of answers that was learned; None if the configuration sets the limit.
         answers: What became of the answers to the selection split; None in runs of versions that did not count it.
+        rescored_from: Id of the run whose answers were judged again; None unless `thickets rescore` began this run.
+        changed_verdicts: How the verdicts differ from an earlier run's on the same answers; None without one.
 
     Example:
         >>> from thickets import open_run
@@ -197,6 +236,8 @@ class RunSummary(BaseModel):
     budget: BudgetUse | None = None
     limit: TokenLimit | None = None
     answers: SelectionAnswers | None = None
+    rescored_from: str | None = None
+    changed_verdicts: VerdictChange | None = None
 
     @property
     def is_graded(self) -> bool:

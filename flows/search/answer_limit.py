@@ -101,11 +101,9 @@ def recall(
 @contextmanager
 def _temporary_book(plan: RunPlan) -> Iterator[ScoreBook]:
     """Open a score book for the base alone, in a temporary folder: before its limit is known a run has none."""
-    blocks = [block for block in plan.blocks if block.split == "selection"]
     nobody = pl.DataFrame(schema=POPULATION_SCHEMA)
     with TemporaryDirectory(prefix="thickets-") as folder:
-        database = Path(folder) / "scores.duckdb"
-        yield ScoreBook(database, plan.shards, plan.run_id, nobody, blocks, plan.shard_folder.mirror)
+        yield plan.book(Path(folder) / "scores.duckdb", plan.run_id, nobody, "selection")
 
 
 def _is_complete(done: pl.DataFrame, plan: RunPlan) -> bool:

@@ -22,13 +22,13 @@ from thickets.tasks.engines import BatchEngine, Engine, EngineSpec, build_engine
 from thickets.tasks.engines.base_model import find_base_model
 from thickets.tasks.problems import load_problem
 from thickets.tasks.problems.splits import draw_splits
-from thickets.tasks.scoring.units import judge
+from thickets.tasks.scoring.units import judged
 from thickets.tasks.seeds import candidates_of, population
 
-# A completion is kept once in a shard and once, without its text, in the database: 42 MB for 400,000 rows there. Text
-# is counted uncompressed, although shards compress it: better too much.
+# A completion is kept once in a shard; its verdict beside it and once more in the database: 42 MB for 400,000 rows
+# there. Text is counted uncompressed, although shards compress it: better too much.
 _DATABASE_ROW_BYTES = 105
-_SHARD_ROW_BYTES = 10
+_SHARD_ROW_BYTES = 20
 
 
 class Estimate(BaseModel):
@@ -211,7 +211,7 @@ def _probe_limit(engine: Engine, plan: RunPlan) -> _Learning:
     batch = replace(block, examples=block.examples[:size], prompts=block.prompts[:size])
     started = time.perf_counter()
     engine.load(None)
-    answers = judge(BASE_ID, batch, engine.generate(batch.prompts, plan.sampling), plan.problem)
+    answers = judged(BASE_ID, batch, engine.generate(batch.prompts, plan.sampling), plan.judge)
     share = sum(plan.block_sizes("selection")) / answers.height
     seconds = share * (time.perf_counter() - started)
     limit = learn_limit(answers, plan.sampling.max_tokens)

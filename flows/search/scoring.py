@@ -64,7 +64,7 @@ class Scoring:
         def aggregate_now_and_then() -> None:
             nonlocal last_aggregated
             if time.monotonic() - last_aggregated > _AGGREGATE_EVERY_S:
-                aggregate_scores(self.book)
+                aggregate_scores(self.book, judge=False)
                 last_aggregated = time.monotonic()
 
         with self.progress.split(label or split, n_units, n_done, self.executor.n_engines):

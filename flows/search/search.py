@@ -28,11 +28,13 @@ from thickets.flows.search.beginning import recorded
 from thickets.flows.search.candidates import Candidates, score_first
 from thickets.flows.search.forecast import Forecast, forecast
 from thickets.flows.search.progress import ScoringProgress
+from thickets.flows.search.rescoring import check_same_answers
 from thickets.flows.search.scoring import Scoring
 from thickets.flows.search.smaller_batch import BatchTooLargeError, watch_first_batch, with_smaller_batch
 from thickets.flows.search.spending import budget_use, make_meter, score_affordable, session_timed
 from thickets.flows.search.stages import score_test, select
 from thickets.flows.search.summarise import summarise
+from thickets.flows.search.verdict_change import compare_with_earlier
 from thickets.storage.files import write_text_atomically
 from thickets.storage.home import Home, RunFolder
 from thickets.storage.models.manifest import EnsembleManifest
@@ -50,13 +52,18 @@ from thickets.tasks.seeds import generate_seeds
 
 
 def search(
-    config: RunConfig, *, fresh: bool = False, build: Callable[[EngineSpec], Engine] = build_engine
+    config: RunConfig,
+    *,
+    fresh: bool = False,
+    rescored_from: str | None = None,
+    build: Callable[[EngineSpec], Engine] = build_engine,
 ) -> RunSummary:
     """Search, with smaller batches from the beginning if the first batch does not fit into memory.
 
     Args:
         config: The run, of one problem.
         fresh: Move what an earlier run with the same identity left aside first.
+        rescored_from: The run whose answers are judged again; an error if other answers would be needed.
         build: Builds the engine; a benchmark passes its own to measure everything but the engine.
     """
     with open_cluster(config.engine) as cluster:
@@ -64,27 +71,33 @@ def search(
             progress = ScoringProgress()
             try:
                 with Engines(progress.on_unit, build, cluster) as engines:
-                    return _search(config, engines, progress, fresh=fresh)
+                    return _search(config, engines, progress, fresh=fresh, rescored_from=rescored_from)
             except BatchTooLargeError as error:
                 config = with_smaller_batch(config, error)
 
 
-def _search(config: RunConfig, engines: Engines, progress: ScoringProgress, *, fresh: bool) -> RunSummary:
+def _search(
+    config: RunConfig, engines: Engines, progress: ScoringProgress, *, fresh: bool, rescored_from: str | None
+) -> RunSummary:
     """Take one run through its stages; each finds what an earlier session has finished."""
     began, started = session_began(), time.monotonic()
     prepared = _prepare(config, engines, progress)
     plan, limit, engine = prepared.plan, prepared.limit, describe_engine(prepared.plan)
+    if rescored_from is not None:
+        check_same_answers(plan, rescored_from)
     log.info(str(engine))
     for line in engine.warnings:
         log.warning(line)
     with plan.home.run_lock(plan.run_id) as folder:
         _begin(plan, folder, fresh=fresh)
         book = prepared.open_book(folder)
+        if changed := compare_with_earlier(plan, book, folder):
+            log.info(changed.sentence)
         meter = make_meter(plan, book, folder, progress, started, limit.n_extra_tokens if limit else 0)
         with (
             recorded(folder, progress) as begin,
             session_timed(folder, meter),
-            start_tracking(plan, book, engine.tags) as tracker,
+            start_tracking(plan, book, engine.tags | _origin(rescored_from)) as tracker,
         ):
             with watch_first_batch(plan), engines:
                 progress.forecast = _forecast(plan, book)
@@ -112,6 +125,8 @@ def _search(config: RunConfig, engines: Engines, progress: ScoringProgress, *, f
                 pilot=candidates.pilot,
                 budget=None if meter is None else budget_use(meter, config.population.size),
                 limit=limit,
+                rescored_from=rescored_from,
+                changed_verdicts=changed,
             )
             _publish(plan, book, folder, tracker, population, summary)
     return summary
@@ -133,9 +148,7 @@ class _Prepared:
 
     def open_book(self, folder: RunFolder) -> ScoreBook:
         """Return the run's score book with no candidate in it: which ones there are, a pilot or a budget decides."""
-        plan = self.plan
-        mirror = plan.shard_folder.mirror
-        return ScoreBook(folder.scores, plan.shards, plan.run_id, self.seeds.clear(), plan.blocks, mirror)
+        return self.plan.book(folder.scores, self.plan.run_id, self.seeds.clear())
 
 
 def _prepare(config: RunConfig, engines: Engines, progress: ScoringProgress) -> _Prepared:
@@ -173,9 +186,18 @@ def _begin(plan: RunPlan, folder: RunFolder, *, fresh: bool) -> None:
         write_text_atomically(folder.config, config)
     write_text_atomically(folder.fingerprint, plan.fingerprint + "\n")
     write_text_atomically(folder.identity, json.dumps(plan.identity, indent=2) + "\n")
+    judgement = json.dumps(plan.judgement, indent=2) + "\n"
+    if not folder.judgement.is_file() or folder.judgement.read_text(encoding="utf-8") != judgement:
+        write_text_atomically(folder.judgement, judgement)
     _record_shard_folder(plan, folder)
-    plan.shard_folder.clean_temporaries()  # what a killed writer left
+    for shards in (plan.shard_folder, plan.verdict_folder):
+        shards.clean_temporaries()  # what a killed writer left
     log.info(f"run {plan.run_id} in {folder.root}")
+
+
+def _origin(rescored_from: str | None) -> dict[str, str]:
+    """Return the MLflow tag of a run that judges another's answers again."""
+    return {} if rescored_from is None else {"thickets.rescored_from": rescored_from}
 
 
 def _record_shard_folder(plan: RunPlan, folder: RunFolder) -> None:
@@ -221,9 +243,9 @@ def make_manifest(plan: RunPlan, experts: pl.DataFrame, choice: CurvePoint) -> E
                 "exclude": list(noise.exclude),
             },
             "experts": experts.select("rank", "seed", "sigma", "n_correct", "weight").to_dicts(),
-            "problem": plan.identity["problem"],
+            "problem": plan.problem.identity(),
             "prompt_template": plan.identity["prompt"],
-            "decoding": plan.identity["decoding"],
+            "decoding": {**plan.identity["decoding"], "reasoning": plan.judge.identity()["reasoning"]},
             "method": choice.method,
             "vote": choice.rule,
             "fingerprint": plan.fingerprint,

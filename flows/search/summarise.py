@@ -17,6 +17,7 @@ from thickets.flows.results.summary import (
     SelectionAnswers,
     SigmaRow,
     TrackingLinks,
+    VerdictChange,
 )
 from thickets.flows.search.candidates import describe_race
 from thickets.flows.search.stages import Selected
@@ -48,6 +49,8 @@ def summarise(
     pilot: Pilot | None = None,
     budget: BudgetUse | None = None,
     limit: TokenLimit | None = None,
+    rescored_from: str | None = None,
+    changed_verdicts: VerdictChange | None = None,
 ) -> RunSummary:
     """Put the figures together; see `thickets.flows.results.summary.RunSummary`.
 
@@ -65,6 +68,8 @@ def summarise(
         pilot: What the pilot showed about the sigmas.
         budget: The budget.
         limit: The learned limit of answers.
+        rescored_from: The run whose answers are judged again.
+        changed_verdicts: How verdicts differ from those of an earlier run on the same answers.
     """
     experts = selected.experts
     # Of a graded vote only: else each correct answer is worth 1000.
@@ -138,6 +143,8 @@ def summarise(
         budget=budget,
         limit=limit,
         answers=answered,
+        rescored_from=rescored_from,
+        changed_verdicts=changed_verdicts,
     )
 
 

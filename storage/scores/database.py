@@ -1,4 +1,4 @@
-"""The score database of a run: takes in shards, each answer once, for one writing process at a time."""
+"""The score database of a run: takes in verdicts, each answer once, for one writing process at a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from thickets.storage.errors import RunError, TransientError
 from thickets.storage.files import atomic_path
 from thickets.storage.scores.queries import ScoreQueries
 from thickets.storage.scores.sql import Params, connect, create_schema, fetch, one_line, show_completions
-from thickets.storage.shards.file import SUFFIX, is_readable, quarantine
+from thickets.storage.shards.file import SUFFIX, VERDICT_SCHEMA, is_readable, quarantine
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +45,7 @@ DROPPED_SCHEMA = pl.Schema({"candidate_id": pl.String, "n_blocks": pl.UInt32})
 _INCOMING = f"""
 CREATE OR REPLACE TEMP TABLE incoming AS
 SELECT
-    f.* EXCLUDE (filename, completion),
-    (1000 * f.correct::INTEGER)::USMALLINT AS score,
+    f.* EXCLUDE (filename),
     left(parse_filename(filename), -{len(SUFFIX)}) AS shard_id,
     c.candidate_id IS NOT NULL AND e.example_id IS NOT NULL AS known
 FROM read_parquet($files, filename = true, hive_partitioning = false) AS f
@@ -168,13 +167,16 @@ class ScoreStore(ScoreQueries):
             self._save("examples", "split, position, example_id")
 
     def ingest(self, paths: Iterable[Path]) -> int:
-        """Take in shards in one transaction, and return how many rows are new.
+        """Take in the verdicts on shards in one transaction, and return how many rows are new.
 
-        Rows of candidates and examples that are not registered are left out. A shard that was taken in whole is not
-        read again. An unreadable shard is quarantined with a warning, and its units stay undone.
+        Rows of candidates and examples that are not registered are left out. A file that was taken in whole is not
+        read again. An unreadable one is quarantined with a warning, and its units stay undone.
+
+        Args:
+            paths: Files of verdicts; each has the name of its shard.
 
         Raises:
-            RunError: A shard does not exist.
+            RunError: A file does not exist.
         """
         with self._lock:
             whole = fetch(
@@ -188,7 +190,7 @@ class ScoreStore(ScoreQueries):
                 missing = [path for path in files if not path.exists()]
                 if missing:
                     raise RunError(f"shard {missing[0]} does not exist") from None
-                broken = [path for path in files if not is_readable(path)]
+                broken = [path for path in files if not is_readable(path, VERDICT_SCHEMA)]
                 if not broken:
                     raise RunError(f"cannot take in {len(files)} shards: {one_line(error)}") from error
                 for path in broken:

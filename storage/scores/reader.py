@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 
@@ -9,11 +10,12 @@ import duckdb
 import polars as pl
 
 from thickets.storage.errors import InputError
+from thickets.storage.fingerprint import fingerprint
 from thickets.storage.home import RunFolder
 from thickets.storage.scores.database import ScoreStore, is_locked
 from thickets.storage.scores.queries import ScoreQueries
 from thickets.storage.scores.sql import Params, connect, fetch, forbid_files, one_line, show_completions
-from thickets.storage.shards.file import list_shards
+from thickets.storage.shards.file import list_shards, verdicts_name
 
 
 class ScoreReader(ScoreQueries):
@@ -71,7 +73,8 @@ def read_only(run_folder: Path, shards_folder: Path | None) -> ScoreReader:
 
 
 def _snapshot(folder: RunFolder, shards_folder: Path | None) -> ScoreReader:
-    if shards_folder is None or not (folder.candidates.exists() and folder.examples.exists()):
+    known = (folder.candidates, folder.examples, folder.judgement)
+    if shards_folder is None or not all(path.exists() for path in known):
         raise InputError(f"{folder.scores} is held by the process that carries out the run; try again later")
     connection = connect(None)
     store = ScoreStore(connection, folder.run_id)
@@ -79,7 +82,8 @@ def _snapshot(folder: RunFolder, shards_folder: Path | None) -> ScoreReader:
         pl.read_parquet(folder.candidates, hive_partitioning=False),
         pl.read_parquet(folder.examples, hive_partitioning=False),
     )
-    store.ingest(list_shards(shards_folder))
+    judgement = fingerprint(json.loads(folder.judgement.read_text(encoding="utf-8")))
+    store.ingest(list_shards(shards_folder / verdicts_name(judgement)))
     if folder.dropped.exists():
         store.record_dropped(pl.read_parquet(folder.dropped, hive_partitioning=False))
     return ScoreReader(connection, folder.run_id, shards_folder, is_snapshot=True)

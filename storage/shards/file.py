@@ -1,4 +1,8 @@
-"""Score shards: one Parquet file per block of candidates on a block of examples, the durable unit of a run."""
+"""Shards: one Parquet file of completions per block of candidates on a block of examples, the durable unit of a run.
+
+The verdicts on them lie in a folder inside theirs, one per judgement, in files of the same names. They are made from
+the completions and can be made again.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,7 @@ log = logging.getLogger(__name__)
 
 SUFFIX = ".parquet"
 BROKEN_SUFFIX = ".broken"
+_MAGIC = b"PAR1"
 _SHARD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,199}")
 
 SHARD_SCHEMA = pl.Schema(
@@ -25,28 +30,51 @@ SHARD_SCHEMA = pl.Schema(
         "split": pl.String,
         "block": pl.UInt32,
         "example_id": pl.String,
-        "correct": pl.Boolean,
-        "answer": pl.String,  # the vote key; null is an abstention
         "n_tokens": pl.UInt32,
         "finish_reason": pl.String,
         "completion": pl.String,
     }
 )
-"""Columns of a shard, one row per (candidate, example). Only ``answer`` may be null."""
+"""Columns of a shard, one row per (candidate, example). None may be null."""
+
+VERDICT_SCHEMA = pl.Schema(
+    {
+        "candidate_id": pl.String,
+        "split": pl.String,
+        "block": pl.UInt32,
+        "example_id": pl.String,
+        "score": pl.UInt16,  # thousandths
+        "correct": pl.Boolean,
+        "answer": pl.String,  # the vote key; null is an abstention
+        "n_tokens": pl.UInt32,
+        "finish_reason": pl.String,
+    }
+)
+"""Columns of the verdicts on a shard, one row per row of it. Only ``answer`` may be null."""
 
 
-def write_shard(folder: Path, shard_id: str, frame: pl.DataFrame) -> Path:
-    """Write one shard so that it exists whole or not at all, and return its path.
+def verdicts_name(judgement: str) -> str:
+    """Return the name of the folder, inside a shard folder, of the verdicts of a judgement.
 
     Args:
-        folder: The fingerprint's shard folder; created if absent.
+        judgement: Fingerprint of everything that changes a verdict.
+    """
+    return f"verdicts-{judgement[:16]}"
+
+
+def write_shard(folder: Path, shard_id: str, frame: pl.DataFrame, schema: pl.Schema = SHARD_SCHEMA) -> Path:
+    """Write one file of completions or verdicts so that it exists whole or not at all, and return its path.
+
+    Args:
+        folder: The fingerprint's shard folder, or the judgement's folder in it; created if absent.
         shard_id: File name without the suffix. Writing the same id again replaces the file.
-        frame: Rows with the columns of ``SHARD_SCHEMA``, in that order.
+        frame: Rows with the columns of `schema`, in that order.
+        schema: ``SHARD_SCHEMA`` or ``VERDICT_SCHEMA``.
 
     Raises:
-        RunError: If the columns, their types, or a null do not fit ``SHARD_SCHEMA``, or the id is no file name.
+        RunError: If the columns, their types, or a null do not fit `schema`, or the id is no file name.
     """
-    check_shard(shard_id, frame)
+    check_shard(shard_id, frame, schema)
     target = folder / f"{shard_id}{SUFFIX}"
     with atomic_path(target) as temporary:
         frame.write_parquet(temporary, compression="zstd")
@@ -79,39 +107,55 @@ def clean_temporaries(folder: Path, older_than_s: float = 3600.0) -> list[Path]:
     return removed
 
 
-def is_readable(path: Path) -> bool:
-    """Return whether every column of a shard can be decoded and fits ``SHARD_SCHEMA``; reads the whole file."""
+def read_whole(path: Path, schema: pl.Schema = SHARD_SCHEMA) -> pl.DataFrame | None:
+    """Read a file of completions or verdicts; None if it is absent, cannot be decoded or does not fit the schema."""
     try:
         # hive_partitioning is off: a home such as "/data/split=x/" must not grow columns.
-        return pl.read_parquet(path, hive_partitioning=False).schema == SHARD_SCHEMA
+        frame = pl.read_parquet(path, hive_partitioning=False)
     except (pl.exceptions.PolarsError, OSError):
-        return False
+        return None
+    return frame if frame.schema == schema else None
+
+
+def is_readable(path: Path, schema: pl.Schema = SHARD_SCHEMA) -> bool:
+    """Return whether every column of a file can be decoded and fits the schema; reads the whole file."""
+    return read_whole(path, schema) is not None
+
+
+def is_cut_off(path: Path) -> bool:
+    """Return whether a Parquet file lacks its end; reads four bytes."""
+    with path.open("rb") as file:
+        file.seek(0, os.SEEK_END)
+        if file.tell() < len(_MAGIC):
+            return True
+        file.seek(-len(_MAGIC), os.SEEK_END)
+        return file.read() != _MAGIC
 
 
 def quarantine(path: Path) -> Path:
-    """Rename an unreadable shard to ``*.broken``, with a warning, so that its units are scored again."""
+    """Rename an unreadable file to ``*.broken``, with a warning, so that its units are scored or judged again."""
     target = path.with_name(path.name + BROKEN_SUFFIX)
     os.replace(path, target)
     log.warning("shard %s is unreadable; renamed to %s, its units will be scored again", path.name, target.name)
     return target
 
 
-def check_shard(shard_id: str, frame: pl.DataFrame) -> None:
-    """Check that a frame and an id can be written as a shard.
+def check_shard(shard_id: str, frame: pl.DataFrame, schema: pl.Schema = SHARD_SCHEMA) -> None:
+    """Check that a frame and an id can be written as a shard, or as the verdicts on one.
 
     Raises:
-        RunError: If the columns, their types, or a null do not fit ``SHARD_SCHEMA``, or the id is no file name.
+        RunError: If the columns, their types, or a null do not fit `schema`, or the id is no file name.
     """
     if not _SHARD_ID.fullmatch(shard_id):
         raise RunError(f"{shard_id!r} cannot name a shard; use letters, digits, '.', '_', '@' and '-'")
-    if frame.schema != SHARD_SCHEMA:
+    if frame.schema != schema:
         wrong = [
             f"{name}: {frame.schema.get(name, 'absent')} instead of {dtype}"
-            for name, dtype in SHARD_SCHEMA.items()
+            for name, dtype in schema.items()
             if frame.schema.get(name) != dtype
         ]
-        wrong += [f"{name}: not a column of a shard" for name in frame.columns if name not in SHARD_SCHEMA]
+        wrong += [f"{name}: not a column of a shard" for name in frame.columns if name not in schema]
         raise RunError(f"shard {shard_id}: {'; '.join(wrong) or f'columns out of order: {frame.columns}'}")
-    nulls = [name for name in SHARD_SCHEMA if name != "answer" and frame[name].null_count()]
+    nulls = [name for name in schema if name != "answer" and frame[name].null_count()]
     if nulls:
         raise RunError(f"shard {shard_id}: null in {', '.join(nulls)}; only 'answer' may be null")

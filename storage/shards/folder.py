@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import secrets
+import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,11 +19,16 @@ from thickets.storage.files import TEMPORARY_SUFFIX, atomic_path
 from thickets.storage.home import Home, timestamp
 from thickets.storage.shards.file import (
     BROKEN_SUFFIX,
+    SHARD_SCHEMA,
     SUFFIX,
+    VERDICT_SCHEMA,
     check_shard,
     clean_temporaries,
     is_readable,
     list_shards,
+    quarantine,
+    read_whole,
+    verdicts_name,
     write_shard,
 )
 
@@ -35,7 +41,7 @@ _OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oc
 
 
 class ShardFolder(Protocol):
-    """The shards of one fingerprint.
+    """The shards of one fingerprint, or the verdicts on them under one judgement.
 
     Attributes:
         location: What `open_shard_folder` opens again, on any machine of the run.
@@ -45,6 +51,12 @@ class ShardFolder(Protocol):
 
     def holds(self, shard_id: str) -> bool:
         """Return whether the folder has the shard's file, which is whole if it is there."""
+
+    def read(self, shard_id: str) -> pl.DataFrame | None:
+        """Read a shard; None if it is absent or unreadable. An unreadable one is renamed to ``*.broken``."""
+
+    def verdicts(self, judgement: str) -> ShardFolder:
+        """Return the folder of the verdicts on these shards; see `thickets.storage.shards.file.verdicts_name`."""
 
     def write(self, shard_id: str, frame: pl.DataFrame) -> None:
         """Write a shard so that it exists whole or not at all; see `thickets.storage.shards.file.write_shard`."""
@@ -56,7 +68,7 @@ class ShardFolder(Protocol):
         """
 
     def set_aside(self, local: Path) -> list[str]:
-        """Move every shard, and the copies that `mirror` made in `local`, to ``replaced``; delete nothing.
+        """Move every shard with its verdicts, and the copies of them in `local`, to ``replaced``; delete nothing.
 
         Returns:
             The folders that hold the moved shards, or nothing if there were none.
@@ -122,9 +134,10 @@ def check_writable(root: str) -> None:
 class LocalShardFolder:
     """A shard folder on a disk of this machine or mounted on it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, schema: pl.Schema = SHARD_SCHEMA) -> None:
         self.path = path
         self.location = str(path.absolute())
+        self._schema = schema
 
     def holds(self, shard_id: str) -> bool:
         """See `ShardFolder.holds`."""
@@ -132,7 +145,19 @@ class LocalShardFolder:
 
     def write(self, shard_id: str, frame: pl.DataFrame) -> None:
         """See `ShardFolder.write`."""
-        write_shard(self.path, shard_id, frame)
+        write_shard(self.path, shard_id, frame, self._schema)
+
+    def read(self, shard_id: str) -> pl.DataFrame | None:
+        """See `ShardFolder.read`."""
+        path = self.path / f"{shard_id}{SUFFIX}"
+        frame = read_whole(path, self._schema)
+        if frame is None and path.exists():
+            quarantine(path)
+        return frame
+
+    def verdicts(self, judgement: str) -> LocalShardFolder:
+        """See `ShardFolder.verdicts`."""
+        return LocalShardFolder(self.path / verdicts_name(judgement), VERDICT_SCHEMA)
 
     def mirror(self, local: Path) -> None:
         """See `ShardFolder.mirror`; scores are read from the folder itself, so nothing is copied."""
@@ -154,8 +179,11 @@ class LocalShardFolder:
 class RemoteShardFolder:
     """A shard folder that fsspec opens (an object store, SFTP, ...); DuckDB reads the copies that `mirror` makes."""
 
-    def __init__(self, filesystem: Any, path: str, location: str, *, puts_are_atomic: bool) -> None:
+    def __init__(
+        self, filesystem: Any, path: str, location: str, *, puts_are_atomic: bool, schema: pl.Schema = SHARD_SCHEMA
+    ) -> None:
         self.location = location
+        self._schema = schema
         self._fs = filesystem
         self._path = path.rstrip("/")
         self._puts_are_atomic = puts_are_atomic
@@ -190,10 +218,35 @@ class RemoteShardFolder:
 
     def write(self, shard_id: str, frame: pl.DataFrame) -> None:
         """See `ShardFolder.write`."""
-        check_shard(shard_id, frame)
+        check_shard(shard_id, frame, self._schema)
         content = io.BytesIO()
         frame.write_parquet(content, compression="zstd")
         self.put(f"{shard_id}{SUFFIX}", content.getvalue())
+
+    def read(self, shard_id: str) -> pl.DataFrame | None:
+        """See `ShardFolder.read`."""
+        name = f"{shard_id}{SUFFIX}"
+        with tempfile.TemporaryDirectory(prefix="thickets-") as folder:
+            copy = Path(folder) / name
+            try:
+                copy.write_bytes(self._fs.cat_file(f"{self._path}/{name}"))
+            except FileNotFoundError:
+                return None
+            frame = read_whole(copy, self._schema)
+        if frame is None:
+            self._quarantine(name)
+        return frame
+
+    def verdicts(self, judgement: str) -> RemoteShardFolder:
+        """See `ShardFolder.verdicts`."""
+        name, atomic = verdicts_name(judgement), self._puts_are_atomic
+        return RemoteShardFolder(
+            self._fs,
+            f"{self._path}/{name}",
+            f"{self.location.rstrip('/')}/{name}",
+            puts_are_atomic=atomic,
+            schema=VERDICT_SCHEMA,
+        )
 
     def put(self, name: str, content: bytes) -> None:
         """Write a file so that it exists whole or not at all; an existing one is replaced."""
@@ -223,23 +276,22 @@ class RemoteShardFolder:
                 continue
             with atomic_path(local / name) as temporary:
                 temporary.write_bytes(self._fs.cat_file(f"{self._path}/{name}"))
-                whole = is_readable(temporary)
+                whole = is_readable(temporary, self._schema)
             if not whole:
                 (local / name).unlink()
-                self._fs.mv(f"{self._path}/{name}", f"{self._path}/{name}{BROKEN_SUFFIX}")
-                log.warning("shard %s is unreadable in %s; renamed, its units will be scored again", name, self._path)
+                self._quarantine(name)
 
     def set_aside(self, local: Path) -> list[str]:
         """See `ShardFolder.set_aside`; ``replaced`` is beside the folder, and beside `local` for the copies."""
         copies = LocalShardFolder(local).set_aside(local)
-        names = self._names()
+        names = self._all_names()
         if not names:
             return copies
         root, _, own_name = self._path.rpartition("/")
         kept = f"replaced/{own_name}-{timestamp()}"
-        if not self._puts_are_atomic:
-            self._fs.makedirs(f"{root}/{kept}", exist_ok=True)
         for name in names:
+            if not self._puts_are_atomic:
+                self._fs.makedirs(f"{root}/{kept}/{name}".rpartition("/")[0], exist_ok=True)
             self._fs.mv(f"{self._path}/{name}", f"{root}/{kept}/{name}")
         return [f"{self.location.rstrip('/').rpartition('/')[0]}/{kept}", *copies]
 
@@ -257,6 +309,20 @@ class RemoteShardFolder:
                 continue  # the file system cannot say, or its writer has just finished
             if (modified if modified.tzinfo else modified.replace(tzinfo=UTC)) <= newest:
                 self.remove(name)
+
+    def _quarantine(self, name: str) -> None:
+        self._fs.mv(f"{self._path}/{name}", f"{self._path}/{name}{BROKEN_SUFFIX}")
+        log.warning("shard %s is unreadable in %s; renamed, its units will be scored again", name, self._path)
+
+    def _all_names(self) -> list[str]:
+        """Return the files of the folder and of those in it, relative to the folder."""
+        self._fs.invalidate_cache()
+        try:
+            found = self._fs.find(self._path)
+        except FileNotFoundError:
+            return []
+        inside = [str(path).partition(f"{self._path.strip('/')}/")[2] for path in found]
+        return sorted(name for name in inside if name)
 
     def _names(self) -> list[str]:
         self._fs.invalidate_cache()

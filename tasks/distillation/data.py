@@ -13,7 +13,6 @@ import polars as pl
 
 from thickets.tasks.distillation.results import DataReport
 from thickets.tasks.evaluation.voting import BALLOT_SCHEMA, vote
-from thickets.tasks.problems.base import Problem
 from thickets.tasks.problems.judging import Judge
 from thickets.tasks.results.evaluation import VoteRule
 from thickets.tasks.types import Example
@@ -115,16 +114,16 @@ def rejection_rows(attempts: pl.DataFrame, n_rows: int, max_per_example: int) ->
     return _as_rows(REJECTION, rows)
 
 
-def label_rows(problem: Problem, examples: Sequence[Example], first: Sequence[str], n_rows: int) -> pl.DataFrame:
+def label_rows(judge: Judge, examples: Sequence[Example], first: Sequence[str], n_rows: int) -> pl.DataFrame:
     """Gold answers as responses, where the problem's own verifier accepts them as such.
 
     Args:
-        problem: Judges the gold answer as if a model had written it.
+        judge: Judges the gold answer as if a model had written it.
         examples: The training examples.
         first: Ids of those to take before all others: the ones that the student is trained on.
         n_rows: As many as the student has; there may be fewer.
     """
-    judge, wanted = Judge(problem), set(first)
+    wanted = set(first)
     ordered = sorted(examples, key=lambda example: example.id not in wanted)  # stable: else their own order
     rows = [
         {"example_id": example.id, "response": example.answer, "rule": "gold answer", "source": "label"}

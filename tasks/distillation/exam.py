@@ -8,14 +8,14 @@ from typing import Any
 
 from thickets.storage.scores.database import BASE_ID
 from thickets.tasks.distillation.training import Exam
-from thickets.tasks.problems.base import Problem
-from thickets.tasks.scoring.units import Block, judge
+from thickets.tasks.problems.judging import Judge
+from thickets.tasks.scoring.units import Block, judged
 from thickets.tasks.types import Sampling
 
 
 def validation_exam(
     blocks: Sequence[Block],
-    problem: Problem,
+    judge: Judge,
     sampling: Sampling,
     base: Path,
     batch_size: int,
@@ -26,7 +26,7 @@ def validation_exam(
 
     Args:
         blocks: Of the validation split, with their prompts.
-        problem: Judges the answers.
+        judge: Judges the answers.
         sampling: How a run decodes: greedily.
         base: Folder of the base checkpoint, for its tokenizer.
         batch_size: Most prompts decoded together.
@@ -41,6 +41,6 @@ def validation_exam(
     def take(model: Any) -> int:
         engine = TransformersEngine.over(model, tokenizer, batch_size)
         answered = [(block, engine.generate(block.prompts, sampling)) for block in blocks]
-        return sum(int(judge(BASE_ID, block, texts, problem)["correct"].sum()) for block, texts in answered)
+        return sum(int(judged(BASE_ID, block, texts, judge)["correct"].sum()) for block, texts in answered)
 
     return Exam(take, sum(len(block.examples) for block in blocks))

@@ -66,7 +66,7 @@ def compare(a: pl.DataFrame, b: pl.DataFrame, questions: Mapping[str, tuple[str,
     """Compare the answers of two engines.
 
     Args:
-        a: Rows as `thickets.tasks.scoring.units.judge` makes them, one per candidate and example.
+        a: Rows as `thickets.tasks.scoring.units.judged` makes them, one per candidate and example.
         b: The same candidates on the same examples, in any order.
         questions: Question and gold answer by example_id.
         n_shown: Most differing examples to return. Differing answers come first, then the texts that only read

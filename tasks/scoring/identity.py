@@ -1,7 +1,12 @@
-"""Builds the fingerprint that names shards: equal for runs whose answers are the same (DESIGN.md section 6)."""
+"""Builds the two identities of a run: of what is generated, which names shards, and of how it is judged.
+
+Changing a verifier changes the second alone, so that nothing is generated again (DESIGN.md section 6).
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -10,7 +15,9 @@ from thickets.storage.fingerprint import fingerprint
 from thickets.tasks.engines import EngineSpec, library_versions
 from thickets.tasks.engines.prompts import Template
 from thickets.tasks.problems.base import Problem
+from thickets.tasks.problems.judging import Judge
 from thickets.tasks.problems.splits import Split
+from thickets.tasks.scoring.units import Block
 from thickets.tasks.types import Sampling
 
 
@@ -19,15 +26,16 @@ def answer_identity(
     base_sha256: str,
     engine: EngineSpec,
     problem: Problem,
-    splits: Iterable[Split],
+    blocks: Iterable[Block],
     template: Template,
     sampling: Sampling,
     examples_per_block: int,
 ) -> dict[str, Any]:
-    """Collect everything that can change a completion or its verdict, and nothing that cannot.
+    """Collect everything that can change a completion, and nothing that cannot.
 
-    Candidates per shard, threads and retries are left out; so are the candidates themselves, which is why a population
-    can grow. The engine's libraries are named with their versions: a new kernel may flip a token.
+    Of the problem that is its prompts, whatever problem they are of. Candidates per shard, threads and retries are left
+    out; so are the candidates themselves, which is why a population can grow. The engine's libraries are named with
+    their versions: a new kernel may flip a token.
     """
     return {
         "base_sha256": base_sha256,
@@ -41,26 +49,32 @@ def answer_identity(
             **({"attention": "grouped"} if (engine.kind, engine.device) == ("transformers", "cpu") else {}),
             **({"max_length": engine.max_length, **asdict(engine.vllm)} if engine.kind == "vllm" else {}),
         },
-        "problem": problem.identity(),
-        "splits": {split.name: split.sha256 for split in splits},
+        "questions": _questions(problem, blocks),
         "prompt": template.identity(),
         "decoding": {"greedy": True, "max_tokens": sampling.max_tokens, "stop": list(sampling.stop)},
         "examples_per_block": examples_per_block,
     }
 
 
+def judgement_identity(judge: Judge, splits: Iterable[Split]) -> dict[str, Any]:
+    """Collect everything that can change the verdict on a completion: the judge, and gold answers with metadata."""
+    return {"judge": judge.identity(), "gold": {split.name: _gold_sha256(split) for split in splits}}
+
+
 def run_id(
     name: str,
     answers: str,
+    verdicts: str,
     population: Mapping[str, Any],
     selection: Mapping[str, Any],
     adaptive: Mapping[str, Any] | None = None,
 ) -> str:
-    """Name a run by its answers' fingerprint, its population and its selection rule.
+    """Name a run by the fingerprints of its answers and verdicts, its population and its selection rule.
 
     Args:
         name: The run's name in the configuration.
-        answers: The fingerprint.
+        answers: The fingerprint of the answers.
+        verdicts: The fingerprint of the judgement.
         population: The section of the configuration.
         selection: The section of the configuration.
         adaptive: The sections that decide which candidate answers which blocks (racing, a budget), if there are any.
@@ -69,6 +83,35 @@ def run_id(
         `name` and the first 8 hex digits of the hash, e.g. ``quickstart-3fa9c1d2``.
     """
     # Absent without racing and budget, so that they leave the ids of other runs as they are.
-    identity = {"answers": answers, "population": dict(population), "selection": dict(selection), **(adaptive or {})}
+    identity = {
+        "answers": answers,
+        "verdicts": verdicts,
+        "population": dict(population),
+        "selection": dict(selection),
+        **(adaptive or {}),
+    }
     content = fingerprint(identity)
     return f"{name}-{content[:8]}"
+
+
+def _questions(problem: Problem, blocks: Iterable[Block]) -> dict[str, str]:
+    """Hash the rendered prompts of each split, in their blocks.
+
+    With the messages and questions that they were made from: the prompts of other wordings, which are not here, are
+    made from those too.
+    """
+    rows: dict[str, list[Any]] = {}
+    for block in blocks:
+        asked = zip(block.examples, block.prompts, strict=True)
+        rows.setdefault(block.split, []).append(
+            [[example.id, example.question, problem.messages(example), prompt] for example, prompt in asked]
+        )
+    return {split: _sha256(of_split) for split, of_split in rows.items()}
+
+
+def _gold_sha256(split: Split) -> str:
+    return _sha256([[example.id, example.answer, example.metadata] for example in split.examples])
+
+
+def _sha256(rows: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(rows, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

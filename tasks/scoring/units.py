@@ -1,4 +1,4 @@
-"""The units of scoring: blocks of examples, shards of candidates on a block, and the judging of their answers."""
+"""The units of scoring: blocks of examples, shards of candidates on a block, and their answers and verdicts as rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import polars as pl
 
 from thickets.storage.errors import RunError
 from thickets.storage.scores.database import BASE_ID
-from thickets.storage.shards.file import SHARD_SCHEMA
+from thickets.storage.shards.file import SHARD_SCHEMA, VERDICT_SCHEMA
 from thickets.tasks.engines.prompts import Template
 from thickets.tasks.problems.base import Problem
 from thickets.tasks.problems.judging import Judge
@@ -210,24 +210,47 @@ def plan_shards(
     return shards
 
 
-def judge(who: str, block: Block, completions: Sequence[Completion], problem: Problem) -> pl.DataFrame:
-    """Extract and verify the answers of one unit; an answer that cannot be extracted is an abstention, and wrong.
+def completion_rows(who: str, block: Block, completions: Sequence[Completion]) -> pl.DataFrame:
+    """Return the completions of one unit as a shard keeps them.
 
     Returns:
         Rows as in `thickets.storage.shards.file.SHARD_SCHEMA`, one per example and in their order.
     """
-    verdicts = Judge(problem).judge([completion.text for completion in completions], block.examples)
+    n = len(block.examples)
     return pl.DataFrame(
         {
-            "candidate_id": [who] * len(verdicts),
-            "split": [block.split] * len(verdicts),
-            "block": [block.index] * len(verdicts),
+            "candidate_id": [who] * n,
+            "split": [block.split] * n,
+            "block": [block.index] * n,
             "example_id": [example.id for example in block.examples],
-            "correct": [verdict.correct for verdict in verdicts],
-            "answer": [verdict.answer for verdict in verdicts],
             "n_tokens": [completion.n_tokens for completion in completions],
             "finish_reason": [completion.finish_reason for completion in completions],
             "completion": [completion.text for completion in completions],
         },
         schema=SHARD_SCHEMA,
     )
+
+
+def verdict_rows(answered: pl.DataFrame, examples: Sequence[Example], judge: Judge) -> pl.DataFrame:
+    """Judge rows of completions; an answer that cannot be extracted is an abstention, and wrong.
+
+    Args:
+        answered: Rows of a shard.
+        examples: The questions that they answer, one per row.
+        judge: Judges them.
+
+    Returns:
+        Rows as in `thickets.storage.shards.file.VERDICT_SCHEMA`, one per row and in their order.
+    """
+    verdicts = judge.judge(answered["completion"].to_list(), examples)
+    return answered.with_columns(
+        score=pl.Series([verdict.score for verdict in verdicts], dtype=pl.UInt16),
+        correct=pl.Series([verdict.correct for verdict in verdicts], dtype=pl.Boolean),
+        answer=pl.Series([verdict.answer for verdict in verdicts], dtype=pl.String),
+    ).select(VERDICT_SCHEMA.names())
+
+
+def judged(who: str, block: Block, completions: Sequence[Completion], judge: Judge) -> pl.DataFrame:
+    """Return the verdicts on one unit that no shard keeps, with the completions."""
+    answered = completion_rows(who, block, completions)
+    return verdict_rows(answered, block.examples, judge).with_columns(answered["completion"])

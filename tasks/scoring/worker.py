@@ -1,7 +1,8 @@
-"""Keeps one engine busy: it generates on a thread of its own while answers are judged and shards written.
+"""Keeps one engine busy: it generates on a thread of its own while shards are written and judged.
 
-The engine's thread does nothing but load and generate. `ScoringWorker.score` judges the answers as they come and writes
-the file, on its caller's thread; with two callers at a time the engine never waits for either.
+The engine's thread does nothing but load and generate. `ScoringWorker.score` writes the completions and then judges
+them, on its caller's thread; with two callers at a time the engine never waits for either. What was generated is safe
+before a verifier sees it: where judging fails, another attempt judges the completions that are there.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import polars as pl
 from thickets.storage.errors import OutOfMemoryError, RunError, ThicketsError
 from thickets.storage.shards.folder import ShardFolder
 from thickets.tasks.engines.base import BatchEngine, Engine
-from thickets.tasks.problems.base import Problem
+from thickets.tasks.problems.judging import Judge
 from thickets.tasks.scoring.engine_thread import EngineThread
 from thickets.tasks.scoring.units import (
     Block,
@@ -29,9 +30,10 @@ from thickets.tasks.scoring.units import (
     ShardReport,
     UnitReport,
     candidate_id,
-    judge,
+    completion_rows,
     prompts_of,
     sampling_of,
+    verdict_rows,
     weights_of,
 )
 from thickets.tasks.types import Completion, Respondent, Sampling, Weights
@@ -81,37 +83,41 @@ class ScoringWorker:
     def __init__(
         self,
         build: Callable[[], Engine],
-        problem: Problem,
+        judge: Judge,
         blocks: Iterable[Block],
         sampling: Sampling,
         folder: ShardFolder,
+        verdicts: ShardFolder,
         *,
         name: str = "local",
         unit_timeout_s: float = math.inf,
         on_unit: Callable[[UnitReport], None] = lambda report: None,
+        on_generated: Callable[[], None] = lambda: None,
     ) -> None:
         """Build nothing yet.
 
         Args:
             build: Makes the engine, on the engine's thread.
-            problem: Judges the answers.
+            judge: Judges the answers.
             blocks: The examples with their prompts.
             sampling: Decoding.
             folder: Where shards go.
+            verdicts: Where the verdicts on them go.
             name: The worker, for reports.
             unit_timeout_s: How long the engine may be at one unit before it is given up; infinite where the engine
                 has a process of its own, which `ProcessExecutor` or `RayExecutor` ends.
-            on_unit: Called with every finished unit, from any thread.
+            on_unit: Called with every unit of a finished shard, on the thread that scores it.
+            on_generated: Called when a unit was generated, on the same thread; nothing of it is written yet.
         """
         self._build = build
         self._engine: Engine | None = None
         self._start_s = 0.0  # of an engine that was built and has not reported it yet
-        self._problem = problem
+        self._judge = judge
         self._blocks = {(block.split, block.index): block for block in blocks}
         self._sampling = sampling
-        self._folder = folder
+        self._folder, self._verdicts = folder, verdicts
         self._name = name
-        self._on_unit = on_unit
+        self._on_unit, self._on_generated = on_unit, on_generated
         self._unit_timeout_s = unit_timeout_s
         self._deadline = math.inf  # of the present call on the engine's thread, by the monotonic clock
         self._thread = EngineThread()
@@ -129,41 +135,49 @@ class ScoringWorker:
         self._thread.submit(self._guarded, self._built).result()
 
     def score(self, shard: Shard) -> ShardReport:
-        """Score a shard and write its file; several threads may call this at once.
+        """Generate a shard, write its file, judge it and write the verdicts; several threads may call this at once.
 
         Raises:
             RunError: The worker was cancelled.
             EngineHungError: One unit has exceeded `unit_timeout_s`; this worker can score nothing more.
-            Exception: Whatever the engine raised; the next unit gets a fresh engine.
+            Exception: Whatever the engine raised (the next unit gets a fresh engine), or a verifier.
         """
-        if self._folder.holds(shard.id):  # an earlier attempt was cut off between the file and its report
+        # An earlier attempt may have been cut off between a file and its report, or between the two files.
+        kept = self._folder.read(shard.id) if self._folder.holds(shard.id) else None
+        if kept is not None:
+            if not self._verdicts.holds(shard.id):
+                self._write_verdicts(shard, kept)
             return ShardReport(shard.id, (), self._name)
+        answers = self._generate(shard)
         block = self._blocks[shard.split, shard.block]
-        futures = self._submit(shard.candidates, block)
-        frames, reports = [], []
-        try:
-            for candidate, future in zip(shard.candidates, futures, strict=True):
-                answers = self._wait(future)
-                frame = judge(candidate_id(candidate), block, answers.completions, self._problem)
-                frames.append(frame)
-                reports.append(_report(candidate, block, frame, answers))
-                self._on_unit(reports[-1])
-        finally:
-            for future in futures:
-                future.cancel()
+        frames = [
+            completion_rows(candidate_id(who), block, each.completions)
+            for who, each in zip(shard.candidates, answers, strict=True)
+        ]
         self._folder.write(shard.id, pl.concat(frames))
-        return ShardReport(shard.id, tuple(reports), self._name)
+        verdicts = self._write_verdicts(shard, pl.concat(frames)).iter_slices(len(block.examples))
+        reports = tuple(
+            _report(who, block, rows, each) for who, rows, each in zip(shard.candidates, verdicts, answers, strict=True)
+        )
+        for report in reports:
+            self._on_unit(report)
+        return ShardReport(shard.id, reports, self._name)
 
-    def turn_to(self, blocks: Iterable[Block], sampling: Sampling, folder: ShardFolder) -> None:
+    def turn_to(
+        self, judge: Judge, blocks: Iterable[Block], sampling: Sampling, folder: ShardFolder, verdicts: ShardFolder
+    ) -> None:
         """Score for another fingerprint from now on, with the present engine; no shard may be under way.
 
         Args:
+            judge: Judges the answers.
             blocks: The examples with their prompts.
             sampling: Decoding.
             folder: Where shards go.
+            verdicts: Where the verdicts on them go.
         """
+        self._judge = judge
         self._blocks = {(block.split, block.index): block for block in blocks}
-        self._sampling, self._folder = sampling, folder
+        self._sampling, self._folder, self._verdicts = sampling, folder, verdicts
 
     def cancel(self) -> None:
         """Generate nothing more: every queued and every later unit fails."""
@@ -177,6 +191,26 @@ class ScoringWorker:
         self._thread.end()
         with contextlib.suppress(TimeoutError):
             dropped.result(patience_s)
+
+    def _generate(self, shard: Shard) -> list[_Answers]:
+        """Return the answers of every candidate of a shard."""
+        futures = self._submit(shard.candidates, self._blocks[shard.split, shard.block])
+        answers = []
+        try:
+            for future in futures:
+                answers.append(self._wait(future))
+                self._on_generated()
+        finally:
+            for future in futures:
+                future.cancel()
+        return answers
+
+    def _write_verdicts(self, shard: Shard, answered: pl.DataFrame) -> pl.DataFrame:
+        """Judge the completions of a shard, write the verdicts and return them."""
+        examples = self._blocks[shard.split, shard.block].examples * len(shard.candidates)
+        verdicts = verdict_rows(answered, examples, self._judge)
+        self._verdicts.write(shard.id, verdicts)
+        return verdicts
 
     def _submit(self, candidates: tuple[Respondent, ...], block: Block) -> list[Future[_Answers]]:
         job = _Job(block, candidates)

@@ -7,7 +7,13 @@ and MLflow only in `ensemble_model`, which MLflow itself runs: none of them need
 from __future__ import annotations
 
 from thickets.tasks.serving.answerer import Answer, Answerer, Answers, Voter
-from thickets.tasks.serving.opening import ensemble_voters, load_recipe_problem, open_answerer, open_ensemble
+from thickets.tasks.serving.opening import (
+    ensemble_voters,
+    load_recipe_problem,
+    open_answerer,
+    open_ensemble,
+    recipe_reasoning,
+)
 
 __all__ = [
     "Answer",
@@ -18,4 +24,5 @@ __all__ = [
     "load_recipe_problem",
     "open_answerer",
     "open_ensemble",
+    "recipe_reasoning",
 ]

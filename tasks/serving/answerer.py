@@ -77,12 +77,16 @@ class Answers:
 
 
 class Answerer:
-    """An engine, a prompt template and the voters. Threads may share it; it answers one call at a time."""
+    """An engine, a prompt template and the voters. Threads may share it; it answers one call at a time.
+
+    Attributes:
+        judge: Extracts answers, as the run did.
+    """
 
     def __init__(
-        self, engine: Engine, template: Template, problem: Problem, sampling: Sampling, voters: Sequence[Voter]
+        self, engine: Engine, template: Template, judge: Judge, sampling: Sampling, voters: Sequence[Voter]
     ) -> None:
-        self._engine, self._template, self._problem = engine, template, problem
+        self._engine, self._template, self.judge = engine, template, judge
         self._sampling = sampling
         self._voters = tuple(voters)
         self._lock = threading.Lock()
@@ -95,7 +99,7 @@ class Answerer:
     @property
     def problem(self) -> Problem:
         """The problem whose rules extract and judge the answers."""
-        return self._problem
+        return self.judge.problem
 
     def ask(self, questions: Sequence[str], *, k: int = 0, temperature: float = 0.0, every: bool = False) -> Answers:
         """Answer questions that have no gold answer; see `answer`.
@@ -134,10 +138,9 @@ class Answerer:
         if not 0 <= temperature <= 2:
             raise InputError(f"temperature: found {temperature}; 0 (greedy) to 2 are allowed")
         voters = self._voters[: k or self.k]
-        judge = Judge(self._problem)
         tallies = [Tally([voter.power for voter in voters]) for _ in examples]
         n_tokens = [0] * len(examples)
-        prompts = [self._template.render(self._problem.messages(example)) for example in examples]
+        prompts = [self._template.render(self.problem.messages(example)) for example in examples]
         with self._lock:
             for place, voter in enumerate(voters):
                 open_ones = [i for i, tally in enumerate(tallies) if every or not tally.is_decided]
@@ -147,7 +150,7 @@ class Answerer:
                 sampling = replace(self._sampling, temperature=temperature, seed=_seed(voter))
                 completions = self._engine.generate([prompts[i] for i in open_ones], sampling)
                 for i, completion in zip(open_ones, completions, strict=True):
-                    tallies[i].cast(judge.extract(completion.text, examples[i]))
+                    tallies[i].cast(self.judge.extract(completion.text, examples[i]))
                     n_tokens[i] += completion.n_tokens
         rows = (
             Answer(tally.answer, tally.margin, tally.n_votes, tuple(tally.ballots), tokens)

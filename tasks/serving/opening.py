@@ -24,6 +24,7 @@ from thickets.tasks.engines.base_model import find_base_model
 from thickets.tasks.engines.model_kinds import kind_of
 from thickets.tasks.noise import NOISE_VERSION, Perturbation
 from thickets.tasks.problems import Problem, ProblemConfig, load_problem
+from thickets.tasks.problems.judging import Judge
 from thickets.tasks.serving.answerer import Answerer, Voter
 from thickets.tasks.types import Candidate, Sampling
 
@@ -131,7 +132,7 @@ def open_answerer(
     # Another prompt template may end its turns with other stop strings; those of the run's own are in the recipe.
     stop = dict.fromkeys((*decoding["stop"], *template.stop))
     sampling = Sampling(max_tokens=decoding["max_tokens"], stop=tuple(stop))
-    return Answerer(engine, template, problem, sampling, voters)
+    return Answerer(engine, template, Judge(problem, recipe_reasoning(recipe)), sampling, voters)
 
 
 def load_recipe_problem(recipe: Recipe, **changes: Any) -> Problem:
@@ -153,6 +154,12 @@ def load_recipe_problem(recipe: Recipe, **changes: Any) -> Problem:
         raise InputError(f"problem: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
     _same(f"problem {problem.name}", dict(problem.identity()), recipe.problem)
     return problem
+
+
+def recipe_reasoning(recipe: Recipe) -> tuple[str, str] | None:
+    """Return what begins and what ends a thought in the replies of a recipe's models; None: they hold none."""
+    tags = recipe.decoding["reasoning"]
+    return None if tags is None else (tags[0], tags[1])
 
 
 def _same(what: str, found: dict[str, Any], wanted: dict[str, Any]) -> None:

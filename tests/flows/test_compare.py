@@ -12,6 +12,7 @@ import pytest
 from scipy import stats
 
 from tests.flows.command_line import refused
+from tests.storage.storage_samples import answers_in
 from tests.tiny_model import make_tiny_model
 from thickets.flows.config.file import parse_config
 from thickets.flows.randopt import randopt
@@ -22,7 +23,6 @@ from thickets.flows.results.runs import find_run, open_scores
 from thickets.flows.results.summary import RunSummary
 from thickets.storage.errors import InputError, RunError
 from thickets.storage.home import Home
-from thickets.storage.shards.file import list_shards
 from thickets.tasks.statistics import paired_difference
 
 Runs = dict[str, RunSummary]
@@ -68,7 +68,7 @@ def side_by_side(runs: Runs) -> Callable[..., Comparison]:
 def correct(run: RunSummary, who: list[str]) -> np.ndarray:
     """Answers on the test split, read from the shards: `[n_who, n_examples]` of answer and correct."""
     home = Home(run.folder.parents[1])
-    frame = pl.concat([pl.read_parquet(path) for path in list_shards(home.shards(run.fingerprint))])
+    frame = answers_in(home.shards(run.fingerprint))
     with open_scores(home, find_run(home, run.run_id)) as reader:
         order = reader.questions("test").select("example_id")
     rows = []

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from tests.storage.storage_samples import answers_in
 from thickets.flows.config.run import RunConfig
 from thickets.flows.plan import RunPlan, make_plan
 from thickets.flows.randopt import randopt
@@ -40,8 +41,7 @@ def outcome(summary: RunSummary) -> dict:
 
 
 def rows(summary: RunSummary) -> pl.DataFrame:
-    frames = [pl.read_parquet(path) for path in list_shards(shards_of(summary))]
-    return pl.concat(frames).sort("candidate_id", "split", "example_id")
+    return answers_in(shards_of(summary)).sort("candidate_id", "split", "example_id")
 
 
 def shards_of(summary: RunSummary) -> Path:

@@ -150,7 +150,7 @@ def test_the_student_is_a_checkpoint_that_answers_as_it_was_judged(
     prompts = [template.render(problem.messages(example)) for example in examples]
     texts = [answer.text for answer in engine.generate(prompts, Sampling(6))]
     given = [problem.extract(text, example) for text, example in zip(texts, examples, strict=True)]
-    right = [a is not None and problem.score(a, e) for a, e in zip(given, examples, strict=True)]
+    right = [a is not None and problem.score(a, e) >= problem.right_at for a, e in zip(given, examples, strict=True)]
     assert sum(right) == student.test.n_correct
 
 

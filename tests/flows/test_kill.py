@@ -37,7 +37,7 @@ def start(config_file: Path) -> subprocess.Popen[bytes]:
 
 def shards(home: Path) -> dict[str, tuple[int, int]]:
     """Finished shards by name: when each was written, and as which file."""
-    found = {path.name: path.stat() for path in (home / "shards").rglob("*.parquet") if path.name[0] != "."}
+    found = {path.name: path.stat() for path in (home / "shards").glob("*/*.parquet") if path.name[0] != "."}
     return {name: (stat.st_mtime_ns, stat.st_ino) for name, stat in found.items()}
 
 
@@ -82,7 +82,7 @@ def test_three_kills_change_nothing(config: Callable[..., RunConfig], tmp_path: 
     after = shards(homes["killed"])
     assert {name: after[name] for name in before} == before, "a finished shard was written again"
 
-    frames = [pl.read_parquet(path) for path in (homes["killed"] / "shards").rglob("*.parquet")]
+    frames = [pl.read_parquet(path) for path in (homes["killed"] / "shards").glob("*/*.parquet")]
     rows = pl.concat(frames).select("candidate_id", "split", "example_id")
     assert not rows.is_duplicated().any(), "something was scored twice"
 
@@ -137,7 +137,7 @@ def test_kills_among_the_controls_change_nothing(config: Callable[..., RunConfig
     summaries = {name: load_summary(folder).model_dump(exclude=passing) for name, folder in folders.items()}
     assert summaries["killed"] == summaries["undisturbed"]
     frames = {
-        name: pl.concat([pl.read_parquet(path) for path in (home / "shards").rglob("*.parquet")])
+        name: pl.concat([pl.read_parquet(path) for path in (home / "shards").glob("*/*.parquet")])
         for name, home in homes.items()
     }
     keys = ["candidate_id", "split", "example_id"]
@@ -146,7 +146,7 @@ def test_kills_among_the_controls_change_nothing(config: Callable[..., RunConfig
 
 
 def is_control(home: Path, name: str) -> bool:
-    [path] = (home / "shards").rglob(name)
+    [path] = (home / "shards").glob(f"*/{name}")
     return bool(pl.read_parquet(path)["candidate_id"].str.starts_with("base~").any())
 
 

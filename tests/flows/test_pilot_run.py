@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from thickets.flows.results.runs import find_run, open_scores
 from thickets.flows.results.sentences import findings
 from thickets.flows.results.summary import RunSummary
 from thickets.storage.errors import InputError, RunError
-from thickets.storage.home import Home
+from thickets.storage.fingerprint import fingerprint
+from thickets.storage.home import Home, RunFolder
 from thickets.storage.shards.file import list_shards
 from thickets.tasks.adaptive.pilot import learn, spread_out
 from thickets.tasks.scoring.identity import run_id
@@ -144,7 +146,10 @@ def test_without_a_pilot_a_run_is_what_it_was(make: MakeConfig, piloted: RunSumm
     config = make(pilot=None, size=12)
     plain = randopt(config)
     section = {"size": 12, "sigmas": SIGMAS, "seed": 0}
-    assert plain.run_id == run_id("tiny", plain.fingerprint, section, config.selection.model_dump(mode="json"))
+    verdicts = fingerprint(json.loads(RunFolder(plain.folder).judgement.read_text()))
+    assert plain.run_id == run_id(
+        "tiny", plain.fingerprint, verdicts, section, config.selection.model_dump(mode="json")
+    )
     assert plain.fingerprint == piloted.fingerprint
     assert candidates(plain).equals(population(12, SIGMAS, 0).select("candidate_id", "seed", "sigma"))
     assert plain.pilot is None

@@ -58,7 +58,7 @@ def make_only(problem: dict, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     score, scored = ScoringWorker.score, []
 
     def checked(self: ScoringWorker, shard):  # type: ignore[no-untyped-def]
-        assert self._problem.identity()["count"] == problem["options"]["count"], f"{shard.id} was scored again"
+        assert self._judge.problem.identity()["count"] == problem["options"]["count"], f"{shard.id} was scored again"
         scored.append(shard.id)
         return score(self, shard)
 
@@ -116,7 +116,7 @@ def test_the_command_goes_on_where_a_problem_failed(
     score, scored = ScoringWorker.score, []
 
     def fail_in_the_second(self: ScoringWorker, shard):
-        if self._problem.identity()["count"] == 3:
+        if self._judge.problem.identity()["count"] == 3:
             raise InputError("planted")
         scored.append(shard.id)
         return score(self, shard)
@@ -129,7 +129,7 @@ def test_the_command_goes_on_where_a_problem_failed(
     assert not Path(home, "groups").exists()
 
     def record(self: ScoringWorker, shard):
-        assert self._problem.identity()["count"] == 3, "the first problem was scored again"
+        assert self._judge.problem.identity()["count"] == 3, "the first problem was scored again"
         return score(self, shard)
 
     monkeypatch.setattr(ScoringWorker, "score", record)

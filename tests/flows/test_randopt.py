@@ -33,7 +33,7 @@ def outcome(summary: RunSummary) -> dict:
 
 
 def shard_files(config: RunConfig) -> dict[Path, int]:
-    return {path: path.stat().st_mtime_ns for path in (config.storage.home / "shards").rglob("*.parquet")}
+    return {path: path.stat().st_mtime_ns for path in (config.storage.home / "shards").glob("*/*.parquet")}
 
 
 def statuses(client: mlflow.MlflowClient) -> list[str]:
@@ -91,6 +91,7 @@ def test_a_run_leaves_its_scores_its_result_and_its_lineage(config: MakeConfig, 
         "manifest.json",
         "config.yaml",
         "identity.json",
+        "judgement.json",
         "figures/k_curve.png",
         "tables/leaderboard.csv",
     } <= artifacts

@@ -185,8 +185,8 @@ def test_a_job_refuses_a_machine_that_would_answer_differently(config: MakeConfi
     old = replace(job, identity={**job.identity, "engine": {"libraries": libraries}})
     with pytest.raises(InputError, match=r"on gpu7: engine\.executor: torch is .* here and 0\.0\.1 where"):
         old.open_worker("gpu7", "gpu7:1")
-    changed = replace(job, identity={**job.identity, "problem": {"name": "another"}})
-    with pytest.raises(InputError, match=r"on gpu7: .* the problem is .*same version of thickets"):
+    changed = replace(job, judgement={**job.judgement, "judge": {"name": "another"}})
+    with pytest.raises(InputError, match=r"on gpu7: .* the judge is .*same version of thickets"):
         changed.open_worker("gpu7", "gpu7:1")
     with pytest.raises(InputError, match="on gpu7: model: there is no"):
         replace(job, model="nowhere").open_worker("gpu7", "gpu7:1")

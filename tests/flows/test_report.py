@@ -171,7 +171,7 @@ def test_it_says_all_there_is_to_say(run: RunSummary, text: str) -> None:
     ):
         assert fact in words
     identity = json.loads((run.folder / "identity.json").read_text())
-    for sha256 in identity["splits"].values():
+    for sha256 in identity["questions"].values():
         assert sha256 in words
     for name in ("score_by_sigma", "density_curve", "k_curve", "agreement_map", "cost_accuracy", "gains_bar"):
         assert f'id="{name}-figure_1"' in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
@@ -34,6 +35,12 @@ def n_completions(home: Path) -> int:
         return int(reader.query("select count(*) from completions").item())
 
 
+def names_in(bucket: Any, folder: str) -> list[str]:
+    """Files below a folder, by their paths from there."""
+    inside = folder.partition("://")[2]
+    return sorted(path.removeprefix(f"{inside}/") for path in bucket.find(folder))
+
+
 @pytest.mark.slow
 def test_shards_in_a_bucket_are_all_that_is_needed_to_go_on(
     s3: str, config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -46,8 +53,10 @@ def test_shards_in_a_bucket_are_all_that_is_needed_to_go_on(
     assert first.evaluation == plain.evaluation
     folder = f"{s3}/{first.fingerprint[:16]}"
     bucket = fsspec.filesystem("s3")
-    names = [path.rpartition("/")[2] for path in sorted(bucket.ls(folder, detail=False))]
-    assert names == [path.name for path in list_shards(home / "shards" / first.fingerprint[:16])]
+    names = names_in(bucket, folder)
+    local = home / "shards" / first.fingerprint[:16]
+    assert names == sorted(str(path.relative_to(local)) for path in local.rglob("*.parquet"))
+    assert len(names) == 2 * len(list_shards(local)), "each shard has its verdicts"
     assert n_completions(home) > 0
 
     elsewhere = config(storage={"home": str(tmp_path / "elsewhere"), "shards": s3})
@@ -56,8 +65,7 @@ def test_shards_in_a_bucket_are_all_that_is_needed_to_go_on(
         assert randopt(elsewhere).evaluation == plain.evaluation
 
     assert randopt(elsewhere, fresh=True).evaluation == plain.evaluation
-    kept = [path.rpartition("/")[2] for path in sorted(bucket.find(f"{s3}/replaced"))]
-    assert kept == names
+    assert [name.partition("/")[2] for name in names_in(bucket, f"{s3}/replaced")] == names
 
 
 @pytest.mark.slow
@@ -68,7 +76,8 @@ def test_shards_in_a_folder_of_their_own_are_read_where_they_are(config: MakeCon
     assert not (home / "shards").exists()
     assert n_completions(home) > 0
     randopt(config(storage={"home": str(home), "shards": str(shared)}), fresh=True)
-    assert len(list((shared / "replaced").rglob("*.parquet"))) == len(list_shards(shared / summary.fingerprint[:16]))
+    here = list((shared / summary.fingerprint[:16]).rglob("*.parquet"))
+    assert len(list((shared / "replaced").rglob("*.parquet"))) == len(here)
 
 
 def test_a_place_that_cannot_be_written_to_stops_the_run_before_it_starts(config: MakeConfig, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from matplotlib.figure import Figure
 
+from tests.storage.storage_samples import answers_in
 from thickets.flows.config.file import load_config
 from thickets.flows.config.preflight import check_inputs
 from thickets.flows.config.run import RunConfig
@@ -53,8 +54,8 @@ def outcome(summary: RunSummary) -> dict:
 
 
 def rows(home: Path) -> pl.DataFrame:
-    frames = [pl.read_parquet(path) for path in sorted((home / "shards").rglob("*.parquet"))]
-    return pl.concat(frames).sort("candidate_id", "split", "example_id")
+    [shards] = (home / "shards").iterdir()
+    return answers_in(shards).sort("candidate_id", "split", "example_id")
 
 
 def test_a_run_goes_through_the_whole_flow_and_on_after_a_loss(tmp_path: Path) -> None:

@@ -301,6 +301,6 @@ def test_without_it_a_run_has_the_id_it_always_had_and_with_it_a_limit_is_needed
             plain.population.model_dump(mode="json", exclude_none=True),
             plain.selection.model_dump(mode="json"),
         )
-        assert plan.run_id == run_id("tiny", plan.fingerprint, *sections)
+        assert plan.run_id == run_id("tiny", plan.fingerprint, plan.verdicts, *sections)
     with pytest.raises(RunError, match=r"^decoding\.max_tokens is learned"):
         make_plan(*parts(config()))

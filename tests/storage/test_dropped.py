@@ -7,9 +7,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from tests.storage.storage_samples import record_judgement, write_rows
 from thickets.storage.scores.database import ScoreStore
 from thickets.storage.scores.reader import read_only
-from thickets.storage.shards.file import SHARD_SCHEMA, write_shard
 
 IDS = ["a", "b", "c"]
 # Two blocks of two selection questions, and one test question.
@@ -39,10 +39,11 @@ def folder(tmp_path: Path) -> Path:
         for name, marks in RIGHT.items()
         for (split, example, _, block), mark in zip(EXAMPLES, marks, strict=True)
     ]
-    write_shard(tmp_path / "shards", "one", pl.DataFrame(rows, schema=SHARD_SCHEMA, orient="row"))
+    verdicts = write_rows(tmp_path / "shards", "one", rows)
+    record_judgement(tmp_path / "run")
     with ScoreStore.open(tmp_path / "run" / "scores.duckdb", "run", tmp_path / "shards") as store:
         store.register(*frames())
-        store.ingest([tmp_path / "shards" / "one.parquet"])
+        store.ingest([verdicts])
     return tmp_path
 
 

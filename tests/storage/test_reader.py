@@ -7,7 +7,14 @@ import shutil
 import polars as pl
 import pytest
 
-from tests.storage.storage_samples import SPLITS, candidate_frame, example_frame, write_shards
+from tests.storage.storage_samples import (
+    SPLITS,
+    candidate_frame,
+    example_frame,
+    record_judgement,
+    verdicts_in,
+    write_shards,
+)
 from thickets.storage.errors import InputError, RunError
 from thickets.storage.scores.database import ScoreStore
 from thickets.storage.scores.reader import read_only
@@ -15,16 +22,16 @@ from thickets.storage.scores.reader import read_only
 HOLD = """
 import sys
 from pathlib import Path
-from tests.storage.storage_samples import candidate_frame, example_frame
+from tests.storage.storage_samples import candidate_frame, example_frame, verdicts_in
 from thickets.storage.scores.database import ScoreStore
 from thickets.storage.shards.file import list_shards
 run, shards = map(Path, sys.argv[1:])
 with ScoreStore.open(run / "scores.duckdb", run.name, shards) as store:
     store.register(candidate_frame(5), example_frame())
-    store.ingest(list_shards(shards)[:2])
+    store.ingest(list_shards(verdicts_in(shards))[:2])
     print("held", flush=True)
     sys.stdin.read()
-    store.ingest(list_shards(shards))
+    store.ingest(list_shards(verdicts_in(shards)))
 """
 
 
@@ -34,6 +41,7 @@ def made(tmp_path_factory):
     with ScoreStore.open(root / "runs" / "r1" / "scores.duckdb", "r1", root / "shards") as store:
         store.register(candidate_frame(5), example_frame())
         store.ingest(write_shards(root / "shards", 5))
+    record_judgement(root / "runs" / "r1")
     return root
 
 
@@ -137,6 +145,7 @@ def test_results_that_are_no_table_are_input_errors(reader, sql):
 def test_run_held_by_another_process_is_read_from_its_shards(tmp_path, shards, python):
     paths = shards(5)
     run = tmp_path / "runs" / "r1"
+    record_judgement(run)
     process = python(HOLD, run, tmp_path / "shards")
     assert process.stdout.readline() == "held\n"
     with read_only(run, tmp_path / "shards") as live:
@@ -155,7 +164,7 @@ def test_run_held_by_another_process_is_read_from_its_shards(tmp_path, shards, p
 
 
 def test_snapshot_leaves_a_broken_shard_where_it_is(tmp_path, run, caplog):
-    broken = tmp_path / "shards" / "selection-0-1.parquet"
+    broken = verdicts_in(tmp_path / "shards") / "selection-0-1.parquet"
     broken.write_bytes(b"PAR1")
     (run / "scores.duckdb").unlink()
     with read_only(run, tmp_path / "shards") as reader:

@@ -8,10 +8,18 @@ import threading
 import polars as pl
 import pytest
 
-from tests.storage.storage_samples import BLOCK, SPLITS, candidate_frame, example_frame, score_rows
+from tests.storage.storage_samples import (
+    BLOCK,
+    SPLITS,
+    candidate_frame,
+    example_frame,
+    score_rows,
+    verdicts_in,
+    write_rows,
+)
 from thickets.storage.errors import InputError, RunError
 from thickets.storage.scores.database import ScoreStore
-from thickets.storage.shards.file import list_shards, write_shard
+from thickets.storage.shards.file import list_shards
 
 KILLED_IN_INGEST = """
 import os, signal, sys
@@ -53,7 +61,7 @@ def test_ingest_keeps_every_row_as_it_was_written(store, shards):
     paths = shards(4, splits=("selection", "validation"))
     store.register(candidate_frame(4), example_frame())
     assert store.ingest(paths) == 5 * sum(SPLITS.values())
-    written = pl.concat([pl.read_parquet(path) for path in paths]).drop("completion")
+    written = pl.concat([pl.read_parquet(path) for path in paths])
     kept = everything(store).select(written.columns).sort(written.columns)
     assert kept.equals(written.sort(written.columns))
 
@@ -73,14 +81,15 @@ def test_replay_adds_nothing(store, shards):
 @pytest.mark.parametrize("at", ["INSERT INTO scores", "INSERT OR REPLACE INTO shards", "COMMIT"])
 def test_kill_in_the_middle_of_ingest_loses_only_that_call(tmp_path, shards, python, at):
     paths = shards(10)
-    process = python(KILLED_IN_INGEST, tmp_path / "killed.duckdb", tmp_path / "shards", at)
+    process = python(KILLED_IN_INGEST, tmp_path / "killed.duckdb", verdicts_in(tmp_path / "shards"), at)
     process.communicate()
     assert process.returncode == -9
     with (
         ScoreStore.open(tmp_path / "killed.duckdb", "r") as killed,
         ScoreStore.open(tmp_path / "calm" / "calm.duckdb", "r") as calm,
     ):
-        rows_of_first_five = sum(pl.read_parquet(path).height for path in list_shards(tmp_path / "shards")[:5])
+        first_five = list_shards(verdicts_in(tmp_path / "shards"))[:5]
+        rows_of_first_five = sum(pl.read_parquet(path).height for path in first_five)
         assert everything(killed).height == rows_of_first_five
         assert killed.ingest(paths) == 11 * SPLITS["selection"] - rows_of_first_five
         calm.register(candidate_frame(10), example_frame())
@@ -93,7 +102,7 @@ def test_any_order_and_grouping_of_shards_gives_the_same_scores(tmp_path, shards
     paths = shards(8)
     # units written again by another run with another division into shards
     again = candidate_frame(8)["candidate_id"].to_list()[2:7]
-    paths.append(write_shard(tmp_path / "shards", "zz-again", score_rows(again, "selection", 1)))
+    paths.append(write_rows(tmp_path / "shards", "zz-again", score_rows(again, "selection", 1)))
     results = []
     for seed in range(4):
         order = random.Random(seed).sample(paths[:-1], len(paths) - 1)
@@ -112,8 +121,8 @@ def test_any_order_and_grouping_of_shards_gives_the_same_scores(tmp_path, shards
 def test_of_a_unit_in_two_files_of_one_call_the_first_name_counts(store, tmp_path):
     store.register(candidate_frame(1), example_frame())
     frame = score_rows(["base"], "selection", 0)
-    late = write_shard(tmp_path / "shards", "b", frame.with_columns(answer=pl.lit("late")))
-    early = write_shard(tmp_path / "shards", "a", frame.with_columns(answer=pl.lit("early")))
+    late = write_rows(tmp_path / "shards", "b", frame.with_columns(answer=pl.lit("late")))
+    early = write_rows(tmp_path / "shards", "a", frame.with_columns(answer=pl.lit("early")))
     assert store.ingest([late, early]) == BLOCK
     assert set(everything(store)["answer"]) == {"early"}
 
@@ -121,11 +130,11 @@ def test_of_a_unit_in_two_files_of_one_call_the_first_name_counts(store, tmp_pat
 def test_a_unit_that_is_not_whole_is_as_good_as_none(store, tmp_path):
     store.register(candidate_frame(1), example_frame())
     frame = score_rows(["base"], "selection", 0)
-    torn = write_shard(tmp_path / "shards", "a", frame.head(BLOCK - 1))
-    twice = write_shard(tmp_path / "shards", "b", pl.concat([frame, frame.head(1)]))
+    torn = write_rows(tmp_path / "shards", "a", frame.head(BLOCK - 1))
+    twice = write_rows(tmp_path / "shards", "b", pl.concat([frame, frame.head(1)]))
     assert store.ingest([torn, twice]) == 0
     assert store.done().is_empty()
-    assert store.ingest([write_shard(tmp_path / "shards", "c", frame)]) == BLOCK
+    assert store.ingest([write_rows(tmp_path / "shards", "c", frame)]) == BLOCK
     assert store.done().height == 1
 
 
@@ -155,8 +164,8 @@ def test_rows_nobody_asked_for_are_left_out(store, tmp_path):
     frame = score_rows(["base", "stranger"], "selection", 0)
     other_block = frame.head(BLOCK).with_columns(block=pl.lit(1, pl.UInt32))  # generated in other company
     other_example = frame.head(1).with_columns(example_id=pl.lit("unknown"))
-    assert store.ingest([write_shard(tmp_path / "shards", "a", pl.concat([other_block, other_example]))]) == 0
-    assert store.ingest([write_shard(tmp_path / "shards", "b", frame)]) == BLOCK
+    assert store.ingest([write_rows(tmp_path / "shards", "a", pl.concat([other_block, other_example]))]) == 0
+    assert store.ingest([write_rows(tmp_path / "shards", "b", frame)]) == BLOCK
     assert set(everything(store)["candidate_id"]) == {"base"}
 
 
@@ -166,9 +175,9 @@ def test_done_lists_only_whole_units_in_population_order(store, tmp_path):
     folder = tmp_path / "shards"
     store.ingest(
         [
-            write_shard(folder, "b", score_rows(candidates[::-1], "selection", 1)),
-            write_shard(folder, "a", score_rows(candidates[2:3], "selection", 0)),
-            write_shard(folder, "part", score_rows(candidates[1:2], "selection", 2).head(BLOCK - 1)),
+            write_rows(folder, "b", score_rows(candidates[::-1], "selection", 1)),
+            write_rows(folder, "a", score_rows(candidates[2:3], "selection", 0)),
+            write_rows(folder, "part", score_rows(candidates[1:2], "selection", 2).head(BLOCK - 1)),
         ]
     )
     assert store.done().rows() == [
@@ -196,7 +205,7 @@ def test_leaderboard_breaks_ties_by_seed_then_sigma_and_leaves_out_the_base(stor
         correct=pl.int_range(pl.len()).over("candidate_id")
         < pl.col("candidate_id").replace_strict(n_correct, default=3)
     )
-    store.ingest([write_shard(tmp_path / "shards", "s", frame)])
+    store.ingest([write_rows(tmp_path / "shards", "s", frame)])
     board = store.leaderboard()
     assert board["candidate_id"].to_list() == ["best", "small-narrow", "small-wide", "big"]
     assert board["rank"].to_list() == [1, 2, 3, 4]
@@ -277,7 +286,7 @@ def test_controls_are_counted_in_no_question_about_candidates(store, shards, tmp
     store.register(controls, example_frame())
     blocks = range(SPLITS["selection"] // BLOCK)
     frames = [score_rows(controls["candidate_id"], "selection", block) for block in blocks]
-    assert store.ingest([write_shard(tmp_path / "shards", "zz", pl.concat(frames))]) == 2 * SPLITS["selection"]
+    assert store.ingest([write_rows(tmp_path / "shards", "zz", pl.concat(frames))]) == 2 * SPLITS["selection"]
     assert all(one.equals(other) for one, other in zip(asked(), before, strict=True))
     assert store.query("FROM accuracy WHERE position = -2").height == 2
     assert set(store.done()["candidate_id"]) > set(controls["candidate_id"])
@@ -287,10 +296,10 @@ def test_sigma_statistics_compare_whole_candidates_only(store, tmp_path):
     candidates = candidate_frame(2)["candidate_id"].to_list()
     store.register(candidate_frame(2), example_frame())
     folder = tmp_path / "shards"
-    store.ingest([write_shard(folder, "a", score_rows(candidates[:1], "selection", 0))])
+    store.ingest([write_rows(folder, "a", score_rows(candidates[:1], "selection", 0))])
     assert store.sigma_statistics().height == 0
-    store.ingest([write_shard(folder, f"b{i}", score_rows(candidates[1:2], "selection", i)) for i in range(3)])
-    store.ingest([write_shard(folder, "c", score_rows(candidates[2:], "selection", 0))])
+    store.ingest([write_rows(folder, f"b{i}", score_rows(candidates[1:2], "selection", i)) for i in range(3)])
+    store.ingest([write_rows(folder, "c", score_rows(candidates[2:], "selection", 0))])
     [row] = store.sigma_statistics().rows(named=True)
     assert (row["n_candidates"], row["n_partial"]) == (1, 1)
     assert row["base_n_correct"] is None  # it has answered one block of three

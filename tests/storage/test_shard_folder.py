@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 
 from tests.s3_server import s3_bucket
+from tests.storage.storage_samples import VERDICTS, verdict_rows, verdicts_in
 from thickets.storage.errors import InputError, RunError
 from thickets.storage.home import Home
 from thickets.storage.shards.file import SHARD_SCHEMA, list_shards
@@ -25,7 +26,7 @@ FINGERPRINT = "0123456789abcdef" * 4
 
 
 def frame(who: str = "base", n: int = 4) -> pl.DataFrame:
-    rows = [(who, "selection", 0, f"e{i}", i == 1, str(i), 3, "stop", f"It is {i}.") for i in range(n)]
+    rows = [(who, "selection", 0, f"e{i}", 3, "stop", f"It is {i}.") for i in range(n)]
     return pl.DataFrame(rows, schema=SHARD_SCHEMA, orient="row")
 
 
@@ -74,6 +75,29 @@ def test_a_shard_is_held_once_written_and_comes_back_as_it_was(root: str, tmp_pa
         assert pl.read_parquet(path).equals(frame())
 
 
+def test_verdicts_are_kept_in_the_folder_of_their_shards(root: str, tmp_path: Path) -> None:
+    folder = open_shard_folder(location(root, tmp_path))
+    local = tmp_path / "copies" / "local" if is_url(root) else Path(folder.location)
+    verdicts, copies = folder.verdicts(VERDICTS), verdicts_in(local)
+    assert verdicts.read("one") is None
+    folder.write("one", frame())
+    rows = verdict_rows(["base"], "selection", 0)
+    verdicts.write("one", rows)
+    with pytest.raises(RunError, match="score: absent"):
+        verdicts.write("one", frame())
+    again = open_shard_folder(folder.location).verdicts(VERDICTS).read("one")
+    assert again is not None
+    assert again.equals(rows)
+    folder.mirror(local)
+    verdicts.mirror(copies)
+    assert [path.name for path in (*list_shards(local), *list_shards(copies))] == ["one.parquet"] * 2
+    kept = folder.set_aside(local)
+    assert len(kept) == (2 if is_url(root) else 1)
+    assert not verdicts.holds("one")
+    assert not list_shards(copies)
+    assert all(open_shard_folder(each).verdicts(VERDICTS).holds("one") for each in kept)
+
+
 def test_only_what_is_missing_is_copied(root: str, tmp_path: Path) -> None:
     if not is_url(root):
         pytest.skip("nothing is copied")
@@ -108,8 +132,8 @@ def test_what_is_no_shard_is_not_written(root: str, tmp_path: Path) -> None:
     folder = open_shard_folder(location(root, tmp_path))
     with pytest.raises(RunError, match="cannot name a shard"):
         folder.write("../one", frame())
-    with pytest.raises(RunError, match="answer: absent"):
-        folder.write("one", frame().drop("answer"))
+    with pytest.raises(RunError, match="completion: absent"):
+        folder.write("one", frame().drop("completion"))
     assert not folder.holds("one")
 
 

@@ -8,10 +8,11 @@ import time
 import polars as pl
 import pytest
 
-from tests.storage.storage_samples import score_rows
+from tests.storage.storage_samples import completion_rows, verdict_rows
 from thickets.storage.errors import RunError
 from thickets.storage.shards.file import (
     SHARD_SCHEMA,
+    VERDICT_SCHEMA,
     clean_temporaries,
     is_readable,
     list_shards,
@@ -22,19 +23,19 @@ from thickets.storage.shards.file import (
 KILLED_BEFORE_RENAME = """
 import os, signal, sys
 from pathlib import Path
-from tests.storage.storage_samples import score_rows
+from tests.storage.storage_samples import completion_rows
 from thickets.storage.shards.file import write_shard
 folder = Path(sys.argv[1])
-write_shard(folder, "whole", score_rows(["base"], "selection", 0))
+write_shard(folder, "whole", completion_rows(["base"], "selection", 0))
 os.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)
-write_shard(folder, "torn", score_rows(["base"], "selection", 1))
+write_shard(folder, "torn", completion_rows(["base"], "selection", 1))
 """
 
 
 def test_round_trip_keeps_schema_nulls_and_order(tmp_path):
-    frame = score_rows(["base", "b", "a"], "selection", 1)
+    frame = verdict_rows(["base", "b", "a"], "selection", 1)
     assert frame["answer"].null_count()
-    path = write_shard(tmp_path / "new", "0001@x", frame)
+    path = write_shard(tmp_path / "new", "0001@x", frame, VERDICT_SCHEMA)
     assert path.name == "0001@x.parquet"
     assert pl.read_parquet(path).equals(frame)
     assert list(path.parent.iterdir()) == [path]
@@ -64,7 +65,7 @@ def test_failed_write_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(pl.DataFrame, "write_parquet", fail)
     with pytest.raises(OSError, match="disk full"):
-        write_shard(tmp_path, "s", score_rows(["base"], "selection", 0))
+        write_shard(tmp_path, "s", completion_rows(["base"], "selection", 0))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -83,18 +84,18 @@ def test_absent_folder_has_no_shards(tmp_path):
 )
 def test_wrong_frames_are_refused(tmp_path, change, message):
     with pytest.raises(RunError, match=message):
-        write_shard(tmp_path, "s", score_rows(["base"], "selection", 0).with_columns(change))
+        write_shard(tmp_path, "s", completion_rows(["base"], "selection", 0).with_columns(change))
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("shard_id", ["", "../x", "a/b", ".x"])
 def test_shard_id_must_be_a_file_name(tmp_path, shard_id):
     with pytest.raises(RunError, match="cannot name a shard"):
-        write_shard(tmp_path, shard_id, score_rows(["base"], "selection", 0))
+        write_shard(tmp_path, shard_id, completion_rows(["base"], "selection", 0))
 
 
 def test_truncated_shard_is_unreadable_and_quarantined(tmp_path, caplog):
-    path = write_shard(tmp_path, "s", score_rows(["base"], "selection", 0))
+    path = write_shard(tmp_path, "s", completion_rows(["base"], "selection", 0))
     assert is_readable(path)
     path.write_bytes(path.read_bytes()[:-20])
     assert not is_readable(path)
@@ -106,5 +107,5 @@ def test_truncated_shard_is_unreadable_and_quarantined(tmp_path, caplog):
 
 def test_other_parquet_file_is_no_shard(tmp_path):
     path = tmp_path / "x.parquet"
-    score_rows(["base"], "selection", 0).select(list(SHARD_SCHEMA)[:3]).write_parquet(path)
+    completion_rows(["base"], "selection", 0).select(list(SHARD_SCHEMA)[:3]).write_parquet(path)
     assert not is_readable(path)

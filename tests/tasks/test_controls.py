@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import polars as pl
 import pytest
 
+from tests.judges import JUDGE
+from tests.storage.storage_samples import VERDICTS, write_rows
 from thickets.storage.errors import RunError
-from thickets.storage.shards.file import SHARD_SCHEMA, write_shard
 from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.evaluation.controls import (
     Controls,
@@ -157,8 +157,8 @@ def book(tmp_path: Path) -> ScoreBook:
         if split == "test" or "~" not in who
         for place, answer in enumerate(given)
     ]
-    write_shard(tmp_path / "shards", "s", pl.DataFrame(rows, schema=SHARD_SCHEMA, orient="row"))
-    made = ScoreBook(tmp_path / "scores.duckdb", tmp_path / "shards", "run", SMALL, blocks)
+    write_rows(tmp_path / "shards", "s", rows)
+    made = ScoreBook(tmp_path / "scores.duckdb", tmp_path / "shards", "run", SMALL, blocks, JUDGE, VERDICTS)
     assert "~" not in "".join(made.aggregate()["candidate_id"])
     # Late, after their shard was taken in; candidates and whoever is known are passed over.
     made.register([*attempts(3, 0.7, 0), AVERAGE, None, *candidates_of(SMALL)])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
+from tests.judges import JUDGE
 from thickets.tasks.distillation.data import LABELS, REJECTION, STUDENT, Rules, label_rows, rejection_rows, student_rows
-from thickets.tasks.problems import ProblemConfig, load_problem
 from thickets.tasks.types import Example
 
 # Example, rank, answer, correct, completion, finish reason.
@@ -150,12 +150,11 @@ def test_rejection_sampling_takes_one_right_sample_of_every_example_before_a_sec
 
 
 def test_labels_are_taken_of_the_students_examples_first_and_only_where_the_verifier_takes_them() -> None:
-    problem = load_problem(ProblemConfig(name="largest_number"))
     examples = [Example(name, f"question {name}", answer) for name, answer in [("a", "7"), ("b", "none"), ("c", "9")]]
-    rows = label_rows(problem, examples, ["c", "c"], 5)
+    rows = label_rows(JUDGE, examples, ["c", "c"], 5)
     assert kept(rows) == [("c", "label", "9"), ("a", "label", "7")]
     assert rows["arm"].unique().to_list() == [LABELS]
-    assert kept(label_rows(problem, examples, ["c"], 1)) == [("c", "label", "9")]
+    assert kept(label_rows(JUDGE, examples, ["c"], 1)) == [("c", "label", "9")]
 
 
 @pytest.mark.parametrize("rules", [Rules(), Rules(margin=0.5)])

@@ -7,8 +7,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from tests.judges import JUDGE
+from tests.storage.storage_samples import VERDICTS, write_rows
 from thickets.storage.errors import RunError
-from thickets.storage.shards.file import SHARD_SCHEMA, write_shard
 from thickets.tasks.aggregation import ScoreBook, check_complete
 from thickets.tasks.evaluation.ensemble import choose, choose_on_validation, evaluate
 from thickets.tasks.results.evaluation import CurvePoint, Method, VoteRule
@@ -40,8 +41,8 @@ def book(tmp_path: Path) -> ScoreBook:
             for who, given in zip(["base", *IDS], answers, strict=True)
             for place, answer in enumerate(given)
         ]
-        write_shard(tmp_path / "shards", split, pl.DataFrame(rows, schema=SHARD_SCHEMA, orient="row"))
-    made = ScoreBook(tmp_path / "scores.duckdb", tmp_path / "shards", "run", POPULATION, BLOCKS)
+        write_rows(tmp_path / "shards", split, rows)
+    made = ScoreBook(tmp_path / "scores.duckdb", tmp_path / "shards", "run", POPULATION, BLOCKS, JUDGE, VERDICTS)
     made.aggregate()
     return made
 

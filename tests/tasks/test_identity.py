@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +10,11 @@ from thickets.storage.fingerprint import fingerprint
 from thickets.tasks.engines import EngineSpec, VllmOptions
 from thickets.tasks.engines.prompts import PromptTemplate
 from thickets.tasks.noise import Perturbation
-from thickets.tasks.problems import ProblemConfig, load_problem
+from thickets.tasks.problems import Problem, ProblemConfig, load_problem
+from thickets.tasks.problems.judging import Judge
 from thickets.tasks.problems.splits import draw_splits
-from thickets.tasks.scoring.identity import answer_identity, run_id
+from thickets.tasks.scoring.identity import answer_identity, judgement_identity, run_id
+from thickets.tasks.scoring.units import make_blocks
 from thickets.tasks.types import Sampling
 
 SPEC = EngineSpec("transformers", Path("model"), Perturbation(), device="cpu")
@@ -19,6 +22,13 @@ SPEC = EngineSpec("transformers", Path("model"), Perturbation(), device="cpu")
 
 class Tokenizer:
     chat_template = "{{ messages }}"
+
+
+class Rendering:
+    """Renders a prompt as the text of its turns."""
+
+    def render(self, messages) -> str:
+        return "|".join(f"{message['role']}: {message['content']}" for message in messages)
 
 
 def identity(**changes) -> str:
@@ -30,12 +40,15 @@ def identity(**changes) -> str:
         "base_sha256": "a" * 64,
         "engine": SPEC,
         "problem": problem,
-        "splits": draw_splits(problem, **sizes),
         "template": PromptTemplate(tokenizer),
         "sampling": Sampling(8),
         "examples_per_block": 4,
+        **changes,
     }
-    return fingerprint(answer_identity(**(values | changes)))
+    splits = draw_splits(problem, **sizes)
+    size = values["examples_per_block"]
+    blocks = [block for split in splits for block in make_blocks(split, problem, Rendering(), size)]
+    return fingerprint(answer_identity(blocks=blocks, **values))
 
 
 @pytest.mark.parametrize(
@@ -87,19 +100,55 @@ def test_what_a_problem_is_called_does_not_matter() -> None:
     assert identity(problem={"label": "Warm-up"}) == identity()
 
 
+def questions(folder: Path, verifier: str, *, answer: str = "3", **row: str) -> Problem:
+    """A problem from a file of three questions."""
+    rows = [{"question": f"{n} + 1?", "answer": answer, **row} for n in range(3)]
+    (folder / "q.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in rows))
+    path = str(folder / "q.jsonl")
+    return load_problem(ProblemConfig(name="file", path=path, verifier=verifier, instruction="{question} Answer:"))
+
+
+def test_verifier_and_gold_answers_change_the_judgement_alone(tmp_path: Path) -> None:
+    def both(problem: Problem, reasoning: tuple[str, str] | None = None) -> tuple[str, str]:
+        splits = draw_splits(problem, selection=1, validation=1, test=1, seed=0)
+        blocks = [block for split in splits for block in make_blocks(split, problem, Rendering(), 4)]
+        template = PromptTemplate(Tokenizer())
+        answers = answer_identity(
+            base_sha256="a" * 64,
+            engine=SPEC,
+            problem=problem,
+            blocks=blocks,
+            template=template,
+            sampling=Sampling(8),
+            examples_per_block=4,
+        )
+        return fingerprint(answers), fingerprint(judgement_identity(Judge(problem, reasoning), splits))
+
+    found = [
+        both(questions(tmp_path, "numeric")),
+        both(questions(tmp_path, "exact")),
+        both(questions(tmp_path, "numeric", answer="4")),
+        both(questions(tmp_path, "numeric"), ("<a>", "</a>")),
+    ]
+    assert len({answers for answers, _ in found}) == 1
+    assert len({judgement for _, judgement in found}) == 4
+    assert both(questions(tmp_path, "numeric")) == found[0]
+
+
 def test_which_card_of_a_machine_is_used_does_not_matter() -> None:
     assert identity(engine=replace(SPEC, device="cuda:1")) == identity(engine=replace(SPEC, device="cuda:0"))
 
 
 def test_a_run_is_named_by_what_it_selects_from_and_how() -> None:
     names = {
-        run_id("a", "f", {"size": 1}, {"k": [1]}),
-        run_id("a", "f", {"size": 2}, {"k": [1]}),
-        run_id("a", "f", {"size": 1}, {"k": [2]}),
-        run_id("a", "g", {"size": 1}, {"k": [1]}),
-        run_id("b", "f", {"size": 1}, {"k": [1]}),
-        run_id("a", "f", {"size": 1}, {"k": [1]}, {"z": 1.64}),
-        run_id("a", "f", {"size": 1}, {"k": [1]}, {"z": 1.0}),
+        run_id("a", "f", "v", {"size": 1}, {"k": [1]}),
+        run_id("a", "f", "v", {"size": 2}, {"k": [1]}),
+        run_id("a", "f", "v", {"size": 1}, {"k": [2]}),
+        run_id("a", "g", "v", {"size": 1}, {"k": [1]}),
+        run_id("a", "f", "w", {"size": 1}, {"k": [1]}),
+        run_id("b", "f", "v", {"size": 1}, {"k": [1]}),
+        run_id("a", "f", "v", {"size": 1}, {"k": [1]}, {"z": 1.64}),
+        run_id("a", "f", "v", {"size": 1}, {"k": [1]}, {"z": 1.0}),
     }
-    assert len(names) == 7
-    assert run_id("a", "f", {"size": 1}, {"k": [1]}) in names
+    assert len(names) == 8
+    assert run_id("a", "f", "v", {"size": 1}, {"k": [1]}) in names

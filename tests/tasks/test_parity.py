@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.storage.storage_samples import ROW_SCHEMA
 from thickets.storage.errors import RunError
-from thickets.storage.shards.file import SHARD_SCHEMA
 from thickets.tasks.engines.parity import Parity, compare, parting
 
 QUESTIONS = {f"q{i}": (f"question {i}?", str(i)) for i in range(4)}
@@ -26,7 +26,7 @@ def frame(who: str, *answers: tuple[str, str | None, bool]) -> pl.DataFrame:
             "finish_reason": ["stop"] * len(answers),
             "completion": [completion for completion, *_ in answers],
         },
-        schema=SHARD_SCHEMA,
+        schema=ROW_SCHEMA,
     )
 
 

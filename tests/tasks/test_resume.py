@@ -16,6 +16,7 @@ from thickets.tasks.engines import EngineSpec, build_engine
 from thickets.tasks.engines.prompts import ValuesTemplate
 from thickets.tasks.noise import Perturbation
 from thickets.tasks.problems import ProblemConfig, load_problem
+from thickets.tasks.problems.judging import Judge
 from thickets.tasks.problems.splits import draw_splits
 from thickets.tasks.scoring.units import Shard, make_blocks, plan_shards
 from thickets.tasks.scoring.worker import ScoringWorker
@@ -44,10 +45,11 @@ def score_what_is_left(model: Path, folder: Path, pause_s: float = 0.0) -> list[
     left = [shard for shard in plan_shards("selection", len(blocks), CANDIDATES, [], 2) if not shards.holds(shard.id)]
     worker = ScoringWorker(
         lambda: build_engine(EngineSpec("signals", model, Perturbation(), device="cpu")),
-        problem,
+        Judge(problem),
         blocks,
         problem.sampling,
         shards,
+        shards.verdicts("0" * 64),
     )
     for shard in left:
         worker.score(shard)
@@ -94,8 +96,14 @@ def test_a_shard_that_another_process_has_written_meanwhile_is_not_scored_again(
     score_what_is_left(model, tmp_path)
     before = stamps(tmp_path)
     problem = load_problem(ProblemConfig(name="signals"))
+    folder = LocalShardFolder(tmp_path)
     worker = ScoringWorker(
-        lambda: pytest.fail("an engine was built"), problem, [], problem.sampling, LocalShardFolder(tmp_path)
+        lambda: pytest.fail("an engine was built"),
+        Judge(problem),
+        [],
+        problem.sampling,
+        folder,
+        folder.verdicts("0" * 64),
     )
     for shard in plan_shards("selection", N_BLOCKS, CANDIDATES, [], 2):
         assert isinstance(shard, Shard)

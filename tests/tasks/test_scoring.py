@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from prefect import flow
 
 from thickets.storage.errors import InputError, RunError, TransientError
-from thickets.storage.shards.file import SHARD_SCHEMA, list_shards
+from thickets.storage.shards.file import VERDICT_SCHEMA, list_shards
 from thickets.storage.shards.folder import LocalShardFolder
 from thickets.tasks.problems import ProblemConfig, load_problem
+from thickets.tasks.problems.judging import Judge
 from thickets.tasks.scoring.executors import LocalExecutor
 from thickets.tasks.scoring.score import score_shards
-from thickets.tasks.scoring.units import Block, Shard, UnitReport, candidate_id, judge, plan_shards
+from thickets.tasks.scoring.units import Block, Shard, UnitReport, candidate_id, judged, plan_shards
 from thickets.tasks.scoring.worker import EngineHungError, ScoringWorker
 from thickets.tasks.types import Candidate, Completion, Example, Sampling
 
@@ -28,7 +29,8 @@ EXAMPLES = tuple(
     Example(f"e{i}", f"Which is the largest number: {i}, {i + 5} or {i + 9}?", str(i + 9)) for i in range(4)
 )
 BLOCK = Block("selection", 0, EXAMPLES, tuple(example.question for example in EXAMPLES))
-PROBLEM = load_problem(ProblemConfig(name="largest_number"))
+JUDGE = Judge(load_problem(ProblemConfig(name="largest_number")))
+VERDICTS = "0" * 64
 
 
 class Parrot:
@@ -83,15 +85,18 @@ def test_a_shard_is_named_by_its_content() -> None:
 
 def test_an_abstention_is_wrong_and_has_no_answer() -> None:
     completions = [Completion(text, 1, "length") for text in ("9", "I think 13, no: 14", "", "none")]
-    frame = judge("base", BLOCK, completions, PROBLEM)
-    assert frame.schema == SHARD_SCHEMA
+    frame = judged("base", BLOCK, completions, JUDGE)
+    assert frame.drop("completion").schema == VERDICT_SCHEMA
     assert frame["answer"].to_list() == ["9", "14", None, None]
     assert frame["correct"].to_list() == [True, False, False, False]
     assert frame["completion"].to_list() == [c.text for c in completions]
 
 
 def worker(folder: Path, build: Callable[[], Parrot] = Parrot, **options: Any) -> ScoringWorker:
-    return ScoringWorker(build, PROBLEM, [BLOCK], Sampling(5), LocalShardFolder(folder), **options)
+    shards = LocalShardFolder(folder)
+    return ScoringWorker(
+        build, options.pop("judge", JUDGE), [BLOCK], Sampling(5), shards, shards.verdicts(VERDICTS), **options
+    )
 
 
 def one_shard_each(candidates: Sequence[Candidate | None]) -> list[Shard]:
@@ -116,7 +121,8 @@ def test_a_shard_holds_every_answer_of_its_candidates(tmp_path: Path) -> None:
     report = worker(tmp_path, on_unit=told.append).score(
         Shard("selection", 0, (None, Candidate(9, 0.01), Candidate(10, 0.01)))
     )
-    frame = pl.read_parquet(tmp_path / f"{report.shard_id}.parquet")
+    assert LocalShardFolder(tmp_path).read(report.shard_id).height == 12
+    frame = LocalShardFolder(tmp_path).verdicts(VERDICTS).read(report.shard_id)
     assert frame.height == 12
     assert frame.group_by("candidate_id", maintain_order=True).agg(pl.col("correct").sum()).rows() == [
         ("base", 0),
@@ -161,7 +167,8 @@ def test_the_engine_goes_on_while_answers_are_judged_and_written(tmp_path: Path)
             assert seed == 2 or begun[seed + 1].wait(30), "the engine waited for the writer"
             super().write(shard_id, frame)
 
-    scorer = ScoringWorker(Announcing, PROBLEM, [BLOCK], Sampling(5), SlowFolder(tmp_path))
+    folder = SlowFolder(tmp_path)
+    scorer = ScoringWorker(Announcing, JUDGE, [BLOCK], Sampling(5), folder, folder.verdicts(VERDICTS))
     run(LocalExecutor(scorer), one_shard_each([Candidate(seed, 0.01) for seed in range(3)]))
     assert len(list_shards(tmp_path)) == 3
 

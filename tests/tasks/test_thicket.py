@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thickets.storage.shards.file import SHARD_SCHEMA, write_shard
+from tests.judges import JUDGE
+from tests.storage.storage_samples import VERDICTS, write_rows
 from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.evaluation.thicket import agreement, density, describe, gain_split, oracle, sigma_scores
 from thickets.tasks.evaluation.voting import BALLOT_SCHEMA, vote
@@ -125,8 +126,8 @@ def book(tmp_path: Path) -> ScoreBook:
             for who, marks in zip(["base", *IDS], answers, strict=True)
             for place, mark in enumerate(marks)
         ]
-        write_shard(tmp_path / "shards", split, pl.DataFrame(rows, schema=SHARD_SCHEMA, orient="row"))
-    made = ScoreBook(tmp_path / "scores.duckdb", tmp_path / "shards", "run", POPULATION, blocks)
+        write_rows(tmp_path / "shards", split, rows)
+    made = ScoreBook(tmp_path / "scores.duckdb", tmp_path / "shards", "run", POPULATION, blocks, JUDGE, VERDICTS)
     made.aggregate()
     return made
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-import polars as pl
 import pytest
 
-from thickets.storage.shards.file import SHARD_SCHEMA, write_shard
+from tests.judges import JUDGE
+from tests.storage.storage_samples import VERDICTS, write_rows
 from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.engines.prompts import PromptTemplate
 from thickets.tasks.evaluation.wordings import (
@@ -171,8 +171,9 @@ def test_the_wording_with_most_of_the_validation_split_right_wins_and_among_equa
         for who, text in given.items()
         for place, answer in enumerate(text)
     ]
-    write_shard(tmp_path / "shards", "s", pl.DataFrame(rows, schema=SHARD_SCHEMA, orient="row"))
-    book = ScoreBook(tmp_path / "scores.duckdb", tmp_path / "shards", "run", population(2, [0.1], 0), blocks)
+    write_rows(tmp_path / "shards", "s", rows)
+    some, shards = population(2, [0.1], 0), tmp_path / "shards"
+    book = ScoreBook(tmp_path / "scores.duckdb", shards, "run", some, blocks, JUDGE, VERDICTS)
     book.aggregate()
     book.register(wordings.trials)  # late, after their shard was taken in
     assert set(book.aggregate()["candidate_id"]) == set(given)

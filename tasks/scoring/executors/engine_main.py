@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 
 from thickets.tasks.scoring.executors.job import ScoringJob
-from thickets.tasks.scoring.executors.messages import Ask, Failed, Message, Ready, ShardDone, UnitDone
+from thickets.tasks.scoring.executors.messages import Ask, Failed, Generated, Message, Ready, ShardDone, UnitDone
 from thickets.tasks.scoring.units import UnitReport
 from thickets.tasks.scoring.worker import SHARDS_PER_ENGINE, ScoringWorker
 
@@ -36,7 +36,9 @@ class EngineMain:
         """Score every shard that the channel brings, until it ends."""
         job: ScoringJob = self._channel.recv()
         try:
-            worker = job.open_worker(socket.gethostname(), name, on_unit=self._on_unit)
+            worker = job.open_worker(
+                socket.gethostname(), name, on_unit=self._on_unit, on_generated=lambda: self._send(Generated())
+            )
             worker.start()
         except BaseException as error:
             self._send(Failed.by(None, error))

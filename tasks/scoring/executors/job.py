@@ -8,10 +8,12 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from thickets.storage.errors import InputError
+from thickets.storage.fingerprint import fingerprint
 from thickets.storage.shards.folder import open_shard_folder
 from thickets.tasks.engines import EngineSpec, build_engine
 from thickets.tasks.engines.base_model import find_base_model
 from thickets.tasks.problems import ProblemConfig, load_problem
+from thickets.tasks.problems.judging import Judge
 from thickets.tasks.scoring.units import Block, UnitReport
 from thickets.tasks.scoring.worker import ScoringWorker
 from thickets.tasks.types import Sampling
@@ -31,7 +33,9 @@ class ScoringJob:
         blocks: The examples with their prompts.
         sampling: Decoding.
         shards: Where shards go, as `thickets.storage.shards.folder.shard_location` gives it.
-        identity: What the fingerprint is the hash of; the machine's own libraries, problem and perturbation must match.
+        identity: What the fingerprint is the hash of; the machine's own libraries and perturbation must match.
+        reasoning: What begins and what ends a thought, for the judge.
+        judgement: What the verdicts' fingerprint is the hash of; the machine's own judge must match.
     """
 
     model: str
@@ -44,16 +48,23 @@ class ScoringJob:
     sampling: Sampling
     shards: str
     identity: Mapping[str, Any]
+    reasoning: tuple[str, str] | None
+    judgement: Mapping[str, Any]
 
     def open_worker(
-        self, host: str, name: str, on_unit: Callable[[UnitReport], None] = lambda report: None
+        self,
+        host: str,
+        name: str,
+        on_unit: Callable[[UnitReport], None] = lambda report: None,
+        on_generated: Callable[[], None] = lambda: None,
     ) -> ScoringWorker:
         """Make this machine's worker; its engine is built at the first shard.
 
         Args:
             host: This machine, for messages.
             name: The worker, for reports.
-            on_unit: Called with every finished unit, on the thread that scores its shard.
+            on_unit: As for `ScoringWorker`.
+            on_generated: As for `ScoringWorker`.
 
         Raises:
             InputError: The model or the problem is not here, or this machine would give other answers.
@@ -66,15 +77,23 @@ class ScoringJob:
                     f"model: {self.model} has the content hash {base.sha256} here, but the run is about "
                     f"{self.sha256}; put the same files there"
                 )
-            problem = load_problem(self.problem)
-            self._check_same("problem", problem.identity())
-            self._check_same("perturbation", self.engine.perturbation.identity())
+            judge = Judge(load_problem(self.problem), self.reasoning)
+            self._check_same("judge", judge.identity(), self.judgement["judge"])
+            self._check_same("perturbation", self.engine.perturbation.identity(), self.identity["perturbation"])
             folder = open_shard_folder(self.shards)
         except InputError as error:
             raise InputError(f"on {host}: {error}") from None
         spec = replace(self.engine, model_path=base.path)
         return ScoringWorker(
-            lambda: build_engine(spec), problem, self.blocks, self.sampling, folder, name=name, on_unit=on_unit
+            lambda: build_engine(spec),
+            judge,
+            self.blocks,
+            self.sampling,
+            folder,
+            folder.verdicts(fingerprint(dict(self.judgement))),
+            name=name,
+            on_unit=on_unit,
+            on_generated=on_generated,
         )
 
     def _check_libraries(self) -> None:
@@ -89,9 +108,9 @@ class ScoringJob:
                     "answers may differ; install the same version on every machine"
                 )
 
-    def _check_same(self, what: str, found: Any) -> None:
-        if found != self.identity[what]:
+    def _check_same(self, what: str, found: Any, expected: Any) -> None:
+        if found != expected:
             raise InputError(
-                f"engine.executor: the {what} is {found} here and {self.identity[what]} where the run was started; "
+                f"engine.executor: the {what} is {found} here and {expected} where the run was started; "
                 "install the same version of thickets (and of your own verifier) on every machine"
             )

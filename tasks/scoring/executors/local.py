@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from thickets.storage.shards.folder import ShardFolder
+from thickets.tasks.problems.judging import Judge
 from thickets.tasks.scoring.units import Block, Shard, ShardReport
 from thickets.tasks.scoring.worker import SHARDS_PER_ENGINE, ScoringWorker
 from thickets.tasks.types import Sampling
@@ -23,9 +24,11 @@ class LocalExecutor:
         """See `Executor.score`."""
         return self._worker.score(shard)
 
-    def turn_to(self, blocks: Iterable[Block], sampling: Sampling, folder: ShardFolder) -> None:
+    def turn_to(
+        self, judge: Judge, blocks: Iterable[Block], sampling: Sampling, folder: ShardFolder, verdicts: ShardFolder
+    ) -> None:
         """See `ScoringWorker.turn_to`."""
-        self._worker.turn_to(blocks, sampling, folder)
+        self._worker.turn_to(judge, blocks, sampling, folder, verdicts)
 
     def cancel(self) -> None:
         """See `Executor.cancel`."""

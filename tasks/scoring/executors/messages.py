@@ -23,8 +23,13 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
+class Generated:
+    """Out: a unit was generated; a sign of life."""
+
+
+@dataclass(frozen=True, slots=True)
 class UnitDone:
-    """Out: a unit of a shard is finished."""
+    """Out: a unit of a finished shard."""
 
     number: int
     report: UnitReport
@@ -63,4 +68,4 @@ class Failed:
         return cls(number, None, what, "".join(traceback.format_exception(error)))
 
 
-Message = Ready | UnitDone | ShardDone | Failed
+Message = Ready | Generated | UnitDone | ShardDone | Failed

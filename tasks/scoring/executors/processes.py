@@ -14,7 +14,7 @@ from queue import Empty, SimpleQueue
 
 from thickets.tasks.scoring.executors.engine_process import EngineProcess
 from thickets.tasks.scoring.executors.job import ScoringJob
-from thickets.tasks.scoring.executors.messages import Ask, Failed, Ready, ShardDone, UnitDone
+from thickets.tasks.scoring.executors.messages import Ask, Failed, Generated, Ready, ShardDone, UnitDone
 from thickets.tasks.scoring.executors.pool import EnginePool, PooledEngine, RemoteEngineError
 from thickets.tasks.scoring.units import Shard, ShardReport, UnitReport
 from thickets.tasks.scoring.worker import SHARDS_PER_ENGINE, START_WITHIN_S
@@ -155,7 +155,8 @@ class ProcessExecutor:
             else:
                 # A worker builds its engine anew after an error that is not one of ours.
                 self._pool.sign_of_life(engine, has_built=not (isinstance(message, Failed) and message.error is None))
-                self._pass_on(engine, message)
+                if not isinstance(message, Generated):
+                    self._pass_on(engine, message)
         how = process.wait()
         with self._lock:
             engine.process = None

@@ -135,7 +135,7 @@ def wait_for(what: Callable[[], Any], patience_s: float = 120) -> Any:
 
 
 def n_shards(home: Home) -> int:
-    return len(list((home.root / "shards").rglob("*.parquet")))
+    return len(list((home.root / "shards").glob("*/*.parquet")))
 
 
 def engine_of(client: Any, flow_run_id: Any) -> psutil.Process:

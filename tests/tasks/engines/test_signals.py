@@ -24,6 +24,7 @@ from thickets.tasks.engines.signals import SLOTS, SignalsEngine
 from thickets.tasks.noise import Perturbation
 from thickets.tasks.noise.reference import perturbed
 from thickets.tasks.problems import ProblemConfig, load_problem
+from thickets.tasks.problems.judging import Judge
 from thickets.tasks.problems.splits import draw_splits
 from thickets.tasks.scoring.units import Shard, UnitReport, make_blocks
 from thickets.tasks.scoring.worker import ScoringWorker
@@ -157,10 +158,11 @@ def score(model: Path, folder: Path, division: Sequence[int]) -> tuple[pl.DataFr
     told: list[UnitReport] = []
     worker = ScoringWorker(
         lambda: build_engine(EngineSpec("signals", model, Perturbation(), device="cpu")),
-        PROBLEM,
+        Judge(PROBLEM),
         blocks,
         GREEDY,
         LocalShardFolder(folder),
+        LocalShardFolder(folder).verdicts("0" * 64),
         on_unit=told.append,
     )
     left = respondents()
@@ -203,7 +205,9 @@ def test_a_shard_that_fails_gets_a_fresh_engine(model: Path, tmp_path: Path) -> 
     blocks = make_blocks(
         draw_splits(PROBLEM, selection=4, validation=1, test=1, seed=0).selection, PROBLEM, ValuesTemplate(), 4
     )
-    worker = ScoringWorker(build, PROBLEM, blocks, GREEDY, LocalShardFolder(tmp_path))
+    worker = ScoringWorker(
+        build, Judge(PROBLEM), blocks, GREEDY, LocalShardFolder(tmp_path), LocalShardFolder(tmp_path).verdicts("0" * 64)
+    )
     shard = Shard("selection", 0, (None, CANDIDATES[0]))
     with pytest.raises(RuntimeError, match="planted"):
         worker.score(shard)
