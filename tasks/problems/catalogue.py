@@ -75,7 +75,7 @@ def own_problems() -> list[CatalogueEntry]:
             "file",
             FileProblem.summary,
             lambda: (FileProblem(own), jars),
-            lambda: _fields(*_DATA, "verifier", "pattern", *_PROMPT),
+            lambda: _fields(*_DATA, "verifier", "pattern", "right_at", *_PROMPT),
         ),
     ]
 

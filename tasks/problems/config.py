@@ -8,7 +8,9 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-VERIFIERS = ("exact", "numeric", "choice", "regex")
+from thickets.tasks.verifiers.regex import PatternError, compile_pattern
+
+VERIFIERS = ("exact", "numeric", "math", "choice", "regex")
 REASONING_GYM_PREFIX = "reasoning_gym:"
 _LABEL = re.compile(r"\w[\w .+-]{0,59}")  # goes into titles, table cells and names of models
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -73,12 +75,19 @@ class ProblemConfig(BaseModel):
     verifier: str | None = Field(
         default=None,
         description="How the answers of a file are judged: exact (whole reply, default), numeric (last number), "
-        "choice (letter A to E), regex (see pattern) or module:function (your own code).",
+        "math (an expression, by value), choice (letter A to E), regex (see pattern) or module:function (your own "
+        "code).",
     )
     pattern: str | None = Field(
         default=None,
         description="Regular expression of the regex verifier. Its last match is the answer: group 1 if it has a "
         "group, else the whole match.",
+    )
+    right_at: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Score, up to 1, from which on an answer counts as right where a module:function gives scores.",
     )
     instruction: str | None = Field(
         default=None,
@@ -162,6 +171,11 @@ class ProblemConfig(BaseModel):
             raise ValueError(
                 f"problem.verifier is {self.verifier!r}; allowed are {', '.join(VERIFIERS)} and module:function"
             )
+        if known and self.right_at != 1:
+            raise ValueError(
+                f"problem.right_at is {self.right_at!r}, but verifier {self.verifier or 'exact'} gives no scores "
+                "between wrong and right; remove it (it is for verifier: module:function)"
+            )
         self._check_pattern()
 
     def _check_pattern(self) -> None:
@@ -177,8 +191,8 @@ class ProblemConfig(BaseModel):
                 r"problem.verifier is 'regex', but problem.pattern is missing; give one, for example 'Answer: (\d+)'"
             )
         try:
-            compiled = re.compile(self.pattern)
-        except re.error as error:
+            compiled = compile_pattern(self.pattern)
+        except PatternError as error:
             raise ValueError(f"problem.pattern is {self.pattern!r}, not a regular expression: {error}") from None
         if compiled.groups > 1:
             raise ValueError(
@@ -194,7 +208,16 @@ class ProblemConfig(BaseModel):
 
     def _check_generated(self) -> None:
         # Compared with the defaults, not with the fields that were set: a form sends every field.
-        for name in ("path", "test_path", "id_column", "question_column", "answer_column", "verifier", "pattern"):
+        for name in (
+            "path",
+            "test_path",
+            "id_column",
+            "question_column",
+            "answer_column",
+            "verifier",
+            "pattern",
+            "right_at",
+        ):
             if (value := getattr(self, name)) != type(self).model_fields[name].default:
                 raise ValueError(
                     f"problem.{name} is {value!r}, but {self.name} makes its own questions; remove it "

@@ -21,7 +21,7 @@ from thickets.tasks.problems.base import prompt
 from thickets.tasks.problems.config import ProblemConfig
 from thickets.tasks.problems.data import Source, read_rows
 from thickets.tasks.types import JSON, Example, Message, Sampling
-from thickets.tasks.verifiers import CHOICE, EXACT, NUMERIC, Verifier, function_verifier, regex_verifier
+from thickets.tasks.verifiers import CHOICE, EXACT, MATH, NUMERIC, Verifier, function_verifier, regex_verifier
 
 _VERSION = 1
 
@@ -33,7 +33,7 @@ class FileProblem:
         InputError: The config names a verifier that cannot be imported.
     """
 
-    summary = "Your own questions and answers: .jsonl, .csv, .parquet or hf:owner/dataset; five ways to judge them."
+    summary = "Your own questions and answers: .jsonl, .csv, .parquet or hf:owner/dataset; six ways to judge them."
 
     def __init__(self, config: ProblemConfig, verifier: Verifier | None = None) -> None:
         self.name = config.name
@@ -123,7 +123,7 @@ class FileProblem:
             id_column=self._config.id_column,
             question_column=self._config.question_column,
             answer_column=self._config.answer_column,
-            keep_columns=self._verifier.judge is not None,  # only a user's own function can look at them
+            keep_columns=self._verifier.uses_columns,
         )
         rows = read_rows(source)
         for row in rows:
@@ -147,10 +147,12 @@ def make_verifier(config: ProblemConfig) -> Verifier:
             return EXACT
         case "numeric":
             return NUMERIC
+        case "math":
+            return MATH
         case "choice":
             return CHOICE
         case "regex":
             assert config.pattern is not None  # ProblemConfig requires it
             return regex_verifier(config.pattern)
         case function:
-            return function_verifier(function)
+            return function_verifier(function, config.right_at)

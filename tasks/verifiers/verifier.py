@@ -23,6 +23,7 @@ class Verifier:
         judge: Scores a canonical answer, 0 to ``FULL``; None: it must be the same string as the gold one.
         right_at: The score from which on an answer is right.
         named: The answers that a text names, if ``lenient_match`` would not find them.
+        uses_columns: Whether it looks at other columns of the data, in an example's metadata.
         span: Where in a text its answer stands (start and end), to be shown; None: cannot be told.
         details: Other values that change an extraction or a verdict, for the fingerprint.
     """
@@ -36,6 +37,7 @@ class Verifier:
     judge: Callable[[str, Example], int] | None = None
     right_at: int = FULL
     named: Callable[[str], set[str]] | None = None
+    uses_columns: bool = False
     span: Callable[[str, Example], tuple[int, int] | None] | None = None
     details: dict[str, JSON] = field(default_factory=dict)
 
