@@ -23,8 +23,9 @@ from thickets.tasks.problems.file import FileProblem
 from thickets.tasks.problems.judging import Judge
 from thickets.tasks.problems.splits import content_sha256
 from thickets.tasks.results.evaluation import Accuracy, Difference
+from thickets.tasks.results.text import score_metrics
 from thickets.tasks.serving import Answers, Voter, load_recipe_problem, open_ensemble, recipe_reasoning
-from thickets.tasks.statistics import accuracy, paired_difference
+from thickets.tasks.statistics import accuracy_of, paired_difference, shares
 from thickets.tasks.types import Example
 
 # reasoning_gym makes a question from these numbers, and needs them to judge an answer.
@@ -95,30 +96,31 @@ def reevaluate(
         answers = answerer.answer(examples, k=k)
     finally:
         answerer.close()
-    correct = are_right(answerer.judge, examples, answers)
+    verdicts = judged(answerer.judge, examples, answers)
     found = Reevaluation(
         model=model.title,
         data=data.name,
         sha256=content_sha256(examples),
         k=answers.k,
-        accuracy=accuracy(sum(correct), len(correct)),
+        accuracy=accuracy_of(verdicts),
         saved=answers.saved,
         n_tokens=sum(row.n_tokens for row in answers.rows),
     )
-    table = _table(examples, answers, correct)
+    table = _table(examples, answers, verdicts)
     if with_base:
         assert model.manifest is not None
         alone = [Voter(None)]
         base = open_ensemble(model.manifest, device=device, trust_remote_code=model.trust_remote_code, voters=alone)
         try:
-            of_base = are_right(base.judge, examples, base_answers := base.answer(examples))
+            of_base = judged(base.judge, examples, base_answers := base.answer(examples))
         finally:
             base.close()
-        gap = paired_difference(correct, of_base)
-        found = found.model_copy(update={"base": accuracy(sum(of_base), len(of_base)), "over_base": gap})
+        gap = paired_difference(shares(verdicts), shares(of_base))
+        found = found.model_copy(update={"base": accuracy_of(of_base), "over_base": gap})
         table = table.with_columns(
             base_answer=pl.Series([row.answer for row in base_answers.rows], dtype=pl.String),
-            base_correct=pl.Series(of_base),
+            base_correct=of_base["correct"],
+            base_score=of_base["score"],
         )
     return _log(home, model, found, table)
 
@@ -168,19 +170,24 @@ def _check_entry(problem: Problem, source: Source, row: Row) -> None:
         )
 
 
-def are_right(judge: Judge, examples: list[Example], answers: Answers) -> list[bool]:
-    """Return whether each answer is right; an abstention is wrong."""
-    return [judge.of_answer(row.answer, example).correct for row, example in zip(answers.rows, examples, strict=True)]
+def judged(judge: Judge, examples: list[Example], answers: Answers) -> pl.DataFrame:
+    """Return the verdict on each answer: correct, score (thousandths); an abstention is wrong and scores 0."""
+    verdicts = [judge.of_answer(row.answer, example) for row, example in zip(answers.rows, examples, strict=True)]
+    return pl.DataFrame(
+        {"correct": [each.correct for each in verdicts], "score": [each.score for each in verdicts]},
+        schema={"correct": pl.Boolean, "score": pl.UInt16},
+    )
 
 
-def _table(examples: list[Example], answers: Answers, correct: list[bool]) -> pl.DataFrame:
+def _table(examples: list[Example], answers: Answers, verdicts: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "example_id": [example.id for example in examples],
             "question": [example.question for example in examples],
             "gold": [example.answer for example in examples],
             "answer": pl.Series([row.answer for row in answers.rows], dtype=pl.String),
-            "correct": correct,
+            "correct": verdicts["correct"],
+            "score": verdicts["score"],
             "margin": [row.margin for row in answers.rows],
             "n_votes": [row.n_votes for row in answers.rows],
             "n_asked": [row.n_asked for row in answers.rows],
@@ -206,18 +213,18 @@ def _log(home: Home, model: NamedModel, found: Reevaluation, table: pl.DataFrame
             model_id = logged.model_id if logged else None
         if model_id is not None:
             link_model(tracker, model_id)
+        graded = any(each.is_graded for each in (found.accuracy, found.base) if each)
         figures: dict[str, Any] = {
-            "accuracy": found.accuracy.value,
-            "accuracy_low": found.accuracy.low,
-            "accuracy_high": found.accuracy.high,
+            **score_metrics("", found.accuracy, is_graded=graded),
             "saved": found.saved,
             "tokens": found.n_tokens,
         }
         tracker.log_metrics(figures, model_id=model_id, dataset=dataset)
         if found.base and found.over_base:
             gap = found.over_base
-            compared = {"base.accuracy": found.base.value, "over_base": gap.value}
-            compared |= {"over_base_low": gap.low, "over_base_high": gap.high}
+            compared = {"over_base": gap.value, "over_base_low": gap.low, "over_base_high": gap.high}
+            figure = "mean_score" if graded else "accuracy"
+            compared |= {"base.accuracy": found.base.share_right, f"base.{figure}": found.base.value}
             tracker.log_metrics(compared, dataset=dataset)
         tracker.log_table("answers", table)
         found = found.model_copy(update={"mlflow_run_id": tracker.run_id, "mlflow_address": tracker.describe()})

@@ -128,7 +128,8 @@ ORDER BY run_id, rank;
 -- How does the neighbourhood look at each sigma? Only candidates that answered the whole split are compared (n_partial
 -- were left out); n_at_least_base / n_candidates is the solution density at margin 0, by points. With racing, "the whole split" is
 -- the questions that every candidate answered.
--- Its parts are materialized because DuckDB 2.0.0 otherwise packs its numbers into a byte and returns 182 as -74.
+-- Its parts are materialized because DuckDB 2.0.0 otherwise packs its numbers into a byte (182 becomes -74) and counts all
+-- candidates as good as the base, where the view is asked without a filter.
 CREATE OR REPLACE VIEW sigma_statistics AS
 WITH size AS MATERIALIZED (
     SELECT run_id, split, count(*)::INTEGER AS n_examples

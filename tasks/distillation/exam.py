@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from thickets.storage.scores.database import BASE_ID
 from thickets.tasks.distillation.training import Exam
 from thickets.tasks.problems.judging import Judge
@@ -37,9 +39,10 @@ def validation_exam(
 
     tokenizer = load_tokenizer(base, trust_remote_code=trust_remote_code)
 
-    def take(model: Any) -> int:
+    def take(model: Any) -> tuple[int, int]:
         engine = TransformersEngine.over(model, tokenizer, batch_size)
         answered = [(block, engine.generate(block.prompts, sampling)) for block in blocks]
-        return sum(int(judged(BASE_ID, block, texts, judge)["correct"].sum()) for block, texts in answered)
+        verdicts = pl.concat([judged(BASE_ID, block, texts, judge) for block, texts in answered])
+        return int(verdicts["correct"].sum()), int(verdicts["score"].cast(pl.Int64).sum())
 
     return Exam(take, sum(len(block.examples) for block in blocks))

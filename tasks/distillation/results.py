@@ -47,11 +47,16 @@ class DataReport(_Result):
 
 
 class ValidationPoint(_Result):
-    """The weights of one step on the validation split; step 0 is the base."""
+    """The weights of one step on the validation split; step 0 is the base.
+
+    Attributes:
+        points: Sum of the scores in thousandths; None in results of versions without scores.
+    """
 
     step: int
     n_correct: int
     n: int
+    points: int | None = None
 
 
 class Training(_Result):

@@ -49,11 +49,11 @@ class ResponseTrainer(SFTTrainer):
 
     def _look(self) -> dict[str, float]:
         self.model.eval()
-        n_correct = self._exam.take(self.model)
-        metrics = {"eval_accuracy": n_correct / self._exam.n, "eval_correct": n_correct, "eval_n": self._exam.n}
+        n_correct, points = self._exam.take(self.model)
+        metrics = {"eval_points": points, "eval_correct": n_correct, "eval_n": self._exam.n}
         step = self.state.global_step
         loss = next((entry["loss"] for entry in reversed(self.state.log_history) if "loss" in entry), None)
-        self._on_point(ValidationPoint(step=step, n_correct=n_correct, n=self._exam.n), loss)
+        self._on_point(ValidationPoint(step=step, n_correct=n_correct, n=self._exam.n, points=points), loss)
         self.log(dict(metrics))
         return metrics
 

@@ -56,11 +56,11 @@ class Exam:
     """The validation split, put to the weights as they are.
 
     Attributes:
-        take: Given the live model, the number of correct answers.
+        take: Given the live model, the number of correct answers, and the sum of all scores in thousandths.
         n: Questions.
     """
 
-    take: Callable[[Any], int]
+    take: Callable[[Any], tuple[int, int]]
     n: int
 
 
@@ -210,7 +210,7 @@ def _make_trainer(
         # The one before is kept too: the newest may turn out to be cut off.
         save_total_limit=2,
         load_best_model_at_end=True,
-        metric_for_best_model="eval_accuracy",
+        metric_for_best_model="eval_points",
         greater_is_better=True,
         restore_callback_states_from_checkpoint=True,
         report_to="none",
@@ -277,7 +277,9 @@ def _outcome(state: dict[str, Any], texts: Sequence[TrainingText], batch_size: i
     """Read how training went from the trainer's own log, which resumes with it."""
     history = state["log_history"]
     points = [
-        ValidationPoint(step=entry["step"], n_correct=entry["eval_correct"], n=entry["eval_n"])
+        ValidationPoint(
+            step=entry["step"], n_correct=entry["eval_correct"], n=entry["eval_n"], points=entry["eval_points"]
+        )
         for entry in history
         if "eval_correct" in entry
     ]

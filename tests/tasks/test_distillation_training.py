@@ -58,20 +58,25 @@ def texts(base: Path, n: int = 20) -> list[TrainingText]:
 def rising(correct: list[int] | None = None) -> Exam:
     """An exam whose results are known beforehand: 0 at step 0, or as given."""
     given = iter(correct or range(100))
-    return Exam(lambda model: next(given), 100)
+    return Exam(lambda model: whole(next(given)), 100)
+
+
+def whole(n_correct: int) -> tuple[int, int]:
+    """So many right answers, and none that is right in part."""
+    return n_correct, 1000 * n_correct
 
 
 def loss_exam(rows: list[TrainingText]) -> Exam:
     """An exam that is a function of the weights: how many response tokens the model ranks first."""
 
-    def take(model: Any) -> int:
+    def take(model: Any) -> tuple[int, int]:
         found = 0
         for row in rows:
             with torch.inference_mode():
                 logits = model(input_ids=torch.tensor([row.input_ids])).logits[0, :-1]
             labels = torch.tensor(row.labels[1:])
             found += int((logits.argmax(-1) == labels).sum())
-        return found
+        return whole(found)
 
     return Exam(take, sum(row.n_response for row in rows))
 
@@ -171,7 +176,7 @@ def _train_and_die(base: Path, folder: Path, settings: TrainingSettings, kill_at
     rows = texts(base)
     exam, looks = loss_exam(rows[:6]), 0
 
-    def take(model: Any) -> int:
+    def take(model: Any) -> tuple[int, int]:
         nonlocal looks
         looks += 1
         if looks == kill_at_look:
@@ -222,7 +227,7 @@ def test_a_training_that_ran_out_of_patience_stays_finished(tiny_model: Path, tm
     first = train(tiny_model, texts(tiny_model), rising([0, 9, 3]), tmp_path, settings)
     looked: list[Callable[..., Any]] = []
     again = train(
-        tiny_model, texts(tiny_model), Exam(lambda model: looked.append(model) or 99, 100), tmp_path, settings
+        tiny_model, texts(tiny_model), Exam(lambda model: looked.append(model) or whole(99), 100), tmp_path, settings
     )
     assert looked == []
     assert again[0] == first[0]
