@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from thickets.flows.check.verdict import AnyVerdict, check_reply
 from thickets.storage.errors import InputError
 from thickets.tasks.problems import ProblemConfig
-from thickets.tasks.problems.file import FileProblem, make_verifier
+from thickets.tasks.problems.configured import make_verifier
+from thickets.tasks.problems.file import FileProblem
 from thickets.tasks.problems.gsm8k import VERIFIER as GSM8K
 from thickets.tasks.problems.judging import Judge
 from thickets.tasks.types import Example

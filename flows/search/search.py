@@ -246,7 +246,7 @@ def make_manifest(plan: RunPlan, experts: pl.DataFrame, choice: CurvePoint) -> E
             "experts": experts.select("rank", "seed", "sigma", "n_correct", "weight").to_dicts(),
             "problem": plan.problem.identity(),
             "prompt_template": plan.identity["prompt"],
-            "decoding": {**plan.identity["decoding"], "reasoning": plan.judge.identity()["reasoning"]},
+            "decoding": {**plan.identity["decoding"], "reasoning": plan.judge.reasoning and list(plan.judge.reasoning)},
             "method": choice.method,
             "vote": choice.rule,
             "fingerprint": plan.fingerprint,

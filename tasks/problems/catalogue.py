@@ -67,11 +67,14 @@ def own_problems() -> list[CatalogueEntry]:
             "largest_number",
             LargestNumber.summary,
             lambda: _first(LargestNumber(generated)),
-            lambda: _generated(largest_number.OPTIONS),
+            lambda: (*_generated(largest_number.OPTIONS), *_fields(*_VERIFIER)),
         ),
         CatalogueEntry("signals", Signals.summary, lambda: _first(Signals(waves)), lambda: _generated(signals.OPTIONS)),
         CatalogueEntry(
-            "gsm8k", Gsm8k.summary, lambda: (Gsm8k(gsm8k), SAMPLE), lambda: _fields(*_DATA, *_EXAMPLES, *_PROMPT)
+            "gsm8k",
+            Gsm8k.summary,
+            lambda: (Gsm8k(gsm8k), SAMPLE),
+            lambda: _fields(*_DATA, *_VERIFIER, *_EXAMPLES, *_PROMPT),
         ),
         CatalogueEntry(
             "file",
@@ -94,7 +97,8 @@ def reasoning_gym_problems() -> list[CatalogueEntry]:
 # Fields of the config's problem section.
 _PROMPT = ("instruction", "system", "label")
 _DATA = ("path", "test_path", "id_column", "question_column", "answer_column")
-_ANSWERS = ("answer_aliases_column", "choices_column", "verifier", "pattern", "right_at")
+_VERIFIER = ("verifier", "pattern", "right_at")
+_ANSWERS = ("answer_aliases_column", "choices_column", *_VERIFIER)
 _EXAMPLES = ("examples", "n_examples")
 
 

@@ -12,9 +12,11 @@ from thickets.tasks.verifiers.regex import PatternError, compile_pattern
 
 VERIFIERS = ("exact", "numeric", "math", "choice", "regex")
 REASONING_GYM_PREFIX = "reasoning_gym:"
+_OF_VERIFIER = ("verifier", "pattern", "right_at")
 _OF_DATA = (
     *("path", "test_path", "id_column", "question_column", "answer_column", "answer_aliases_column", "choices_column"),
-    *("verifier", "pattern", "right_at", "examples", "n_examples"),
+    *("examples", "n_examples"),
+    *_OF_VERIFIER,
 )
 _LABEL = re.compile(r"\w[\w .+-]{0,59}")  # goes into titles, table cells and names of models
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -110,9 +112,9 @@ class ProblemConfig(BaseModel):
     )
     verifier: str | None = Field(
         default=None,
-        description="How the answers of a file are judged: exact (whole reply, default), numeric (a number, by value), "
-        "math (an expression, by value), choice (a letter), regex (see pattern) or module:function (your own "
-        "code).",
+        description="How the answers of file, gsm8k and largest_number are judged: exact (the whole reply), numeric (a "
+        "number), math (an expression), choice (a letter), regex (see pattern) or module:function (your own code). "
+        "Left empty: file exact, the others numeric.",
     )
     pattern: str | None = Field(
         default=None,
@@ -205,11 +207,10 @@ class ProblemConfig(BaseModel):
                 f"problem.question_column and problem.answer_column are both {self.question_column!r}; "
                 "they must name two columns"
             )
-        if self.name == "gsm8k" and self.verifier is not None:
-            raise ValueError(
-                f"problem.verifier is {self.verifier!r}, but gsm8k has its own; remove it, "
-                f"or write name: file to judge this data with {self.verifier!r}"
-            )
+        self._check_verifier()
+        self._check_answers()
+
+    def _check_verifier(self) -> None:
         known = self.verifier is None or self.verifier in VERIFIERS
         if not known and not _FUNCTION.fullmatch(str(self.verifier)):
             raise ValueError(
@@ -221,7 +222,6 @@ class ProblemConfig(BaseModel):
                 "between wrong and right; remove it (it is for verifier: module:function)"
             )
         self._check_pattern()
-        self._check_answers()
 
     def _check_answers(self) -> None:
         for name in ("answer_aliases_column", "choices_column"):
@@ -274,9 +274,14 @@ class ProblemConfig(BaseModel):
 
     def _check_generated(self) -> None:
         # Compared with the defaults, not with the fields that were set: a form sends every field.
+        has_verifier = self.name == "largest_number"
         for name in _OF_DATA:
+            if has_verifier and name in _OF_VERIFIER:
+                continue
             if (value := getattr(self, name)) != type(self).model_fields[name].default:
                 raise ValueError(
                     f"problem.{name} is {value!r}, but {self.name} makes its own questions; remove it "
                     "(it is for gsm8k and file)"
                 )
+        if has_verifier:
+            self._check_verifier()

@@ -25,9 +25,10 @@ from thickets.storage.errors import InputError
 from thickets.tasks.datafiles import Row, Source, read_rows
 from thickets.tasks.problems.base import Problem, prompt
 from thickets.tasks.problems.config import ProblemConfig, WorkedExample
+from thickets.tasks.problems.configured import make_verifier
 from thickets.tasks.problems.worked import first_worked, read_worked
 from thickets.tasks.types import JSON, Example, Message, Sampling
-from thickets.tasks.verifiers import CHOICE, EXACT, MATH, NUMERIC, Verifier, function_verifier, regex_verifier
+from thickets.tasks.verifiers import Verifier
 
 _VERSION = 2
 _BARE = "{question}"
@@ -263,25 +264,3 @@ def written_out(problem: Problem, config: ProblemConfig) -> ProblemConfig:
 
 def _folded(question: str) -> str:
     return " ".join(question.casefold().split())
-
-
-def make_verifier(config: ProblemConfig) -> Verifier:
-    """Return the verifier that a config names.
-
-    Raises:
-        InputError: The user's own function cannot be imported.
-    """
-    match config.verifier:
-        case None | "exact":
-            return EXACT
-        case "numeric":
-            return NUMERIC
-        case "math":
-            return MATH
-        case "choice":
-            return CHOICE
-        case "regex":
-            assert config.pattern is not None  # ProblemConfig requires it
-            return regex_verifier(config.pattern)
-        case function:
-            return function_verifier(function, config.right_at)

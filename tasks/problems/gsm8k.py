@@ -13,7 +13,7 @@ hf:openai/gsm8k:main. Both forms load as they are: ``path`` is the training data
 
 A reply is read as by ``verifier: numeric``: the number that it marks (a last \boxed{}, "####", <answer>, "the answer
 is"), else its last number. Numbers compare by value ("$1,234.50" is 1234.5), with no tolerance and no credit for the
-format.
+format. Another ``verifier`` judges by what stands behind the "####" of the gold answer.
 """
 
 from __future__ import annotations
@@ -21,27 +21,34 @@ from __future__ import annotations
 from dataclasses import replace
 
 from thickets.tasks.problems.config import ProblemConfig
+from thickets.tasks.problems.configured import make_verifier
 from thickets.tasks.problems.file import FileProblem
 from thickets.tasks.types import Example
-from thickets.tasks.verifiers import NUMERIC
-from thickets.tasks.verifiers.numeric import gold_number
+from thickets.tasks.verifiers import NUMERIC, Verifier
 
 INSTRUCTION = "{question}\n\nThink step by step. Then give the final answer as a number after ####."
 
 
-def _gold(text: str) -> str | None:
-    _, marker, tail = text.rpartition("####")
-    return gold_number(tail) if marker else None
+def _on_final_answers(verifier: Verifier) -> Verifier:
+    """Let a verifier see what stands behind the "####" of a gold answer, and keep prompt and length of this problem."""
+
+    def final(example: Example) -> Example:
+        return replace(example, answer=example.answer.rpartition("####")[2].strip())
+
+    judge, span = verifier.judge, verifier.span
+    return replace(
+        verifier,
+        instruction=INSTRUCTION,
+        max_tokens=320,
+        extract=lambda text, example: verifier.extract(text, final(example)),
+        gold=lambda example: verifier.gold(final(example)) if "####" in example.answer else None,
+        gold_rule="it must end in #### and an answer that this verifier reads (for other data take name: file)",
+        judge=judge and (lambda answer, example: judge(answer, final(example))),
+        span=span and (lambda text, example: span(text, final(example))),
+    )
 
 
-VERIFIER = replace(
-    NUMERIC,
-    name="gsm8k",
-    instruction=INSTRUCTION,
-    max_tokens=320,
-    gold=lambda example: _gold(example.answer),
-    gold_rule="it must end in #### and a number (for other data take name: file and verifier: numeric)",
-)
+VERIFIER = _on_final_answers(replace(NUMERIC, name="gsm8k"))
 
 
 class Gsm8k(FileProblem):
@@ -50,7 +57,7 @@ class Gsm8k(FileProblem):
     summary = "Grade-school arithmetic in words (path: a file in OpenAI's format or hf:openai/gsm8k:main)."
 
     def __init__(self, config: ProblemConfig) -> None:
-        super().__init__(config, VERIFIER)
+        super().__init__(config, VERIFIER if config.verifier is None else _on_final_answers(make_verifier(config)))
 
 
 SAMPLE = Example(

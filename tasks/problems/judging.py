@@ -43,7 +43,10 @@ class Judge:
 
     def identity(self) -> dict[str, JSON]:
         """Return everything that changes a verdict: names the verdicts, as the answers' identity names the shards."""
-        return {**self.problem.judgement(), "reasoning": self.reasoning and list(self.reasoning)}
+        if self.reasoning is None:
+            return {**self.problem.judgement(), "reasoning": None}
+        opened: dict[str, JSON] = {"prompt_opens_thought": True} if self.reasoning.is_open else {}
+        return {**self.problem.judgement(), "reasoning": [self.reasoning.begin, self.reasoning.end], **opened}
 
     def said(self, text: str) -> str | None:
         """Return the end of a completion that is behind its thoughts; None if a thought is not finished."""

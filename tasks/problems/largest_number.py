@@ -17,9 +17,9 @@ from typing import Any
 from thickets.storage.errors import InputError
 from thickets.tasks.problems.base import Option, prompt
 from thickets.tasks.problems.config import ProblemConfig
-from thickets.tasks.types import FULL, JSON, Example, Message, Sampling, question_id
-from thickets.tasks.verifiers.lenient import lenient_match
-from thickets.tasks.verifiers.numeric import numeric_answer
+from thickets.tasks.problems.configured import make_verifier
+from thickets.tasks.types import JSON, Example, Message, Sampling, question_id
+from thickets.tasks.verifiers import NUMERIC
 
 INSTRUCTION = "{question} Reply with just the number."
 _VERSION = 2
@@ -31,7 +31,7 @@ _OPTIONS = {option.name: option.default for option in OPTIONS}
 
 
 class LargestNumber:
-    """Name the largest of a few distinct whole numbers; the marked or last number of the reply counts.
+    """Name the largest of a few distinct whole numbers; a reply is read as by ``verifier: numeric`` or another.
 
     Raises:
         InputError: An option is unknown or out of range.
@@ -40,7 +40,6 @@ class LargestNumber:
     name = "largest_number"
     summary = "Generated: which of a few numbers is the largest? Minutes on a small model."
     sampling = Sampling(max_tokens=12)
-    right_at = FULL
 
     def __init__(self, config: ProblemConfig) -> None:
         self._instruction = config.instruction or INSTRUCTION
@@ -49,6 +48,8 @@ class LargestNumber:
             raise InputError(f"problem.options has {unknown[0]!r}; largest_number takes count and below")
         self._count = _whole_number(config.options, "count", at_least=2)
         self._below = _whole_number(config.options, "below", at_least=self._count)
+        self._verifier = NUMERIC if config.verifier is None else make_verifier(config)
+        self.right_at = self._verifier.right_at
 
     @property
     def instruction(self) -> str:
@@ -58,8 +59,7 @@ class LargestNumber:
     def identity(self) -> dict[str, JSON]:
         """Return the options and the template; every number follows from them and the seed."""
         return {
-            "name": self.name,
-            "version": _VERSION,
+            **self.judgement(),
             "count": self._count,
             "below": self._below,
             "instruction": self._instruction,
@@ -67,14 +67,19 @@ class LargestNumber:
         }
 
     def judgement(self) -> dict[str, JSON]:
-        """Return the version of the rules; they have no options."""
-        return {"name": self.name, "version": _VERSION}
+        """Return the verifier."""
+        return {
+            "name": self.name,
+            "version": _VERSION,
+            "verifier": self._verifier.name,
+            **self._verifier.details,
+        }
 
     def examples(self, count: int, seed: int) -> list[Example]:
         """Make ``count`` distinct questions; a larger count starts with the questions of a smaller one.
 
         Raises:
-            InputError: The options do not make so many distinct questions.
+            InputError: The options do not make so many distinct questions, or the verifier cannot judge them.
         """
         # A question is one of the ordered choices of distinct numbers, so its rank among them is all there is to draw.
         available = math.perm(self._below, self._count)
@@ -93,7 +98,13 @@ class LargestNumber:
                 # Nearly every question is taken (drawing would take ever longer): shuffle what is left of the few.
                 left = sorted(set(range(available)) - set(ranks), key=lambda rank: _hash(seed, ~rank))
                 ranks.update(dict.fromkeys(left[: count - len(ranks)]))
-        return [self._example(rank) for rank in ranks]
+        examples = [self._example(rank) for rank in ranks]
+        if any(not self._verifier.accepts(self._verifier.gold(each), each) for each in examples):
+            raise InputError(
+                f"problem.verifier is {self._verifier.name!r}, which does not find the right numbers right: "
+                f"{self._verifier.gold_rule}"
+            )
+        return examples
 
     def test_examples(self) -> None:
         """Return None: questions are generated, so any of them can be held out."""
@@ -104,16 +115,24 @@ class LargestNumber:
         return prompt(self._instruction, self._system, example.question)
 
     def extract(self, text: str, example: Example) -> str | None:
-        """Return the number that the reply marks, else its last one; models tend to repeat the list first."""
-        return numeric_answer(text)
+        """Return the number that the reply marks, else its last one: models tend to repeat the list first."""
+        return self._verifier.extract(text, example)
 
     def score(self, answer: str, example: Example) -> int:
         """Return full marks for the largest number."""
-        return FULL * (answer == example.answer)
+        return self._verifier.score(answer, example)
 
     def lenient(self, text: str, example: Example) -> bool | None:
         """Return whether the reply names the largest of the question's numbers; ``None`` if it names others too."""
-        return lenient_match(text, example.answer, example.question)
+        return self._verifier.lenient(text, example)
+
+    def gold(self, example: Example) -> str | None:
+        """See `thickets.tasks.problems.base.HasGold`."""
+        return self._verifier.gold(example)
+
+    def span(self, text: str, example: Example) -> tuple[int, int] | None:
+        """See `thickets.tasks.problems.base.HasSpan`."""
+        return None if self._verifier.span is None else self._verifier.span(text, example)
 
     def n_options(self, example: Example) -> int:
         """Return how many numbers the question lists."""

@@ -231,7 +231,7 @@ def test_verdicts_are_counted_and_a_fifth_of_cut_off_replies_is_no_reason_to_war
     found = _checked(run, replies(f"{gold[0]}", "none", *["-1"] * 8, cut_off=2))
     assert (found.n_right, found.n_wrong, found.n_abstained, found.n_cut_off) == (1, 8, 1, 2)
     assert found.replies[0].why == f"right: {gold[0]} = gold {gold[0]}; cut off at 8 tokens"
-    assert found.replies[1].why == "abstains: no number; cut off at 8 tokens"
+    assert found.replies[1].why == "abstains: no match of problem.pattern; cut off at 8 tokens"
     assert found.warnings == ()
 
 

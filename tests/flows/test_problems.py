@@ -10,6 +10,7 @@ import mlflow
 import pytest
 
 from tests.flows.command_line import refused
+from tests.flows.tiny_run import ANY_DIGITS
 from thickets.flows.config.file import dump_config, load_config, parse_config
 from thickets.flows.config.preflight import check_inputs
 from thickets.flows.config.run import RunConfig
@@ -27,8 +28,8 @@ from thickets.tasks.scoring.worker import ScoringWorker
 
 MakeConfig = Callable[..., RunConfig]
 
-LARGEST = {"name": "largest_number", "options": {"below": 30, "count": 2}}
-OF_THREE = {"name": "largest_number", "options": {"below": 9, "count": 3}}
+LARGEST = {"name": "largest_number", "options": {"below": 30, "count": 2}, **ANY_DIGITS}
+OF_THREE = {"name": "largest_number", "options": {"below": 9, "count": 3}, **ANY_DIGITS}
 MANY = {"problem": None, "problems": [LARGEST, OF_THREE]}
 
 

@@ -89,8 +89,9 @@ def test_an_estimate_shares_the_time_out_among_the_engines(config: MakeConfig) -
 
 def test_a_unit_may_take_half_an_hour_or_what_its_tokens_take_at_a_snails_pace(config: MakeConfig) -> None:
     assert unit_timeout_s(plan_of(config())) == 1800
-    long = config(decoding={"max_tokens": 20_000}, scoring={"examples_per_block": 5})
-    assert unit_timeout_s(plan_of(long)) == 5 * 20_000 / 10
+    plan = plan_of(config(scoring={"examples_per_block": 5}))
+    long = replace(plan, sampling=replace(plan.sampling, max_tokens=20_000))
+    assert unit_timeout_s(long) == 5 * 20_000 / 10
     assert unit_timeout_s(plan_of(config(scoring={"unit_timeout_s": 7.5}))) == 7.5
     with pytest.raises(InputError, match="unit_timeout_s"):
         parse_config({"problem": "largest_number", "scoring": {"unit_timeout_s": 0}})

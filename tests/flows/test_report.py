@@ -15,6 +15,7 @@ import pytest
 
 from tests.flows.publishing import published
 from tests.flows.summaries import a_summary
+from tests.flows.tiny_run import ANY_DIGITS
 from tests.tiny_model import make_tiny_model
 from thickets.flows.cli import main as cli
 from thickets.flows.cli.tables_results import print_addresses
@@ -81,7 +82,7 @@ def config(folder: Path, **sections: object) -> RunConfig:
         "name": "tiny",
         "model": str(folder / "model"),
         "problem": {
-            "name": "file", "path": str(questions), "question_column": "q", "answer_column": "a", "verifier": "numeric",
+            "name": "file", "path": str(questions), "question_column": "q", "answer_column": "a", **ANY_DIGITS,
         },
         "data": {"selection": 8, "validation": 6, "test": 30},
         "population": {"size": 6, "sigmas": [0.05, 0.1]},

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from tests.flows.tiny_run import ANY_DIGITS
 from thickets.flows.config.file import parse_config
 from thickets.flows.randopt import randopt
 from thickets.flows.results.runs import open_scores
@@ -22,7 +23,7 @@ def make_run(folder: Path, **sections: Any) -> RunSummary:
     values = {
         "name": "tiny",
         "model": str(folder / "model"),
-        "problem": {"name": "largest_number", "options": {"below": 10, "count": 2}},
+        "problem": {"name": "largest_number", "options": {"below": 10, "count": 2}, **ANY_DIGITS},
         "data": {"selection": 12, "validation": 6, "test": TEST_N},
         "population": {"size": 7, "sigmas": [0.05, 0.2]},
         "decoding": {"max_tokens": 8},

@@ -69,5 +69,5 @@ def test_manifests_that_do_not_fit_this_version_are_refused(run: RunSummary) -> 
     noise = manifest.noise.model_copy(update={"version": 2})
     with pytest.raises(InputError, match="noise version is 2"):
         open_ensemble(manifest.model_copy(update={"noise": noise}))
-    with pytest.raises(InputError, match=r"problem largest_number is not what the run had: version is 1, was 0"):
+    with pytest.raises(InputError, match=r"problem largest_number is not what the run had: version is 2, was 0"):
         open_ensemble(manifest.model_copy(update={"problem": {**manifest.problem, "version": 0}}))

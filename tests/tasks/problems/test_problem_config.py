@@ -65,9 +65,11 @@ def test_a_good_config_survives_a_round_trip(values: dict[str, Any]) -> None:
         ({"name": "file", "path": "a.csv", "verifier": "regex", "pattern": "(a)(b)"}, r"with 2 groups"),
         ({"name": "file", "path": "a.csv", "verifier": "regex", "pattern": r"\d*"}, r"matches the empty text"),
         (
-            {"name": "gsm8k", "path": "a.jsonl", "verifier": "exact"},
-            r"gsm8k has its own; remove it, or write name: file",
+            {"name": "signals", "verifier": "exact"},
+            r"problem.verifier is 'exact', but signals makes",
         ),
+        ({"name": "largest_number", "verifier": "fuzzy"}, r"problem.verifier is 'fuzzy'; allowed are exact, num"),
+        ({"name": "largest_number", "pattern": "a"}, r"a pattern goes with verifier: regex"),
         ({"name": "largest_number", "path": "a.csv"}, r"problem.path is 'a.csv', but largest_number makes its own"),
         (
             {"name": "reasoning_gym:gcd", "verifier": "exact"},

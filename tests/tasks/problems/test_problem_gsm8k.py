@@ -84,3 +84,13 @@ def test_an_answer_without_marker_is_an_error_that_names_the_row(tmp_path: Path)
         InputError, match=r"problem.path is .*, line 2: the gold answer 'it is 2' cannot .* in #### and"
     ):
         load_problem(ProblemConfig(name="gsm8k", path=str(path))).examples(0, 0)
+
+
+def test_another_verifier_sees_the_final_answer_and_the_prompt_stays() -> None:
+    own, math = (Gsm8k(ProblemConfig(name="gsm8k", path="unused.jsonl", verifier=name)) for name in (None, "math"))
+    assert own.messages(SAMPLE) == math.messages(SAMPLE)
+    assert own.sampling == math.sampling
+    assert own.judgement() != math.judgement()
+    answer = math.extract(r"So \boxed{\frac{38}{2}}.", SAMPLE)
+    assert answer == "19"
+    assert math.score(answer, SAMPLE) == 1000

@@ -84,3 +84,15 @@ def test_the_prompt_is_the_default_or_the_users_own() -> None:
 def test_bad_options_are_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         problem(**options)
+
+
+def test_another_verifier_judges_the_same_questions() -> None:
+    own, math = (problem(), load_problem(ProblemConfig(name="largest_number", verifier="math")))
+    [example], [again] = own.examples(1, seed=0), math.examples(1, seed=0)
+    assert (example, own.messages(example)) == (again, math.messages(again))
+    assert own.judgement() != math.judgement()
+    answer = math.extract(rf"\boxed{{\frac{{{2 * int(example.answer)}}}{{2}}}}", example)
+    assert answer == example.answer
+    assert math.score(answer, example) == 1000
+    with pytest.raises(InputError, match="'choice', which does not find the right numbers right"):
+        load_problem(ProblemConfig(name="largest_number", verifier="choice")).examples(1, seed=0)

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from thickets.storage.errors import InputError
 from thickets.tasks.problems import ProblemConfig
-from thickets.tasks.problems.file import FileProblem, make_verifier
+from thickets.tasks.problems.configured import make_verifier
+from thickets.tasks.problems.file import FileProblem
 from thickets.tasks.problems.judging import Judge
 from thickets.tasks.types import FULL, Example
 from thickets.tasks.verifiers import Verifier, function_verifier

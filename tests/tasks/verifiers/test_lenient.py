@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thickets.tasks.problems import ProblemConfig, load_problem
-from thickets.tasks.problems.file import make_verifier
+from thickets.tasks.problems.configured import make_verifier
 from thickets.tasks.problems.gsm8k import SAMPLE, VERIFIER
 from thickets.tasks.types import Example
 from thickets.tasks.verifiers.choice import named_letters

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thickets.tasks.problems import ProblemConfig
-from thickets.tasks.problems.file import make_verifier
+from thickets.tasks.problems.configured import make_verifier
 from thickets.tasks.types import Example
 from thickets.tasks.verifiers import CHOICE, EXACT, NUMERIC, Verifier
 from thickets.tasks.verifiers.choice import choice_letter
