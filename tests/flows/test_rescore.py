@@ -89,7 +89,7 @@ def test_another_way_of_judging_generates_nothing_and_is_a_run_of_its_own(
     with monkeypatch.context() as planted:
         planted.setattr(ScoringWorker, "_built", lambda self: pytest.fail("an engine was built"))
         status, out, err = thickets(
-            "rescore", "latest", "--set", "problem.pattern=[0-9]+", "--set", OTHER_TAGS, "--json", "--home", home
+            "rescore", "latest", "--set", "problem.pattern='[0-9]+'", "--set", OTHER_TAGS, "--json", "--home", home
         )
     assert status == 0, err
     again = load_summary(find_run(Home(Path(home)), json.loads(out)["run_id"]))
@@ -105,7 +105,8 @@ def test_another_way_of_judging_generates_nothing_and_is_a_run_of_its_own(
     assert len(after) == len(before) + len(list_shards(shards_of(finished))), "each shard has verdicts of both kinds"
     told = f"Compared with {finished.run_id}: "
     [line] = [line for line in findings(again) if line.startswith(told)]
-    assert line.startswith(f'{told}verifier regex: reasoning ["<think>", "</think>"] -> ["<thinking>", "</thinking>"]')
+    tags = 'reasoning ["<think>", "</think>"] -> ["<thinking>", "</thinking>"]'
+    assert line.startswith(rf"{told}verifier regex: pattern \d+ -> [0-9]+, {tags}")
     with open_scores(Home(Path(home)), RunFolder(again.folder)) as reader:
         n = reader.query("select count(*) from scores").item()
         assert reader.query("select count(*) from completions").item() == n
@@ -115,8 +116,8 @@ def test_another_way_of_judging_generates_nothing_and_is_a_run_of_its_own(
     assert run.data.tags["thickets.rescored_from"] == finished.run_id
     assert run.info.run_id != finished.tracking.mlflow_run_id
     manifests = [json.loads((each.folder / "manifest.json").read_text()) for each in (finished, again)]
-    tags = [each["decoding"]["reasoning"] for each in manifests]
-    assert tags == [["<think>", "</think>", False], ["<thinking>", "</thinking>", False]]
+    kept = [each["decoding"]["reasoning"] for each in manifests]
+    assert kept == [["<think>", "</think>", False], ["<thinking>", "</thinking>", False]]
 
 
 def test_an_edited_verifier_asks_only_candidates_that_were_not_asked_yet(
