@@ -26,6 +26,7 @@ _HEDGED = re.compile(
     r"almost|nearly|between|either|except|unless|step|case|question|problem|part|option|equation)\b",
     re.IGNORECASE,
 )
+_HAS_MATHEMATICS = re.compile(r"[\d\\=+^*/{}()\[\]√π∞]|^\W*[A-Za-z]\W*$")
 _BULLET = re.compile(r"^\s*(?:[-*•]\s+|\d+[.)]\s+|#+\s+|>\s+)")
 
 
@@ -67,7 +68,7 @@ def unmarked(text: str) -> list[str]:
     if matches := list(_SEGMENT.finditer(last)):
         is_meant = not _HEDGED.search(last) and (len(matches) == 1 or not last[matches[-1].end() :].strip(" .!*)`"))
         return [last, *([_group(matches[-1])] if is_meant else [])]
-    if len(lines) > 1 and not re.search(r"[\d\\=+^*/{}()\[\]√π∞]|^\W*[A-Za-z]\W*$", last):
+    if len(lines) > 1 and not _HAS_MATHEMATICS.search(last):
         return []  # "Hope this helps!"
     return [*([last] if not _is_prose(last) or len(lines) == 1 else []), *_tails(last)]
 
@@ -92,7 +93,9 @@ def _tails(line: str) -> Iterator[str]:
     line = line.strip().strip("*`").strip()
     for separator in (" is ", " are ", ": ", " = "):
         before, found, tail = line.rpartition(separator)
-        if found and before and not _is_prose(tail):
+        # "995 is the largest number" is about 995.
+        is_word_beside_number = bool(re.search(r"\d", before)) and not _HAS_MATHEMATICS.search(tail)
+        if found and before and not _is_prose(tail) and not is_word_beside_number:
             yield tail.strip("*` ")
     yield from _only_number(line)
 
