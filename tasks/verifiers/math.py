@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
+from importlib.metadata import version
 
 from thickets.tasks.types import FULL, Example
 from thickets.tasks.verifiers.expressions.answer import Answer, understand
@@ -103,6 +104,7 @@ MATH = Verifier(
     gold=_gold_form,
     gold_rule="it must be one expression, set, point, interval, equation or a few words",
     judge=_judge,
-    details={"math": 1},
+    # Other versions of the libraries may find other expressions equal.
+    details={"math": 1, **{name: version(name) for name in ("sympy", "math-verify")}},
 )
 r"""The last ``\boxed{...}``, or the next surest sign, compared by value."""
