@@ -123,9 +123,10 @@ def best_guess(problem: Problem, examples: Sequence[Example]) -> Guess | None:
     if len(counts) * _LEAST_PER_ANSWER <= len(examples):
         right = _most_frequent([example.answer for example in examples])
         guesses.append(Guess("chance, always the most frequent answer", right))
-    if isinstance(problem, HasOptions):
-        right = tuple(1 / problem.n_options(example) for example in examples)
-        guesses.append(Guess("chance, one of the options at random", right))
+    listed = [problem.n_options(example) for example in examples] if isinstance(problem, HasOptions) else []
+    options = [n for n in listed if n is not None]
+    if options and len(options) == len(examples):
+        guesses.append(Guess("chance, one of the options at random", tuple(1 / n for n in options)))
     return max(guesses, key=lambda guess: sum(guess.right), default=None)
 
 

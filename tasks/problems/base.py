@@ -119,10 +119,10 @@ class Option:
 
 @runtime_checkable
 class HasOptions(Protocol):
-    """A problem whose questions list the answers to choose from, so that guessing has a known accuracy."""
+    """A problem whose questions may list the answers to choose from, so that guessing has a known accuracy."""
 
-    def n_options(self, example: Example) -> int:
-        """Return how many answers the question lists; exactly one is right."""
+    def n_options(self, example: Example) -> int | None:
+        """Return how many answers the question lists, of which exactly one is right; None: it lists none."""
         ...
 
 

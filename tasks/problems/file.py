@@ -153,6 +153,10 @@ class FileProblem:
         """Return the verifier's score of the answer."""
         return self._verifier.score(answer, example)
 
+    def n_options(self, example: Example) -> int | None:
+        """See `thickets.tasks.problems.base.HasOptions`."""
+        return self._verifier.n_options(example)
+
     def lenient(self, text: str, example: Example) -> bool | None:
         """Return whether the reply names the gold answer; ``None`` for a user's own verifier function."""
         return self._verifier.lenient(text, example)

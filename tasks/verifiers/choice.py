@@ -118,11 +118,16 @@ def named_letters(text: str) -> set[str]:
 
 
 def count_options(example: Example) -> int:
-    """Return how many options a question has: listed in ``metadata["options"]``, else labelled in its text, else 26."""
+    """Return how many letters may be answers: as many as the question has options, or all."""
+    return listed_options(example) or ALL
+
+
+def listed_options(example: Example) -> int | None:
+    """Return how many options a question lists: in ``metadata["options"]``, else by labels in its text; None: none."""
     listed = example.metadata.get("options")
     if isinstance(listed, (list, tuple, dict)) and listed:
         return min(len(listed), ALL)
-    return labelled(example.question) or ALL
+    return labelled(example.question) or None
 
 
 @lru_cache(maxsize=16_384)
@@ -238,5 +243,6 @@ CHOICE = Verifier(
     gold_rule="it must be the letter of one of the question's options",
     named=named_letters,
     span=_span,
+    n_options=lambda example: None if len(example.accepted) > 1 else listed_options(example),
 )
 """The letter of an option, from A to Z."""

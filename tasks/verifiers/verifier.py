@@ -25,6 +25,7 @@ class Verifier:
         named: The answers that a text names, if ``lenient_match`` would not find them.
         uses_columns: Whether it looks at other columns of the data, in an example's metadata.
         span: Where in a text its answer stands (start and end), to be shown; None: cannot be told.
+        n_options: How many answers a question lists, of which exactly one is right; None: it lists none.
         details: Other values that change an extraction or a verdict, for the fingerprint.
     """
 
@@ -39,6 +40,7 @@ class Verifier:
     named: Callable[[str], set[str]] | None = None
     uses_columns: bool = False
     span: Callable[[str, Example], tuple[int, int] | None] | None = None
+    n_options: Callable[[Example], int | None] = lambda example: None
     details: dict[str, JSON] = field(default_factory=dict)
 
     def score(self, answer: str, example: Example) -> int:

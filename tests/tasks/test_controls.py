@@ -113,6 +113,19 @@ def test_guessing_is_the_better_of_a_constant_answer_and_a_lot() -> None:
     assert best_guess(with_options, rare) == Guess("chance, one of the options at random", (0.25,) * 30)
 
 
+def test_options_of_a_file_tell_what_guessing_reaches() -> None:
+    choice = load_problem(ProblemConfig(name="file", path="unused.csv", verifier="choice"))
+    listed = [Example(str(n), "Which?", "B", {"options": ["a", "b", "c", "d"]}) for n in range(3)]
+    labelled = [Example("x", "Which? (A) one (B) two", "A")]
+    assert best_guess(choice, [*listed, *labelled]) == Guess(
+        "chance, one of the options at random", (0.25,) * 3 + (0.5,)
+    )
+    assert best_guess(choice, [*listed, Example("y", "Which?", "C")]) is None
+    assert best_guess(choice, [Example("z", "Which?", "A", {"options": ["a", "b"], "aliases": ["B"]})]) is None
+    numeric = load_problem(ProblemConfig(name="file", path="unused.csv", verifier="numeric"))
+    assert best_guess(numeric, listed) is None
+
+
 def test_any_model_is_compared_with_the_chance_of_a_run() -> None:
     golds = ["A", "B", "A ", "A", "B"]
     correct = [True, True, False, True, False]

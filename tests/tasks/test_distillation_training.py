@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import multiprocessing
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,6 +29,7 @@ from thickets.tasks.distillation.texts import IGNORED, TrainingText, encode
 from thickets.tasks.distillation.training import Exam, TrainingSettings, train
 from thickets.tasks.engines import EngineSpec
 from thickets.tasks.engines.prompts import PromptTemplate
+from thickets.tasks.engines.tokenizer import load_tokenizer
 from thickets.tasks.engines.transformers import TransformersEngine
 from thickets.tasks.noise import Perturbation
 from thickets.tasks.problems import ProblemConfig, load_problem
@@ -332,6 +335,19 @@ def test_perplexity_is_what_the_definition_says_and_a_broken_model_has_more(tiny
     model.lm_head.weight.data *= 4
     model.save_pretrained(broken)
     assert perplexity(broken, text) > 2 * perplexity(tiny_model, text)
+
+
+def test_perplexity_begins_a_text_as_the_tokenizer_does(tiny_model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model, folder)
+    file = folder / "tokenizer_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"add_bos_token": True}))
+    text = "The road to the mill ran beside the river."
+    tokenizer, model = load_tokenizer(folder), AutoModelForCausalLM.from_pretrained(folder)
+    ids = torch.tensor([tokenizer.bos_token_id, *tokenizer(text, add_special_tokens=False)["input_ids"]])[None]
+    loss = float(model(input_ids=ids, labels=ids).loss.detach())
+    assert perplexity(folder, text) == pytest.approx(np.exp(loss), rel=1e-4)
+    assert perplexity(folder, text) != pytest.approx(perplexity(tiny_model, text), rel=1e-4)
 
 
 def test_the_generic_text_is_there_and_a_file_that_is_none_is_named(tmp_path: Path) -> None:
