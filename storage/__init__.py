@@ -1,1 +1,1 @@
-"""What lasts: score shards and DuckDB, base models, MLflow tracking."""
+"""What lasts: shards, DuckDB, base models, MLflow tracking."""

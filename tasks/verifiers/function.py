@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,8 @@ def _score(value: object) -> int | None:
     try:
         if isinstance(value, str | bytes) or not 0 <= value <= 1:  # type: ignore[operator]
             return None
-        return round(FULL * float(value))  # type: ignore[arg-type]
+        # Rounded down, so that nothing short of full marks is full marks; less the rounding of floats (0.57 * 1000).
+        return math.floor(FULL * float(value) + 1e-6)  # type: ignore[arg-type]
     except (TypeError, ValueError):  # no number, or an array of them
         return None
 

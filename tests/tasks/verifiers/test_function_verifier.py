@@ -38,6 +38,9 @@ def closeness(text, example):
 def thirds(text, example):
     return text, 1 if text == example.answer else 2 / 3
 
+def nearly(text, example):
+    return text, 1 if text == example.answer else 0.9997
+
 def only_bool(text, example):
     return True
 
@@ -107,7 +110,10 @@ def test_a_function_sees_the_other_columns() -> None:
 def test_a_function_gives_scores_in_thousandths() -> None:
     judge = verifier("own_verifiers:closeness")
     assert [judge.score(answer, example("12")) for answer in ("12", "9", "30")] == [FULL, 700, 0]
-    assert verifier("own_verifiers:thirds").score("x", example("y")) == 667
+    assert verifier("own_verifiers:thirds").score("x", example("y")) == 666
+    nearly = verifier("own_verifiers:nearly")
+    assert nearly.score("x", example("y")) == 999, "what is not right must not become so by rounding"
+    assert not nearly.accepts("x", example("y"))
     assert {type(judge.score(answer, example("12"))) for answer in ("12", "9", "30")} == {int}
 
 
