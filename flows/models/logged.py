@@ -118,6 +118,7 @@ def log_ensemble(tracker: Tracker, manifest_file: Path, run_id: str, answers: Ke
                 [
                     *_ANSWERING,
                     *(_GGUF if name.lower() == BUILT_IN or name.endswith(".gguf") else ()),
+                    *(["math-verify"] if manifest.problem.get("verifier") == "math" else ()),
                     *(["reasoning-gym"] if str(manifest.problem["name"]).startswith(REASONING_GYM_PREFIX) else ()),
                 ]
             ),

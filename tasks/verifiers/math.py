@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 from thickets.tasks.types import FULL, Example
 from thickets.tasks.verifiers.expressions.answer import Answer, understand
@@ -96,6 +96,14 @@ def _is_rational(form: str) -> bool:
     return form.removeprefix("-").replace("/", "", 1).isdecimal()
 
 
+def _installed(library: str) -> str | None:
+    """Return a library's version; None where it is missing, as where a logged model answers that needs none of it."""
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None
+
+
 MATH = Verifier(
     name="math",
     instruction="{question}\n\nThink step by step. Put the final answer in \\boxed{}.",
@@ -105,6 +113,6 @@ MATH = Verifier(
     gold_rule="it must be one expression, set, point, interval, equation or a few words",
     judge=_judge,
     # Other versions of the libraries may find other expressions equal.
-    details={"math": 1, **{name: version(name) for name in ("sympy", "math-verify")}},
+    details={"math": 1, **{name: _installed(name) for name in ("sympy", "math-verify")}},
 )
 r"""The last ``\boxed{...}``, or the next surest sign, compared by value."""
