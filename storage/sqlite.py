@@ -15,8 +15,26 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from thickets.storage.errors import InputError
 from thickets.storage.files import atomic_path
 from thickets.storage.home import model_cache
+
+
+def sqlite_url(database: Path, scheme: str = "sqlite") -> str:
+    """Return a database's address, as SQLAlchemy takes it: the path stands in it as it is, a ``%`` too.
+
+    Args:
+        database: The file.
+        scheme: With another driver, ``sqlite+aiosqlite``.
+
+    Raises:
+        InputError: The path holds a question mark, behind which SQLAlchemy looks for options.
+    """
+    if "?" in str(database):
+        raise InputError(
+            f"storage.home: {database.parent} holds a '?', which an address of SQLite cannot hold; choose another"
+        )
+    return f"{scheme}:///{database}"
 
 
 def create_once(target: Path, fill: Callable[[Path], None]) -> None:

@@ -10,6 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from thickets.flows.config.explain import explain
+from thickets.flows.config.name import name_of_file
 from thickets.flows.config.run import RunConfig
 from thickets.storage.errors import InputError
 
@@ -38,7 +39,8 @@ def load_config(source: str, overrides: Sequence[str] = ()) -> RunConfig:
     """
     path = _find(source)
     values = _read_mapping(path)
-    values.setdefault("name", path.stem.lower().replace(" ", "-"))
+    if "name" not in values:
+        values["name"] = name_of_file(path.stem)
     for override in overrides:
         _assign(values, override)
     return parse_config(values)

@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from thickets.flows.config.distillation import DistillationConfig
 from thickets.flows.config.engine import EngineConfig, VllmConfig
+from thickets.flows.config.name import NAME
 from thickets.flows.config.sections import (
     BudgetConfig,
     ControlsConfig,
@@ -113,7 +114,7 @@ class RunConfig(Section):
     @field_validator("name")
     @classmethod
     def _safe_name(cls, name: str) -> str:
-        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,40}", name):
+        if not NAME.fullmatch(name):
             raise ValueError(f"{name!r} must be 1 to 41 of a-z, 0-9, '.', '_', '-', and begin with a letter or digit")
         return name
 

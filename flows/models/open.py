@@ -15,6 +15,7 @@ from thickets.flows.results.runs import find_run
 from thickets.storage.errors import InputError
 from thickets.storage.home import Home, RunFolder
 from thickets.storage.models.manifest import EnsembleManifest, Recipe
+from thickets.storage.sqlite import sqlite_url
 from thickets.storage.tracking.models import find_ready, model_folder
 from thickets.storage.tracking.store import RUN_ID_TAG, mlflow_client, tracking_errors
 from thickets.tasks.engines.base_model import find_base_model
@@ -110,7 +111,7 @@ def _from_run(home: Home, name: str) -> NamedModel:
 
 
 def _from_mlflow(home: Home, name: str) -> NamedModel:
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home.mlflow_db.resolve()}"
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or sqlite_url(home.mlflow_db.resolve())
     with tracking_errors(uri):
         client = mlflow_client(uri)
         model = _logged_model(client, name)

@@ -17,6 +17,7 @@ from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from thickets.flows.config.run import EngineConfig
+from thickets.flows.placement.visible_gpus import physical_gpu
 from thickets.flows.runtime.environment import log
 from thickets.flows.runtime.prefect_server import shown
 from thickets.tasks.engines import EngineSpec
@@ -45,7 +46,7 @@ def create_limits() -> list[str]:
 
 
 def limits_of_this_machine() -> list[str]:
-    """Return the names of the limits of every device here, the CPU included."""
+    """Return the names of the limits of every device that this process sees, the CPU included."""
     import torch
 
     gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
@@ -118,7 +119,7 @@ def _names(engine: EngineConfig, spec: EngineSpec) -> list[str]:
 
 
 def _name(device: str) -> str:
-    return f"accelerator:{socket.gethostname()}:{device}"
+    return f"accelerator:{socket.gethostname()}:{physical_gpu(device)}"
 
 
 def _exists(name: str) -> bool:

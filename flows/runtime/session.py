@@ -11,6 +11,7 @@ from thickets.flows.runtime.engine_output import is_started_by_a_worker, logged_
 from thickets.flows.runtime.interrupt import ends_when_terminated
 from thickets.flows.runtime.liveness import alive
 from thickets.flows.runtime.prefect_server import wait_for_server
+from thickets.flows.runtime.run_log import send_log_to_page
 from thickets.storage.errors import RunError, ThicketsError
 from thickets.storage.files import is_disk_full
 from thickets.storage.home import Home
@@ -27,6 +28,7 @@ def session(home: Path) -> Iterator[None]:
         InputError: The home cannot be written to.
         RunError: A disk was full; what was written before stays.
     """
+    send_log_to_page()
     with ExitStack() as stack:
         stack.enter_context(ends_when_terminated())
         stack.enter_context(alive(Home(home).writable()))

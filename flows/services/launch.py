@@ -22,11 +22,12 @@ from thickets.flows.runtime.environment import WORKER
 from thickets.flows.runtime.prefect_database import create_prefect_database
 from thickets.flows.services.settings import Credentials, ServiceSettings
 from thickets.storage.home import Home
+from thickets.storage.sqlite import sqlite_url
 from thickets.storage.tracking.new_database import create_database
 
 _ADMIN_FILE = """[mlflow]
 default_permission = READ
-database_uri = sqlite:///{database}
+database_uri = {database}
 admin_username = {user}
 authorization_function = mlflow.server.auth:authenticate_request_basic_auth
 """
@@ -102,7 +103,10 @@ def _prefect(settings: ServiceSettings) -> Launch:
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         "PREFECT_SERVER_UI_API_URL": "/api",  # as the browser reaches it, whatever the host is called there
     }
-    environment.setdefault("PREFECT_API_DATABASE_CONNECTION_URL", f"sqlite+aiosqlite:///{settings.home / 'prefect.db'}")
+    if "PREFECT_API_DATABASE_CONNECTION_URL" not in environment:
+        environment["PREFECT_API_DATABASE_CONNECTION_URL"] = sqlite_url(
+            settings.home / "prefect.db", "sqlite+aiosqlite"
+        )
     create_prefect_database(environment["PREFECT_API_DATABASE_CONNECTION_URL"])
     if settings.credentials is not None:
         environment["PREFECT_SERVER_API_AUTH_STRING"] = settings.credentials.pair
@@ -121,7 +125,7 @@ def _mlflow(settings: ServiceSettings) -> Launch:
     environment = _common(settings)
     environment.pop("MLFLOW_TRACKING_URI", None)  # that is for its clients
     if "MLFLOW_BACKEND_STORE_URI" not in environment:
-        environment["MLFLOW_BACKEND_STORE_URI"] = f"sqlite:///{home.mlflow_db}"
+        environment["MLFLOW_BACKEND_STORE_URI"] = sqlite_url(home.mlflow_db)
         # The experiment "Default" is the server's: where it keeps artifacts depends on who may reach it.
         create_database(home.mlflow_db, None)
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
@@ -175,6 +179,9 @@ def _common(settings: ServiceSettings) -> dict[str, str]:
 def _write_admin_file(home: Path, user: str) -> Path:
     """Write MLflow's authentication settings, without the password, and return the path."""
     path = home / "services" / "mlflow-auth.ini"
-    path.write_text(_ADMIN_FILE.format(database=home / "mlflow-auth.db", user=user), encoding="utf-8")
+    values = {"database": sqlite_url(home / "mlflow-auth.db"), "user": user}
+    # MLflow reads it with `configparser`, to which a single % begins a reference.
+    escaped = {name: value.replace("%", "%%") for name, value in values.items()}
+    path.write_text(_ADMIN_FILE.format(**escaped), encoding="utf-8")
     path.chmod(0o600)
     return path

@@ -55,8 +55,8 @@ class ServiceSettings:
 
     @property
     def reachable_host(self) -> str:
-        """The host under which this machine reaches the servers."""
-        return "127.0.0.1" if self.host in ("0.0.0.0", "localhost") else self.host
+        """The host under which this machine reaches the servers, as it stands in a URL."""
+        return _in_url({"0.0.0.0": "127.0.0.1", "localhost": "127.0.0.1", "::": "::1"}.get(self.host, self.host))
 
     @property
     def prefect_api(self) -> str:
@@ -75,6 +75,7 @@ def make_settings(home: Path, host: str, prefect_port: int, mlflow_port: int) ->
     Raises:
         InputError: A port is taken, the host cannot be bound, or it is a wider one without credentials.
     """
+    host = host.removeprefix("[").removesuffix("]")
     credentials = credentials_of(os.environ.get(AUTH_VARIABLE))
     if not is_loopback(host) and credentials is None:
         raise InputError(
@@ -117,6 +118,11 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def _in_url(host: str) -> str:
+    """Write an address of IPv6 in brackets: its colons are no port's."""
+    return f"[{host}]" if ":" in host else host
+
+
 def _usable_port(option: str, host: str, port: int) -> int:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -126,6 +132,6 @@ def _usable_port(option: str, host: str, port: int) -> int:
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
             raise InputError(
-                f"{option}: cannot listen at {host}:{port}: {reason}; name another, or 0 for any"
+                f"{option}: cannot listen at {_in_url(host)}:{port}: {reason}; name another, or 0 for any"
             ) from None
         return int(probe.getsockname()[1])

@@ -10,22 +10,32 @@ from pydantic import BaseModel, ValidationError
 
 from thickets.storage.files import write_text_atomically
 
+_SAME_WITHIN_S = 2.0
+
 
 class ProcessMark(BaseModel):
     """Pid and start time of a process, which tell it from a later one with the same pid.
 
     Attributes:
         pid: The process id.
-        created: Start time, in seconds since 1970.
+        created: Start time, in seconds since 1970. Linux counts it from the boot, so that it moves with the clock.
+        since_boot: The boot and the clock ticks from it to the start, which never change; None elsewhere, where the
+            system keeps the time of the start itself.
     """
 
     pid: int
     created: float
+    since_boot: str | None = None
 
     @property
     def is_alive(self) -> bool:
         """Whether the pid still belongs to this process."""
-        return mark(self.pid) == self
+        now = mark(self.pid)
+        if now is None:
+            return False
+        if self.since_boot is not None and now.since_boot is not None:
+            return self.since_boot == now.since_boot
+        return abs(self.created - now.created) < _SAME_WITHIN_S
 
 
 class ServiceRow(BaseModel):
@@ -67,8 +77,19 @@ def mark(pid: int) -> ProcessMark | None:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE:
             return None
-        return ProcessMark(pid=pid, created=process.create_time())
+        return ProcessMark(pid=pid, created=process.create_time(), since_boot=_since_boot(pid))
     except psutil.NoSuchProcess:
+        return None
+
+
+def _since_boot(pid: int) -> str | None:
+    """Return the boot's id and the ticks from it to the start of a process, from Linux's /proc (`man 5 proc`)."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        # The name of the program, in brackets, may hold spaces and brackets.
+        after_name = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
+        return f"{boot} {after_name.split()[19]}"
+    except (OSError, IndexError):
         return None
 
 
@@ -98,4 +119,4 @@ def forget_state(home: Path) -> None:
 
 def seconds_up(state: ServicesState) -> float:
     """Return the seconds since all services were healthy first."""
-    return time.time() - state.since
+    return max(0.0, time.time() - state.since)  # the clock may have been set back

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from thickets.storage.errors import InputError, RunError, TransientError
 from thickets.storage.home import Home
+from thickets.storage.sqlite import sqlite_url
 from thickets.storage.tracking.new_database import create_database
 
 RUN_ID_TAG = "thickets.run_id"
@@ -107,7 +108,7 @@ def _default_uri(home: Home) -> str:
     # The variable first: a configuration must not have to name a server that runs only today.
     if named := os.environ.get("MLFLOW_TRACKING_URI"):
         return named
-    return f"sqlite:///{Home(home.root.resolve()).writable().mlflow_db}"
+    return sqlite_url(Home(home.root.resolve()).writable().mlflow_db)
 
 
 def _sqlite_file(uri: str) -> Path | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 
 from thickets.tasks.types import Weights
 
@@ -17,7 +18,7 @@ class Ahead:
 
     def start(self, weights: Weights, make: Callable[[Weights], None]) -> None:
         """Call `make` on the other thread, after the call that is running there."""
-        self._making = weights, self._thread.submit(make, weights)
+        self._making = weights, self._thread.submit(copy_context().run, make, weights)
 
     def take(self, weights: Weights | None) -> bool:
         """Wait for the other thread and return whether it made these weights; others are discarded."""

@@ -6,11 +6,12 @@ import atexit
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextvars import Context, copy_context
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-_Call = tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]
+_Call = tuple[Future[Any], Context, Callable[..., Any], tuple[Any, ...]]
 
 
 class EngineThread:
@@ -27,7 +28,7 @@ class EngineThread:
         self._is_started = self._is_ended = False
 
     def submit(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
-        """Call a function after those submitted before it.
+        """Call a function after those submitted before it, in the context of this call: its log lines have a run.
 
         Raises:
             RuntimeError: The thread was told to end.
@@ -40,7 +41,7 @@ class EngineThread:
                 self._is_started = True
                 atexit.register(self._finish)
                 self._thread.start()
-            self._calls.put((future, function, arguments))
+            self._calls.put((future, copy_context(), function, arguments))
         return future
 
     def end(self) -> None:
@@ -59,12 +60,12 @@ class EngineThread:
 
     def _run(self) -> None:
         while (call := self._calls.get()) is not None:
-            future, function, arguments = call
+            future, context, function, arguments = call
             if not future.set_running_or_notify_cancel():
                 continue
             try:
-                future.set_result(function(*arguments))
+                future.set_result(context.run(function, *arguments))
             except BaseException as error:
                 future.set_exception(error)
-            del call, future, function, arguments  # an idle thread must not keep an engine's weights alive
+            del call, future, context, function, arguments  # an idle thread must not keep an engine's weights alive
         atexit.unregister(self._finish)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from pathlib import Path
 
@@ -281,3 +282,41 @@ def test_values_for_the_chat_template_keep_their_types(tmp_path: Path) -> None:
     assert [(name, type(value), value) for name, value in again.items()] == [
         (name, type(value), value) for name, value in values.items()
     ]
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("mine.yaml", "mine"),
+        ("My Run_1.2.yaml", "my-run_1.2"),
+        ("my config (v2).yaml", "my-config-v2"),
+        ("Übung.yaml", "ubung"),
+        ("Straße 7.yaml", "strasse-7"),
+        ("_draft.yaml", "draft"),
+        ("实验1.yaml", "shi-yan-1"),
+    ],
+)
+def test_a_name_from_a_file_s_is_a_valid_one(
+    file: str, name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / file).write_text("problem: largest_number\n", encoding="utf-8")
+    with caplog.at_level(logging.INFO, "thickets"):
+        assert load_config(str(tmp_path / file)).name == name
+    looks_like_it = name == file.removesuffix(".yaml").lower().replace(" ", "-")
+    said = [name in line and repr(Path(file).stem) in line for line in caplog.messages]
+    assert said == ([] if looks_like_it else [True])
+
+
+def test_names_from_long_and_from_strange_file_names_differ(tmp_path: Path) -> None:
+    names = []
+    for stem in ("x" * 60 + "1", "x" * 60 + "2", "🙂", "🙃", "!"):
+        (tmp_path / f"{stem}.yaml").write_text("problem: largest_number\n", encoding="utf-8")
+        names.append(load_config(str(tmp_path / f"{stem}.yaml")).name)
+    assert len(set(names)) == len(names)
+    assert all(len(name) <= 41 for name in names)
+
+
+def test_a_name_that_somebody_wrote_is_not_changed(tmp_path: Path) -> None:
+    (tmp_path / "my (v2).yaml").write_text("name: My (v2)\nproblem: largest_number\n")
+    with pytest.raises(InputError, match="name: 'My"):
+        load_config(str(tmp_path / "my (v2).yaml"))

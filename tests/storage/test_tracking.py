@@ -25,8 +25,8 @@ SHA = "0123456789abcdef" * 4
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Home:
-    # One for the module: a fresh database takes MLflow seconds. The space is on purpose.
-    return Home(tmp_path_factory.mktemp("tracking home"))
+    # One for the module: a fresh database takes MLflow seconds. The signs are on purpose.
+    return Home(tmp_path_factory.mktemp("tracking home, 50% of %(here)s"))
 
 
 @pytest.fixture

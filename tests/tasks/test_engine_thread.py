@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextvars
 import subprocess
 import sys
 import time
@@ -7,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from thickets.tasks.engines.ahead import Ahead
 from thickets.tasks.scoring.engine_thread import EngineThread
+from thickets.tasks.types import Candidate
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
@@ -51,3 +54,18 @@ def test_a_process_waits_for_its_engine_but_not_for_one_that_was_given_up() -> N
     output, took_s = exit_of(600, "thread.give_up()")
     assert output == ""
     assert took_s < 50
+
+
+def test_calls_are_made_in_the_context_of_whoever_asked() -> None:
+    """Prefect finds there which run a log line belongs to."""
+    whose = contextvars.ContextVar("whose", default="nobody's")
+    thread, ahead, seen = EngineThread(), Ahead(), []
+    whose.set("a run's")
+    assert thread.submit(whose.get).result(10) == "a run's"
+    ahead.start(Candidate(1, 0.1), lambda weights: seen.append(whose.get()))
+    assert ahead.take(Candidate(1, 0.1))
+    assert seen == ["a run's"]
+    whose.set("another's")
+    assert thread.submit(whose.get).result(10) == "another's"
+    ahead.close()
+    thread.end()

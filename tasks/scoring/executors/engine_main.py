@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 
 from thickets.tasks.scoring.executors.job import ScoringJob
+from thickets.tasks.scoring.executors.log_lines import LineSender
 from thickets.tasks.scoring.executors.messages import Ask, Failed, Generated, Message, Ready, ShardDone, UnitDone
 from thickets.tasks.scoring.units import UnitReport
 from thickets.tasks.scoring.worker import SHARDS_PER_ENGINE, ScoringWorker
@@ -34,6 +35,7 @@ class EngineMain:
 
     def serve(self, name: str) -> None:
         """Score every shard that the channel brings, until it ends."""
+        LineSender(self._send)
         job: ScoringJob = self._channel.recv()
         try:
             worker = job.open_worker(

@@ -6,6 +6,7 @@ import traceback
 from dataclasses import dataclass
 
 from thickets.storage.errors import ThicketsError
+from thickets.tasks.scoring.executors.log_lines import LogLine
 from thickets.tasks.scoring.units import Shard, ShardReport, UnitReport
 
 
@@ -68,4 +69,4 @@ class Failed:
         return cls(number, None, what, "".join(traceback.format_exception(error)))
 
 
-Message = Ready | Generated | UnitDone | ShardDone | Failed
+Message = Ready | Generated | LogLine | UnitDone | ShardDone | Failed

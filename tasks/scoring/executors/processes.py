@@ -14,6 +14,7 @@ from queue import Empty, SimpleQueue
 
 from thickets.tasks.scoring.executors.engine_process import EngineProcess
 from thickets.tasks.scoring.executors.job import ScoringJob
+from thickets.tasks.scoring.executors.log_lines import LogLine
 from thickets.tasks.scoring.executors.messages import Ask, Failed, Generated, Ready, ShardDone, UnitDone
 from thickets.tasks.scoring.executors.pool import EnginePool, PooledEngine, RemoteEngineError
 from thickets.tasks.scoring.units import Shard, ShardReport, UnitReport
@@ -148,7 +149,9 @@ class ProcessExecutor:
                 return
             engine.why_ended = None
         for message in process.messages(self._job):
-            if isinstance(message, Ready):
+            if isinstance(message, LogLine):
+                message.log()
+            elif isinstance(message, Ready):
                 self._pool.ready(engine, process.name, has_built=True)
             elif isinstance(message, Failed) and message.number is None:
                 failure = _error(process.name, message)

@@ -6,6 +6,7 @@ and its next attempt gets another actor.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
@@ -16,11 +17,13 @@ import time
 from collections.abc import Callable
 from contextvars import copy_context
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from thickets.storage.errors import RunError, ThicketsError
 from thickets.storage.shards.folder import open_shard_folder
 from thickets.tasks.scoring.executors.job import ScoringJob
+from thickets.tasks.scoring.executors.log_lines import LineSender, LogLine
 from thickets.tasks.scoring.executors.pool import EnginePool, PooledEngine, RemoteEngineError
 from thickets.tasks.scoring.executors.ray_cluster import RayCluster
 from thickets.tasks.scoring.units import Shard, ShardReport, UnitReport
@@ -49,20 +52,31 @@ class ScoringActor:
         self._name = f"{self._host}:{os.getpid()}"
         self._worker: ScoringWorker | None = None
         self._lock = threading.Lock()
+        self._lines: SimpleQueue[LogLine] = SimpleQueue()
+        LineSender(self._lines.put)
 
     def begin(self, job: ScoringJob) -> str:
         """Take the job and return this actor's name: host and process."""
         self._job = job
         return self._name
 
-    def score(self, shard: Shard) -> ShardReport:
-        """See `thickets.tasks.scoring.worker.ScoringWorker.score`; called by several threads at once."""
+    def score(self, shard: Shard) -> tuple[ShardReport, list[LogLine]]:
+        """See `thickets.tasks.scoring.worker.ScoringWorker.score`; called by several threads at once.
+
+        Returns:
+            The report, and what was logged since the last one.
+        """
         with self._lock:
             if self._job is None:
                 raise JustRestartedError(f"{self._name} is new and has no job yet")
             if self._worker is None:
                 self._worker = self._job.open_worker(self._host, self._name)
-        return self._worker.score(shard)
+        report = self._worker.score(shard)
+        lines = []
+        with contextlib.suppress(Empty):
+            while True:
+                lines.append(self._lines.get_nowait())
+        return report, lines
 
 
 @dataclass(slots=True)
@@ -164,7 +178,8 @@ class RayExecutor:
                 if (why := self._pool.overdue(engine, self._unit_timeout_s * len(shard.candidates))) is not None:
                     self._ray.kill(engine.actor, no_restart=False)
                     raise self._pool.lost(engine, why)
-            report: ShardReport = self._ray.get(answer)
+            report: ShardReport
+            report, lines = self._ray.get(answer)
         except self._ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, ThicketsError):
                 raise error.cause from None
@@ -176,6 +191,8 @@ class RayExecutor:
         except self._ray.exceptions.RayError as error:
             raise self._lost(engine, error) from error
         self._pool.sign_of_life(engine)
+        for line in lines:
+            line.log()
         return report
 
     def cancel(self) -> None:

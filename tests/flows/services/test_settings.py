@@ -5,12 +5,20 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.flows.command_line import refused
 from thickets.flows.config.run import RunConfig
-from thickets.flows.services.settings import AUTH_VARIABLE, credentials_of, make_settings
+from thickets.flows.services.launch import _mlflow
+from thickets.flows.services.settings import (
+    AUTH_VARIABLE,
+    Credentials,
+    ServiceSettings,
+    credentials_of,
+    make_settings,
+)
 from thickets.storage.errors import InputError
 
 PASSWORD = "correct-horse-battery"
@@ -44,6 +52,48 @@ def test_a_busy_port_is_named(thickets, tmp_path: Path) -> None:
     assert line.startswith(f"--mlflow-port: cannot listen at 127.0.0.1:{port}")
     line = refused(thickets("up", "--mlflow-port", "4200", "--home", str(tmp_path)))
     assert "give them different ones" in line
+
+
+def has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="no IPv6 here")
+@pytest.mark.parametrize(("host", "reached_at"), [("::1", "[::1]"), ("[::1]", "[::1]"), ("::", "[::1]")])
+def test_an_address_of_ipv6_stands_in_brackets_in_a_url(
+    host: str, reached_at: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(AUTH_VARIABLE, f"operator:{PASSWORD}")  # :: is everybody's
+    settings = make_settings(tmp_path, host, 0, 0)
+    assert settings.prefect_api == f"http://{reached_at}:{settings.prefect_port}/api"
+    assert settings.mlflow == f"http://{reached_at}:{settings.mlflow_port}"
+    with socket.socket(socket.AF_INET6) as server:
+        server.bind((host.strip("[]"), settings.mlflow_port))
+        server.listen()
+        address = urlsplit(settings.mlflow)
+        socket.create_connection((address.hostname or "", address.port or 0), timeout=5).close()
+
+
+def test_a_percent_sign_in_the_home_is_one_for_mlflow_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from mlflow.server.auth.config import read_auth_config  # seconds, for this test alone
+
+    home = tmp_path / "50% of %(here)s"
+    (home / "services").mkdir(parents=True)
+    settings = ServiceSettings(home, "127.0.0.1", 1, 2, Credentials("op%erator", PASSWORD))
+    launch = _mlflow(settings)
+    monkeypatch.setenv("MLFLOW_AUTH_CONFIG_PATH", launch.environment["MLFLOW_AUTH_CONFIG_PATH"])
+    read = read_auth_config()
+    assert (read.database_uri, read.admin_username) == (f"sqlite:///{home}/mlflow-auth.db", "op%erator")
+
+
+def test_a_home_that_no_address_of_sqlite_can_name_is_refused(thickets, tmp_path: Path) -> None:
+    home = str(tmp_path / "what?")
+    line = refused(thickets("up", "--prefect-port", "0", "--mlflow-port", "0", "--home", home))
+    assert line.startswith(f"storage.home: {home} holds a '?'")
 
 
 def test_down_and_status_without_services(thickets, tmp_path: Path) -> None:
