@@ -180,8 +180,9 @@ def test_a_server_that_goes_away_in_the_middle_costs_nothing(
 
         # The store has been reached for this run, so that it may be away at the start as well.
         assert search(served, build=engine_that_tells(fail)).evaluation == finished.evaluation
-        with pytest.raises(RunError, match=r"tracking\.uri: cannot reach"):
-            search(served.model_copy(update={"name": "new", "population": config(population={"size": 3}).population}))
+        other = config(population={"size": 12}, tracking={"uri": server.uri}, storage={"home": str(home.root)})
+        with pytest.raises(RunError, match=r"tracking\.uri: cannot reach"):  # a run that has never reached it
+            search(other, build=engine_that_tells(fail))
 
         server.start()
         assert thickets("log", summary.run_id, "--home", str(home.root))[0] == 0
