@@ -16,6 +16,7 @@ from thickets.flows.results.comparison import Comparison, Group
 from thickets.flows.results.comparison_text import comparison_markdown
 from thickets.flows.results.summary import RunSummary
 from thickets.flows.runtime.environment import log
+from thickets.flows.runtime.mlflow_server import tracked
 from thickets.flows.runtime.prefect_server import show_markdown
 from thickets.flows.runtime.repair import end_mlflow_runs
 from thickets.flows.runtime.session import session
@@ -61,7 +62,9 @@ def randopt_many(config: RunConfig, fresh: bool = False) -> Comparison:
     with session(config.storage.home):
         summaries = [child(each, fresh=fresh) for each in config.per_problem]
         group = compare_group(config, summaries)
-        log_group(config, group, summaries, wall_s=time.monotonic() - started)
+        with tracked("the comparison"):
+            log_group(config, group, summaries, wall_s=time.monotonic() - started)
+        show_markdown(comparison_markdown(group.comparison), "comparison", "The problems' runs side by side")
     return group.comparison
 
 
@@ -80,7 +83,7 @@ def compare_group(config: RunConfig, summaries: list[RunSummary]) -> Group:
 
 @task("log-comparison", retries=2)
 def log_group(config: RunConfig, group: Group, summaries: list[RunSummary], wall_s: float) -> None:
-    """Log the comparison to MLflow, with the problems' runs below it, and to Prefect."""
+    """Log the comparison to MLflow, with the problems' runs below it."""
     home, tracking = Home(config.storage.home), config.tracking
     text = comparison_markdown(group.comparison)
     tags = {RUN_ID_TAG: group.group_id, "mlflow.source.name": "thickets", "mlflow.note.content": text}
@@ -91,7 +94,6 @@ def log_group(config: RunConfig, group: Group, summaries: list[RunSummary], wall
         tracker.log_metrics(_metrics(group.comparison, wall_s))
         for summary in summaries:
             tracker.adopt(summary.tracking.mlflow_run_id)
-    show_markdown(text, "comparison", "The problems' runs side by side")
 
 
 def group_file(home: Home, group_id: str) -> Path:

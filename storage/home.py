@@ -105,6 +105,16 @@ class RunFolder:
         return self.root / "judgement.json"
 
     @property
+    def tracking(self) -> Path:
+        """Where MLflow keeps the run, and what it is told that no other file says, as JSON."""
+        return self.root / "tracking.json"
+
+    @property
+    def unlogged(self) -> Path:
+        """The MLflow store that lacks some of the finished run, as text; absent if none of it is missing."""
+        return self.root / "unlogged"
+
+    @property
     def report(self) -> Path:
         """The result as one page for a browser."""
         return self.root / "report.html"

@@ -82,6 +82,13 @@ def test_artifacts_are_made_only_where_a_server_that_is_away_ends_no_run() -> No
     assert [path for path in files if path not in MAY_MAKE_ARTIFACTS] == []
 
 
+def test_whoever_opens_a_run_in_mlflow_goes_on_without_it() -> None:
+    openers = [path for path in sources("flows") if "Tracker.start(" in path.read_text(encoding="utf-8")]
+    assert openers
+    guard = "thickets.flows.runtime.mlflow_server"
+    assert [path for path in openers if guard not in modules_of(path)] == []
+
+
 def modules_of(path: Path) -> set[str]:
     return {module for module, _ in imports(ast.parse(path.read_text(encoding="utf-8")))}
 

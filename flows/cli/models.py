@@ -132,4 +132,5 @@ def evaluate(
     from thickets.flows.cli.tables_models import reevaluation_table
 
     render(reevaluation_table(found))
-    say(f"MLflow: {found.mlflow_address}")
+    if found.mlflow_address:
+        say(f"MLflow: {found.mlflow_address}")

@@ -88,6 +88,23 @@ def report(
     typer.echo(report_again(home_of(home), find_run(home_of(home), name), out))
 
 
+def log(
+    name: RunName,
+    uri: Annotated[
+        str | None,
+        typer.Option("--uri", metavar="URI", help="Another MLflow store (default: where the run was to be logged)."),
+    ] = None,
+    home: HomeFolder = None,
+) -> None:
+    """Log a finished run in MLflow from its folder: what was lost while the server was away, or into another store."""
+    from thickets.flows.publish.log import log_again
+    from thickets.flows.results.runs import find_run
+
+    folder = find_run(home_of(home), name)
+    say(f"logging {folder.run_id}")
+    typer.echo(log_again(home_of(home), folder, uri))
+
+
 def sql(
     name: RunName,
     statement: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT; see `show tables`.")],

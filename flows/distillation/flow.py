@@ -7,6 +7,7 @@ Every part is kept as it is finished, so the same call goes on where it was inte
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from functools import partial
 
 from prefect import flow
@@ -15,7 +16,7 @@ from thickets.flows.config.file import dump_config
 from thickets.flows.config.run import RunConfig
 from thickets.flows.distillation.plan import plan_distillation
 from thickets.flows.distillation.steps import answer_training_split, choose_rows, too_little, train_and_judge
-from thickets.flows.distillation.tracking import log_distillation, log_rows, log_student_model, start_distill_tracking
+from thickets.flows.distillation.tracking import distill_links, log_distillation, start_distill_tracking
 from thickets.flows.distillation.verdict import conclude, read_test_answers
 from thickets.flows.placement.engines import open_cluster
 from thickets.flows.publish.artifacts import emit_student_asset
@@ -23,6 +24,7 @@ from thickets.flows.report import report_again
 from thickets.flows.results.distillation import DistillSummary
 from thickets.flows.runtime.clock import session_began
 from thickets.flows.runtime.environment import log
+from thickets.flows.runtime.prefect_server import shown
 from thickets.flows.runtime.repair import end_mlflow_runs
 from thickets.flows.runtime.session import session
 from thickets.storage.files import write_text_atomically
@@ -73,14 +75,17 @@ def _distill(config: RunConfig, cluster: RayCluster | None) -> DistillSummary:
     section, folder = plan.section, plan.folder
     text = generic_text(section.generic_text)
     with home.run_lock(plan.run.run_id) as run_folder:
+        recipe = EnsembleManifest.load(run_folder.manifest).recipe
         if folder.summary.is_file():
             log.info(f"distillation {plan.id} of {plan.run.run_id} is finished; nothing left to do")
+            if folder.unlogged.exists():
+                log_distillation(plan, None, recipe, folder.load())
             return folder.load()
-        recipe = EnsembleManifest.load(run_folder.manifest).recipe
         folder.root.mkdir(parents=True, exist_ok=True)
         write_text_atomically(folder.config, dump_config(config))
         log.info(f"distillation {plan.id} of {plan.run.run_id} in {folder.root}")
-        with start_distill_tracking(plan) as tracker:
+        tracker = start_distill_tracking(plan)
+        with tracker or nullcontext():
             answers = answer_training_split(plan, cluster)
             rows, report = choose_rows(plan, answers)
             log.info(f"training data: {report.n_rows} rows")
@@ -89,20 +94,21 @@ def _distill(config: RunConfig, cluster: RayCluster | None) -> DistillSummary:
             arms: list[Arm] = []
             base_perplexity = None
             if reason is None:
-                log_rows(tracker, plan, rows)
                 trusted = config.engine.trust_remote_code
                 measure = partial(measure_perplexity, text=text, device=plan.device, trust_remote_code=trusted)
                 base_perplexity = measure(base.path)
                 for name in rows["arm"].unique(maintain_order=True):
                     arm_rows = rows.filter(rows["arm"] == name)
                     arms.append(train_and_judge(plan, name, arm_rows, cluster, tracker, on_test, measure))
-                # Before the summary says that nothing is left to do: the same call logs what failed to be logged.
-                log_student_model(tracker, plan, recipe)
             wall_s = time.monotonic() - began
-            summary = conclude(plan, answers, on_test, report, reason, arms, base_perplexity, tracker, wall_s)
-            # Before it is logged: a tracking server that fails now must not cost the result.
+            where = distill_links(plan, tracker)
+            summary = conclude(plan, answers, on_test, report, reason, arms, base_perplexity, where, wall_s)
+            # Before the summary says that nothing is left to do; and that before it is logged: a tracking server that
+            # fails now must not cost the result.
+            write_text_atomically(folder.unlogged, f"{where.mlflow_uri}\n")
             write_text_atomically(folder.summary, summary.model_dump_json(indent=2))
             report_again(home, run_folder)  # with the student in it
-            log_distillation(tracker, plan, summary)
-            emit_student_asset(plan.run.run_id, plan.id, reason or f"{len(arms)} arms were trained")
-    return summary
+            log_distillation(plan, tracker, recipe, summary)
+            with shown("the asset"):
+                emit_student_asset(plan.run.run_id, plan.id, reason or f"{len(arms)} arms were trained")
+    return folder.load()

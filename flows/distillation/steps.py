@@ -99,7 +99,7 @@ def train_and_judge(
     name: str,
     rows: pl.DataFrame,
     cluster: RayCluster | None,
-    tracker: Tracker,
+    tracker: Tracker | None,
     on_test: TestAnswers,
     measure: Callable[[Path], float],
 ) -> Arm:
@@ -110,7 +110,7 @@ def train_and_judge(
         name: Of the arm.
         rows: Its training data.
         cluster: Where engines run, if not here.
-        tracker: Where progress is logged.
+        tracker: Where progress is logged; None: nowhere but in the log.
         on_test: Who was right on the test split.
         measure: Perplexity of a checkpoint.
     """

@@ -14,14 +14,18 @@ from thickets.flows.models.logged import KeptAnswers, log_student
 from thickets.flows.publish.tracking import links
 from thickets.flows.results.distillation import DistillSummary
 from thickets.flows.results.distillation_text import distill_findings, distill_rows
+from thickets.flows.results.summary import TrackingLinks
 from thickets.flows.runtime.environment import log
+from thickets.flows.runtime.mlflow_server import tracked
 from thickets.flows.runtime.prefect_server import show_markdown
+from thickets.storage.errors import RunError
+from thickets.storage.files import write_text_atomically
 from thickets.storage.models.manifest import Recipe
 from thickets.storage.scores.database import BASE_ID, ScoreStore
 from thickets.storage.tracking.run import MetricPoint, Tracker
-from thickets.storage.tracking.store import RUN_ID_TAG, STAGE_TAG
+from thickets.storage.tracking.store import RUN_ID_TAG, STAGE_TAG, check_reachable, given_uri
 from thickets.tasks.distillation.data import STUDENT
-from thickets.tasks.distillation.results import ValidationPoint
+from thickets.tasks.distillation.results import Arm, ValidationPoint
 from thickets.tasks.results.text import (
     OVER_BASE_HEADING,
     accuracy_heading,
@@ -33,9 +37,26 @@ from thickets.tasks.results.text import (
 from thickets.tasks.task import task
 
 
+def start_distill_tracking(plan: DistillPlan) -> Tracker | None:
+    """Open the MLflow run and log what is known before anything is answered.
+
+    Returns:
+        The run; None if the store is away that the search has reached.
+
+    Raises:
+        RunError: The store cannot be reached, and is not that of the search.
+    """
+    try:
+        return _open_run(plan)
+    except RunError as error:
+        if plan.found.tracking.mlflow_uri != _uri(plan):
+            raise
+        log.warning(f"MLflow is away; the distillation goes on, for the search was logged there: {error}")
+        return None
+
+
 @task("start-distill-tracking", retries=2)
-def start_distill_tracking(plan: DistillPlan) -> Tracker:
-    """Open the MLflow run and log what is known before anything is answered."""
+def _open_run(plan: DistillPlan) -> Tracker:
     found = plan.found
     name = f"{plan.run.run_id}/distillation/{plan.id}"
     tags = {
@@ -56,8 +77,75 @@ def start_distill_tracking(plan: DistillPlan) -> Tracker:
     return tracker
 
 
-def log_rows(tracker: Tracker, plan: DistillPlan, rows: pl.DataFrame) -> None:
+def distill_links(plan: DistillPlan, tracker: Tracker | None) -> TrackingLinks:
+    """Return where the distillation is to be found; without a run in MLflow, the store that it will be logged in."""
+    if tracker is not None:
+        return links(tracker)
+    return plan.found.tracking.model_copy(update={"mlflow_run_id": "", "mlflow_address": _uri(plan)})
+
+
+def watch_training(tracker: Tracker | None, arm: str) -> Callable[[ValidationPoint, float | None], None]:
+    """Return a callback that logs every evaluation on the validation split to the terminal and MLflow.
+
+    MLflow is not asked again once it has not taken one: the end of the distillation logs what is missing.
+    """
+    taking = tracker
+
+    def on_point(point: ValidationPoint, loss: float | None) -> None:
+        nonlocal taking
+        said = "" if loss is None else f", training loss {loss:.3f}"
+        log.info(f"  {arm}: step {point.step}, validation {point.n_correct}/{point.n}{said}")
+        if (store := taking) is not None:
+            taking = None
+            with tracked(f"the training of {arm} as it goes"):
+                check_reachable(store.uri)
+                store.log_metrics(_training_metrics(arm, point, loss))
+                taking = store
+
+    return on_point
+
+
+def log_distillation(plan: DistillPlan, tracker: Tracker | None, recipe: Recipe, summary: DistillSummary) -> None:
+    """Log what was found to MLflow, which may be away, and to Prefect.
+
+    Args:
+        plan: The distillation.
+        tracker: Its MLflow run; None opens one.
+        recipe: How the student is prompted, decoded and judged.
+        summary: What was found, as it is kept.
+    """
+    with tracked("the distillation"):
+        _log_all(plan, tracker, recipe, summary)
+    if plan.folder.unlogged.exists():
+        log.warning("the distillation is in its folder; to log it when MLflow is back, run the same command again")
+    show_markdown(distill_markdown(summary), "distillation", "The student on the test split")
+
+
+@task("log-distillation", retries=1, retry_delays_s=[10.0])
+def _log_all(plan: DistillPlan, tracker: Tracker | None, recipe: Recipe, summary: DistillSummary) -> None:
+    if tracker is not None:
+        check_reachable(tracker.uri)
+        _log_into(tracker, plan, recipe, summary)
+    else:
+        with _open_run.fn(plan) as opened:
+            found = summary.model_copy(update={"tracking": links(opened)})
+            write_text_atomically(plan.folder.summary, found.model_dump_json(indent=2))
+            _log_into(opened, plan, recipe, found)
+    plan.folder.unlogged.unlink(missing_ok=True)
+
+
+def _log_into(tracker: Tracker, plan: DistillPlan, recipe: Recipe, summary: DistillSummary) -> None:
+    if summary.arms:
+        _log_rows(tracker, plan)
+        for arm in summary.arms:
+            _log_training(tracker, arm)
+        _log_student(tracker, plan, recipe)
+    _log_found(tracker, plan, summary)
+
+
+def _log_rows(tracker: Tracker, plan: DistillPlan) -> None:
     """Link every arm's training data as a data set, by the hash of its content, and keep the file."""
+    rows = pl.read_parquet(plan.folder.data, hive_partitioning=False)
     for name in rows["arm"].unique(maintain_order=True):
         part = rows.filter(rows["arm"] == name)
         sha256 = hashlib.sha256(part.write_ndjson().encode()).hexdigest()
@@ -65,22 +153,23 @@ def log_rows(tracker: Tracker, plan: DistillPlan, rows: pl.DataFrame) -> None:
     tracker.log_file(plan.folder.data)
 
 
-def watch_training(tracker: Tracker, arm: str) -> Callable[[ValidationPoint, float | None], None]:
-    """Return a callback that logs every evaluation on the validation split to the terminal and MLflow."""
-
-    def on_point(point: ValidationPoint, loss: float | None) -> None:
-        said = "" if loss is None else f", training loss {loss:.3f}"
-        log.info(f"  {arm}: step {point.step}, validation {point.n_correct}/{point.n}{said}")
-        metrics = [MetricPoint(f"{arm}.validation.accuracy", point.n_correct / point.n, point.step)]
-        if loss is not None:
-            metrics.append(MetricPoint(f"{arm}.training.loss", loss, point.step))
-        tracker.log_metrics(metrics)
-
-    return on_point
+def _log_training(tracker: Tracker, arm: Arm) -> None:
+    """Log those points of an arm's training that MLflow has not taken while it went on."""
+    known = tracker.steps(f"{arm.name}.validation.accuracy")
+    missing = [point for point in arm.training.curve if point.step not in known]
+    tracker.log_metrics(
+        [each for point in missing for each in _training_metrics(arm.name, point, arm.training.losses.get(point.step))]
+    )
 
 
-@task("log-student", retries=2)
-def log_student_model(tracker: Tracker, plan: DistillPlan, recipe: Recipe) -> None:
+def _training_metrics(arm: str, point: ValidationPoint, loss: float | None) -> list[MetricPoint]:
+    metrics = [MetricPoint(f"{arm}.validation.accuracy", point.n_correct / point.n, point.step)]
+    if loss is not None:
+        metrics.append(MetricPoint(f"{arm}.training.loss", loss, point.step))
+    return metrics
+
+
+def _log_student(tracker: Tracker, plan: DistillPlan, recipe: Recipe) -> None:
     """Log the student as a model that `thickets promote --student` finds, with its answers to the test split."""
     run, folder, test = plan.run, plan.folder, plan.run.splits.test
     with ScoreStore.open(folder.work(STUDENT) / "scores.duckdb", f"{plan.id}-{STUDENT}") as store:
@@ -89,9 +178,7 @@ def log_student_model(tracker: Tracker, plan: DistillPlan, recipe: Recipe) -> No
     log_student(tracker, folder.model(STUDENT), run.run_id, recipe, run.base.name, answers, question)
 
 
-@task("log-distillation", retries=2)
-def log_distillation(tracker: Tracker, plan: DistillPlan, found: DistillSummary) -> None:
-    """Log what was found to MLflow and Prefect."""
+def _log_found(tracker: Tracker, plan: DistillPlan, found: DistillSummary) -> None:
     metrics: dict[str, float] = {
         "data.rows": found.data.n_rows,
         "data.hard": found.data.n_hard,
@@ -118,9 +205,11 @@ def log_distillation(tracker: Tracker, plan: DistillPlan, found: DistillSummary)
     tracker.log_metrics(metrics)
     tracker.log_file(plan.folder.summary)
     tracker.log_file(plan.run.home.run(plan.run.run_id).report)
-    text = distill_markdown(found)
-    tracker.log_tags({"mlflow.note.content": text})
-    show_markdown(text, "distillation", "The student on the test split")
+    tracker.log_tags({"mlflow.note.content": distill_markdown(found)})
+
+
+def _uri(plan: DistillPlan) -> str:
+    return given_uri(plan.run.home, plan.run.config.tracking.uri)
 
 
 def distill_markdown(found: DistillSummary) -> str:

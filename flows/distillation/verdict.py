@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from thickets.flows.distillation.plan import DistillPlan
-from thickets.flows.publish.tracking import links
 from thickets.flows.results.distillation import DistillSummary
 from thickets.flows.results.runs import open_scores
+from thickets.flows.results.summary import TrackingLinks
 from thickets.storage.scores.database import BASE_ID
-from thickets.storage.tracking.run import Tracker
 from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.distillation.data import LABELS, REJECTION, STUDENT
 from thickets.tasks.distillation.results import Arm, DataReport, StudentDifference
@@ -69,7 +68,7 @@ def conclude(
     reason: str | None,
     arms: Sequence[Arm],
     base_perplexity: float | None,
-    tracker: Tracker,
+    tracking: TrackingLinks,
     wall_s: float,
 ) -> DistillSummary:
     """Build the summary of a distillation; see `thickets.flows.results.distillation.DistillSummary`.
@@ -82,7 +81,7 @@ def conclude(
         reason: Why nothing was trained, or None.
         arms: What was trained, the student first.
         base_perplexity: Of generic text, if anything was trained.
-        tracker: Where it is logged.
+        tracking: Where it is logged.
         wall_s: Seconds of this session.
     """
     with book.open() as store:
@@ -109,7 +108,7 @@ def conclude(
         base_perplexity=base_perplexity,
         answer_tokens=answer_tokens,
         wall_s=wall_s,
-        tracking=links(tracker),
+        tracking=tracking,
     )
 
 

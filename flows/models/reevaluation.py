@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from thickets.flows.models.logged import recipe_title
 from thickets.flows.models.open import NamedModel
+from thickets.flows.runtime.mlflow_server import tracked
 from thickets.storage.errors import InputError
 from thickets.storage.home import Home
 from thickets.storage.tracking.models import find_model, link_model
@@ -196,6 +197,13 @@ def _table(examples: list[Example], answers: Answers, verdicts: pl.DataFrame) ->
 
 
 def _log(home: Home, model: NamedModel, found: Reevaluation, table: pl.DataFrame) -> Reevaluation:
+    """Return the result with its MLflow run, or as it is if MLflow does not take it: it has been paid for."""
+    with tracked("the evaluation"):
+        return _logged(home, model, found, table)
+    return found
+
+
+def _logged(home: Home, model: NamedModel, found: Reevaluation, table: pl.DataFrame) -> Reevaluation:
     tags = {
         # A new id each time: `Tracker.start` takes RUNNING MLflow runs of the same id for dead ones.
         RUN_ID_TAG: f"evaluation-{secrets.token_hex(4)}",

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import polars as pl
 from prefect.utilities.urls import url_for
 
-from thickets.flows.config.file import dump_config, flatten
+from thickets.flows.config.file import flatten
+from thickets.flows.config.run import RunConfig
 from thickets.flows.plan import RunPlan
+from thickets.flows.publish.finished import FinishedRun
+from thickets.flows.publish.record import TrackingRecord
 from thickets.flows.report import Plot, plots
 from thickets.flows.results.rows import result_rows
 from thickets.flows.results.sentences import findings
 from thickets.flows.results.summary import RunSummary, TrackingLinks
+from thickets.flows.runtime.environment import log
 from thickets.flows.runtime.liveness import current_flow_run_id
+from thickets.flows.runtime.mlflow_server import tracked
 from thickets.flows.runtime.prefect_server import lasting_api_url, show_markdown
+from thickets.storage.errors import InputError, RunError
 from thickets.storage.home import RunFolder
+from thickets.storage.scores.queries import ScoreQueries
 from thickets.storage.tracking.run import MetricPoint, Tracker
-from thickets.storage.tracking.store import FLOW_RUN_TAG, RUN_ID_TAG
+from thickets.storage.tracking.store import FLOW_RUN_TAG, RUN_ID_TAG, given_uri
 from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.figures import PRINT
 from thickets.tasks.results.evaluation import Accuracy, ThicketDescription
@@ -36,15 +43,56 @@ from thickets.tasks.task import task
 _LEADERBOARD_ROWS = 1000
 
 
-@task("start-tracking", retries=2)
-def start_tracking(plan: RunPlan, book: ScoreBook, engine: Mapping[str, str]) -> Tracker:
+def start_tracking(plan: RunPlan, folder: RunFolder, book: ScoreBook, engine: Mapping[str, str]) -> Tracker:
     """Open the MLflow run and log what is known before anything is scored: configuration, identity, data sets.
+
+    A store that cannot be reached is an error, before anything is paid for. Where an earlier session of the run has
+    reached it, it is only away: the run goes on as that MLflow run, and what is missing there is logged in the end.
 
     Args:
         plan: The run.
+        folder: Its folder.
         book: Its score book.
         engine: Tags that say what the engines are.
+
+    Raises:
+        InputError: MLflow cannot write to such an address.
+        RunError: The store cannot be reached or used, and never was for this run.
     """
+    tags = _tags(plan, engine)
+    try:
+        record = _open_run(plan, tags)
+    except RunError as error:
+        record = _earlier(plan, folder, error)
+    record.save(folder)
+    tracker = record.tracker
+    with tracked("the configuration"):
+        log_beginning(tracker, plan.config, folder, record, lambda split: _rows(book, split))
+        record.having(has_beginning=True).save(folder)
+    show_markdown(f"```\n{tracker.describe()}\n```", "mlflow-run", "The run in MLflow")
+    return tracker
+
+
+@task("start-tracking", retries=2)
+def _open_run(plan: RunPlan, tags: dict[str, str]) -> TrackingRecord:
+    tracking = plan.config.tracking
+    tracker = Tracker.start(plan.home, tracking.experiment, plan.run_id, tags, uri=tracking.uri)
+    return TrackingRecord.of(plan, tracker, tags)
+
+
+def _earlier(plan: RunPlan, folder: RunFolder, error: RunError) -> TrackingRecord:
+    """Return the record of an earlier session with the same store, or raise the error."""
+    try:
+        record = TrackingRecord.load(folder)
+    except InputError:
+        raise error from None
+    if record.uri != given_uri(plan.home, plan.config.tracking.uri):
+        raise error
+    log.warning(f"MLflow is away; the run goes on, for an earlier session of it was logged there: {error}")
+    return record
+
+
+def _tags(plan: RunPlan, engine: Mapping[str, str]) -> dict[str, str]:
     flow_run_id = current_flow_run_id()
     tags = {
         **engine,
@@ -57,49 +105,62 @@ def start_tracking(plan: RunPlan, book: ScoreBook, engine: Mapping[str, str]) ->
         FLOW_RUN_TAG: flow_run_id or "",
         "prefect.flow_run_url": _flow_run_url(flow_run_id) or "",
     }
-    tracking = plan.config.tracking
-    tracker = Tracker.start(
-        plan.home, tracking.experiment, plan.run_id, {k: v for k, v in tags.items() if v}, uri=tracking.uri
-    )
-    tracker.log_config(flatten(plan.config.model_dump(mode="json")))
-    tracker.log_text("config.yaml", dump_config(plan.config))
-    tracker.log_json("identity.json", plan.identity)
-    tracker.log_json("judgement.json", plan.judgement)
-    for split in plan.splits:
-        rows = book.examples.filter(pl.col("split") == split.name).select("example_id", "question", "answer")
-        tracker.log_dataset(f"{plan.config.single_problem.title}/{split.name}", split.sha256, rows, split.name)
-    show_markdown(f"```\n{tracker.describe()}\n```", "mlflow-run", "The run in MLflow")
-    return tracker
+    return {name: value for name, value in tags.items() if value}
 
 
-@task("log-results", retries=2)
-def log_results(
-    tracker: Tracker, book: ScoreBook, summary: RunSummary, folder: RunFolder, own: Sequence[Plot] = ()
+def _rows(book: ScoreBook, split: str) -> pl.DataFrame:
+    return book.examples.filter(pl.col("split") == split).select("example_id", "question", "answer")
+
+
+def log_beginning(
+    tracker: Tracker,
+    config: RunConfig,
+    folder: RunFolder,
+    record: TrackingRecord,
+    rows: Callable[[str], pl.DataFrame],
 ) -> None:
-    """Log metrics, the score database's summary tables, figures (the problem's own too) and the ensemble manifest."""
+    """Log configuration, identity and data sets; parameters that MLflow has already stay as they are.
+
+    Args:
+        tracker: The MLflow run.
+        config: The run's.
+        folder: The run's.
+        record: What MLflow is told besides.
+        rows: Returns the questions of a split.
+    """
+    tracker.log_new_config(flatten(config.model_dump(mode="json")))
+    for path in (folder.config, folder.identity, folder.judgement):
+        tracker.log_file(path)
+    for name, sha256 in record.splits.items():
+        tracker.log_dataset(f"{config.single_problem.title}/{name}", sha256, rows(name), name)
+
+
+def draw_figures(summary: RunSummary, scores: ScoreQueries, folder: RunFolder, own: Sequence[Plot] = ()) -> None:
+    """Draw the figures, the problem's own too, into the run's folder."""
+    for plot in (*plots(summary, scores.common_scores("selection")), *own):
+        plot.draw(PRINT).savefig(folder.figures / f"{plot.name}.png")
+
+
+def log_results(tracker: Tracker, run: FinishedRun, scores: ScoreQueries) -> None:
+    """Log metrics, the score database's summary tables, the folder's figures, report and ensemble manifest."""
+    summary, folder = run.summary, run.folder
     tracker.log_metrics([*_metrics(summary), *_curve_metrics(summary)])
-    with book.open() as store:
-        leaderboard, everybody = store.leaderboard("selection"), store.common_scores("selection")
-        tables = {
-            "leaderboard": leaderboard.head(_LEADERBOARD_ROWS),
-            "sigma_statistics": store.sigma_statistics(),
-            "example_difficulty": store.query(
-                "SELECT * EXCLUDE (run_id) FROM example_difficulty WHERE split = 'selection' ORDER BY position"
-            ),
-        }
+    tables = {
+        "leaderboard": scores.leaderboard("selection", limit=_LEADERBOARD_ROWS),
+        "sigma_statistics": scores.sigma_statistics(),
+        "example_difficulty": scores.query(
+            "SELECT * EXCLUDE (run_id) FROM example_difficulty WHERE split = 'selection' ORDER BY position"
+        ),
+    }
     for name, table in tables.items():
         tracker.log_table(name, table)
-    for plot in (*plots(summary, everybody), *own):
-        path = folder.figures / f"{plot.name}.png"
-        plot.draw(PRINT).savefig(path)
+    for path in sorted(folder.figures.glob("*.png")):
         tracker.log_file(path, "figures")
-    tracker.log_file(folder.manifest)
-    tracker.log_file(folder.summary)
-    tracker.log_file(folder.report)
+    for path in (folder.manifest, folder.summary, folder.report):
+        tracker.log_file(path)
     found = summary.evaluation
     tracker.log_tags({"thickets.method": found.method, "thickets.vote": found.rule})
-    tracker.log_tags({"mlflow.note.content": _markdown(summary)})  # the description on the run's page
-    show_markdown(_markdown(summary), "result", "Result on the test split")
+    tracker.log_tags({"mlflow.note.content": result_markdown(summary)})  # the description on the run's page
 
 
 def links(tracker: Tracker) -> TrackingLinks:
@@ -192,7 +253,8 @@ def _figures(prefix: str, found: Accuracy, graded: bool) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if not name.endswith(("_low", "_high"))}
 
 
-def _markdown(summary: RunSummary) -> str:
+def result_markdown(summary: RunSummary) -> str:
+    """Return the result as Markdown, for MLflow and Prefect."""
     found = summary.evaluation
     address = summary.tracking.mlflow_address if summary.tracking else ""
     rows = result_rows(found)

@@ -94,6 +94,11 @@ class DistillFolder:
         return self.root / "summary.json"
 
     @property
+    def unlogged(self) -> Path:
+        """The MLflow store that lacks some of the finished distillation, as text; absent if none of it is missing."""
+        return self.root / "unlogged"
+
+    @property
     def targets(self) -> Path:
         """Folder of the experts' token distributions, for objective logits."""
         return self.root / "work" / "targets"

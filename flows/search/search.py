@@ -16,13 +16,15 @@ from thickets.flows.placement.description import describe_engine
 from thickets.flows.placement.engines import Engines, open_cluster
 from thickets.flows.plan import RunPlan, make_plan
 from thickets.flows.publish.artifacts import announce, emit_search_assets
-from thickets.flows.publish.lineage import log_lineage
-from thickets.flows.publish.tracking import links, log_results, start_tracking
+from thickets.flows.publish.finished import FinishedRun
+from thickets.flows.publish.log import log_at_the_end
+from thickets.flows.publish.record import TrackingRecord
+from thickets.flows.publish.tracking import draw_figures, links, result_markdown, start_tracking
 from thickets.flows.report import own_plots, write_report
 from thickets.flows.results.summary import RunSummary
 from thickets.flows.runtime.clock import session_began
 from thickets.flows.runtime.environment import log
-from thickets.flows.runtime.prefect_server import shown, wait_for_server
+from thickets.flows.runtime.prefect_server import show_markdown, shown, wait_for_server
 from thickets.flows.search.answer_limit import learn
 from thickets.flows.search.beginning import recorded
 from thickets.flows.search.candidates import Candidates, score_first
@@ -98,7 +100,7 @@ def _search(
         with (
             recorded(folder, progress) as begin,
             session_timed(folder, meter),
-            start_tracking(plan, book, engine.tags | _origin(rescored_from)) as tracker,
+            start_tracking(plan, folder, book, engine.tags | _origin(rescored_from)) as tracker,
         ):
             with watch_first_batch(plan), engines:
                 progress.forecast = _forecast(plan, book)
@@ -129,7 +131,7 @@ def _search(
                 rescored_from=rescored_from,
                 changed_verdicts=changed,
             )
-            _publish(plan, book, folder, tracker, population, summary)
+            _publish(plan, book, folder, tracker, summary)
     return summary
 
 
@@ -209,20 +211,23 @@ def _record_shard_folder(plan: RunPlan, folder: RunFolder) -> None:
         folder.shards.unlink(missing_ok=True)
 
 
-def _publish(
-    plan: RunPlan, book: ScoreBook, folder: RunFolder, tracker: Tracker, population: pl.DataFrame, summary: RunSummary
-) -> None:
+def _publish(plan: RunPlan, book: ScoreBook, folder: RunFolder, tracker: Tracker, summary: RunSummary) -> None:
     """Write summary and report, then tell MLflow and Prefect: a server that fails now must not cost the result."""
+    record = TrackingRecord.load(folder).having(measured_ms=int(time.time() * 1000))
+    record.save(folder)
+    write_text_atomically(folder.unlogged, f"{record.uri}\n")
     write_text_atomically(folder.summary, summary.model_dump_json(indent=2))
     with book.open() as scores:
         plots = own_plots(plan.problem, summary, scores)
         write_report(folder, summary, scores, extra=plots)
-    log_results(tracker, book, summary, folder, plots)
-    log_lineage(tracker, plan, book, population, summary, folder)
+        draw_figures(summary, scores, folder, plots)
+    log_at_the_end(plan.home, FinishedRun(folder, plan.config, record, summary, book.open))
     wait_for_server()
+    show_markdown(result_markdown(summary), "result", "Result on the test split")
     with shown("the result"):
         announce(plan, summary, tracker)
-    emit_search_assets(plan, summary)
+    with shown("the assets"):
+        emit_search_assets(plan, summary)
 
 
 def make_manifest(plan: RunPlan, experts: pl.DataFrame, choice: CurvePoint) -> EnsembleManifest:

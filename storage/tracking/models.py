@@ -12,9 +12,8 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-from thickets.storage.models.base import BaseModelRef
 from thickets.storage.tracking.run import Tracker
 from thickets.storage.tracking.store import RUN_ID_TAG, tracking_errors
 
@@ -23,6 +22,26 @@ ModelKind = Literal["ensemble", "student"]
 KIND_TAG = "thickets.kind"
 BASE_SHA_TAG = "thickets.base_sha256"
 _URI_VARIABLE = "MLFLOW_TRACKING_URI"
+
+
+class BaseFacts(Protocol):
+    """What MLflow is told of a base model; see `thickets.storage.models.base.BaseModelRef`."""
+
+    @property
+    def name(self) -> str:
+        """As the user named it."""
+
+    @property
+    def revision(self) -> str:
+        """Its version."""
+
+    @property
+    def sha256(self) -> str:
+        """Hash of its weights."""
+
+    @property
+    def n_parameters(self) -> int:
+        """Elements of its weights."""
 
 
 def log_model(
@@ -153,7 +172,7 @@ def process_uri(uri: str) -> Iterator[None]:
             os.environ[_URI_VARIABLE] = variable
 
 
-def link_base(tracker: Tracker, base: BaseModelRef) -> str:
+def link_base(tracker: Tracker, base: BaseFacts) -> str:
     """Link the base model as an input of the run: an external model, one per experiment and content hash.
 
     Returns:

@@ -24,6 +24,7 @@ from thickets.storage.tracking.store import (
     FLOW_RUN_TAG,
     RUN_ID_TAG,
     STAGE_TAG,
+    check_reachable,
     is_server,
     mlflow_client,
     tracking_errors,
@@ -61,18 +62,24 @@ class MetricPoint:
 class Tracker:
     """Writes to one MLflow run; threads may share it.
 
-    Leaving it as a context manager ends the run: FINISHED, FAILED after an exception, KILLED after an interrupt.
+    Leaving it as a context manager ends the run: FINISHED, FAILED after an exception, KILLED after an interrupt. A
+    store that does not take that is told of in the log: it must not end what was tracked, nor hide why that ended.
 
     Attributes:
         uri: Tracking URI.
         experiment_id: MLflow's id of the experiment.
         run_id: MLflow's id of the run (not ours, which is the tag ``thickets.run_id``).
+        measured_ms: The time of all metrics, in milliseconds since 1970, so that logging them again adds nothing;
+            None is the time of the call.
     """
 
-    def __init__(self, client: Any, uri: str, experiment_id: str, run_id: str) -> None:
+    def __init__(
+        self, client: Any, uri: str, experiment_id: str, run_id: str, *, measured_ms: int | None = None
+    ) -> None:
         self.uri = uri
         self.experiment_id = experiment_id
         self.run_id = run_id
+        self.measured_ms = measured_ms
         self._client = client
 
     @classmethod
@@ -111,6 +118,42 @@ class Tracker:
             run = client.create_run(experiment_id, tags=dict(tags), run_name=run_name)
         return cls(client, uri, experiment_id, run.info.run_id)
 
+    @classmethod
+    def reopen(cls, uri: str, experiment_id: str, run_id: str) -> Self:
+        """Take up a run that was started before. A server is not asked, so it may be away."""
+        with tracking_errors(uri):
+            return cls(mlflow_client(uri), uri, experiment_id, run_id)
+
+    @classmethod
+    def find(cls, uri: str, run_id: str, ours: str) -> Self | None:
+        """Find a run that was started before; None if the store does not have it.
+
+        Args:
+            uri: Tracking URI.
+            run_id: MLflow's id.
+            ours: Our id, which the run has to carry as the tag ``thickets.run_id``.
+
+        Raises:
+            RunError: The store cannot be used.
+        """
+        from mlflow.exceptions import MlflowException
+
+        with tracking_errors(uri):
+            client = mlflow_client(uri)
+            try:
+                run = client.get_run(run_id)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                return None
+        if run.info.lifecycle_stage != "active" or run.data.tags.get(RUN_ID_TAG) != ours:
+            return None
+        return cls(client, uri, run.info.experiment_id, run_id)
+
+    def at(self, measured_ms: int | None) -> Tracker:
+        """Return a tracker of the same run whose metrics, and whose nested runs' metrics, have one time."""
+        return Tracker(self._client, self.uri, self.experiment_id, self.run_id, measured_ms=measured_ms)
+
     @property
     def client(self) -> Any:
         """MLflow's client, for calls that have no method here; its errors are not translated."""
@@ -129,7 +172,7 @@ class Tracker:
             mine = f"tags.`{_PARENT_TAG}` = '{self.run_id}' and tags.`{STAGE_TAG}` = '{stage}'"
             found = self._client.search_runs([self.experiment_id], mine)
             if found:
-                return Tracker(self._client, self.uri, self.experiment_id, found[0].info.run_id)
+                return self._nested(found[0].info.run_id)
             tags = {
                 **{k: v for k, v in self._client.get_run(self.run_id).data.tags.items() if k in _INHERITED_TAGS},
                 _PARENT_TAG: self.run_id,
@@ -137,7 +180,7 @@ class Tracker:
                 "mlflow.note.content": note,
             }
             run = self._client.create_run(self.experiment_id, tags=tags, run_name=stage)
-        return Tracker(self._client, self.uri, self.experiment_id, run.info.run_id)
+        return self._nested(run.info.run_id)
 
     def log_config(self, params: Mapping[str, Any]) -> None:
         """Log flat parameters as strings; one longer than MLflow's 6000 characters is cut and ends in "...".
@@ -151,6 +194,12 @@ class Tracker:
         with tracking_errors(self.uri):
             for start in range(0, len(rows), _PARAMS_PER_BATCH):
                 self._client.log_batch(self.run_id, params=rows[start : start + _PARAMS_PER_BATCH])
+
+    def log_new_config(self, params: Mapping[str, Any]) -> None:
+        """Log flat parameters as `log_config` does, but leave alone what an earlier session has logged of them."""
+        with tracking_errors(self.uri):
+            known = self._client.get_run(self.run_id).data.params
+        self.log_config({name: value for name, value in params.items() if name not in known})
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags; unlike parameters they may change."""
@@ -199,7 +248,7 @@ class Tracker:
 
         if isinstance(metrics, Mapping):
             metrics = [MetricPoint(name, value, step) for name, value in metrics.items()]
-        now_ms = int(time.time() * 1000)
+        now_ms = int(time.time() * 1000) if self.measured_ms is None else self.measured_ms
         links = {"model_id": model_id, "run_id": self.run_id}
         if dataset is not None:
             links |= {"dataset_name": dataset[0], "dataset_digest": dataset_digest(dataset[1])}
@@ -207,6 +256,11 @@ class Tracker:
         with tracking_errors(self.uri):
             for start in range(0, len(rows), _METRICS_PER_BATCH):
                 self._client.log_batch(self.run_id, metrics=rows[start : start + _METRICS_PER_BATCH])
+
+    def steps(self, metric: str) -> set[int]:
+        """Return the steps at which a metric has been logged."""
+        with tracking_errors(self.uri):
+            return {point.step for point in self._client.get_metric_history(self.run_id, metric)}
 
     def log_table(self, name: str, frame: pl.DataFrame) -> None:
         """Log a frame as ``tables/<name>.parquet``, and as CSV for MLflow's pages unless a column is nested."""
@@ -251,13 +305,15 @@ class Tracker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self.finish("FINISHED")
-            return
+        status: Status = "FINISHED" if kind is None else "FAILED" if issubclass(kind, Exception) else "KILLED"
         try:
-            self.finish("FAILED" if issubclass(kind, Exception) else "KILLED")
-        except Exception as failure:  # a full disk or a lost server: why the run ended must be told all the same
+            check_reachable(self.uri)
+            self.finish(status)
+        except Exception as failure:  # a full disk or a lost server
             log.warning("MLflow run %s may still be marked as running: %s", self.run_id, failure)
+
+    def _nested(self, run_id: str) -> Tracker:
+        return Tracker(self._client, self.uri, self.experiment_id, run_id, measured_ms=self.measured_ms)
 
     def _page(self) -> str:
         return f"#/experiments/{self.experiment_id}/runs/{self.run_id}"

@@ -21,6 +21,8 @@ STAGE_TAG = "thickets.stage"
 FLOW_RUN_TAG = "prefect.flow_run_id"
 
 _CONNECT_TIMEOUT_S = 5.0
+# What one call costs a run whose server is away or hangs: MLflow itself would try 8 times, 120 s each.
+_HTTP_LIMITS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "60"}
 _SERVERS = ("http", "https", "databricks")
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
@@ -58,13 +60,40 @@ def writable_uri(home: Home, uri: str | None = None) -> str:
         InputError: MLflow cannot write to addresses of this kind.
         RunError: No server listens at the address.
     """
-    uri = uri or _default_uri(home)
+    uri = given_uri(home, uri)
     _check_uri(uri)
     return uri
 
 
+def check_reachable(uri: str) -> None:
+    """Fail at once where MLflow's client would try for a while; an address that is no server's passes.
+
+    Raises:
+        TransientError: No server listens at the address.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme not in ("http", "https"):
+        return
+    try:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        socket.create_connection((parts.hostname or "", port), timeout=_CONNECT_TIMEOUT_S).close()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise TransientError(f"tracking.uri: cannot reach {uri}: {reason}") from None
+
+
+def given_uri(home: Home, uri: str | None = None) -> str:
+    """Return the address that `writable_uri` checks: `uri`, ``$MLFLOW_TRACKING_URI``, or the database in the home."""
+    return uri or _default_uri(home)
+
+
 def mlflow_client(uri: str) -> Any:
-    """Import MLflow, which takes seconds, turn off its notices, and return a client; creates a SQLite file."""
+    """Import MLflow, which takes seconds, turn off its notices, and return a client; creates a SQLite file.
+
+    A server need not be there: the first call finds out. How long a call may take is limited unless the user has.
+    """
+    for name, value in _HTTP_LIMITS.items():
+        os.environ.setdefault(name, value)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -73,7 +102,7 @@ def mlflow_client(uri: str) -> Any:
 
     for name in ("alembic", "mlflow.pyfunc", "mlflow.store", "mlflow.tracking", "mlflow.transformers"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    if (database := _sqlite_file(uri)) is not None:
+    if (database := sqlite_file(uri)) is not None:
         create_database(database, database.parent / "mlartifacts")
     return mlflow.MlflowClient(tracking_uri=uri)
 
@@ -111,7 +140,8 @@ def _default_uri(home: Home) -> str:
     return sqlite_url(Home(home.root.resolve()).writable().mlflow_db)
 
 
-def _sqlite_file(uri: str) -> Path | None:
+def sqlite_file(uri: str) -> Path | None:
+    """Return the file of a SQLite store, or None for any other address."""
     scheme, _, path = uri.partition(":///")
     return Path(path) if scheme == "sqlite" and path and "?" not in path and path != ":memory:" else None
 
@@ -124,11 +154,8 @@ def _check_uri(uri: str) -> None:
         raise InputError(
             f"tracking.uri: MLflow cannot write to {uri!r}; use http(s)://host:port or sqlite:///path/mlflow.db"
         )
-    if kind not in ("http", "https"):
-        return
     try:
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        socket.create_connection((parts.hostname or "", port), timeout=_CONNECT_TIMEOUT_S).close()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise RunError(f"tracking.uri: cannot reach {uri}: {reason}; start the server or remove the setting") from None
+        check_reachable(uri)
+    except TransientError as error:
+        # Of another type: who has just typed the address is to be told now, and not after two more attempts.
+        raise RunError(f"{error}; start the server or remove the setting") from None

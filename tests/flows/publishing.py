@@ -38,7 +38,7 @@ def published() -> Iterator[None]:
 def copy_home(home: Path, to: Path) -> None:
     """Copy a home; what names it names the copy, MLflow's database included."""
     shutil.copytree(home, to)
-    for pattern in ("summary.json", "config.yaml"):
+    for pattern in ("summary.json", "config.yaml", "tracking.json"):
         for path in (to / "runs").rglob(pattern):
             path.write_text(path.read_text().replace(str(home), str(to)))
     with closing(sqlite3.connect(to / "mlflow.db")) as store, store:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import socket
 import subprocess
 import sys
 import threading
 import time
-import urllib.request
+from contextlib import nullcontext
 
 import polars as pl
 import pytest
 
+from tests.mlflow_server import MlflowServer, vacant_port
 from thickets.storage.errors import InputError, RunError, TransientError
 from thickets.storage.home import Home
 from thickets.storage.tracking.run import MetricPoint, Tracker
-from thickets.storage.tracking.store import RUN_ID_TAG, tracking_errors
+from thickets.storage.tracking.store import RUN_ID_TAG, mlflow_client, tracking_errors
 
 SHA = "0123456789abcdef" * 4
 
@@ -165,34 +165,57 @@ def test_mlflow_is_quiet(tmp_path):
     assert logging.getLogger().level != logging.CRITICAL  # silenced by name, not altogether
 
 
+def test_a_run_is_found_again_and_logging_it_twice_is_logging_it_once(home):
+    with Tracker.start(home, "exp", "again", {RUN_ID_TAG: "again"}) as first:
+        first.at(1_700_000_000_000).log_metrics({"accuracy": 0.5})
+        first.log_config({"kept": 1})
+    again = Tracker.find(first.uri, first.run_id, "again")
+    assert (again.run_id, again.experiment_id) == (first.run_id, first.experiment_id)
+    dated = again.at(1_700_000_000_000)
+    dated.log_metrics({"accuracy": 0.5})
+    dated.log_new_config({"kept": 2, "new": 3})
+    with dated.child("stage") as stage:
+        stage.log_metrics({"part": 1})
+    assert len(client(first).get_metric_history(first.run_id, "accuracy")) == 1
+    assert client(first).get_run(first.run_id).data.params == {"kept": "1", "new": "3"}
+    [point] = client(first).get_metric_history(stage.run_id, "part")
+    assert point.timestamp == 1_700_000_000_000
+    assert Tracker.find(first.uri, first.run_id, "of another run") is None
+    assert Tracker.find(first.uri, "0" * 32, "again") is None
+
+
+@pytest.mark.parametrize("error", [None, ValueError])
+def test_a_store_that_is_away_at_the_end_is_told_of_and_no_more(error, caplog):
+    tracker = Tracker.reopen(f"http://127.0.0.1:{vacant_port()}", "1", "0" * 32)
+    began = time.monotonic()
+    with pytest.raises(error) if error else nullcontext(), tracker:
+        if error:
+            raise error
+    assert time.monotonic() - began < 6
+    assert "may still be marked as running" in caplog.text
+
+
+def test_a_server_that_hangs_costs_minutes_and_not_half_an_hour(monkeypatch):
+    from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
+
+    for variable in (MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT):
+        monkeypatch.delenv(variable.name, raising=False)
+    mlflow_client("http://127.0.0.1:9")
+    assert (1 + MLFLOW_HTTP_REQUEST_MAX_RETRIES.get()) * MLFLOW_HTTP_REQUEST_TIMEOUT.get() <= 180
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "300")  # what the user has set wins
+    mlflow_client("http://127.0.0.1:9")
+    assert MLFLOW_HTTP_REQUEST_TIMEOUT.get() == 300
+
+
 @pytest.mark.slow
 def test_real_server(tmp_path, home):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    store = f"sqlite:///{home.mlflow_db}"
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--workers", "1"]
-    command += ["--artifacts-destination", str(tmp_path / "artifacts"), "--port", str(port), "--host", "127.0.0.1"]
-    with (tmp_path / "log").open("w") as log:
-        server = subprocess.Popen(
-            command, stdout=log, stderr=log, cwd=tmp_path, start_new_session=True, env={**os.environ}
-        )
-    try:
-        uri = f"http://127.0.0.1:{port}"
-        for _ in range(240):
-            try:
-                urllib.request.urlopen(f"{uri}/health", timeout=1)
-                break
-            except OSError:
-                time.sleep(0.5)
+    with MlflowServer(tmp_path, home.mlflow_db) as server:
+        uri = server.uri
         with Tracker.start(home, "served", "a run", {RUN_ID_TAG: "run-1"}, uri=uri) as tracker:
             frame = log_everything(tracker, tmp_path)
         walk_back(tracker, frame, tmp_path)
         assert tracker.url() == f"{uri}/#/experiments/{tracker.experiment_id}/runs/{tracker.run_id}"
         assert tracker.describe() == tracker.url()
-    finally:
-        os.killpg(server.pid, 15)
-        server.wait(30)
     with pytest.raises(RunError, match=r"tracking\.uri: cannot reach"):
         Tracker.start(home, "served", "x", {RUN_ID_TAG: "x"}, uri=uri)
 
