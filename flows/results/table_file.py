@@ -52,5 +52,7 @@ def write_table(rows: pa.RecordBatchReader, target: Path) -> int:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:  # lists in CSV; two columns of one name
         raise InputError(f"--out: cannot write this as {target.suffix}: {' '.join(str(error).split())}") from None
     except OSError as error:
+        if error.errno is None:
+            raise  # the query's own, which Arrow has passed on
         raise InputError(f"--out: cannot write {target}: {error.strerror or error}") from None
     return n_rows

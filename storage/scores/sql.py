@@ -115,7 +115,15 @@ def stream(
         InputError: As for `fetch`, also while batches are read.
     """
     with _read(connection, sql, ()) as relation:
-        yield relation.to_arrow_reader(rows_per_batch)
+        rows = relation.to_arrow_reader(rows_per_batch)
+        try:
+            yield rows
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            raise InputError(f"SQL: {one_line(error)}") from None  # DuckDB's, which Arrow has passed on
+        finally:
+            rows.close()  # the transaction cannot end before it
 
 
 @contextmanager

@@ -171,9 +171,7 @@ def test_what_no_run_needs_is_removed(thickets: Thickets, home: Home, run: RunFo
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"12345")
     fresh = shards / ".y.parquet.1-ab.tmp"
-    for path in waste:
-        aged(path)
-        aged(path.parent) if path.parent.name.startswith(".") else None
+    aged(home.root)
     fresh.write_bytes(b"being written")
 
     status, out, err = thickets("clean", "--home", str(home.root), "--dry-run")
@@ -235,7 +233,7 @@ def packed(thickets: Thickets, home: Home, run: RunFolder, tmp_path: Path) -> Pa
 def test_an_imported_run_is_whole_and_goes_on_without_generating(
     thickets: Thickets, home: Home, run: RunFolder, shards: Path, packed: Path, tmp_path: Path, finished: RunSummary
 ) -> None:
-    names = {path.relative_to(run.root).as_posix() for path in run.root.rglob("*") if path.is_file()}
+    names = tree(run.root).keys() - {"run.lock"}
     answers = tree(shards)
     there = Home(tmp_path / "there")
     shutil.move(home.root, tmp_path / "gone")
@@ -243,9 +241,7 @@ def test_an_imported_run_is_whole_and_goes_on_without_generating(
     assert (status, out) == (0, f"{run.run_id}\n")
     folder = find_run(there, "latest")
     assert f"thickets run {folder.config}`" in err
-    assert {path.relative_to(folder.root).as_posix() for path in folder.root.rglob("*") if path.is_file()} == (
-        names - {"run.lock"}
-    )
+    assert tree(folder.root).keys() - {"run.lock"} == names
     assert tree(there.shards(finished.fingerprint)) == answers
 
     config = load_config(str(folder.config))
@@ -404,7 +400,9 @@ def test_what_cannot_be_written_is_one_line_and_leaves_no_file(thickets: Thicket
     assert ".parquet or .csv" in message("select 1", "out.xlsx")
     assert "cannot write" in message("select [1, 2] as l", "out.csv")
     assert message("select * from nowhere", "out.csv").startswith("SQL: ")
-    assert message("select error('planted') from range(3)", "out.csv")
+    late = "select case when range > 50000 then error('planted') else 1 end from range(90000)"
+    assert message(late, "out.csv") == message(late, "out.parquet") == "SQL: Invalid Input Error: planted"
+    assert message("select 1", "nowhere/../../../../dev/null/out.csv").startswith("--out: cannot write")
     assert [path.name for path in tmp_path.iterdir() if "out" in path.name] == []
 
 
