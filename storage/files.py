@@ -26,7 +26,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
     A kill at any moment leaves the old file or the new one, never a part; a stray ``.<name>.*.tmp`` may remain.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary_beside(target)
+    temporary = temporary_beside(target)
     try:
         yield temporary
         _fsync(temporary)
@@ -72,7 +72,7 @@ def new_folder(target: Path, field: str) -> Iterator[Path]:
         InputError: `target` is a file or is not empty, or its parent folder cannot be written to.
     """
     target = check_vacant(target, field)
-    scratch = _temporary_beside(target)
+    scratch = temporary_beside(target)
     try:
         scratch.mkdir(parents=True)
     except OSError as error:
@@ -102,7 +102,8 @@ def is_disk_full(error: BaseException | None) -> bool:
     return False
 
 
-def _temporary_beside(target: Path) -> Path:
+def temporary_beside(target: Path) -> Path:
+    """Return a new name beside a path, which `thickets clean` takes for that of a killed writer."""
     return target.parent / f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
 
 

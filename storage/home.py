@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from thickets.storage.errors import InputError, RunError
 
 # Ids become folder names and parts of URLs, so a separator or a leading dot must not get in.
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,16 @@ class RunFolder:
     def shards(self) -> Path:
         """The path of the shard folder, as text; absent if the shards are in the home."""
         return self.root / "shards"
+
+    @property
+    def other_answers(self) -> Path:
+        """Further answers that the run uses (`thickets.storage.shards.uses`), as text; absent if there are none."""
+        return self.root / "other-answers"
+
+    @property
+    def called(self) -> Path:
+        """What people call the run (`thickets rename`), as text; absent if they call it by its id."""
+        return self.root / "called"
 
     @property
     def begun(self) -> Path:
@@ -253,7 +263,7 @@ def timestamp() -> str:
 
 
 def _checked_id(name: str) -> str:
-    if not _ID.fullmatch(name):
+    if not ID.fullmatch(name):
         raise InputError(
             f"{name!r} cannot name a folder; use 1 to 128 letters, digits, '.', '_' and '-', starting with no '.'"
         )

@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from thickets.flows.cli import check, models, problems, results, search, services
+from thickets.flows.cli import check, housekeeping, models, problems, results, search, services
 from thickets.flows.cli.options import say
 from thickets.flows.cli.process import QuickEnd
 from thickets.flows.runtime.clock import count_from_command
@@ -45,6 +45,11 @@ app.command(epilog='Example: `thickets ask latest "Which is the largest number: 
 app.command(epilog="Example: `thickets evaluate models:/gsm8k-champion@champion new.jsonl --base`")(models.evaluate)
 app.command(epilog="Example: `thickets parity my.yaml --a transformers --b vllm`")(search.parity)
 app.command(epilog="Example: `thickets problems largest_number`")(problems.problems)
+app.command(epilog="Example: `thickets delete latest --dry-run`")(housekeeping.delete)
+app.command(epilog="Example: `thickets clean --dry-run`")(housekeeping.clean)
+app.command(epilog="Example: `thickets rename latest my-first`")(housekeeping.rename)
+app.command(epilog="Example: `thickets export latest run.tar.zst`")(housekeeping.export)
+app.command("import", epilog="Example: `thickets import run.tar.zst`")(housekeeping.import_)
 app.command(epilog="Example: `thickets up --detach`")(services.up)
 app.command(epilog="Example: `thickets status --repair`")(services.status)
 app.command(epilog="Example: `thickets down`")(services.down)

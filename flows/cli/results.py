@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from textwrap import indent
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from thickets.flows.cli.options import AsJson, HomeFolder, RunName, home_of, home_option, render, say
+
+if TYPE_CHECKING:
+    import pyarrow as pa  # type: ignore[import-untyped]
+
+_SHOWN_ROWS = 1000
 
 
 def runs(home: HomeFolder = None, as_json: AsJson = False) -> None:
@@ -108,17 +114,56 @@ def log(
 def sql(
     name: RunName,
     statement: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT; see `show tables`.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Write every row to FILE.parquet or FILE.csv instead; replaces it."),
+    ] = None,
     home: HomeFolder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Query a run's scores with read-only SQL: tables, views and completions."""
-    from thickets.flows.cli.tables_results import frame_table
+    """Query a run's scores with read-only SQL: tables, views and completions; prints at most 1,000 rows."""
     from thickets.flows.results.runs import find_run, open_scores
+    from thickets.flows.results.table_file import check_name, write_table
 
+    if out is not None:
+        check_name(out)
     folder = find_run(home_of(home), name)
-    with open_scores(home_of(home), folder) as reader:
-        frame = reader.query(statement)
-    if as_json:
-        typer.echo(json.dumps(frame.to_dicts(), indent=2, default=str))
-    else:
-        render(frame_table(frame))
+    with open_scores(home_of(home), folder) as reader, reader.stream(statement) as rows:
+        if out is not None:
+            n_rows = write_table(rows, out)
+            if as_json:
+                typer.echo(json.dumps({"file": str(out), "rows": n_rows}, indent=2))
+            else:
+                say(f"{n_rows:,} rows in {out}")
+        elif as_json:
+            _print_json(rows)
+        else:
+            _print_table(rows)
+
+
+def _print_table(rows: pa.RecordBatchReader) -> None:
+    """Print the first rows of a result, and say so if there are more."""
+    import pyarrow as pa
+
+    from thickets.flows.cli.tables_results import frame_table
+    from thickets.storage.scores.sql import plain_frame
+
+    batches: list[pa.RecordBatch] = []
+    while sum(batch.num_rows for batch in batches) <= _SHOWN_ROWS and (batch := next(rows, None)) is not None:
+        batches.append(batch)
+    table = pa.Table.from_batches(batches, rows.schema)
+    render(frame_table(plain_frame(table.slice(0, _SHOWN_ROWS))))
+    if table.num_rows > _SHOWN_ROWS:
+        say(f"these are the first {_SHOWN_ROWS:,} rows; --out FILE.parquet or --out FILE.csv writes all there are")
+
+
+def _print_json(rows: pa.RecordBatchReader) -> None:
+    """Print every row of a result, a batch in memory at a time, as one list."""
+    from thickets.storage.scores.sql import plain_frame
+
+    separator = "[\n"
+    for batch in rows:
+        for row in plain_frame(batch).iter_rows(named=True):
+            typer.echo(separator + indent(json.dumps(row, indent=2, default=str), "  "), nl=False)
+            separator = ",\n"
+    typer.echo("[]" if separator == "[\n" else "\n]")

@@ -161,7 +161,7 @@ def runs_table(rows: Sequence[RunRow]) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
-            row.run_id,
+            f"{row.called} ({row.run_id})" if row.called else row.run_id,
             f"{row.date.astimezone():%Y-%m-%d %H:%M}",  # local time
             Path(row.model).name if row.model.startswith(("/", ".", "~")) else row.model,
             row.problem,

@@ -20,6 +20,7 @@ from thickets.flows.search.scoring import Scoring
 from thickets.storage.files import atomic_path
 from thickets.storage.models.base import resolve_model
 from thickets.storage.scores.database import BASE_ID
+from thickets.storage.shards.uses import record_other_answers
 from thickets.storage.tracking.run import Tracker
 from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.distillation.arm import ArmTraining, train_arm
@@ -52,6 +53,7 @@ def answer_training_split(plan: DistillPlan, cluster: RayCluster | None) -> Scor
     answers = plan.answers
     book = answers.book(plan.folder.scores, plan.id, plan.population)
     book.register(plan.attempts)
+    _record(plan, answers)
     _score(answers, book, {"training": plan.respondents}, cluster)
     return book
 
@@ -134,6 +136,7 @@ def train_and_judge(
     forget(plan.folder.targets)
     student = plan.student_plan(resolve_model(str(plan.folder.model(name))))
     book = student.book(plan.folder.work(name) / "scores.duckdb", f"{plan.id}-{name}", plan.population.clear())
+    _record(plan, student)
     # Prefect's artifact keys take no underscore.
     _score(student, book, {"validation": [None], "test": [None]}, cluster, label=name.replace("_", "-"))
     with book.open() as store:
@@ -154,6 +157,11 @@ def train_and_judge(
         n_tokens=int(test["n_tokens"].sum()),
         perplexity=measure(plan.folder.model(name)),
     )
+
+
+def _record(plan: DistillPlan, scored: RunPlan) -> None:
+    """Record with the run that these answers are used by it."""
+    record_other_answers(plan.run.home.run(plan.run.run_id), scored.fingerprint, scored.verdicts)
 
 
 def _score(

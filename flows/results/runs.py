@@ -10,6 +10,7 @@ import polars as pl
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from thickets.flows.results.names import called, run_called
 from thickets.flows.results.summary import RunSummary, experts_of
 from thickets.storage.errors import InputError
 from thickets.storage.home import Home, RunFolder
@@ -28,9 +29,11 @@ class RunRow(BaseModel):
         date: When work on it last began (UTC); if it never did, when its config.yaml was written.
         has_begun: Whether anything of it was ever about to be scored. A run whose configuration was refused has not.
         k: How many experts vote; None until the run is finished.
+        called: What people call it; None if that is its id.
     """
 
     run_id: str
+    called: str | None = None
     date: datetime
     model: str
     problem: str
@@ -44,13 +47,14 @@ class RunRow(BaseModel):
 
 def list_runs(home: Home) -> list[RunRow]:
     """Return every run of a home, the latest first."""
-    folders = [RunFolder(path) for path in home.runs.glob("*") if (path / "config.yaml").is_file()]
+    # One that begins with a dot is being deleted, or was left by a kill.
+    folders = [RunFolder(path) for path in home.runs.glob("[!.]*") if (path / "config.yaml").is_file()]
     rows = [_row(home, folder) for folder in folders]
     return sorted(rows, key=lambda row: (-row.date.timestamp(), row.run_id))
 
 
 def find_run(home: Home, name: str) -> RunFolder:
-    """Find the run with an id, a unique prefix of an id, or the name ``latest``.
+    """Find the run with an id, a name (`thickets rename`), a unique prefix of an id, or the name ``latest``.
 
     ``latest`` is the run on which work began last: something was about to be scored, or all of it had been scored for
     another run and it was new. A refused configuration is no work, and neither is a start that found nothing to do.
@@ -67,6 +71,7 @@ def find_run(home: Home, name: str) -> RunFolder:
         if not begun:
             raise InputError(f"RUN: nothing of any run in {home.root} was scored yet; runs here: {', '.join(ids[:10])}")
         return home.run(begun[0])
+    name = name if name in ids else run_called(home, name) or name
     fitting = [name] if name in ids else [run for run in ids if run.startswith(name)]
     if len(fitting) != 1:
         what = f"fits {', '.join(fitting)}" if fitting else "fits no run"
@@ -146,6 +151,7 @@ def _row(home: Home, folder: RunFolder) -> RunRow:
     date, has_begun = _begun(home, folder)
     return RunRow(
         run_id=folder.run_id,
+        called=called(folder),
         date=date,
         model=config["model"],
         problem=problem_title(problem["name"], problem.get("path"), problem.get("label")),

@@ -42,7 +42,7 @@ def learn(
     splits: Splits,
     engines: Engines,
     progress: ScoringProgress,
-) -> TokenLimit | None:
+) -> tuple[TokenLimit, RunPlan] | None:
     """Score the base on the selection split and learn the limit; None where the configuration sets it.
 
     Args:
@@ -52,6 +52,9 @@ def learn(
         splits: The three splits; only selection questions are used.
         engines: Open an executor if answers are missing, and keep it.
         progress: Counts and shows the scoring.
+
+    Returns:
+        The limit, and the plan under which the base answered.
     """
     if not config.decoding.learns_limit:
         return None
@@ -64,7 +67,7 @@ def learn(
                 Scoring(plan, book, engines.turn_to(plan), progress).ask("selection", [None], label="token limit")
         limit = _learned(book, plan)
     log.info(limit.sentence)
-    return limit
+    return limit, plan
 
 
 def recall(

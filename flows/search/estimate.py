@@ -14,6 +14,7 @@ from thickets.flows.placement.replicas import known_replicas
 from thickets.flows.placement.short_lived import short_lived_engine
 from thickets.flows.plan import RunPlan, answers_after_selection, count_respondents, make_plan, own_limit
 from thickets.flows.search.candidates import race_rule
+from thickets.flows.search.disk import disk_bytes
 from thickets.flows.search.forecast import WRAP_UP_S
 from thickets.storage.scores.database import BASE_ID
 from thickets.tasks.adaptive.budget import Need, affordable
@@ -24,11 +25,6 @@ from thickets.tasks.problems import load_problem
 from thickets.tasks.problems.splits import draw_splits
 from thickets.tasks.scoring.units import judged
 from thickets.tasks.seeds import candidates_of, population
-
-# A completion is kept once in a shard; its verdict beside it and once more in the database: 42 MB for 400,000 rows
-# there. Text is counted uncompressed, although shards compress it: better too much.
-_DATABASE_ROW_BYTES = 105
-_SHARD_ROW_BYTES = 20
 
 
 class Estimate(BaseModel):
@@ -45,7 +41,7 @@ class Estimate(BaseModel):
     seconds: float = Field(
         description="Loading candidates and generating, shared out among the engines; starting up is not included."
     )
-    disk_bytes: int = Field(description="Shards and database, an upper bound.")
+    disk_bytes: int = Field(description="What it leaves in its home, about: shards, database, report, MLflow's copies.")
     engine: str = Field("", description="The engines and what they run on, in one line.")
     warnings: tuple[str, ...] = Field((), description="What slows the engines down here, a line each.")
     n_engines: int = Field(1, description="Engines; 1 as well where a Ray cluster decides how many there is room for.")
@@ -145,9 +141,7 @@ def estimate(config: RunConfig) -> Estimate:
         tokens=round(n_tokens),
         tokens_at_most=most_tokens,
         seconds=seconds,
-        disk_bytes=round(
-            sum(completions.values()) * (probe.bytes_per_completion + _SHARD_ROW_BYTES + _DATABASE_ROW_BYTES)
-        ),
+        disk_bytes=disk_bytes(plan, completions, n_respondents, probe.bytes_per_completion),
         engine=str(engines),
         warnings=engines.warnings,
         racing_saves_at_most=_racing_saves_at_most(config, plan),

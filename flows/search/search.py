@@ -41,6 +41,7 @@ from thickets.storage.files import write_text_atomically
 from thickets.storage.home import Home, RunFolder
 from thickets.storage.models.manifest import EnsembleManifest
 from thickets.storage.shards.folder import check_writable
+from thickets.storage.shards.uses import record_other_answers
 from thickets.storage.tracking.run import Tracker
 from thickets.tasks.adaptive.token_limit import TokenLimit
 from thickets.tasks.aggregation import ScoreBook
@@ -93,6 +94,8 @@ def _search(
         log.warning(line)
     with plan.home.run_lock(plan.run_id) as folder:
         _begin(plan, folder, fresh=fresh)
+        if prepared.limit_plan is not None:
+            record_other_answers(folder, prepared.limit_plan.fingerprint, prepared.limit_plan.verdicts)
         book = prepared.open_book(folder)
         if changed := compare_with_earlier(plan, book, folder):
             log.info(changed.sentence)
@@ -143,11 +146,13 @@ class _Prepared:
         plan: Everything that stays the same until its end.
         seeds: The whole population, its sigmas shared out evenly.
         limit: What was learned about the length of answers; None where the configuration sets it.
+        limit_plan: The plan of the answers that it was learned from.
     """
 
     plan: RunPlan
     seeds: pl.DataFrame
     limit: TokenLimit | None
+    limit_plan: RunPlan | None
 
     def open_book(self, folder: RunFolder) -> ScoreBook:
         """Return the run's score book with no candidate in it: which ones there are, a pilot or a budget decides."""
@@ -165,9 +170,10 @@ def _prepare(config: RunConfig, engines: Engines, progress: ScoringProgress) -> 
     data = config.data
     splits = prepare_splits(problem, data.selection, data.validation, data.test, data.seed)
     seeds = generate_seeds(config.population.size, config.population.sigmas, config.population.seed)
-    limit = learn(config, base, problem, splits, engines, progress)
+    limit, limit_plan = learn(config, base, problem, splits, engines, progress) or (None, None)
     max_tokens = None if limit is None else limit.max_tokens
-    return _Prepared(make_plan(config, base, problem, splits, engines.resolve, limit=max_tokens), seeds, limit)
+    plan = make_plan(config, base, problem, splits, engines.resolve, limit=max_tokens)
+    return _Prepared(plan, seeds, limit, limit_plan)
 
 
 def _forecast(plan: RunPlan, book: ScoreBook) -> Forecast | None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
 import polars as pl
+import pyarrow as pa  # type: ignore[import-untyped]
 
 from thickets.storage.errors import InputError
 from thickets.storage.fingerprint import fingerprint
 from thickets.storage.home import RunFolder
 from thickets.storage.scores.database import ScoreStore, is_locked
 from thickets.storage.scores.queries import ScoreQueries
-from thickets.storage.scores.sql import Params, connect, fetch, forbid_files, one_line, show_completions
+from thickets.storage.scores.sql import Params, connect, fetch, forbid_files, one_line, show_completions, stream
 from thickets.storage.shards.file import list_shards, verdicts_name
 
 
@@ -41,6 +44,16 @@ class ScoreReader(ScoreQueries):
         """Run one query; see ``ScoreQueries.query``."""
         with self._lock:
             return fetch(self._connection, sql, params)
+
+    @contextmanager
+    def stream(self, sql: str, rows_per_batch: int = 10_000) -> Iterator[pa.RecordBatchReader]:
+        """Run one query and yield its rows batch by batch; see `thickets.storage.scores.sql.stream`.
+
+        Raises:
+            InputError: The statement cannot be run.
+        """
+        with self._lock, stream(self._connection, sql, rows_per_batch) as rows:
+            yield rows
 
     def close(self) -> None:
         """Close the database; a run cannot start while a reader holds it."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,33 @@ def fetch(connection: duckdb.DuckDBPyConnection, sql: str, params: Params = ()) 
     Raises:
         InputError: The SQL is wrong, is not exactly one statement, or would write; the message is one line.
     """
+    with _read(connection, sql, params) as relation:
+        return plain_frame(relation.to_arrow_table())
+
+
+@contextmanager
+def stream(
+    connection: duckdb.DuckDBPyConnection, sql: str, rows_per_batch: int = 10_000
+) -> Iterator[pa.RecordBatchReader]:
+    """Run one reading statement and yield its result batch by batch, which is never whole in memory.
+
+    Raises:
+        InputError: As for `fetch`, also while batches are read.
+    """
+    with _read(connection, sql, ()) as relation:
+        rows = relation.to_arrow_reader(rows_per_batch)
+        try:
+            yield rows
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            raise InputError(f"SQL: {one_line(error)}") from None  # DuckDB's, which Arrow has passed on
+        finally:
+            rows.close()  # the transaction cannot end before it
+
+
+@contextmanager
+def _read(connection: duckdb.DuckDBPyConnection, sql: str, params: Params) -> Iterator[duckdb.DuckDBPyRelation]:
     try:
         statements = connection.extract_statements(sql)
         if len(statements) != 1:
@@ -109,16 +137,13 @@ def fetch(connection: duckdb.DuckDBPyConnection, sql: str, params: Params = ()) 
             raise InputError(f"the SQL is a {kind} statement; only queries (SELECT, WITH, FROM, DESCRIBE) are allowed")
         connection.execute("BEGIN TRANSACTION READ ONLY")
         try:
-            relation = connection.sql(sql, params=params or None)
-            frame = pl.from_arrow(relation.to_arrow_table())
+            yield connection.sql(sql, params=params or None)
         finally:
             connection.execute("ROLLBACK")
     except duckdb.Error as error:
         raise InputError(f"SQL: {one_line(error)}") from None
-    except pl.exceptions.PolarsError as error:  # two columns of one name; an INTERVAL or UNION column
+    except (pl.exceptions.PolarsError, pa.ArrowException) as error:  # two columns of one name; an INTERVAL or UNION
         raise InputError(f"SQL: the result is no table of plain values: {one_line(error)}") from None
-    assert isinstance(frame, pl.DataFrame)
-    return _plain_integers(frame)
 
 
 def one_line(error: Exception) -> str:
@@ -126,8 +151,10 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split("\n\n")[0].split())
 
 
-def _plain_integers(frame: pl.DataFrame) -> pl.DataFrame:
-    """Turn DuckDB's 128-bit sums, which arrive as decimals, into Int64 where they fit."""
+def plain_frame(rows: pa.Table | pa.RecordBatch) -> pl.DataFrame:
+    """Turn rows from DuckDB into a frame; its 128-bit sums, which arrive as decimals, into Int64 where they fit."""
+    frame = pl.from_arrow(rows)
+    assert isinstance(frame, pl.DataFrame)
     for name, dtype in frame.schema.items():
         if isinstance(dtype, pl.Decimal) and dtype.scale == 0:
             cast = frame[name].cast(pl.Int64, strict=False)

@@ -23,6 +23,8 @@ SUFFIX = ".parquet"
 BROKEN_SUFFIX = ".broken"
 _MAGIC = b"PAR1"
 _SHARD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,199}")
+SHARD_NAME = re.compile(_SHARD_ID.pattern + re.escape(SUFFIX))
+"""Names of the files of completions or verdicts."""
 
 SHARD_SCHEMA = pl.Schema(
     {
