@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -110,6 +111,7 @@ def main() -> None:
     options = options_parser.parse_args()
     kinds = [kind for kind in options.only if kind not in options.without]
     began = time.monotonic()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # servers and mounts are taken down
     with tempfile.TemporaryDirectory() as scratch:
         outcome = chaos(options.rounds, options.seed, kinds, (options.keep or Path(scratch)).resolve())
     minutes = (time.monotonic() - began) / 60
