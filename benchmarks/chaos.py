@@ -16,6 +16,7 @@ machine all the same: the same seed tries the same things, but does not end the 
 
 from __future__ import annotations
 
+import math
 import random
 import shutil
 import signal
@@ -107,16 +108,18 @@ def main() -> None:
     options_parser.add_argument("--seed", type=int, default=0, help="of the choice of disturbances")
     options_parser.add_argument("--without", nargs="+", choices=WHAT, default=[], metavar="KIND", help=", ".join(WHAT))
     options_parser.add_argument("--only", nargs="+", choices=WHAT, default=list(WHAT), metavar="KIND")
+    options_parser.add_argument("--minutes", type=float, default=math.inf, help="begin no further round after these")
     options_parser.add_argument("--keep", type=Path, metavar="FOLDER", help="work there, and keep what failed")
     options = options_parser.parse_args()
     kinds = [kind for kind in options.only if kind not in options.without]
     began = time.monotonic()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # servers and mounts are taken down
     with tempfile.TemporaryDirectory() as scratch:
-        outcome = chaos(options.rounds, options.seed, kinds, (options.keep or Path(scratch)).resolve())
+        folder = (options.keep or Path(scratch)).resolve()
+        outcome = chaos(options.rounds, options.seed, kinds, folder, until=began + 60 * options.minutes)
     minutes = (time.monotonic() - began) / 60
     show(
-        f"{options.rounds} rounds of chaos, seed {options.seed}: {outcome.n_searches} searches compared, "
+        f"{outcome.tried.total()} rounds of chaos, seed {options.seed}: {outcome.n_searches} searches compared, "
         f"{outcome.n_starts} starts, {minutes:.1f} minutes",
         outcome.rows(),
         options.json,
@@ -128,7 +131,7 @@ def main() -> None:
     sys.exit(bool(outcome.failures))
 
 
-def chaos(n_rounds: int, seed: int, kinds: Sequence[str], folder: Path) -> Outcome:
+def chaos(n_rounds: int, seed: int, kinds: Sequence[str], folder: Path, *, until: float = math.inf) -> Outcome:
     """Disturb searches for a number of rounds.
 
     Args:
@@ -136,6 +139,7 @@ def chaos(n_rounds: int, seed: int, kinds: Sequence[str], folder: Path) -> Outco
         seed: Of the choice of disturbances.
         kinds: Those that may be chosen.
         folder: For homes, logs and servers; what did not fail is deleted.
+        until: No round begins after this time, by the monotonic clock.
     """
     outcome = Outcome()
     folder.mkdir(parents=True, exist_ok=True)
@@ -158,7 +162,7 @@ def chaos(n_rounds: int, seed: int, kinds: Sequence[str], folder: Path) -> Outco
         undisturbed = result(template.home)
         _say(f"undisturbed: {template.timing.end_s:.1f} s, of which {template.timing.scoring_s:.1f} s of scoring")
         searches = _searches(template, folder, None if cannot else disk)
-        _rounds(plan(n_rounds, seed, list(disturbances)), disturbances, searches, undisturbed, outcome)
+        _rounds(plan(n_rounds, seed, list(disturbances)), disturbances, searches, undisturbed, outcome, until)
     return outcome
 
 
@@ -179,6 +183,7 @@ def _rounds(
     searches: Iterator[Search],
     undisturbed: Result,
     outcome: Outcome,
+    until: float,
 ) -> None:
     """Carry the rounds out, and finish every search that they begin."""
     search, done = next(searches), list[Round]()
@@ -191,7 +196,7 @@ def _rounds(
             search.look()
             if search.is_finished:
                 search.check(undisturbed)
-            elif len(done) == _ROUNDS_PER_SEARCH or number == len(rounds):
+            elif len(done) == _ROUNDS_PER_SEARCH or number == len(rounds) or time.monotonic() > until:
                 search.end_well(search.start())
                 search.look()
                 search.check(undisturbed)
@@ -207,6 +212,8 @@ def _rounds(
                 before = ", ".join(one.kind for one in done[:-1]) or "nothing"
                 outcome.failures.append(f"round {number}, {WHAT[each.kind]} (before it: {before}): {fault}")
             _clear(search, failed=bool(fault))
+            if time.monotonic() > until:
+                return
             search, done = next(searches), []
 
 
