@@ -36,6 +36,7 @@ from benchmarks.chaos_disturbances import DISTURBANCES, Disturbance, kill_server
 from benchmarks.chaos_search import NotSurvivedError, Result, Search, environment_in, make_model, measure, result
 from benchmarks.chaos_servers import Services, small_disk
 from benchmarks.output import parser, show
+from thickets.flows.runtime.environment import set_command_line_defaults
 from thickets.storage.errors import ThicketsError
 
 WHAT = {
@@ -111,6 +112,7 @@ def main() -> None:
     options_parser.add_argument("--minutes", type=float, default=math.inf, help="begin no further round after these")
     options_parser.add_argument("--keep", type=Path, metavar="FOLDER", help="work there, and keep what failed")
     options = options_parser.parse_args()
+    set_command_line_defaults()
     kinds = [kind for kind in options.only if kind not in options.without]
     began = time.monotonic()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # servers and mounts are taken down
