@@ -10,8 +10,8 @@ and then with a new one in a fresh home. After each round every shard that was f
 finished search must have the manifest, the evaluation and the answers of an undisturbed one, and have named in its log
 every damage to a shard. Whatever fails is told, and the exit status is 1.
 
-The seed decides what is done, at which share of an undisturbed run's time, and to which file. Moments depend on the
-machine all the same: the same seed tries the same things, but does not end the same instruction.
+The seed decides what is done (of what this machine can do), at which share of an undisturbed run's time, and to which
+file. Moments depend on the machine all the same: one seed tries the same things, but does not end the same instruction.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Outcome:
         failed: Those after which something was wrong.
         failures: What, in words.
         untried: Kinds that this machine cannot do, and why.
-        n_searches: Searches that were finished and compared.
+        n_searches: Searches that were finished and compared, or given up after a failure.
         n_starts: Processes of `thickets run`.
     """
 
@@ -121,7 +121,7 @@ def main() -> None:
         outcome = chaos(options.rounds, options.seed, kinds, folder, until=began + 60 * options.minutes)
     minutes = (time.monotonic() - began) / 60
     show(
-        f"{outcome.tried.total()} rounds of chaos, seed {options.seed}: {outcome.n_searches} searches compared, "
+        f"{outcome.tried.total()} rounds of chaos, seed {options.seed}: {outcome.n_searches} searches, "
         f"{outcome.n_starts} starts, {minutes:.1f} minutes",
         outcome.rows(),
         options.json,
@@ -233,9 +233,9 @@ def _clear(search: Search, *, failed: bool) -> None:
     for start in search.starts:
         if not start.has_ended:
             start.kill()
-    if failed:
+    if failed and search.home.is_dir():
         shutil.copytree(search.home, search.folder / "home", dirs_exist_ok=True)
-    else:
+    elif not failed:
         shutil.rmtree(search.folder)
     shutil.rmtree(search.home, ignore_errors=True)
 
