@@ -14,6 +14,7 @@ from thickets.storage.shards.folder import check_writable
 from thickets.storage.tracking.store import check_address
 from thickets.tasks.distillation.generic import generic_text
 from thickets.tasks.distillation.training import check_can_learn, check_installed
+from thickets.tasks.engines import engine_kind
 from thickets.tasks.engines.base_model import find_base_model
 from thickets.tasks.problems import load_problem
 from thickets.tasks.problems.splits import draw_splits, draw_training
@@ -40,6 +41,7 @@ def check_inputs(config: RunConfig) -> None:
     if config.engine.executor == "ray":
         check_reachable(config.engine.address)
     base = find_base_model(config.model, config.revision, trust_remote_code=config.engine.trust_remote_code)
+    engine_kind(config.engine.kind, base.path)
     if config.distillation is not None:
         check_installed()
         check_can_learn(base.name, base.path)

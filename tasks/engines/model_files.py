@@ -10,17 +10,20 @@ from thickets.storage.errors import InputError, ThicketsError
 
 
 @contextmanager
-def broken_files(what: str, folder: Path) -> Iterator[None]:
+def broken_files(what: str, folder: Path, *, passing: tuple[type[Exception], ...] = ()) -> Iterator[None]:
     """Turn whatever a library raises while it reads a model's folder into an InputError.
 
     Args:
         what: What is read, for the message.
         folder: The model's.
+        passing: What says nothing about the files, and is raised as it is: a drive that fails for a moment.
     """
     try:
         yield
-    except (ThicketsError, MemoryError):
+    except (ThicketsError, MemoryError, *passing):
         raise
     except Exception as error:  # the edge to libraries: a file that is cut off ends in any of a dozen types
+        if "out of memory" in str(error):  # a GPU's
+            raise
         reason = next(iter(str(error).strip().splitlines()), "")
         raise InputError(f"model: {what} in {folder} cannot be read ({type(error).__name__}: {reason})") from None

