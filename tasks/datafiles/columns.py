@@ -18,7 +18,7 @@ _SCALARS = (str, bool, int, float, Decimal, date, datetime, time)
 _INDEX = re.compile(r"\[(?:(?P<at>-?\d{1,9})|(?P<start>-?\d{1,9})?:(?P<stop>-?\d{1,9})?)\]\.?")
 _MOST_NAMES = 20  # in a message
 _DEPTH = 4  # of the nested columns in a message
-_MOST_LISTED = 10_000  # of all columns, nested ones among them, that a message chooses from
+_MOST_LISTED = 100_000  # of all columns, nested ones among them, that a message chooses from
 # What the columns of public data sets are called, for a hint.
 _USUAL = {
     "question_column": ("question", "prompt", "problem", "query", "instruction", "input", "messages"),

@@ -97,13 +97,11 @@ def _json(source: Source, text: str) -> Iterator[Numbered]:
 
 
 def _object(source: Source, values: Any, unit: str, place: str) -> dict[str, Any]:
-    """Return a row, checked: an object of not too many columns."""
+    """Return a row, which is an object."""
     if not isinstance(values, dict):
         raise source.error(
             f"it holds a {type(values).__name__}; every {unit} must be an object such as {_sample(source)}", place
         )
-    if len(values) > _MOST_COLUMNS:
-        raise source.error(f"it has {len(values):,} columns; {_MOST_COLUMNS:,} are the most", place)
     return values
 
 
