@@ -18,9 +18,10 @@ def broken_files(what: str, folder: Path, *, passing: tuple[type[Exception], ...
         folder: The model's.
         passing: What says nothing about the files, and is raised as it is: a drive that fails for a moment.
     """
+    raised_as_they_are: tuple[type[Exception], ...] = (ThicketsError, MemoryError, *passing)
     try:
         yield
-    except (ThicketsError, MemoryError, *passing):
+    except raised_as_they_are:
         raise
     except Exception as error:  # the edge to libraries: a file that is cut off ends in any of a dozen types
         if "out of memory" in str(error):  # a GPU's
