@@ -88,6 +88,29 @@ def new_folder(target: Path, field: str) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def check_can_write(folder: Path) -> None:
+    """Prove that files can be written to a folder, or beside where it would be made; make nothing that stays.
+
+    Raises:
+        OSError: They cannot.
+        ValueError: No folder can have such a name.
+    """
+    existing = folder
+    while True:
+        try:
+            existing.stat()
+            break
+        except FileNotFoundError:
+            if existing.is_symlink():  # leads nowhere; nothing can be made in its place
+                raise
+            existing = existing.parent
+    probe = existing / f".write-check-{os.getpid()}-{secrets.token_hex(4)}"
+    try:
+        probe.write_bytes(b"")
+    finally:
+        probe.unlink(missing_ok=True)
+
+
 def is_disk_full(error: BaseException | None) -> bool:
     """Return whether an exception, or one it was raised from, reports a full disk or a used-up quota.
 

@@ -14,6 +14,7 @@ import platformdirs
 from filelock import FileLock, Timeout
 
 from thickets.storage.errors import InputError, RunError
+from thickets.storage.files import check_can_write
 
 # Ids become folder names and parts of URLs, so a separator or a leading dot must not get in.
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -211,6 +212,18 @@ class Home:
             return True
         lock.release()
         return False
+
+    def check_writable(self) -> None:
+        """Check that the home can be written to, or made; leave nothing behind.
+
+        Raises:
+            InputError: It cannot.
+        """
+        try:
+            check_can_write(self.root)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(f"storage.home: cannot write to {self.root}: {reason}") from None
 
     def writable(self) -> Home:
         """Create the home if absent, prove that a file can be written to it, and return self.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from thickets.flows.config.sections import PositiveInt, Section
 from thickets.tasks.engines.base import DtypeName
@@ -76,6 +77,13 @@ class EngineConfig(Section):
     trust_remote_code: bool = Field(
         False, description="Run Python code that comes with the model. Only for models whose code you have read."
     )
+
+    @field_validator("device")
+    @classmethod
+    def _is_a_device(cls, device: str) -> str:
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", device):
+            raise ValueError(f"found {device!r}; use auto, cpu, cuda, cuda:0 (or another number), or mps")
+        return device
 
     @model_validator(mode="after")
     def _executor_fits(self) -> Self:

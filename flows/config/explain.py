@@ -15,10 +15,12 @@ from pydantic import BaseModel, ValidationError
 # Other sections are searched more strictly: some field there resembles nearly anything.
 _SIMILAR, _SIMILAR_ELSEWHERE = 0.6, 0.8
 _MOST = 3
+_MOST_LINES = 20
+_MOST_CHARACTERS = 200  # of a value
 
 
-def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """Return the findings, one line each.
+def explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """Return the findings, one line each; of very many the first.
 
     Args:
         error: What validation found.
@@ -28,7 +30,19 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
     problems = [problem for problem in error.errors() if problem["type"] != "default_factory_not_called"]
     # pydantic reports a list with a bad item again as too short; only the problem of the item is kept.
     around = {problem["loc"][:depth] for problem in problems for depth in range(1, len(problem["loc"]))}
-    return "\n".join(_line(problem, model) for problem in problems if problem["loc"] not in around)
+    lines = [_line(problem, model) for problem in problems if problem["loc"] not in around]
+    if len(lines) > _MOST_LINES:
+        lines[_MOST_LINES:] = [f"and {len(lines) - _MOST_LINES:,} more of the kind"]
+    return lines
+
+
+def shortened(value: Any) -> str:
+    """Return a value as Python writes it, in one line of bounded length."""
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of more than 4300 digits
+        return f"a {type(value).__name__} too long to write"
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}... ({len(text):,} characters)"
 
 
 def _line(problem: Any, model: type[BaseModel]) -> str:
@@ -40,16 +54,17 @@ def _line(problem: Any, model: type[BaseModel]) -> str:
         case "missing":
             return f"{location}: missing; this field is required"
         case "value_error":
-            return f"{location}: {message}" if location else message
+            names_it = not location or message.startswith(f"{location}.")  # more exactly than the location does
+            return message if names_it else f"{location}: {message}"
         case "model_type" if (section := _section(problem["loc"], model)) is not None:
-            return f"{location}: found {problem['input']!r}; it is a section, with {_listed(section)}"
+            return f"{location}: found {shortened(problem['input'])}; it is a section, with {_listed(section)}"
         case "tuple_type":
             message = "input should be a list"
     found = problem["input"]
     # `--set population.sigmas=0.01,0.02` is one text for YAML, and so a list of one.
     several = problem["loc"] and isinstance(problem["loc"][-1], int) and isinstance(found, str) and "," in found
     hint = f" (a list is written [{found}])" if several else ""
-    return f"{location}: found {found!r}; {message[0].lower()}{message[1:]}{hint}"
+    return f"{location}: found {shortened(found)}; {message[0].lower()}{message[1:]}{hint}"
 
 
 def _dotted(location: Sequence[str | int]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,14 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from thickets.flows.config.explain import explain
+from thickets.flows.config.explain import explain, shortened
 from thickets.flows.config.name import name_of_file
 from thickets.flows.config.run import RunConfig
+from thickets.flows.config.strict_yaml import YamlError, kind_of_value, read_yaml
 from thickets.storage.errors import InputError
 
 PRESETS = Path(__file__).parent / "presets"
+_MOST_BYTES = 1_000_000  # seconds of reading
 
 
 def preset_names() -> list[str]:
@@ -55,7 +58,7 @@ def parse_config(values: dict[str, Any]) -> RunConfig:
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
-        raise InputError(explain(error, RunConfig)) from None
+        raise InputError(*explain(error, RunConfig)) from None
 
 
 def with_overrides(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
@@ -87,29 +90,43 @@ def _find(source: str) -> Path:
     if source in preset_names():
         return preset
     path = Path(source)
-    if path.is_file():
-        return path
-    raise InputError(f"config: no file and no preset {source!r}; presets: {', '.join(preset_names())}")
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # not there, a name that none can have, a folder that may not be looked into
+        raise InputError(
+            f"config: no file and no preset {shortened(source)}; presets: {', '.join(preset_names())}"
+        ) from None
+    if not stat.S_ISREG(mode):
+        raise InputError(f"config: {source} is {'a folder' if stat.S_ISDIR(mode) else 'no file'}; name a YAML file")
+    return path
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise InputError(f"config: {path} is not readable YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise InputError(f"config: {path} must hold a mapping of fields, found {type(values).__name__}")
+        if (n_bytes := path.stat().st_size) > _MOST_BYTES:
+            raise InputError(f"config: {path} has {n_bytes:,} bytes; {_MOST_BYTES:,} are the most")
+        values = read_yaml(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"config: {path} is not UTF-8 ({error.reason} at byte {error.start}); save it as that"
+        ) from None
+    except (YamlError, OSError) as error:
+        raise InputError(f"config: {path} is not readable YAML: {error}") from None
+    if values is None:
+        raise InputError(f"config: {path} is empty; it must hold a mapping of fields, such as problem: largest_number")
+    if not isinstance(values, dict):
+        raise InputError(f"config: {path} must hold a mapping of fields, found {kind_of_value(values)}")
     return values
 
 
 def _assign(values: dict[str, Any], override: str) -> None:
     field, separator, text = override.partition("=")
-    if not separator or not field:
-        raise InputError(f"--set: {override!r} must look like section.field=value")
+    if not separator or not all(field.split(".")):
+        raise InputError(f"--set: {shortened(override)} must look like section.field=value")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise InputError(f"--set {field}: {text!r} is not a YAML value") from None
+        value = read_yaml(text)
+    except YamlError as error:
+        raise InputError(f"--set {field}: {shortened(text)} is not a YAML value: {error}") from None
     *parents, last = field.split(".")
     target = values
     for depth, parent in enumerate(parents):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from thickets.flows.config.prompts import plan_prompts
@@ -10,8 +11,10 @@ from thickets.storage.errors import InputError
 from thickets.storage.fingerprint import fingerprint
 from thickets.storage.home import Home
 from thickets.storage.shards.folder import check_writable
+from thickets.storage.tracking.store import check_address
 from thickets.tasks.distillation.generic import generic_text
 from thickets.tasks.distillation.training import check_can_learn, check_installed
+from thickets.tasks.engines import engine_kind
 from thickets.tasks.engines.base_model import find_base_model
 from thickets.tasks.problems import load_problem
 from thickets.tasks.problems.splits import draw_splits, draw_training
@@ -19,17 +22,26 @@ from thickets.tasks.scoring.executors.ray_cluster import check_reachable
 
 
 def check_inputs(config: RunConfig) -> None:
-    """Check the folder, the model, the data and the split sizes; the flow finds the model in the cache afterwards.
+    """Check the folders, the model, the data and the split sizes; the flow finds the model in the cache afterwards.
+
+    Nothing is written: what is refused leaves no empty home behind.
 
     Raises:
         InputError: Something cannot be used; the message names its field.
     """
-    Home(config.storage.home).writable()
+    Home(config.storage.home).check_writable()
     if config.storage.shards is not None:
         check_writable(config.storage.shards)
+    if (uri := config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")) is not None:
+        check_address(uri)
+    if config.engine.executor == "local" and config.engine.device not in ("auto", "cpu"):
+        from thickets.tasks.engines.devices import pick_device  # PyTorch: seconds, and a GPU's engine needs it anyway
+
+        pick_device(config.engine.device)
     if config.engine.executor == "ray":
         check_reachable(config.engine.address)
     base = find_base_model(config.model, config.revision, trust_remote_code=config.engine.trust_remote_code)
+    engine_kind(config.engine.kind, base.path)
     if config.distillation is not None:
         check_installed()
         check_can_learn(base.name, base.path)

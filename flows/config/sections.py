@@ -7,11 +7,21 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from thickets.tasks.engines.chat_template import RESERVED
 from thickets.tasks.noise import Family, Perturbation
@@ -20,7 +30,8 @@ from thickets.tasks.types import Scalar
 from thickets.tasks.verifiers.thought import THOUGHT_TAGS
 
 Sigma = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
-PositiveInt = Annotated[int, Field(gt=0)]
+PositiveInt = Annotated[int, Field(gt=0, lt=2**31)]
+_MOST_CANDIDATES = 100_000_000  # a list of them is gigabytes
 _POSITIVE_INT = TypeAdapter(PositiveInt)
 # Also an enum of one value, so that a form offers it instead of a line to type in.
 Learned = Annotated[Literal["learned"], Field(title="learned", json_schema_extra={"enum": ["learned"]})]
@@ -32,7 +43,7 @@ class Section(BaseModel):
     Where a list is wanted, a single value is a list of one: ``sigmas: 0.01`` is ``sigmas: [0.01]``.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -44,6 +55,17 @@ class Section(BaseModel):
             for name, value in values.items()
         }
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse ``size: yes``, which pydantic takes for 1."""
+        items = value if isinstance(value, list | tuple) else [value]
+        if any(isinstance(item, bool) for item in items) and info.field_name is not None:
+            allowed = set(_types(cls.model_fields[info.field_name].annotation))
+            if allowed & {int, float} and bool not in allowed:
+                raise ValueError(f"found {value!r}; it must be a number, or a list of them where one is wanted")
+        return value
+
 
 # What YAML and JSON have besides lists and nothing. Anything else, a set for instance, is for pydantic to judge.
 _SINGLE = (str, int, float, dict, BaseModel)
@@ -54,13 +76,21 @@ def _is_list(section: type[BaseModel], name: str) -> bool:
     return tuple in (get_origin(annotation), *map(get_origin, get_args(annotation)))
 
 
+def _types(annotation: Any) -> Iterator[Any]:
+    yield annotation
+    for part in get_args(annotation):
+        yield from _types(part)
+
+
 class DataConfig(Section):
     """Sizes of the three disjoint splits, in examples, and the seed that draws them."""
 
     selection: PositiveInt = Field(200, description="Examples that rank the candidates.")
     validation: PositiveInt = Field(200, description="Examples that choose K; never used to rank candidates.")
     test: PositiveInt = Field(500, description="Examples the result is reported on; answered once, at the end.")
-    seed: int = Field(0, ge=0, description="Seed of the shuffle that draws the splits (and of generated questions).")
+    seed: int = Field(
+        0, ge=0, lt=2**64, description="Seed of the shuffle that draws the splits (and of generated questions)."
+    )
     too_long: Literal["error", "drop"] = Field(
         "error",
         description="Rows whose prompt leaves the model no room for an answer: error names the first, drop leaves them "
@@ -90,7 +120,9 @@ class PilotConfig(Section):
 class PopulationConfig(Section):
     """Which perturbations are sampled."""
 
-    size: PositiveInt = Field(5000, description="Number of candidates, N. Raising it later scores only the new ones.")
+    size: PositiveInt = Field(
+        5000, le=_MOST_CANDIDATES, description="Number of candidates, N. Raising it later scores only the new ones."
+    )
     sigmas: tuple[Sigma, ...] = Field(
         (5e-4, 1e-3, 2e-3), min_length=1, description="Noise scales, in units of the weights; shared out evenly."
     )
@@ -371,6 +403,13 @@ class StorageConfig(Section):
         "s3://bucket/prefix; empty: inside storage.home.",
     )
 
+    @field_validator("home", mode="before")
+    @classmethod
+    def _is_named(cls, home: object) -> object:
+        if home == "":
+            raise ValueError("found ''; name a folder (. is the one you are in)")
+        return home
+
     @field_validator("shards")
     @classmethod
     def _holds_no_password(cls, shards: str | None) -> str | None:
@@ -379,6 +418,10 @@ class StorageConfig(Section):
 
 def _without_password(address: str | None, instead: str) -> str | None:
     """Refuse ``scheme://user:password@host``: a configuration is kept in files, in Prefect and in MLflow."""
-    if address is not None and "://" in address and urlsplit(address).password is not None:
+    try:
+        holds_one = address is not None and "://" in address and urlsplit(address).password is not None
+    except ValueError as error:
+        raise ValueError(f"found {address!r}, which is no address: {error}") from None
+    if holds_one:
         raise ValueError(f"holds a password, which would be kept with the run; take it out and set {instead}")
     return address

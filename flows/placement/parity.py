@@ -63,7 +63,7 @@ def engine_config(source: str, overrides: Sequence[str], option: str, text: str)
     try:
         return load_config(source, [*overrides, *changes])
     except InputError as error:
-        raise InputError("\n".join(f"{option}: {line}" for line in str(error).splitlines())) from None
+        raise InputError(*(f"{option}: {line}" for line in error.args)) from None
 
 
 def compare_engines(

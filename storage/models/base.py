@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,10 +65,10 @@ def resolve_model(spec: str, revision: str | None = None, *, trust_remote_code: 
     Raises:
         InputError: The model cannot be found or used.
     """
-    path = Path(spec).expanduser()
+    path = Path(os.path.expanduser(spec))  # Path's own raises where there is no such user
     if not spec.strip():
         raise InputError(f"model is empty; {_ALLOWED}")
-    is_hub_id = not path.exists() and spec.lower() != BUILT_IN and path.suffix != ".gguf"
+    is_hub_id = not os.path.exists(path) and spec.lower() != BUILT_IN and path.suffix != ".gguf"
     if revision is not None and not is_hub_id:
         raise InputError(f"revision is {revision!r}, but {spec!r} is no hub id and has no revisions; remove it")
     cache = model_cache()
@@ -77,10 +78,10 @@ def resolve_model(spec: str, revision: str | None = None, *, trust_remote_code: 
         if spec.lower() == BUILT_IN:
             folder, found = convert_gguf(_built_in_file(), cache, memory), importlib.metadata.version(_WHEEL)
         elif path.suffix == ".gguf":
-            if not path.is_file():
+            if not os.path.isfile(path):
                 raise InputError(f"model: there is no file {path}")
             folder, found = convert_gguf(path, cache, memory), hash_file(path, memory)[:16]
-        elif path.is_dir():
+        elif os.path.isdir(path):
             folder, found = path.resolve(), "local"
         else:
             folder = _download(spec, revision, trust_remote_code=trust_remote_code)
@@ -123,14 +124,18 @@ def _download(spec: str, revision: str | None, *, trust_remote_code: bool) -> Pa
 
 
 def _check_config(folder: Path, *, trust_remote_code: bool) -> None:
+    path = folder / "config.json"
+    if not path.is_file():  # nor a pipe, which would be waited for
+        raise InputError(f"model: {folder} has no config.json; {_ALLOWED}")
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"model: {folder} has no config.json; {_ALLOWED}") from None
-    except ValueError:
-        raise InputError(f"model: {folder / 'config.json'} is no JSON") from None
-    method = (config.get("quantization_config") or {}).get("quant_method")
-    if method:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        raise InputError(f"model: {path} is no JSON") from None
+    is_named = isinstance(config, dict) and (isinstance(config.get("model_type"), str) or "auto_map" in config)
+    if not is_named:
+        raise InputError(f"model: {path} is no model's: it must be an object with a model_type")
+    quantised = config.get("quantization_config")
+    if method := quantised.get("quant_method") if isinstance(quantised, dict) else quantised:
         raise InputError(
             f"model: {folder} is quantised ({method}); noise is added to plain weights, so name the unquantised model "
             "or a .gguf file, which is dequantised"

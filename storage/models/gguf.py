@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import struct
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -76,8 +75,11 @@ def _convert(path: Path, folder: Path) -> None:
     try:
         model = transformers.AutoModelForCausalLM.from_pretrained(path.parent, **options)
         tokenizer = transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
-    except (ValueError, NotImplementedError, KeyError, IndexError, OSError, struct.error) as error:
-        raise InputError(f"model: cannot convert {path}: {str(error).splitlines()[0]}") from None
+    except MemoryError:
+        raise
+    except Exception as error:  # of a file that is cut off or no model's, two libraries raise whatever they meet
+        reason = next(iter(str(error).splitlines()), "")
+        raise InputError(f"model: cannot convert {path}: {type(error).__name__}: {reason}") from None
 
     # save_pretrained refuses a model that was loaded from a quantised file, so the parts are saved one by one.
     tensors, seen = {}, set()

@@ -7,6 +7,7 @@ import json
 import math
 import mmap
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 _MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors library
 _CHUNK_BYTES = 1 << 24
+_SAMPLES, _SAMPLE_BYTES = 32, 4096  # of a file, to tell that it is another
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +58,8 @@ def weight_files(folder: Path) -> list[Path]:
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
     if (folder / INDEX).is_file():
-        try:
-            names = set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values())
-        except (ValueError, KeyError, AttributeError, TypeError):
-            raise InputError(f"model: {folder / INDEX} is no safetensors index") from None
-        files = [folder / name for name in sorted(names)]
+        names = _indexed(folder / INDEX)
+        files = [folder / name for name in names]
         absent = [path.name for path in files if not path.is_file()]
         if absent:
             raise InputError(f"model: {folder} lacks {', '.join(absent)}, which its index names")
@@ -72,6 +71,17 @@ def weight_files(folder: Path) -> list[Path]:
             "with save_pretrained(..., safe_serialization=True) and name the new folder"
         )
     raise InputError(f"model: {folder} holds neither {WEIGHTS} nor {INDEX}")
+
+
+def _indexed(path: Path) -> list[str]:
+    """Return the names of the files that a safetensors index lists, all of its own folder."""
+    try:
+        names = set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values())
+        if not names or not all(name not in ("", ".", "..") and Path(name).name == name for name in names):
+            raise ValueError
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
+        raise InputError(f"model: {path} is no safetensors index") from None
+    return sorted(names)
 
 
 def save_tensors(tensors: Mapping[str, Any], target: Path, metadata: Mapping[str, str] | None = None) -> None:
@@ -89,7 +99,7 @@ def save_tensors(tensors: Mapping[str, Any], target: Path, metadata: Mapping[str
 
 
 def identify_weights(folder: Path, memory: Path) -> WeightsIdentity:
-    """Hash the weights of a model folder, or return the remembered hash while the files keep their size and time.
+    """Hash the weights of a model folder, or return the remembered hash while the files stay the same (`_key`).
 
     Args:
         folder: Holds safetensors files.
@@ -155,20 +165,51 @@ def _read_header(path: Path) -> dict[str, _Tensor]:
             header: dict[str, Any] = json.loads(file.read(length))
         header.pop("__metadata__", None)
         start = 8 + length
-        tensors = {
-            name: _Tensor(path, e["dtype"], e["shape"], start + e["data_offsets"][0], start + e["data_offsets"][1])
-            for name, e in header.items()
-        }
-    except (ValueError, KeyError, TypeError, AttributeError):
+        tensors = {name: _tensor(path, start, entry) for name, entry in header.items()}
+        if not tensors:
+            raise InputError(f"model: {path} holds no tensors")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InputError(f"model: {path} is no safetensors file") from None
-    if max((tensor.stop for tensor in tensors.values()), default=start) != size:
+    if max(tensor.stop for tensor in tensors.values()) != size:
         raise InputError(f"model: {path} is incomplete ({size} bytes do not fit its header); copy it again")
     return tensors
 
 
+def _tensor(path: Path, start: int, entry: Mapping[str, Any]) -> _Tensor:
+    """Read a header's entry; a ValueError or TypeError if it is none."""
+    dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
+    counts = [*shape, begin, end] if isinstance(shape, list) else [None]
+    if not isinstance(dtype, str) or any(type(count) is not int or count < 0 for count in counts) or begin > end:
+        raise ValueError
+    if (bits := re.search(r"\d+", dtype)) and math.prod(shape) * int(bits[0]) != 8 * (end - begin):  # F32, BF16, I8
+        raise ValueError
+    return _Tensor(path, dtype, shape, start + begin, start + end)
+
+
 def _key(files: list[Path]) -> str:
+    """Identify the content of files without reading them whole.
+
+    Size and time of change alone would not: `rsync -t`, `cp -p` and tar give other weights the time of their source.
+    The time of the last change to the inode (ctime) cannot be set; a sample of the bytes is for file systems without.
+    """
     stats = [(path, path.stat()) for path in files]
-    return canonical_json([[os.path.realpath(path), stat.st_size, stat.st_mtime_ns] for path, stat in stats])
+    return canonical_json(
+        [
+            [os.path.realpath(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, _sample(path)]
+            for path, stat in stats
+        ]
+    )
+
+
+def _sample(path: Path) -> str:
+    """Hash some blocks of a file, evenly spread, the first and the last among them."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        for number in range(_SAMPLES):
+            file.seek(max(0, size - _SAMPLE_BYTES) * number // (_SAMPLES - 1))
+            digest.update(file.read(_SAMPLE_BYTES))
+    return digest.hexdigest()[:32]
 
 
 def _recall(memory: Path, files: list[Path]) -> dict[str, Any] | None:

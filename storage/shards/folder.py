@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import polars as pl
 
 from thickets.storage.errors import InputError
-from thickets.storage.files import TEMPORARY_SUFFIX, atomic_path
+from thickets.storage.files import TEMPORARY_SUFFIX, atomic_path, check_can_write
 from thickets.storage.home import Home, timestamp
 from thickets.storage.shards.file import (
     BROKEN_SUFFIX,
@@ -108,7 +108,7 @@ def open_shard_folder(location: str) -> ShardFolder:
 
 
 def check_writable(root: str) -> None:
-    """Check that this machine can write to ``storage.shards``.
+    """Check that this machine can write to ``storage.shards``; a folder is not made before the first shard.
 
     Raises:
         InputError: It cannot, or the URL's scheme is unknown, or its package is not installed.
@@ -120,10 +120,7 @@ def check_writable(root: str) -> None:
             folder.put(probe, b"")
             folder.remove(probe)
         else:
-            path = _local_path(root)
-            path.mkdir(parents=True, exist_ok=True)
-            (path / probe).write_bytes(b"")
-            (path / probe).unlink()
+            check_can_write(_local_path(root))
     except InputError:
         raise
     except Exception as error:  # every file system behind fsspec has exceptions of its own

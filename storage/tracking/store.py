@@ -146,14 +146,33 @@ def sqlite_file(uri: str) -> Path | None:
     return Path(path) if scheme == "sqlite" and path and "?" not in path and path != ":memory:" else None
 
 
-def _check_uri(uri: str) -> None:
-    """Fail at once where MLflow itself would try for minutes."""
-    parts = urlsplit(uri)
-    kind = parts.scheme.partition("+")[0] or uri  # postgresql+psycopg2
-    if kind not in (*_SERVERS, *_DATABASES):
+def check_address(uri: str) -> str:
+    """Check that an address is one that MLflow can write to, as far as can be told without a connection.
+
+    Returns:
+        Its kind: ``http``, ``sqlite``, ...
+
+    Raises:
+        InputError: It is none.
+    """
+    try:
+        parts = urlsplit(uri)
+        kind = parts.scheme.partition("+")[0] or uri  # postgresql+psycopg2
+        is_whole = kind in (*_SERVERS, *_DATABASES) and (kind not in ("http", "https") or bool(parts.hostname))
+        is_whole = is_whole and (parts.port or 0) >= 0  # raises beyond 65535
+    except ValueError:
+        is_whole = False
+    if not is_whole:
         raise InputError(
             f"tracking.uri: MLflow cannot write to {uri!r}; use http(s)://host:port or sqlite:///path/mlflow.db"
         )
+    return kind
+
+
+def _check_uri(uri: str) -> None:
+    """Fail at once where MLflow itself would try for minutes."""
+    if check_address(uri) not in ("http", "https"):
+        return
     try:
         check_reachable(uri)
     except TransientError as error:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 from thickets.tasks.datafiles.source import Source
@@ -17,6 +18,7 @@ _SCALARS = (str, bool, int, float, Decimal, date, datetime, time)
 _INDEX = re.compile(r"\[(?:(?P<at>-?\d{1,9})|(?P<start>-?\d{1,9})?:(?P<stop>-?\d{1,9})?)\]\.?")
 _MOST_NAMES = 20  # in a message
 _DEPTH = 4  # of the nested columns in a message
+_MOST_LISTED = 100_000  # of all columns, nested ones among them, that a message chooses from
 # What the columns of public data sets are called, for a hint.
 _USUAL = {
     "question_column": ("question", "prompt", "problem", "query", "instruction", "input", "messages"),
@@ -92,15 +94,18 @@ def json_inside(text: str) -> Any:
 
 def names(values: Mapping[str, Any]) -> list[str]:
     """Return the names of a row's columns, with those of nested ones."""
-    return [name for key, value in values.items() for name in _names(str(key), value, _DEPTH)]
+    every = (name for key, value in values.items() for name in _names(str(key), value, _DEPTH))
+    return list(islice(every, _MOST_LISTED))
 
 
-def _names(name: str, value: Any, depth: int) -> list[str]:
+def _names(name: str, value: Any, depth: int) -> Iterator[str]:
     if isinstance(value, Mapping) and value and depth:
-        return [each for key, inner in value.items() for each in _names(f"{name}.{key}", inner, depth - 1)]
+        for key, inner in value.items():
+            yield from _names(f"{name}.{key}", inner, depth - 1)
+        return
+    yield name
     if isinstance(value, list) and value and depth and not _is_turn(value[0]):
-        return [name, *_names(f"{name}[0]", value[0], depth - 1)]
-    return [name]
+        yield from _names(f"{name}[0]", value[0], depth - 1)
 
 
 def _is_turn(value: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,15 +31,15 @@ def file_rows(source: Source) -> Iterable[Numbered]:
     Raises:
         InputError: There is no such file, or it is not what its name says; some of it when the rows are read.
     """
-    path = Path(source.location).expanduser()
+    path = Path(os.path.expanduser(source.location))  # Path's own raises where there is no such user
     kind, packing = _kind(path)
     if kind not in FORMATS:
         raise source.error(
             f"unknown kind of file {kind!r}; allowed are {', '.join(FORMATS)}, each also with {' or '.join(PACKED)} "
             "behind it, and hf:owner/dataset[:config][@split]"
         )
-    if not path.is_file():
-        raise source.error("it is a folder; name a file in it" if path.is_dir() else "there is no such file")
+    if not os.path.isfile(path):  # Path's own raises for a name that is too long
+        raise source.error("it is a folder; name a file in it" if os.path.isdir(path) else "there is no such file")
     data = read_bytes(source, path, packing)
     match kind:
         case ".parquet":
@@ -77,11 +78,7 @@ def _jsonl(source: Source, text: str) -> Iterator[Numbered]:
         except (ValueError, RecursionError) as error:
             # A number of thousands of digits, or thousands of brackets.
             raise source.error(f"not usable JSON ({error})", place) from None
-        if not isinstance(values, dict):
-            raise source.error(
-                f"it holds a {type(values).__name__}; every line must be an object such as {_sample(source)}", place
-            )
-        yield place, values
+        yield place, _object(source, values, "line", place)
 
 
 def _json(source: Source, text: str) -> Iterator[Numbered]:
@@ -96,11 +93,16 @@ def _json(source: Source, text: str) -> Iterator[Numbered]:
     except (ValueError, RecursionError) as error:
         raise source.error(f"not usable JSON ({error})") from None
     for place, values in numbered(_array(source, value)):
-        if not isinstance(values, dict):
-            raise source.error(
-                f"it holds a {type(values).__name__}; every row must be an object such as {_sample(source)}", place
-            )
-        yield place, values
+        yield place, _object(source, values, "row", place)
+
+
+def _object(source: Source, values: Any, unit: str, place: str) -> dict[str, Any]:
+    """Return a row, which is an object."""
+    if not isinstance(values, dict):
+        raise source.error(
+            f"it holds a {type(values).__name__}; every {unit} must be an object such as {_sample(source)}", place
+        )
+    return values
 
 
 def _array(source: Source, value: Any) -> list[Any]:

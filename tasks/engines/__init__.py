@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from thickets.storage.errors import InputError
 from thickets.tasks.engines.base import BatchEngine, DtypeName, Engine, EngineSpec, VllmOptions
@@ -22,7 +23,7 @@ def resolve_spec(spec: EngineSpec, stored: DtypeName | None = None) -> EngineSpe
     Raises:
         InputError: The device is unknown, device or engine is missing here, or the engine cannot run this model.
     """
-    if (kind := _engine_kind(spec)) == "signals":
+    if (kind := engine_kind(spec.kind, spec.model_path)) == "signals":
         if spec.device not in ("auto", "cpu"):
             raise InputError(
                 f"engine.device: found {spec.device!r}; the signals engine runs on the CPU: use auto or cpu"
@@ -55,20 +56,24 @@ def resolve_spec(spec: EngineSpec, stored: DtypeName | None = None) -> EngineSpe
     return replace(spec, kind=kind, device=str(device), dtype=dtype)
 
 
-def _engine_kind(spec: EngineSpec) -> str:
-    """Return the spec's kind, or the only one that runs this model."""
-    only = kind_of(spec.model_path).only_engine
-    if only == "signals" and spec.kind not in ("auto", "signals"):
+def engine_kind(kind: str, folder: Path) -> str:
+    """Return the kind that is asked for, or the only one that runs this model.
+
+    Raises:
+        InputError: They differ.
+    """
+    only = kind_of(folder).only_engine
+    if only == "signals" and kind not in ("auto", "signals"):
         raise InputError(
-            f"engine.kind: found {spec.kind!r}, but the model is a signals network, which only the signals engine "
+            f"engine.kind: found {kind!r}, but the model is a signals network, which only the signals engine "
             "runs; use auto or signals"
         )
-    if spec.kind == "signals" and only != "signals":
+    if kind == "signals" and only != "signals":
         raise InputError(
             "engine.kind: 'signals' runs signals networks only, and the model is none; use auto, transformers or vllm, "
             "or model signals-thicket"
         )
-    return only or spec.kind
+    return only or kind
 
 
 def library_versions(kind: str) -> dict[str, str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
-from pathlib import Path
 
 from thickets.storage.errors import InputError
 from thickets.storage.home import model_cache
@@ -24,7 +24,7 @@ def find_base_model(spec: str, revision: str | None = None, *, trust_remote_code
     """
     name = spec.lower()
     if name not in RECIPES:
-        if name.startswith("signals-") and not Path(spec).expanduser().exists():
+        if name.startswith("signals-") and not os.path.exists(os.path.expanduser(spec)):
             raise InputError(f"model: there is no {spec!r}; signals models are {', '.join(RECIPES)}")
         return resolve_model(spec, revision, trust_remote_code=trust_remote_code)
     if revision is not None:

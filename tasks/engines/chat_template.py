@@ -59,8 +59,8 @@ def render_chat(tokenizer: Any, messages: Sequence[Message], given: Mapping[str,
     """
     from jinja2.exceptions import TemplateError
 
-    # What a template does with a value of another type than it expects ends in a TypeError.
-    failures = (TemplateError, TypeError)
+    # A template computes: what it does with a value that it does not expect ends in any of Python's own errors.
+    failures = (TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
     try:
         return _rendered(tokenizer, messages, given)
     except failures as error:

@@ -20,6 +20,7 @@ from thickets.storage.errors import InputError
 from thickets.storage.models.weights import weight_files
 from thickets.tasks.engines.base import DtypeName
 from thickets.tasks.engines.candidate_weights import noise_dtype
+from thickets.tasks.engines.model_files import broken_files
 from thickets.tasks.noise import Perturbation
 
 
@@ -94,14 +95,15 @@ def inspect_checkpoint(folder: Path, dtype: DtypeName = "auto", *, trust_remote_
     Raises:
         InputError: A parameter of the model is not a tensor of the checkpoint, so its noise would not be defined.
     """
-    model: Any = AutoModelForCausalLM.from_pretrained(
-        folder,
-        device_map="meta",
-        dtype="auto" if dtype == "auto" else getattr(torch, dtype),
-        trust_remote_code=trust_remote_code,
-        use_safetensors=True,
-        local_files_only=True,
-    )
+    with broken_files("its weights", folder, passing=(OSError,)):
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            folder,
+            device_map="meta",
+            dtype="auto" if dtype == "auto" else getattr(torch, dtype),
+            trust_remote_code=trust_remote_code,
+            use_safetensors=True,
+            local_files_only=True,
+        )
     held, keys = model.state_dict(), _keys(model, folder)
     tensors = {name: StoredTensor(name, file, held[key].dtype, None) for name, (file, key) in keys.items() if key}
     held_apart = _tie_equal_copies(model, {key: tensors[name] for name, (_, key) in keys.items() if key})

@@ -23,6 +23,10 @@ def pick_device(device: str) -> torch.device:
         raise InputError(f"engine.device: {device!r} is not a device; use {DEVICES}") from None
     if picked.type == "cuda" and not torch.cuda.is_available():
         raise InputError(f"engine.device: {device!r} was asked for, but PyTorch sees no CUDA device here; use cpu")
+    if picked.type == "cuda" and (picked.index or 0) >= (n_gpus := torch.cuda.device_count()):
+        raise InputError(
+            f"engine.device: {device!r} was asked for, but PyTorch sees {n_gpus} CUDA devices, from cuda:0"
+        )
     if picked.type == "mps" and not _has_mps():
         raise InputError(f"engine.device: {device!r} was asked for, but PyTorch sees no Apple GPU here; use cpu")
     return picked

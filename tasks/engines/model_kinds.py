@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from thickets.storage.errors import InputError
+from thickets.tasks.engines.model_files import broken_files
 from thickets.tasks.engines.prompts import PromptTemplate, Template, ValuesTemplate
 from thickets.tasks.signals.recipe import is_signals_model
 from thickets.tasks.types import Scalar
@@ -58,6 +59,7 @@ class LanguageModel:
         self, folder: Path, given: Mapping[str, Scalar] | None = None, *, trust_remote_code: bool = False
     ) -> Template:
         """Read the tokenizer's chat template."""
+        _check_known(folder)
         return PromptTemplate.from_folder(folder, given, trust_remote_code=trust_remote_code)
 
     def context_length(self, folder: Path, *, trust_remote_code: bool = False) -> int | None:
@@ -67,7 +69,21 @@ class LanguageModel:
             return written
         from thickets.tasks.engines.checkpoint import max_positions  # PyTorch: seconds
 
-        return max_positions(folder, trust_remote_code=trust_remote_code)
+        with broken_files("config.json", folder):
+            return max_positions(folder, trust_remote_code=trust_remote_code)
+
+
+def _check_known(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if (kind := config.get("model_type")) == "llama" or config.get("auto_map"):
+        return  # the first without the second that the import takes
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    if kind not in CONFIG_MAPPING_NAMES:
+        raise InputError(
+            f"model: {folder / 'config.json'} is of model_type {kind!r}, which this version of Transformers does not "
+            "know; a newer one may"
+        )
 
 
 class SignalsModel:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from thickets.storage.errors import InputError
 from thickets.tasks.engines.chat_template import chat_arguments, check_given, render_chat
+from thickets.tasks.engines.model_files import broken_files
 from thickets.tasks.engines.prompt_tokens import PromptTokens, prompt_tokens
 from thickets.tasks.engines.tokenizer import (
     Beginning,
@@ -126,8 +127,14 @@ class PromptTemplate:
     def from_folder(
         cls, folder: Path, given: Mapping[str, Scalar] | None = None, *, trust_remote_code: bool = False
     ) -> PromptTemplate:
-        """Read the tokenizer of a checkpoint folder."""
-        return cls(load_tokenizer(folder, trust_remote_code=trust_remote_code), given, says_bos=says_bos(folder))
+        """Read the tokenizer of a checkpoint folder.
+
+        Raises:
+            InputError: As the constructor; or the tokenizer cannot be read.
+        """
+        with broken_files("its tokenizer", folder):
+            tokenizer, says = load_tokenizer(folder, trust_remote_code=trust_remote_code), says_bos(folder)
+        return cls(tokenizer, given, says_bos=says)
 
     @property
     def is_chat(self) -> bool:

@@ -19,6 +19,7 @@ from thickets.tasks.engines.candidate_weights import copy_base, noise_dtype
 from thickets.tasks.engines.checkpoint import check_parameters
 from thickets.tasks.engines.decoding import Prefill, Prefix, StopChecker, common_prefix, compute_prefix, decode, prefill
 from thickets.tasks.engines.devices import pick_device
+from thickets.tasks.engines.model_files import broken_files
 from thickets.tasks.engines.sampling import TokenChooser
 from thickets.tasks.engines.tokenizer import load_tokenizer, prompt_ids
 from thickets.tasks.types import Completion, Sampling, Weights
@@ -56,13 +57,14 @@ class TransformersEngine:
         self._perturbation = spec.perturbation
         device = pick_device(spec.device)
         tokenizer = load_tokenizer(spec.model_path, trust_remote_code=spec.trust_remote_code)
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            spec.model_path,
-            dtype="auto" if spec.dtype == "auto" else getattr(torch, spec.dtype),
-            trust_remote_code=spec.trust_remote_code,
-            use_safetensors=True,
-            local_files_only=True,
-        )
+        with broken_files("its weights", spec.model_path, passing=(OSError,)):
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                spec.model_path,
+                dtype="auto" if spec.dtype == "auto" else getattr(torch, spec.dtype),
+                trust_remote_code=spec.trust_remote_code,
+                use_safetensors=True,
+                local_files_only=True,
+            )
         model.eval().requires_grad_(False).to(device)
         check_parameters(model, spec.model_path)
         group_heads(model)

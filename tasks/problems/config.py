@@ -45,7 +45,7 @@ def problem_title(name: str, path: str | None = None, label: str | None = None) 
 class WorkedExample(BaseModel):
     """A question and its answer, shown before the question that is asked."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True)
 
     question: str = Field(min_length=1, description="The question, without the instruction.")
     answer: str = Field(min_length=1, description="The whole reply, for example with its reasoning.")
@@ -57,7 +57,7 @@ class ProblemConfig(BaseModel):
     A bare string stands for the name alone: ``problem: largest_number``.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str = Field(
         description="Which problem: largest_number, signals, gsm8k, reasoning_gym:TASK or file (your own questions "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -239,3 +240,42 @@ def test_built_in_model_converts_loads_and_answers(tmp_path, cache):
     answer = tokenizer.decode(output[0, prompt["input_ids"].shape[1] :])
     assert "Paris" in answer
     assert answer.endswith("<|im_end|>")  # the generation config knows the end
+
+
+@pytest.mark.parametrize("by", ["cp -p", "rsync -t", "tar", "mv"])
+def test_other_weights_of_the_same_size_and_time_are_noticed(folder: Path, tmp_path: Path, by: str) -> None:
+    """As they come when a folder is filled from another one of the same age."""
+    file = folder / weights.WEIGHTS
+    before = resolve_model(str(folder))
+    other = tmp_path / "other" / weights.WEIGHTS
+    other.parent.mkdir()
+    save_file({name: tensor + 1 for name, tensor in load_file(file).items()}, other, metadata={"format": "pt"})
+    old = file.stat()
+    os.utime(other, ns=(old.st_atime_ns, old.st_mtime_ns))
+    match by:
+        case "cp -p":  # into the file that is there
+            shutil.copyfile(other, file)
+            shutil.copystat(other, file)
+        case "mv":
+            other.rename(file)
+        case "tar":  # deletes, and writes anew
+            file.unlink()
+            shutil.copy2(other, file)
+        case _:  # writes beside, and renames
+            shutil.copy2(other, folder / ".part").rename(file)
+    new = file.stat()
+    assert (new.st_size, new.st_mtime_ns) == (old.st_size, old.st_mtime_ns)
+    assert resolve_model(str(folder)).sha256 != before.sha256
+
+
+def test_other_weights_are_noticed_where_files_have_no_time_of_change(folder: Path, monkeypatch) -> None:
+    """On some network drives size, times and number of a file say nothing: a sample of its bytes does."""
+    file = folder / weights.WEIGHTS
+    before = resolve_model(str(folder))
+    stat = file.stat()
+    save_file({name: tensor + 1 for name, tensor in load_file(file).items()}, file, metadata={"format": "pt"})
+    key = weights._key([file])
+    own = Path.stat
+    monkeypatch.setattr(Path, "stat", lambda path, **options: stat if path == file else own(path, **options))
+    assert weights._key([file]) != key  # the stand-in is looked at
+    assert resolve_model(str(folder)).sha256 != before.sha256
