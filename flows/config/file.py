@@ -10,6 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from thickets.flows.config.explain import explain
+from thickets.flows.config.kept import follow
 from thickets.flows.config.run import RunConfig
 from thickets.storage.errors import InputError
 
@@ -25,7 +26,7 @@ def load_config(source: str, overrides: Sequence[str] = ()) -> RunConfig:
     """Read a configuration.
 
     Args:
-        source: A preset's name, or a path to a YAML file.
+        source: A preset's name, or a path to a YAML file; of a run's own, see `thickets.flows.config.kept.follow`.
         overrides: ``section.field=value`` assignments; values are YAML.
 
     Raises:
@@ -38,6 +39,7 @@ def load_config(source: str, overrides: Sequence[str] = ()) -> RunConfig:
     """
     path = _find(source)
     values = _read_mapping(path)
+    follow(path, values)
     values.setdefault("name", path.stem.lower().replace(" ", "-"))
     for override in overrides:
         _assign(values, override)
