@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from thickets.storage.files import write_text_atomically
 from thickets.storage.home import RunFolder
@@ -85,5 +85,5 @@ def _found(value: Any, starts: Sequence[Path]) -> str | None:
     return next((prefix + str(path) for path in there if path.exists()), None)
 
 
-def _is_relative(value: Any) -> bool:
+def _is_relative(value: Any) -> TypeGuard[str]:
     return isinstance(value, str) and value != "" and not Path(value.removeprefix(_HUB)).expanduser().is_absolute()
