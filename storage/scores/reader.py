@@ -89,13 +89,19 @@ def read_only(run_folder: Path, shards_folder: Path | None) -> ScoreReader:
                 raise InputError(f"cannot read {folder.scores}: {one_line(error)}") from None
         else:
             try:
-                return ScoreReader(connection, folder.run_id, shards_folder, is_snapshot=False)
+                return ScoreReader(connection, _run_in(connection, folder), shards_folder, is_snapshot=False)
             except duckdb.Error as error:  # a database without our tables: a start was killed before it made them
                 connection.close()
                 raise InputError(f"{folder.scores} holds no scores: {one_line(error)}") from None
     elif not folder.candidates.exists():
         raise InputError(f"{run_folder} holds no scores; name the folder of a run that has been started")
     return _snapshot(folder, shards_folder)
+
+
+def _run_in(connection: duckdb.DuckDBPyConnection, folder: RunFolder) -> str:
+    """Return the id of the run in a database, which the name of its folder is not where that was copied or renamed."""
+    found = connection.execute("SELECT DISTINCT run_id FROM candidates").fetchall()
+    return str(found[0][0]) if len(found) == 1 else folder.run_id
 
 
 def _snapshot(folder: RunFolder, shards_folder: Path | None) -> ScoreReader:
