@@ -15,6 +15,8 @@ from filelock import FileLock, Timeout
 
 from thickets.storage.errors import InputError, RunError
 from thickets.storage.files import check_can_write
+from thickets.storage.holder import Holder
+from thickets.storage.locks import is_held
 
 # Ids become folder names and parts of URLs, so a separator or a leading dot must not get in.
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -39,6 +41,11 @@ class RunFolder:
     def config(self) -> Path:
         """The config the run was started with, as YAML."""
         return self.root / "config.yaml"
+
+    @property
+    def started_in(self) -> Path:
+        """The folder that relative paths in ``config`` lead from, as text; see `thickets.flows.config.kept`."""
+        return self.root / "started-in"
 
     @property
     def scores(self) -> Path:
@@ -137,7 +144,7 @@ class RunFolder:
 
     @property
     def lock(self) -> Path:
-        """Locked by the process that carries out the run; holds its process number."""
+        """Locked by the process that carries out the run; says which that is (`thickets.storage.holder.Holder`)."""
         return self.root / "run.lock"
 
     def create(self) -> RunFolder:
@@ -204,14 +211,8 @@ class Home:
         return [kept] if kept.exists() else []
 
     def is_locked(self, run_id: str) -> bool:
-        """Return whether a process is carrying out the run right now."""
-        lock = FileLock(self.run(run_id).lock, blocking=False)
-        try:
-            lock.acquire()
-        except Timeout:
-            return True
-        lock.release()
-        return False
+        """Return whether a process is carrying out the run right now, as far as it can be told; writes nothing."""
+        return is_held(self.run(run_id).lock) is True
 
     def check_writable(self) -> None:
         """Check that the home can be written to, or made; leave nothing behind.
@@ -255,10 +256,11 @@ class Home:
         try:
             lock.acquire(timeout=1)  # `is_locked` of another process holds it for an instant
         except Timeout:
-            holder = folder.lock.read_text(encoding="ascii").strip() or "unknown"
-            raise RunError(f"run {run_id} is already in progress (process {holder})") from None
+            holder = Holder.parse(folder.lock.read_text(encoding="utf-8", errors="replace"))
+            who = "a process that does not say which" if holder is None else holder.title
+            raise RunError(f"run {run_id} is already in progress ({who})") from None
         try:
-            folder.lock.write_text(f"{os.getpid()}\n", encoding="ascii")
+            folder.lock.write_text(f"{Holder.this()}\n", encoding="utf-8")
             yield folder
         finally:
             lock.release()

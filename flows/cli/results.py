@@ -27,6 +27,9 @@ def runs(home: HomeFolder = None, as_json: AsJson = False) -> None:
         typer.echo(json.dumps([row.model_dump(mode="json") for row in rows], indent=2))
     elif rows:
         render(runs_table(rows))
+        for row in rows:
+            if row.reason is not None:
+                say(f"{row.run_id} is damaged: {row.reason}")
     else:
         say(f"no runs in {home_of(home).root}; start one with `thickets run quickstart`")
 

@@ -166,7 +166,7 @@ def runs_table(rows: Sequence[RunRow]) -> Table:
             Path(row.model).name if row.model.startswith(("/", ".", "~")) else row.model,
             row.problem,
             row.state,
-            str(row.n_candidates),
+            str(row.n_candidates or ""),
             "" if row.base_accuracy is None else percent(row.base_accuracy),
             "" if row.k is None else str(row.k),
             "" if row.ensemble_accuracy is None else percent(row.ensemble_accuracy),

@@ -11,6 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from thickets.flows.config.explain import explain, shortened
+from thickets.flows.config.kept import follow
 from thickets.flows.config.name import name_of_file
 from thickets.flows.config.run import RunConfig
 from thickets.flows.config.strict_yaml import YamlError, kind_of_value, read_yaml
@@ -29,7 +30,7 @@ def load_config(source: str, overrides: Sequence[str] = ()) -> RunConfig:
     """Read a configuration.
 
     Args:
-        source: A preset's name, or a path to a YAML file.
+        source: A preset's name, or a path to a YAML file; of a run's own, see `thickets.flows.config.kept.follow`.
         overrides: ``section.field=value`` assignments; values are YAML.
 
     Raises:
@@ -42,6 +43,7 @@ def load_config(source: str, overrides: Sequence[str] = ()) -> RunConfig:
     """
     path = _find(source)
     values = _read_mapping(path)
+    follow(path, values)
     if "name" not in values:
         values["name"] = name_of_file(path.stem)
     for override in overrides:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import yaml
 
 from thickets.flows.config.file import flatten
 from thickets.flows.results.comparison import (
@@ -23,6 +22,7 @@ from thickets.flows.results.comparison import (
 )
 from thickets.flows.results.rows import result_rows
 from thickets.flows.results.runs import find_run, load_summary, open_scores
+from thickets.flows.results.stored import stored_values
 from thickets.flows.results.summary import RunSummary, experts_of
 from thickets.storage.errors import InputError, RunError
 from thickets.storage.home import Home, RunFolder
@@ -86,7 +86,7 @@ def compare(home: Home, names: Sequence[str]) -> Comparison:
             runs=tuple(_compared(run.summary) for run in runs),
             pairs=tuple(_pair(ours, theirs) for ours, theirs in combinations(runs, 2)),
             discordance=_discordance(runs),
-            config=tuple(config_differences([_read_config(run.folder) for run in runs])),
+            config=tuple(config_differences([stored_values(run.folder) for run in runs])),
         )
 
 
@@ -224,8 +224,3 @@ def _task_scores(run: _Run, label: str, outcomes: pl.DataFrame, candidates: pl.D
     return TaskScores(
         label, np.array(rows, dtype=np.int64).reshape(shape), candidates["candidate_id"].is_in(experts).to_numpy()
     )
-
-
-def _read_config(folder: RunFolder) -> dict[str, Any]:
-    config: dict[str, Any] = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
-    return config

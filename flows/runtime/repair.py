@@ -1,6 +1,8 @@
 """Finds flow runs that a kill has left RUNNING, by their locks; marks them crashed in Prefect and killed in MLflow.
 
-No scores are lost: `prefect flow-run retry`, or the same command again, goes on from the finished shards.
+Whoever starts next in the home does so with what has surely ended on this machine (`repair_at_start`), and `thickets
+status --repair` with all that nobody seems to carry out. No scores are lost: `prefect flow-run retry`, or the same
+command again, goes on from the finished shards.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 import psutil
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -20,13 +23,15 @@ from prefect.client.schemas.filters import (
     TaskRunFilterStateType,
 )
 from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Crashed, State
 from pydantic import BaseModel
 
 from thickets.flows.config.run import RunConfig, StorageConfig, TrackingConfig
 from thickets.flows.runtime.environment import log
-from thickets.flows.runtime.liveness import is_carried_out
+from thickets.flows.runtime.liveness import abandoned, is_carried_out
 from thickets.storage.errors import ThicketsError
+from thickets.storage.holder import Holder
 from thickets.storage.home import Home
 from thickets.storage.tracking.store import end_runs_of
 
@@ -65,20 +70,52 @@ def repair(home: Home) -> list[Repaired]:
     Raises:
         RunError: MLflow cannot be reached; states that were set in Prefect stay.
     """
-    repaired = []
     with get_client(sync_client=True) as client:
-        for run in [run for run in _unfinished(client) if _is_dead(home, run)]:
-            was = run.state_name or "unknown"
-            state: State = Cancelled(message=_MESSAGE) if _is(run, StateType.CANCELLING) else Crashed(message=_MESSAGE)
-            _end_tasks(client, run)
-            client.set_flow_run_state(run.id, state, force=True)
-            n_ended = end_runs_of(home, str(run.id))
-            home.flow_run_lock(str(run.id)).unlink(missing_ok=True)
-            found = Repaired(
-                flow_run_id=str(run.id), name=run.name, was=was, now=state.name or "", n_mlflow_runs=n_ended
-            )
-            repaired.append(found)
-    return repaired
+        return [_repaired(home, client, run) for run in _unfinished(client) if _is_dead(home, run)]
+
+
+def repair_at_start(home: Home) -> None:
+    """Mark flow runs whose process was killed on this machine, as `repair` does; a failure is logged, and no more.
+
+    Without a trace of one, which is the rule, no server is asked.
+    """
+    try:
+        with abandoned(home) as gone:
+            if not gone:
+                return
+            with get_client(sync_client=True) as client:
+                for flow_run_id, holder in gone.items():
+                    _repair_abandoned(home, client, flow_run_id, holder)
+    except Exception as error:  # a server that is away must not end the run that starts here
+        log.warning(f"flow runs that were killed may still be shown as running: {error}")
+
+
+def _repair_abandoned(home: Home, client: SyncPrefectClient, flow_run_id: str, holder: Holder) -> None:
+    try:
+        run = client.read_flow_run(UUID(flow_run_id))
+    except (ObjectNotFound, ValueError):  # another server's
+        return
+    if run.state_type not in _UNFINISHED:
+        home.flow_run_lock(flow_run_id).unlink(missing_ok=True)
+    elif not _is_taken_up(run, holder):
+        found = _repaired(home, client, run)
+        log.info(f"flow run {found.name} was {found.was}, but its process has ended: now {found.now}")
+
+
+def _is_taken_up(run: FlowRun, holder: Holder) -> bool:
+    """Return whether a worker has begun the flow run again, in a process that has not taken the lock yet."""
+    pid = (run.infrastructure_pid or "").rpartition(":")[2]
+    return pid.isdigit() and int(pid) != holder.pid and psutil.pid_exists(int(pid))
+
+
+def _repaired(home: Home, client: SyncPrefectClient, run: FlowRun) -> Repaired:
+    was = run.state_name or "unknown"
+    state: State = Cancelled(message=_MESSAGE) if _is(run, StateType.CANCELLING) else Crashed(message=_MESSAGE)
+    _end_tasks(client, run)
+    client.set_flow_run_state(run.id, state, force=True)
+    n_ended = end_runs_of(home, str(run.id), uri=_tracking_uri(run))
+    home.flow_run_lock(str(run.id)).unlink(missing_ok=True)
+    return Repaired(flow_run_id=str(run.id), name=run.name, was=was, now=state.name or "", n_mlflow_runs=n_ended)
 
 
 def _unfinished(client: SyncPrefectClient) -> Iterator[FlowRun]:
@@ -113,12 +150,23 @@ def _is(run: FlowRun, kind: StateType) -> bool:
 def end_mlflow_runs(flow: Any, flow_run: FlowRun, state: State) -> None:
     """Mark the MLflow runs that a crashed flow run has left RUNNING as KILLED; a Prefect hook."""
     try:
-        given = flow_run.parameters.get("config")
-        config = RunConfig.model_validate(given) if given else None  # a flow about a finished run has none
-        storage, tracking = (config.storage, config.tracking) if config else (StorageConfig(), TrackingConfig())
+        storage, tracking = _settings_of(flow_run)
         n_ended = end_runs_of(Home(storage.home), str(flow_run.id), uri=tracking.uri)
     except (ThicketsError, ValueError) as error:  # a hook that fails must not hide why the run ended
         log.warning(f"MLflow runs of flow run {flow_run.name} may still be marked as running: {error}")
         return
     if n_ended:
         log.info(f"marked {n_ended} MLflow runs of flow run {flow_run.name} as killed")
+
+
+def _tracking_uri(run: FlowRun) -> str | None:
+    try:
+        return _settings_of(run)[1].uri
+    except ValueError:  # a configuration of another version
+        return None
+
+
+def _settings_of(run: FlowRun) -> tuple[StorageConfig, TrackingConfig]:
+    given = run.parameters.get("config")
+    config = RunConfig.model_validate(given) if given else None  # a flow about a finished run has none
+    return (config.storage, config.tracking) if config else (StorageConfig(), TrackingConfig())

@@ -1,4 +1,7 @@
-"""Wraps the body of every flow: SIGTERM ends it, its lock shows that it is alive, and what it prints is logged."""
+"""Wraps the body of every flow: SIGTERM ends it, its lock shows that it is alive, and what it prints is logged.
+
+A flow run that was killed before it is then marked as what it is.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from thickets.flows.runtime.engine_output import is_started_by_a_worker, logged_
 from thickets.flows.runtime.interrupt import ends_when_terminated
 from thickets.flows.runtime.liveness import alive
 from thickets.flows.runtime.prefect_server import wait_for_server
+from thickets.flows.runtime.repair import repair_at_start
 from thickets.flows.runtime.run_log import send_log_to_page
 from thickets.storage.errors import RunError, ThicketsError
 from thickets.storage.files import is_disk_full
@@ -35,6 +39,7 @@ def session(home: Path) -> Iterator[None]:
         if is_started_by_a_worker():
             stack.enter_context(logged_output())
         stack.enter_context(_full_disk_told(home))
+        repair_at_start(Home(home))
         yield
         wait_for_server()  # to be told how the flow ended
 

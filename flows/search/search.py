@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from thickets.flows.config.file import dump_config
+from thickets.flows.config.kept import record_start
 from thickets.flows.config.run import RunConfig
 from thickets.flows.placement.description import describe_engine
 from thickets.flows.placement.engines import Engines, open_cluster
@@ -193,6 +194,7 @@ def _begin(plan: RunPlan, folder: RunFolder, *, fresh: bool) -> None:
     config = dump_config(plan.config)
     if not folder.config.is_file() or folder.config.read_text(encoding="utf-8") != config:  # else it keeps its time
         write_text_atomically(folder.config, config)
+    record_start(folder)
     write_text_atomically(folder.fingerprint, plan.fingerprint + "\n")
     write_text_atomically(folder.identity, json.dumps(plan.identity, indent=2) + "\n")
     judgement = json.dumps(plan.judgement, indent=2) + "\n"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +21,10 @@ from thickets.storage.scores.database import ScoreStore, is_locked
 from thickets.storage.scores.queries import ScoreQueries
 from thickets.storage.scores.sql import Params, connect, fetch, forbid_files, one_line, show_completions, stream
 from thickets.storage.shards.file import list_shards, verdicts_name
+
+log = logging.getLogger(__name__)
+
+_ABOUT_COMPLETIONS = re.compile(r"\bcompletions?\b", re.IGNORECASE)
 
 
 class ScoreReader(ScoreQueries):
@@ -37,13 +43,29 @@ class ScoreReader(ScoreQueries):
         self.is_snapshot = is_snapshot
         self._connection = connection
         self._lock = threading.Lock()
+        self._shards = shards
+        self._has_told = False
         show_completions(connection, shards)
         forbid_files(connection)
 
     def query(self, sql: str, params: Params = ()) -> pl.DataFrame:
-        """Run one query; see ``ScoreQueries.query``."""
+        """Run one query; see ``ScoreQueries.query``. One about completions that are not here says so in the log."""
         with self._lock:
-            return fetch(self._connection, sql, params)
+            found = fetch(self._connection, sql, params)
+            if not self._has_told and _ABOUT_COMPLETIONS.search(sql):
+                self._tell_what_is_missing()
+            return found
+
+    def _tell_what_is_missing(self) -> None:
+        self._has_told = True
+        scored = fetch(self._connection, "SELECT DISTINCT shard_id FROM scores")["shard_id"].to_list()
+        here = {path.stem for path in (list_shards(self._shards) if self._shards else [])}
+        if missing := set(scored) - here:
+            log.warning(
+                "%d of the %d shards of run %s are not in %s, so their completions are missing here; copy that folder "
+                "from where the run was made",
+                *(len(missing), len(scored), self.run_id, self._shards or "any folder"),
+            )
 
     @contextmanager
     def stream(self, sql: str, rows_per_batch: int = 10_000) -> Iterator[pa.RecordBatchReader]:
@@ -79,10 +101,20 @@ def read_only(run_folder: Path, shards_folder: Path | None) -> ScoreReader:
             if not is_locked(error):
                 raise InputError(f"cannot read {folder.scores}: {one_line(error)}") from None
         else:
-            return ScoreReader(connection, folder.run_id, shards_folder, is_snapshot=False)
+            try:
+                return ScoreReader(connection, _run_in(connection, folder), shards_folder, is_snapshot=False)
+            except duckdb.Error as error:  # a database without our tables: a start was killed before it made them
+                connection.close()
+                raise InputError(f"{folder.scores} holds no scores: {one_line(error)}") from None
     elif not folder.candidates.exists():
         raise InputError(f"{run_folder} holds no scores; name the folder of a run that has been started")
     return _snapshot(folder, shards_folder)
+
+
+def _run_in(connection: duckdb.DuckDBPyConnection, folder: RunFolder) -> str:
+    """Return the id of the run in a database, which the name of its folder is not where that was copied or renamed."""
+    found = connection.execute("SELECT DISTINCT run_id FROM candidates").fetchall()
+    return str(found[0][0]) if len(found) == 1 else folder.run_id
 
 
 def _snapshot(folder: RunFolder, shards_folder: Path | None) -> ScoreReader:
@@ -91,12 +123,16 @@ def _snapshot(folder: RunFolder, shards_folder: Path | None) -> ScoreReader:
         raise InputError(f"{folder.scores} is held by the process that carries out the run; try again later")
     connection = connect(None)
     store = ScoreStore(connection, folder.run_id)
-    store.register(
-        pl.read_parquet(folder.candidates, hive_partitioning=False),
-        pl.read_parquet(folder.examples, hive_partitioning=False),
-    )
-    judgement = fingerprint(json.loads(folder.judgement.read_text(encoding="utf-8")))
+    try:
+        store.register(
+            pl.read_parquet(folder.candidates, hive_partitioning=False),
+            pl.read_parquet(folder.examples, hive_partitioning=False),
+        )
+        judgement = fingerprint(json.loads(folder.judgement.read_text(encoding="utf-8")))
+        dropped = pl.read_parquet(folder.dropped, hive_partitioning=False) if folder.dropped.exists() else None
+    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+        raise InputError(f"cannot read what {folder.root} holds beside its scores: {one_line(error)}") from None
     store.ingest(list_shards(shards_folder / verdicts_name(judgement)))
-    if folder.dropped.exists():
-        store.record_dropped(pl.read_parquet(folder.dropped, hive_partitioning=False))
+    if dropped is not None:
+        store.record_dropped(dropped)
     return ScoreReader(connection, folder.run_id, shards_folder, is_snapshot=True)

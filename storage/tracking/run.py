@@ -19,9 +19,11 @@ from urllib.parse import urlsplit
 
 import polars as pl
 
+from thickets.storage.holder import Holder
 from thickets.storage.home import Home
 from thickets.storage.tracking.store import (
     FLOW_RUN_TAG,
+    HOLDER_TAG,
     RUN_ID_TAG,
     STAGE_TAG,
     check_reachable,
@@ -41,7 +43,7 @@ _PARAMS_PER_BATCH = 100
 _PARAM_LENGTH = 6000
 _DIGEST_LENGTH = 32  # MLflow allows 36
 _PARENT_TAG = "mlflow.parentRunId"
-_INHERITED_TAGS = (RUN_ID_TAG, "mlflow.user", "mlflow.source.name", FLOW_RUN_TAG, "prefect.flow_run_url")
+_INHERITED_TAGS = (RUN_ID_TAG, HOLDER_TAG, "mlflow.user", "mlflow.source.name", FLOW_RUN_TAG, "prefect.flow_run_url")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,9 @@ class Tracker:
     ) -> Self:
         """Open a new MLflow run, and mark those that a killed process left RUNNING under the same ``thickets.run_id``.
 
+        The caller holds the run in its home. In a store that is shared, another machine may be carrying out a run of
+        the same id: only those of processes that were on this machine are marked there.
+
         Args:
             home: Where the default store is.
             experiment: Created if absent.
@@ -113,9 +118,11 @@ class Tracker:
             client = mlflow_client(uri)
             experiment_id = _experiment_id(client, experiment, artifacts)
             left = f"tags.`{RUN_ID_TAG}` = '{tags[RUN_ID_TAG]}' and attributes.status = 'RUNNING'"
+            is_own = uri == f"sqlite:///{home.mlflow_db.resolve()}"
             for run in client.search_runs([experiment_id], left):
-                client.set_terminated(run.info.run_id, "KILLED")
-            run = client.create_run(experiment_id, tags=dict(tags), run_name=run_name)
+                if is_own or _is_left(run):
+                    client.set_terminated(run.info.run_id, "KILLED")
+            run = client.create_run(experiment_id, tags={HOLDER_TAG: str(Holder.this()), **tags}, run_name=run_name)
         return cls(client, uri, experiment_id, run.info.run_id)
 
     @classmethod
@@ -323,6 +330,12 @@ class Tracker:
             path = Path(scratch) / Path(artifact).name
             write(path)
             self.log_file(path, str(Path(artifact).parent))
+
+
+def _is_left(run: Any) -> bool:
+    """Return whether nobody writes to a RUNNING run any more: its process has ended, or is this one, which begins."""
+    holder = Holder.parse(run.data.tags.get(HOLDER_TAG, ""))
+    return holder is not None and (holder == Holder.this() or holder.is_gone)
 
 
 def _experiment_id(client: Any, name: str, artifacts: str | None) -> str:

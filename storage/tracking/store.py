@@ -19,6 +19,8 @@ from thickets.storage.tracking.new_database import create_database
 RUN_ID_TAG = "thickets.run_id"
 STAGE_TAG = "thickets.stage"
 FLOW_RUN_TAG = "prefect.flow_run_id"
+HOLDER_TAG = "thickets.holder"
+"""The process that writes to the MLflow run, as `thickets.storage.holder.Holder` writes it."""
 
 _CONNECT_TIMEOUT_S = 5.0
 # What one call costs a run whose server is away or hangs: MLflow itself would try 8 times, 120 s each.

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
+import logging
 import os
-from collections.abc import Callable
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +20,7 @@ from tests.flows.command_line import refused
 from thickets.flows.config.file import dump_config
 from thickets.flows.config.run import RunConfig
 from thickets.flows.results.runs import find_run, list_runs, load_summary
+from thickets.flows.results.summary import RunSummary
 from thickets.flows.search.beginning import recorded
 from thickets.flows.search.progress import ScoringProgress
 from thickets.flows.search.search import search
@@ -141,6 +148,146 @@ def test_the_table_has_date_and_state_and_json_the_same(
         assert words in out
     [row] = json.loads(thickets("runs", "--home", str(home.root), "--json")[1])
     assert (row["state"], row["date"], row["k"]) == ("refused", "2025-03-04T12:00:00Z", None)
+
+
+DAMAGES: dict[str, Callable[[RunFolder], object]] = {
+    "no YAML": lambda folder: folder.config.write_text("model: [1, 2"),
+    "no mapping": lambda folder: folder.config.write_text("- 1"),
+    "a field is missing": lambda folder: folder.config.write_text("model: x\nproblem: {name: file}\n"),
+    "a binary file": lambda folder: folder.config.write_bytes(b"\xff\xfe\x00"),
+    "no config": lambda folder: folder.config.unlink(),
+    "a folder in place of the config": lambda folder: (folder.config.unlink(), folder.config.mkdir()),
+    "half a summary": lambda folder: folder.summary.write_text('{"run_id": "bro'),
+    "no date": lambda folder: folder.begun.write_text("yesterday"),
+    "no fingerprint": lambda folder: (folder.begun.unlink(), folder.fingerprint.write_text("../..")),
+    "a name that no run has": lambda folder: folder.root.rename(folder.root.with_name("zz broken (copy)")),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_run_is_listed_with_the_reason_and_disturbs_no_other(
+    thickets, make: Callable[[str, str], RunFolder], home: Home, damage: Callable[[RunFolder], object]
+) -> None:
+    work(make("good", "01-01"), KeyboardInterrupt())
+    broken = make("zz-broken", "01-02")
+    broken.fingerprint.write_text("ab" * 32)
+    work(broken, KeyboardInterrupt())
+    damage(broken)
+    (home.runs / ".notes").mkdir()
+    (home.runs / "notes.txt").touch()
+    home.run("bare").create().lock.touch()
+    rows = {row.run_id: row for row in list_runs(home)}
+    good, bad = rows.pop("good"), rows.popitem()[1]
+    assert not rows
+    assert (good.state, good.reason, bad.state) == ("interrupted", None, "damaged")
+    assert bad.reason
+    assert "\n" not in bad.reason
+    assert find_run(home, "latest").run_id == "good"
+    assert find_run(home, "goo").run_id == "good"
+    status, out, told = thickets("runs", "--home", str(home.root))
+    assert (status, "damaged" in out, f"{bad.run_id} is damaged: " in told) == (0, True, True)
+
+
+def test_a_run_is_found_without_reading_the_others(make: Callable[[str, str], RunFolder], home: Home) -> None:
+    make("one", "01-01")
+    make("two", "01-02").config.write_text("{")
+    assert find_run(home, "one").run_id == "one"
+    assert find_run(home, "two").run_id == "two"
+    with pytest.raises(InputError, match=r"^RUN: 'three' fits no run; runs here: two, one, or latest$"):
+        find_run(home, "three")
+
+
+def test_a_copy_makes_no_run_of_an_earlier_version_the_latest(
+    make: Callable[[str, str], RunFolder], home: Home, tmp_path: Path
+) -> None:
+    make("old", "01-01").summary.write_text("{}")
+    work(make("new", "01-02"), KeyboardInterrupt())
+    shutil.copytree(home.root, tmp_path / "copy", copy_function=shutil.copyfile)  # which gives files the date of now
+    later = datetime.now(UTC).timestamp() + 60
+    os.utime(tmp_path / "copy" / "runs" / "old" / "config.yaml", (later, later))
+    assert find_run(Home(tmp_path / "copy"), "latest").run_id == "new"
+
+
+LOOK = """
+import sys
+from pathlib import Path
+from thickets.flows.report import report_again
+from thickets.flows.results.compare import compare
+from thickets.flows.results.runs import find_run, list_runs, load_summary, open_scores
+from thickets.storage.home import Home
+home, out = Home(Path(sys.argv[1])), Path(sys.argv[2])
+try:
+    (home.root / "probe").touch()
+except OSError:
+    pass
+else:
+    sys.exit("the home can be written to")
+assert [row.state for row in list_runs(home)] == ["completed", "completed"], list_runs(home)
+folder = find_run(home, "latest")
+summary = load_summary(folder)
+assert summary.folder == folder.root.resolve()
+with open_scores(home, folder) as reader:
+    assert reader.query("select count(*) as n from completions")["n"].item() > 0
+report_again(home, folder, out)
+assert len(compare(home, [row.run_id for row in list_runs(home)]).runs) == 2
+"""
+
+
+def without_the_right_to_write_anywhere() -> None:
+    """Take from root, in a process about to be replaced, the right to write where permissions deny it."""
+    for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+        if ctypes.CDLL(None).prctl(24, capability, 0, 0, 0):  # PR_CAPBSET_DROP
+            os._exit(77)
+
+
+@pytest.fixture
+def read_only_home(finished: RunSummary, tmp_path: Path) -> Iterator[Path]:
+    """The home of two finished runs, moved, in which nobody may write."""
+    home = tmp_path / "colleague"
+    finished.folder.parents[1].rename(home)
+    shutil.copytree(home / "runs" / finished.run_id, home / "runs" / "another")
+    for path in [home, *home.rglob("*")]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    yield home
+    for path in [home, *(path for path in home.rglob("*") if path.is_dir())]:
+        path.chmod(0o755)
+
+
+def test_who_only_looks_needs_no_permission_to_write(read_only_home: Path, tmp_path: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in read_only_home.rglob("*")}
+    looked = subprocess.run(
+        [sys.executable, "-c", LOOK, str(read_only_home), str(tmp_path / "report.html")],
+        check=False,
+        preexec_fn=without_the_right_to_write_anywhere if os.geteuid() == 0 else None,
+        capture_output=True,
+        text=True,
+    )
+    if looked.returncode == 77:
+        pytest.skip("this root cannot give up its rights")
+    assert looked.returncode == 0, looked.stderr
+    assert (tmp_path / "report.html").is_file()
+    assert {path: path.stat().st_mtime_ns for path in read_only_home.rglob("*")} == before
+
+
+def test_a_moved_home_shows_where_it_is_now(finished: RunSummary, tmp_path: Path) -> None:
+    assert str(finished.folder.parents[1]) in finished.tracking.mlflow_address
+    finished.folder.parents[1].rename(tmp_path / "moved")
+    summary = load_summary(find_run(Home(tmp_path / "moved"), "latest"))
+    assert summary.folder == tmp_path.resolve() / "moved" / "runs" / finished.run_id
+    assert str(tmp_path / "moved" / "mlflow.db") in summary.tracking.mlflow_address
+    assert str(finished.folder.parents[1]) not in summary.model_dump_json()
+
+
+def test_a_run_that_came_without_its_shards_says_so(
+    thickets, finished: RunSummary, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    home = tmp_path / "theirs"
+    shutil.copytree(finished.folder, home / "runs" / finished.run_id)
+    with caplog.at_level(logging.WARNING):
+        assert thickets("sql", "latest", "select 1 as one", "--home", str(home))[0] == 0
+        assert "missing" not in caplog.text
+        assert thickets("sql", "latest", "select count(*) from Completions", "--home", str(home))[0] == 0
+    assert f"shards of run {finished.run_id} are not in {home / 'shards'}" in caplog.text
 
 
 @pytest.mark.usefixtures("prefect_server")

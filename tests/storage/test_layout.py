@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from thickets.storage.errors import InputError, RunError
+from thickets.storage.holder import Holder
 from thickets.storage.home import Home, model_cache
+from thickets.storage.locks import is_held
 
 HOLD = """
 import sys
@@ -76,3 +79,52 @@ def test_model_cache_follows_the_environment(tmp_path, monkeypatch):
     monkeypatch.delenv("THICKETS_CACHE")
     assert model_cache().name == "thickets"
     assert isinstance(model_cache(), Path)
+
+
+def test_looking_whether_a_run_is_in_progress_writes_nothing(tmp_path, python):
+    home = Home(tmp_path)
+    assert not home.is_locked("r1")
+    assert not list(tmp_path.iterdir())
+    process = python(HOLD, tmp_path)
+    process.stdout.readline()
+    home.run("r1").lock.chmod(0o444)
+    before = home.run("r1").lock.stat().st_mtime_ns
+    assert home.is_locked("r1")
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not home.is_locked("r1")
+    assert home.run("r1").lock.stat().st_mtime_ns == before
+
+
+def test_a_lock_that_cannot_be_read_is_neither_held_nor_free(tmp_path):
+    (tmp_path / "a").symlink_to(tmp_path / "a")
+    assert is_held(tmp_path / "a") is None
+    assert is_held(tmp_path / "absent" / "run.lock") is False
+
+
+def test_a_holder_on_another_machine_is_named_and_never_taken_for_gone(tmp_path):
+    home = Home(tmp_path)
+    here = Holder.this()
+    with home.run_lock("r") as folder:
+        folder.lock.write_text(str(replace(here, pid=2**22 + 1, host="elsewhere")))
+        with pytest.raises(RunError, match=r"in progress \(process 4194305 on elsewhere\)$"), home.run_lock("r"):
+            pass
+
+
+def test_only_a_process_of_this_machine_can_be_known_to_be_gone(monkeypatch):
+    monkeypatch.setattr("thickets.storage.holder._boot_id", lambda: "now")  # macOS has none
+    here = Holder.this()
+    dead = replace(here, pid=2**22 + 1)  # beyond the largest pid there is
+    assert Holder.parse(str(here)) == here
+    assert not here.is_gone
+    assert dead.is_gone
+    assert not replace(dead, host="elsewhere").is_gone
+    assert not replace(dead, space="pid:[another container]").is_gone
+    assert replace(here, boot="an-earlier-one").is_gone
+    assert here.is_on_this_machine
+    assert replace(here, boot="an-earlier-one").is_on_this_machine
+    assert replace(here, host="a-container-beside-this-one").is_on_this_machine
+    assert not replace(here, host="elsewhere", boot="another").is_on_this_machine
+    assert Holder.parse("123") == Holder(123)
+    assert Holder.parse("") is None
+    assert Holder.parse("who knows") is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 
+import duckdb
 import polars as pl
 import pytest
 
@@ -191,3 +192,27 @@ def test_outcomes_are_in_the_order_of_the_examples_and_of_whole_candidates_only(
         assert answers["example_id"].to_list() == order
         assert answers["correct"].to_list() == correct
     assert reader.candidate_outcomes("validation").is_empty()  # nobody has answered it
+
+
+def test_a_copied_folder_of_another_name_holds_the_same_run(run, tmp_path):
+    shutil.copytree(run, run.with_name("copy"))
+    with read_only(run.with_name("copy"), tmp_path / "shards") as reader:
+        assert reader.run_id == "r1"
+        assert reader.questions("selection").height == SPLITS["selection"]
+
+
+def test_a_database_without_tables_is_an_input_error(tmp_path):
+    duckdb.connect(str(tmp_path / "scores.duckdb")).close()
+    with pytest.raises(InputError, match=r"scores\.duckdb holds no scores: "):
+        read_only(tmp_path, None)
+
+
+def test_completions_that_are_missing_are_told_once(run, tmp_path, caplog):
+    next((tmp_path / "shards").glob("*.parquet")).unlink()
+    with read_only(run, tmp_path / "shards") as reader:
+        reader.query("SELECT count(*) FROM scores")
+        assert caplog.text == ""
+        for _ in range(2):
+            reader.query("SELECT count(*) FROM completions")
+    [record] = caplog.records
+    assert record.getMessage().startswith("1 of the ")

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import socket
 import subprocess
 import sys
 import threading
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 
 import polars as pl
 import pytest
 
 from tests.mlflow_server import MlflowServer, vacant_port
 from thickets.storage.errors import InputError, RunError, TransientError
+from thickets.storage.holder import Holder
 from thickets.storage.home import Home
 from thickets.storage.tracking.run import MetricPoint, Tracker
-from thickets.storage.tracking.store import RUN_ID_TAG, mlflow_client, tracking_errors
+from thickets.storage.tracking.store import HOLDER_TAG, RUN_ID_TAG, mlflow_client, tracking_errors
 
 SHA = "0123456789abcdef" * 4
 
@@ -119,6 +122,28 @@ def test_runs_that_a_kill_left_running_are_marked(home):
     resumed = Tracker.start(home, "exp", "resumed", tags)
     status = {t: client(t).get_run(t.run_id).info.status for t in (left, other, done, resumed)}
     assert status == {left: "KILLED", other: "RUNNING", done: "RUNNING", resumed: "RUNNING"}
+
+
+def test_in_a_shared_store_only_runs_of_processes_that_were_here_are_marked(home, tmp_path, monkeypatch):
+    monkeypatch.setattr("thickets.storage.holder._boot_id", lambda: "now")  # macOS has none
+    uri = f"sqlite:///{tmp_path}/shared.db"
+    here = Holder.this()
+    dead = replace(here, pid=2**22 + 1)  # beyond the largest pid there is
+    holders = {
+        "killed here": dead,
+        "alive here": replace(here, pid=os.getppid()),
+        "elsewhere": replace(dead, host="elsewhere"),
+        "another container": replace(dead, space="pid:[1]"),
+        "before a restart": replace(here, boot="earlier"),
+    }
+    left = {}
+    for name, holder in holders.items():
+        left[name] = Tracker.start(home, "exp", name, {RUN_ID_TAG: name, HOLDER_TAG: str(holder)}, uri=uri)
+    for tracker in left.values():
+        tracker.log_tags({RUN_ID_TAG: "same"})
+    Tracker.start(home, "exp", "next", {RUN_ID_TAG: "same"}, uri=uri)
+    status = {name: client(each).get_run(each.run_id).info.status for name, each in left.items()}
+    assert {name for name, each in status.items() if each == "KILLED"} == {"killed here", "before a restart"}
 
 
 @pytest.mark.parametrize(("error", "status"), [(ValueError, "FAILED"), (KeyboardInterrupt, "KILLED")])
