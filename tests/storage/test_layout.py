@@ -76,3 +76,24 @@ def test_model_cache_follows_the_environment(tmp_path, monkeypatch):
     monkeypatch.delenv("THICKETS_CACHE")
     assert model_cache().name == "thickets"
     assert isinstance(model_cache(), Path)
+
+
+def test_who_shares_the_answers_of_a_run(tmp_path):
+    home = Home(tmp_path)
+    assert home.sharers("mine", "f" * 64) == []
+    for name, fingerprint, has_scores in (
+        ("mine", "f", True),
+        ("finished", "f", True),
+        ("running", "f", False),
+        ("refused", "f", False),
+        ("of-others", "e", True),
+    ):
+        folder = home.run(name).create()
+        folder.fingerprint.write_text(fingerprint * 64 + "\n")
+        if has_scores:
+            folder.scores.touch()
+    (home.runs / "a file").touch()
+    home.run("unborn").create()
+    with home.run_lock("running"):
+        assert home.sharers("mine", "f" * 64) == ["finished", "running"]
+    assert home.sharers("mine", "f" * 64) == ["finished"]
