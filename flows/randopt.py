@@ -28,7 +28,8 @@ def randopt(config: RunConfig, fresh: bool = False, rescored_from: str | None = 
 
     Args:
         config: The run; one with several `problems` is for `thickets.flows.randopt_many.randopt_many`.
-        fresh: Start over: what an earlier run with the same identity left is moved aside first.
+        fresh: Start over: what an earlier run with the same identity left is moved aside first; an error if
+            other runs of the home have the same answers, which they would lose.
         rescored_from: Id of the run whose answers are judged again (`thickets rescore`); empty for a search.
 
     Returns:

@@ -6,6 +6,7 @@ Each is written under a temporary name in the same folder, flushed to the disk (
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
 import shutil
@@ -16,6 +17,10 @@ from pathlib import Path
 from thickets.storage.errors import InputError
 
 TEMPORARY_SUFFIX = ".tmp"
+# SMB shares and some FUSE file systems cannot open a folder, or flush one.
+_NO_FSYNC_OF_FOLDERS = frozenset(
+    {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EBADF, errno.EISDIR}
+)
 _DISK_FULL_WORDS = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), "database or disk is full")
 
 
@@ -40,6 +45,42 @@ def write_text_atomically(target: Path, text: str) -> None:
     """Write a UTF-8 text file that appears whole or not at all."""
     with atomic_path(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def move(source: Path, target: Path) -> None:
+    """Move a file or a folder, also to another disk: it is copied whole and compared before the original goes.
+
+    Args:
+        source: What is moved; a link is moved as a link.
+        target: Its new path, which is vacant; its folder is created if absent.
+
+    Raises:
+        OSError: It cannot be moved; the original is untouched.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        source.rename(target)
+        return
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+    is_folder = source.is_dir() and not source.is_symlink()
+    copy = _temporary_beside(target)
+    try:
+        if is_folder:
+            shutil.copytree(source, copy, symlinks=True)
+            _fsync_tree(copy)
+        else:
+            shutil.copy2(source, copy, follow_symlinks=False)
+            if not source.is_symlink():
+                _fsync(copy)
+        if _content(copy) != _content(source):
+            raise OSError(errno.EIO, f"the copy of {source} on the disk of {target.parent} differs from it")
+        copy.rename(target)
+        _fsync(target.parent)
+    finally:
+        _remove(copy)
+    _remove(source)
 
 
 def check_vacant(target: Path, field: str) -> Path:
@@ -132,13 +173,41 @@ def temporary_beside(target: Path) -> Path:
 
 def _fsync_tree(folder: Path) -> None:
     for path in folder.rglob("*"):
-        _fsync(path)
+        if not path.is_symlink():
+            _fsync(path)
     _fsync(folder)
 
 
 def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+    """Flush a file or a folder to the disk; a file system that cannot do that with folders is taken as it is."""
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FSYNC_OF_FOLDERS or not path.is_dir():
+            raise
+
+
+def _content(path: Path) -> dict[str, str]:
+    """Return what each file and link of a folder holds, or the one at `path`, by its path inside the folder."""
+    parts = sorted(path.rglob("*")) if path.is_dir() and not path.is_symlink() else [path]
+    return {str(part.relative_to(path)): _content_of_one(part) for part in parts}
+
+
+def _content_of_one(path: Path) -> str:
+    if path.is_symlink():
+        return f"link to {os.readlink(path)}"
+    if path.is_dir():
+        return "folder"
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

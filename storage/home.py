@@ -14,7 +14,7 @@ import platformdirs
 from filelock import FileLock, Timeout
 
 from thickets.storage.errors import InputError, RunError
-from thickets.storage.files import check_can_write
+from thickets.storage.files import check_can_write, move
 from thickets.storage.holder import Holder
 from thickets.storage.locks import is_held
 
@@ -197,6 +197,8 @@ class Home:
     def set_aside(self, run_id: str) -> list[Path]:
         """Move everything in a run's folder but its lock, which the caller holds, to ``replaced``; delete nothing.
 
+        Where that fails, everything is where it was.
+
         The run's shards are moved by `thickets.storage.shards.folder.ShardFolder.set_aside`.
 
         Returns:
@@ -204,11 +206,45 @@ class Home:
         """
         folder = self.run(run_id)
         kept = self.root / "replaced" / f"{run_id}-{timestamp()}"
-        for item in [path for path in folder.root.iterdir() if path != folder.lock]:
-            kept.mkdir(parents=True, exist_ok=True)
-            item.rename(kept / item.name)
+        try:
+            for item in [path for path in folder.root.iterdir() if path != folder.lock]:
+                kept.mkdir(parents=True, exist_ok=True)
+                move(item, kept / item.name)
+        except OSError:
+            self.put_back(run_id, [kept])
+            raise
         folder.create()
         return [kept] if kept.exists() else []
+
+    def put_back(self, run_id: str, kept: list[Path]) -> None:
+        """Move what `set_aside` has just moved to where it was: something of starting over has failed."""
+        for folder in (each for each in kept if each.is_dir()):
+            for item in [*folder.iterdir()]:
+                target = self.run(run_id).root / item.name
+                if target.is_dir():
+                    target.rmdir()  # made again, and empty
+                move(item, target)
+            folder.rmdir()
+
+    def sharers(self, run_id: str, fingerprint: str) -> list[str]:
+        """Return the other runs of this home whose answers lie in the same shards, and that have some or are running.
+
+        Runs of other homes that share a folder or URL of shards (``storage.shards``) cannot be seen from here.
+
+        Args:
+            run_id: The run that is no other.
+            fingerprint: The fingerprint of the answers.
+        """
+        if not self.runs.is_dir():
+            return []
+        others = (RunFolder(path) for path in sorted(self.runs.iterdir()) if path.name != run_id)
+        return [
+            other.run_id
+            for other in others
+            if other.fingerprint.is_file()
+            and other.fingerprint.read_text(encoding="utf-8", errors="replace").strip() == fingerprint
+            and (other.scores.exists() or self.is_locked(other.run_id))
+        ]
 
     def is_locked(self, run_id: str) -> bool:
         """Return whether a process is carrying out the run right now, as far as it can be told; writes nothing."""

@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from thickets.storage.errors import RunError
-from thickets.storage.scores.database import BASE_ID, BASE_POSITION, CONTROL_POSITION, ScoreStore
-from thickets.storage.shards.file import is_cut_off, list_shards, quarantine, read_whole, verdicts_name
+from thickets.storage.scores.database import BASE_ID, BASE_POSITION, CONTROL_POSITION, PATIENCE_S, ScoreStore
+from thickets.storage.shards.file import is_intact, list_broken, list_shards, quarantine, read_whole, verdicts_name
 from thickets.storage.shards.folder import LocalShardFolder, ShardFolder
 from thickets.tasks.problems.judging import Judge
 from thickets.tasks.scoring.units import Block, candidate_id, verdict_rows
@@ -57,16 +57,23 @@ class ScoreBook:
         self._verdicts = verdicts
         self._folder = folder or LocalShardFolder(shards)
         self._asked = {(each.split, each.index, example.id): example for each in blocks for example in each.examples}
-        self._checked: set[str] = set()  # names of shards that are whole
+        self._checked: set[str] = set()  # names of shards that were found undamaged; each is read once a session
         self._foreign: set[str] = set()  # names of shards of other questions
         base = pl.DataFrame([(BASE_ID, None, 0.0, BASE_POSITION)], schema=POPULATION_SCHEMA, orient="row")
         self._candidates = pl.concat([base, population])
         self.examples = examples_frame(blocks)
         self._is_registered = False
 
-    def open(self) -> ScoreStore:
-        """Open the database for writing; the caller closes it."""
-        return ScoreStore.open(self.database, self.run_id, self.shards)
+    def open(self, wait_s: float = PATIENCE_S) -> ScoreStore:
+        """Open the database for writing; the caller closes it.
+
+        Args:
+            wait_s: How long to wait for another process to close it.
+
+        Raises:
+            TransientError: Another process still holds it.
+        """
+        return ScoreStore.open(self.database, self.run_id, self.shards, wait_s=wait_s)
 
     def register(self, controls: Iterable[Respondent]) -> None:
         """Add controls to the run; the next `aggregate` takes in their answers, also those of finished shards.
@@ -88,20 +95,24 @@ class ScoreBook:
         self._candidates = pl.concat([self._candidates, new])
         self._is_registered = self._is_registered and new.is_empty()
 
-    def aggregate(self, *, judge: bool = True) -> pl.DataFrame:
+    def aggregate(self, *, judge: bool = True, wait_s: float = PATIENCE_S) -> pl.DataFrame:
         """Judge every shard that has no verdicts, and take in all that is new to the database.
+
+        The scores of a shard that was found damaged leave the database: its units are to be scored again.
 
         Args:
             judge: False while shards are being scored: whoever has just written one is judging it.
+            wait_s: As for `open`.
 
         Returns:
             Finished units: candidate_id, split, block.
         """
         paths = self.judge_what_is_left() if judge else self._judged()
-        with self.open() as store:
+        with self.open(wait_s) as store:
             if not self._is_registered:
                 store.register(self._candidates, self.examples)
                 self._is_registered = True
+            store.forget(list_broken(self.shards))
             while True:
                 for start in range(0, len(paths), _FILES_PER_TRANSACTION):
                     store.ingest(paths[start : start + _FILES_PER_TRANSACTION])
@@ -112,7 +123,7 @@ class ScoreBook:
     def judge_what_is_left(self) -> list[Path]:
         """Judge every shard that has no verdicts yet; return the files of verdicts, each of which has its shard.
 
-        An unreadable shard is renamed to ``*.broken``, and its verdicts do not count.
+        A damaged shard is renamed to ``*.broken``, and its verdicts do not count.
         """
         judged = self._judged()
         held = {path.stem for path in judged}
@@ -128,10 +139,10 @@ class ScoreBook:
         self._folder.verdicts(self._verdicts).mirror(local)
         shards = {path.stem: path for path in list_shards(self.shards)}
         for name in shards.keys() - self._checked:
-            if is_cut_off(shards[name]):
-                quarantine(shards.pop(name))
-            else:
+            if is_intact(shards[name]):
                 self._checked.add(name)
+            else:
+                quarantine(shards.pop(name))
         return [path for path in list_shards(local) if path.stem in shards]
 
     def _judge_shard(self, shard: Path) -> None:
@@ -185,6 +196,6 @@ def check_complete(done: pl.DataFrame, candidate_ids: Iterable[str], split: str,
 
 
 @task("aggregate-scores", retries=2, retry_delays_s=[2])
-def aggregate_scores(book: ScoreBook, *, judge: bool = True) -> pl.DataFrame:
-    """Prefect task over `ScoreBook.aggregate`; worth a retry because a reader may hold the database for seconds."""
-    return book.aggregate(judge=judge)
+def aggregate_scores(book: ScoreBook) -> pl.DataFrame:
+    """Prefect task over `ScoreBook.aggregate`: the decisive one, which waits for whoever reads the database."""
+    return book.aggregate()

@@ -25,7 +25,8 @@ def search(config: RunConfig, *, fresh: bool = False) -> RunSummary | Comparison
 
     Args:
         config: The run; with `problems`, a run per problem.
-        fresh: Move what an earlier run with the same identity left aside, and start over.
+        fresh: Move what an earlier run with the same identity left aside, and start over; an error if other runs
+            of the home have the same answers, which they would lose.
 
     Returns:
         The run's summary; for several problems, the comparison of their runs.

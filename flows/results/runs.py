@@ -65,10 +65,10 @@ def list_runs(home: Home) -> list[RunRow]:
 def find_run(home: Home, name: str) -> RunFolder:
     """Find the run with an id, a name (`thickets rename`), a unique prefix of an id, or the name ``latest``.
 
-    No configuration but its own is read. ``latest`` is the run on which work began last: something was about to be scored, or all of it had been scored for
-    another run and it was new. A refused configuration is no work, and neither is a start that found nothing to do.
-    A damaged run is passed over, with a warning; one of earlier versions, which have not recorded the beginning, comes
-    after all that have.
+    No configuration but its own is read. ``latest`` is the run on which work began last: something was about to be
+    scored, or all of it had been scored for another run and it was new. A refused configuration is no work, and neither
+    is a start that found nothing to do. A damaged run is passed over, with a warning; one of earlier versions, which
+    have not recorded the beginning, comes after all that have.
 
     Raises:
         InputError: No run or several runs fit.

@@ -20,6 +20,7 @@ from thickets.flows.runtime.prefect_server import LatestOnly, shown
 from thickets.flows.search.forecast import WRAP_UP_S, Forecast
 from thickets.storage.scores.database import BASE_ID
 from thickets.tasks.results.text import duration
+from thickets.tasks.scoring.onlooker import Onlooker
 from thickets.tasks.scoring.units import UnitReport
 
 _ARTIFACT_EVERY_S = 5.0
@@ -38,6 +39,7 @@ class ScoringProgress:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._show_if_possible = Onlooker(self._show, "showing the progress")
         self._use = EngineUse()
         self.forecast: Forecast | None = None
         self._console = Console(stderr=True)
@@ -106,7 +108,7 @@ class ScoringProgress:
         """Count one finished unit, and show it."""
         with self._lock:
             self._count(report)
-            self._show()
+            self._show_if_possible()
 
     def _count(self, report: UnitReport) -> None:
         self._done += 1

@@ -64,8 +64,9 @@ class Scoring:
         def aggregate_now_and_then() -> None:
             nonlocal last_aggregated
             if time.monotonic() - last_aggregated > _AGGREGATE_EVERY_S:
-                aggregate_scores(self.book, judge=False)
                 last_aggregated = time.monotonic()
+                # Whoever reads the database keeps it: engines do not wait for that.
+                self.book.aggregate(judge=False, wait_s=0.0)
 
         with self.progress.split(label or split, n_units, n_done, self.executor.n_engines):
             score_shards(self.executor, shards, retries=scoring.retries, on_tick=aggregate_now_and_then)

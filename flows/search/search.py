@@ -38,6 +38,7 @@ from thickets.flows.search.spending import budget_use, make_meter, score_afforda
 from thickets.flows.search.stages import score_test, select
 from thickets.flows.search.summarise import summarise
 from thickets.flows.search.verdict_change import compare_with_earlier
+from thickets.storage.errors import InputError
 from thickets.storage.files import write_text_atomically
 from thickets.storage.home import Home, RunFolder
 from thickets.storage.models.manifest import EnsembleManifest
@@ -67,7 +68,8 @@ def search(
 
     Args:
         config: The run, of one problem.
-        fresh: Move what an earlier run with the same identity left aside first.
+        fresh: Move what an earlier run with the same identity left aside first; an error if other runs of the home
+            have the same answers, which they would lose.
         rescored_from: The run whose answers are judged again; an error if other answers would be needed.
         build: Builds the engine; a benchmark passes its own to measure everything but the engine.
     """
@@ -189,8 +191,7 @@ def _forecast(plan: RunPlan, book: ScoreBook) -> Forecast | None:
 def _begin(plan: RunPlan, folder: RunFolder, *, fresh: bool) -> None:
     """Write down what the run is before anything is scored; `fresh` first moves what is there aside."""
     if fresh:
-        for moved in [*plan.home.set_aside(plan.run_id), *plan.shard_folder.set_aside(plan.shards)]:
-            log.info(f"starting over; what was there is now in {moved}")
+        _set_aside(plan)
     config = dump_config(plan.config)
     if not folder.config.is_file() or folder.config.read_text(encoding="utf-8") != config:  # else it keeps its time
         write_text_atomically(folder.config, config)
@@ -204,6 +205,27 @@ def _begin(plan: RunPlan, folder: RunFolder, *, fresh: bool) -> None:
     for shards in (plan.shard_folder, plan.verdict_folder):
         shards.clean_temporaries()  # what a killed writer left
     log.info(f"run {plan.run_id} in {folder.root}")
+
+
+def _set_aside(plan: RunPlan) -> None:
+    """Move what the run left aside: all of it, or nothing where that fails or would take answers from other runs.
+
+    Raises:
+        InputError: Other runs of the home have the same answers.
+    """
+    if others := plan.home.sharers(plan.run_id, plan.fingerprint):
+        raise InputError(
+            f"--fresh: the answers of {plan.run_id} are also those of {', '.join(others)}, which would lose them; "
+            "leave --fresh out to use them again, or start over in another home (storage.home)"
+        )
+    kept = plan.home.set_aside(plan.run_id)
+    try:
+        shards = plan.shard_folder.set_aside(plan.shards)
+    except BaseException:
+        plan.home.put_back(plan.run_id, kept)
+        raise
+    for moved in [*kept, *shards]:
+        log.info(f"starting over; what was there is now in {moved}")
 
 
 def _origin(rescored_from: str | None) -> dict[str, str]:

@@ -13,7 +13,7 @@ from thickets.flows.plan import RunPlan
 from thickets.flows.results.summary import VerdictChange
 from thickets.storage.fingerprint import fingerprint
 from thickets.storage.home import RunFolder
-from thickets.storage.shards.file import list_shards, verdicts_name
+from thickets.storage.shards.file import is_intact, list_shards, verdicts_name
 from thickets.tasks.aggregation import ScoreBook
 
 _KEY = ["candidate_id", "split", "example_id"]
@@ -36,7 +36,7 @@ def compare_with_earlier(plan: RunPlan, book: ScoreBook, folder: RunFolder) -> V
     judgement = json.loads(earlier.judgement.read_text(encoding="utf-8"))
     before = {path.stem: path for path in list_shards(plan.shards / verdicts_name(fingerprint(judgement)))}
     now = {path.stem: path for path in book.judge_what_is_left()}
-    common = sorted(before.keys() & now.keys())
+    common = [name for name in sorted(before.keys() & now.keys()) if is_intact(before[name]) and is_intact(now[name])]
     if not common:
         return None
     try:

@@ -17,9 +17,14 @@ from thickets.storage.errors import RunError, TransientError
 from thickets.storage.files import atomic_path
 from thickets.storage.scores.queries import ScoreQueries
 from thickets.storage.scores.sql import Params, connect, create_schema, fetch, one_line, show_completions
-from thickets.storage.shards.file import SUFFIX, VERDICT_SCHEMA, is_readable, quarantine
+from thickets.storage.shards.file import SUFFIX, VERDICT_SCHEMA, is_intact, is_readable, quarantine
 
 log = logging.getLogger(__name__)
+
+# How long a result waits for whoever reads the database; nothing is lost meanwhile.
+PATIENCE_S = 600.0
+# A query takes seconds; whoever holds the database for longer is worth a line in the log.
+_TELL_AFTER_S = 10.0
 
 BASE_ID = "base"
 # Positions of respondents that are no candidates.
@@ -92,8 +97,27 @@ SELECT $run_id, candidate_id, split, block, count(*) FROM fresh GROUP BY candida
 
 _TAKEN = """
 INSERT OR REPLACE INTO shards
-SELECT $run_id, shard_id, count(*), count_if(known) FROM incoming GROUP BY shard_id
+SELECT $run_id, shard_id, count(*), count_if(known), $n_registered FROM incoming GROUP BY shard_id
 """
+
+# What is registered stays, so its number tells whether there is more of it.
+_REGISTERED = """
+SELECT
+    (SELECT count(*) FROM candidates WHERE run_id = $run_id) + (SELECT count(*) FROM examples WHERE run_id = $run_id)
+"""
+
+_SEEN = "SELECT shard_id FROM shards WHERE run_id = $run_id AND (n_taken = n_rows OR n_registered = $n_registered)"
+
+_FORGET = (
+    """
+    DELETE FROM units
+    WHERE run_id = $run_id AND (candidate_id, split, block) IN (
+        SELECT (candidate_id, split, block) FROM scores WHERE run_id = $run_id AND list_contains($shards, shard_id)
+    )
+    """,
+    "DELETE FROM scores WHERE run_id = $run_id AND list_contains($shards, shard_id)",
+    "DELETE FROM shards WHERE run_id = $run_id AND list_contains($shards, shard_id)",
+)
 
 
 class ScoreStore(ScoreQueries):
@@ -119,29 +143,33 @@ class ScoreStore(ScoreQueries):
         create_schema(connection)
 
     @classmethod
-    def open(cls, path: Path, run_id: str, shards: Path | None = None, *, wait_s: float = 10.0) -> Self:
+    def open(cls, path: Path, run_id: str, shards: Path | None = None, *, wait_s: float = PATIENCE_S) -> Self:
         """Open or create the database file for writing.
 
         Args:
             path: ``scores.duckdb`` in the run's folder, where candidates.parquet and examples.parquet are kept too.
             run_id: The run whose rows are written.
             shards: The fingerprint's shard folder, for the view ``completions``.
-            wait_s: How long to wait for another process to close the file (a reader holds it for seconds).
+            wait_s: How long to wait for another process to close the file (a reader may hold it for minutes).
 
         Raises:
             TransientError: Another process still holds the file.
             RunError: The file is no DuckDB database.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        deadline = time.monotonic() + wait_s
+        began, told = time.monotonic(), False
         while True:
             try:
                 return cls(connect(path), run_id, path.parent, shards)
             except duckdb.Error as error:
                 if not is_locked(error):
                     raise RunError(f"cannot open {path}: {one_line(error)}") from None
-                if time.monotonic() > deadline:
+                waited_s = time.monotonic() - began
+                if waited_s >= wait_s:
                     raise TransientError(f"{path} is in use by another process; close it and start again") from None
+                if waited_s > _TELL_AFTER_S and not told:
+                    log.warning("waiting for another process to close %s, at most %.0f minutes", path, wait_s / 60)
+                    told = True
             time.sleep(0.1)
 
     def register(self, candidates: pl.DataFrame, examples: pl.DataFrame) -> None:
@@ -169,8 +197,9 @@ class ScoreStore(ScoreQueries):
     def ingest(self, paths: Iterable[Path]) -> int:
         """Take in the verdicts on shards in one transaction, and return how many rows are new.
 
-        Rows of candidates and examples that are not registered are left out. A file that was taken in whole is not
-        read again. An unreadable one is quarantined with a warning, and its units stay undone.
+        Rows of candidates and examples that are not registered are left out. A file that was taken in is not read
+        again, unless it has such rows and more was registered since. A damaged one is quarantined with a warning, and
+        its units stay undone.
 
         Args:
             paths: Files of verdicts; each has the name of its shard.
@@ -179,26 +208,32 @@ class ScoreStore(ScoreQueries):
             RunError: A file does not exist.
         """
         with self._lock:
-            whole = fetch(
-                self._connection, "SELECT shard_id FROM shards WHERE run_id = ? AND n_taken = n_rows", [self.run_id]
-            )
-            seen = set(whole["shard_id"])
+            run = {"run_id": self.run_id}
+            [(n_registered,)] = self._connection.execute(_REGISTERED, run).fetchall()
+            seen = set(fetch(self._connection, _SEEN, {**run, "n_registered": n_registered})["shard_id"])
             files = sorted({path for path in paths if path.stem not in seen}, key=lambda path: path.name)
+            _check_present(files)
+            files = self._without(files, [path for path in files if not is_intact(path)])
             try:
-                return self._take(files)
+                return self._take(files, n_registered)
             except duckdb.Error as error:
-                missing = [path for path in files if not path.exists()]
-                if missing:
-                    raise RunError(f"shard {missing[0]} does not exist") from None
+                _check_present(files)
+                # A file without a checksum, as older versions wrote, is not known to be damaged before it is read.
                 broken = [path for path in files if not is_readable(path, VERDICT_SCHEMA)]
                 if not broken:
                     raise RunError(f"cannot take in {len(files)} shards: {one_line(error)}") from error
-                for path in broken:
-                    if self._folder:
-                        quarantine(path)
-                    else:
-                        log.warning("shard %s is unreadable; left out", path.name)
-                return self._take([path for path in files if path not in broken])
+                return self._take(self._without(files, broken), n_registered)
+
+    def forget(self, shard_ids: Iterable[str]) -> None:
+        """Remove the scores that came from some shards, so that their units are undone; unknown ones are left out."""
+        with self._lock:
+            known = fetch(self._connection, "SELECT shard_id FROM shards WHERE run_id = ?", [self.run_id])
+            run = {"run_id": self.run_id, "shards": sorted({*shard_ids} & {*known["shard_id"]})}
+            if not run["shards"]:
+                return
+            with self._transaction() as connection:
+                for statement in _FORGET:
+                    connection.execute(statement, run).fetchall()
 
     def record_dropped(self, dropped: pl.DataFrame) -> None:
         """Record which candidates racing has dropped, in place of those recorded before.
@@ -231,7 +266,16 @@ class ScoreStore(ScoreQueries):
         with self._lock:
             self._connection.close()
 
-    def _take(self, files: list[Path]) -> int:
+    def _without(self, files: list[Path], broken: list[Path]) -> list[Path]:
+        """Quarantine some of the files and return the others; a store in memory renames nothing."""
+        for path in broken:
+            if self._folder:
+                quarantine(path)
+            else:
+                log.warning("shard %s is unreadable or damaged; left out", path.name)
+        return [path for path in files if path not in broken]
+
+    def _take(self, files: list[Path], n_registered: int) -> int:
         if not files:
             return 0
         run = {"run_id": self.run_id}
@@ -240,7 +284,7 @@ class ScoreStore(ScoreQueries):
             connection.execute(_FRESH, run).fetchall()
             [(n_new,)] = connection.execute(_TAKE, run).fetchall()
             connection.execute(_UNITS, run).fetchall()
-            connection.execute(_TAKEN, run).fetchall()
+            connection.execute(_TAKEN, {**run, "n_registered": n_registered}).fetchall()
             connection.execute("DROP TABLE incoming; DROP TABLE fresh").fetchall()
         return int(n_new)
 
@@ -289,6 +333,12 @@ def is_locked(error: duckdb.Error) -> bool:
     """Return whether an error says that a writer, of any process, holds the database."""
     text = str(error)
     return "Could not set lock" in text or "different configuration" in text
+
+
+def _check_present(files: list[Path]) -> None:
+    missing = [path for path in files if not path.exists()]
+    if missing:
+        raise RunError(f"shard {missing[0]} does not exist")
 
 
 def _with_schema(what: str, frame: pl.DataFrame, schema: pl.Schema, keys: list[str]) -> pl.DataFrame:

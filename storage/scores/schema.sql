@@ -26,14 +26,16 @@ CREATE TABLE IF NOT EXISTS examples (
 );
 
 -- One row per shard file taken in. n_taken < n_rows: the file also holds candidates of another run, so it is read again
--- when this run is extended.
+-- once this run has registered more than n_registered candidates and examples.
 CREATE TABLE IF NOT EXISTS shards (
     run_id VARCHAR NOT NULL,
     shard_id VARCHAR NOT NULL,
     n_rows INTEGER NOT NULL,
     n_taken INTEGER NOT NULL,
+    n_registered BIGINT,            -- null in a row of an earlier version
     PRIMARY KEY (run_id, shard_id)
 );
+ALTER TABLE shards ADD COLUMN IF NOT EXISTS n_registered BIGINT;
 
 CREATE TABLE IF NOT EXISTS scores (
     run_id VARCHAR NOT NULL,

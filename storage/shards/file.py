@@ -6,6 +6,8 @@ the completions and can be made again.
 
 from __future__ import annotations
 
+import errno
+import io
 import logging
 import os
 import re
@@ -16,6 +18,7 @@ import polars as pl
 
 from thickets.storage.errors import RunError
 from thickets.storage.files import TEMPORARY_SUFFIX, atomic_path
+from thickets.storage.shards.checksum import fits_checksum, parquet_with_checksum
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +82,7 @@ def write_shard(folder: Path, shard_id: str, frame: pl.DataFrame, schema: pl.Sch
     check_shard(shard_id, frame, schema)
     target = folder / f"{shard_id}{SUFFIX}"
     with atomic_path(target) as temporary:
-        frame.write_parquet(temporary, compression="zstd")
+        temporary.write_bytes(parquet_with_checksum(frame))
     return target
 
 
@@ -88,6 +91,15 @@ def list_shards(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if path.suffix == SUFFIX and not path.name.startswith("."))
+
+
+def list_broken(folder: Path) -> list[str]:
+    """Return the ids of the shards of a folder that were quarantined and are not written again yet."""
+    if not folder.is_dir():
+        return []
+    names = {path.name for path in folder.iterdir()}
+    broken = (name.removesuffix(BROKEN_SUFFIX) for name in names if name.endswith(SUFFIX + BROKEN_SUFFIX))
+    return sorted(name.removesuffix(SUFFIX) for name in broken if name not in names)
 
 
 def clean_temporaries(folder: Path, older_than_s: float = 3600.0) -> list[Path]:
@@ -110,36 +122,69 @@ def clean_temporaries(folder: Path, older_than_s: float = 3600.0) -> list[Path]:
 
 
 def read_whole(path: Path, schema: pl.Schema = SHARD_SCHEMA) -> pl.DataFrame | None:
-    """Read a file of completions or verdicts; None if it is absent, cannot be decoded or does not fit the schema."""
+    """Read a file of completions or verdicts; None if it is absent, damaged or does not fit the schema.
+
+    Raises:
+        OSError: It cannot be read now, for another reason than damage.
+    """
+    content = _read(path)
+    return None if content is None else decode(content, schema)
+
+
+def decode(content: bytes, schema: pl.Schema = SHARD_SCHEMA) -> pl.DataFrame | None:
+    """Read the bytes of a file of completions or verdicts; None if they are damaged or do not fit the schema."""
+    if not fits_checksum(content):
+        return None
     try:
         # hive_partitioning is off: a home such as "/data/split=x/" must not grow columns.
-        frame = pl.read_parquet(path, hive_partitioning=False)
-    except (pl.exceptions.PolarsError, OSError):
+        frame = pl.read_parquet(io.BytesIO(content), hive_partitioning=False)
+    except (pl.exceptions.PolarsError, OSError, pl.exceptions.PanicException):
         return None
     return frame if frame.schema == schema else None
 
 
 def is_readable(path: Path, schema: pl.Schema = SHARD_SCHEMA) -> bool:
-    """Return whether every column of a file can be decoded and fits the schema; reads the whole file."""
+    """Return whether a file is undamaged and every column of it can be decoded and fits the schema."""
     return read_whole(path, schema) is not None
 
 
-def is_cut_off(path: Path) -> bool:
-    """Return whether a Parquet file lacks its end; reads four bytes."""
-    with path.open("rb") as file:
-        file.seek(0, os.SEEK_END)
-        if file.tell() < len(_MAGIC):
-            return True
-        file.seek(-len(_MAGIC), os.SEEK_END)
-        return file.read() != _MAGIC
+def is_intact(path: Path) -> bool:
+    """Return whether a file's bytes are those that were written; reads them all and decodes nothing.
+
+    Raises:
+        OSError: It cannot be read now, for another reason than damage.
+    """
+    content = _read(path)
+    # The magic bytes tell that a file without a checksum, as older versions wrote, was not cut off.
+    return content is not None and content.endswith(_MAGIC) and fits_checksum(content)
 
 
 def quarantine(path: Path) -> Path:
-    """Rename an unreadable file to ``*.broken``, with a warning, so that its units are scored or judged again."""
+    """Rename a damaged file to ``*.broken``, with a warning, so that its units are scored or judged again.
+
+    Nothing happens if it is not there: another run of the same answers has found it too.
+    """
     target = path.with_name(path.name + BROKEN_SUFFIX)
-    os.replace(path, target)
-    log.warning("shard %s is unreadable; renamed to %s, its units will be scored again", path.name, target.name)
+    try:
+        os.replace(path, target)
+    except FileNotFoundError:
+        return target
+    log.warning(
+        "shard %s is unreadable or damaged; renamed to %s, its units will be scored again", path.name, target.name
+    )
     return target
+
+
+def _read(path: Path) -> bytes | None:
+    """Read a file; None if it is absent or the disk cannot give it. No handle left or no permission is no damage."""
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, IsADirectoryError):
+        return None
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return None
 
 
 def check_shard(shard_id: str, frame: pl.DataFrame, schema: pl.Schema = SHARD_SCHEMA) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import re
 import secrets
-import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,8 +13,9 @@ from typing import Any, Protocol
 import polars as pl
 
 from thickets.storage.errors import InputError
-from thickets.storage.files import TEMPORARY_SUFFIX, atomic_path, check_can_write
+from thickets.storage.files import TEMPORARY_SUFFIX, atomic_path, check_can_write, move
 from thickets.storage.home import Home, timestamp
+from thickets.storage.shards.checksum import parquet_with_checksum
 from thickets.storage.shards.file import (
     BROKEN_SUFFIX,
     SHARD_SCHEMA,
@@ -24,7 +23,7 @@ from thickets.storage.shards.file import (
     VERDICT_SCHEMA,
     check_shard,
     clean_temporaries,
-    is_readable,
+    decode,
     list_shards,
     quarantine,
     read_whole,
@@ -69,6 +68,8 @@ class ShardFolder(Protocol):
 
     def set_aside(self, local: Path) -> list[str]:
         """Move every shard with its verdicts, and the copies of them in `local`, to ``replaced``; delete nothing.
+
+        Whether other runs have these answers too is for the caller to ask: see `thickets.storage.home.Home.sharers`.
 
         Returns:
             The folders that hold the moved shards, or nothing if there were none.
@@ -160,12 +161,14 @@ class LocalShardFolder:
         """See `ShardFolder.mirror`; scores are read from the folder itself, so nothing is copied."""
 
     def set_aside(self, local: Path) -> list[str]:
-        """See `ShardFolder.set_aside`; ``replaced`` is beside the folder."""
+        """See `ShardFolder.set_aside`; ``replaced`` is beside the folder, on its own disk if it is a link."""
         if not self.path.is_dir():
             return []
-        target = self.path.parent / "replaced" / f"{self.path.name}-{timestamp()}"
-        target.parent.mkdir(exist_ok=True)
-        self.path.rename(target)
+        real = self.path.resolve()
+        target = real.parent / "replaced" / f"{self.path.name}-{timestamp()}"
+        move(real, target)
+        if self.path.is_symlink():
+            real.mkdir()  # else the link would lead nowhere
         return [str(target)]
 
     def clean_temporaries(self) -> None:
@@ -216,20 +219,16 @@ class RemoteShardFolder:
     def write(self, shard_id: str, frame: pl.DataFrame) -> None:
         """See `ShardFolder.write`."""
         check_shard(shard_id, frame, self._schema)
-        content = io.BytesIO()
-        frame.write_parquet(content, compression="zstd")
-        self.put(f"{shard_id}{SUFFIX}", content.getvalue())
+        self.put(f"{shard_id}{SUFFIX}", parquet_with_checksum(frame))
 
     def read(self, shard_id: str) -> pl.DataFrame | None:
         """See `ShardFolder.read`."""
         name = f"{shard_id}{SUFFIX}"
-        with tempfile.TemporaryDirectory(prefix="thickets-") as folder:
-            copy = Path(folder) / name
-            try:
-                copy.write_bytes(self._fs.cat_file(f"{self._path}/{name}"))
-            except FileNotFoundError:
-                return None
-            frame = read_whole(copy, self._schema)
+        try:
+            content = self._fs.cat_file(f"{self._path}/{name}")
+        except FileNotFoundError:
+            return None
+        frame = decode(content, self._schema)
         if frame is None:
             self._quarantine(name)
         return frame
@@ -271,12 +270,12 @@ class RemoteShardFolder:
         for name in self._names():
             if name in held or not name.endswith(SUFFIX) or name.startswith("."):
                 continue
-            with atomic_path(local / name) as temporary:
-                temporary.write_bytes(self._fs.cat_file(f"{self._path}/{name}"))
-                whole = is_readable(temporary, self._schema)
-            if not whole:
-                (local / name).unlink()
+            content = self._fs.cat_file(f"{self._path}/{name}")
+            if decode(content, self._schema) is None:
                 self._quarantine(name)
+                continue
+            with atomic_path(local / name) as temporary:
+                temporary.write_bytes(content)
 
     def set_aside(self, local: Path) -> list[str]:
         """See `ShardFolder.set_aside`; ``replaced`` is beside the folder, and beside `local` for the copies."""
@@ -309,7 +308,9 @@ class RemoteShardFolder:
 
     def _quarantine(self, name: str) -> None:
         self._fs.mv(f"{self._path}/{name}", f"{self._path}/{name}{BROKEN_SUFFIX}")
-        log.warning("shard %s is unreadable in %s; renamed, its units will be scored again", name, self._path)
+        log.warning(
+            "shard %s is unreadable or damaged in %s; renamed, its units will be scored again", name, self._path
+        )
 
     def _all_names(self) -> list[str]:
         """Return the files of the folder and of those in it, relative to the folder."""

@@ -7,6 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 
 from thickets.tasks.scoring.executor import Executor
+from thickets.tasks.scoring.onlooker import Onlooker
 from thickets.tasks.scoring.units import Shard, ShardReport
 from thickets.tasks.task import task
 
@@ -24,12 +25,13 @@ def score_shards(
         executor: Scores them.
         shards: In the order in which they start.
         retries: Further attempts at a shard whose engine failed.
-        on_tick: Called whenever shards have finished, and at least every `_TICK_S`.
+        on_tick: Called whenever shards have finished, and at least every `_TICK_S`; if it fails, scoring goes on.
 
     Raises:
         Exception: What the last attempt at a shard raised.
     """
     score = score_shard.with_options(retries=retries)
+    tick = Onlooker(on_tick, "what is done now and then during scoring")
     waiting = iter(shards)
     under_way: set[Future[ShardReport]] = set()
     with ThreadPoolExecutor(executor.slots, thread_name_prefix="score") as threads:
@@ -43,7 +45,7 @@ def score_shards(
                 finished, under_way = wait(under_way, timeout=_TICK_S, return_when=FIRST_COMPLETED)
                 for future in finished:
                     future.result()
-                on_tick()
+                tick()
         except BaseException:
             executor.cancel()  # shards under way end early, so that the error is raised soon
             raise

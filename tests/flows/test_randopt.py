@@ -184,11 +184,27 @@ def test_fresh_moves_what_is_there_aside_and_finds_the_same(config: MakeConfig, 
 def test_a_damaged_shard_is_scored_again(config: MakeConfig, finished: RunSummary) -> None:
     first = finished
     folder = Home(config().storage.home).shards(first.fingerprint)
-    broken = list_shards(folder)[0]
-    broken.write_bytes(broken.read_bytes()[:100])
-    (first.folder / "scores.duckdb").unlink()
+    files = list_shards(folder)
+    whole = {path: path.read_bytes() for path in files}
+    files[0].write_bytes(whole[files[0]][:100])
+    # The database keeps the scores of both.
+    content = whole[files[1]]
+    files[1].write_bytes(content[:60] + bytes([content[60] ^ 1]) + content[61:])
     assert outcome(randopt(config())) == outcome(first)
-    assert broken.with_name(broken.name + ".broken").exists()
+    assert all(path.with_name(path.name + ".broken").exists() for path in files[:2])
+    assert {path: path.read_bytes() for path in list_shards(folder)} == whole
+
+
+def test_fresh_takes_no_answers_from_another_run(config: MakeConfig, finished: RunSummary) -> None:
+    home = Home(config().storage.home)
+    other = home.run("other").create()
+    other.fingerprint.write_text(finished.fingerprint + "\n")
+    other.scores.touch()
+    shards = home.shards(finished.fingerprint)
+    before = [sorted(path.name for path in folder.iterdir()) for folder in (shards, finished.folder)]
+    with pytest.raises(InputError, match=r"^--fresh: the answers of .* are also those of other, which would lose them"):
+        randopt(config(), fresh=True)
+    assert [sorted(path.name for path in folder.iterdir()) for folder in (shards, finished.folder)] == before
 
 
 def test_a_run_in_progress_is_not_started_twice(config: MakeConfig, finished: RunSummary) -> None:

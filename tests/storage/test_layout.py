@@ -128,3 +128,24 @@ def test_only_a_process_of_this_machine_can_be_known_to_be_gone(monkeypatch):
     assert Holder.parse("123") == Holder(123)
     assert Holder.parse("") is None
     assert Holder.parse("who knows") is None
+
+
+def test_who_shares_the_answers_of_a_run(tmp_path):
+    home = Home(tmp_path)
+    assert home.sharers("mine", "f" * 64) == []
+    for name, fingerprint, has_scores in (
+        ("mine", "f", True),
+        ("finished", "f", True),
+        ("running", "f", False),
+        ("refused", "f", False),
+        ("of-others", "e", True),
+    ):
+        folder = home.run(name).create()
+        folder.fingerprint.write_text(fingerprint * 64 + "\n")
+        if has_scores:
+            folder.scores.touch()
+    (home.runs / "a file").touch()
+    home.run("unborn").create()
+    with home.run_lock("running"):
+        assert home.sharers("mine", "f" * 64) == ["finished", "running"]
+    assert home.sharers("mine", "f" * 64) == ["finished"]

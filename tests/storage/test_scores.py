@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 
+import duckdb
 import polars as pl
 import pytest
 
@@ -17,8 +19,8 @@ from tests.storage.storage_samples import (
     verdicts_in,
     write_rows,
 )
-from thickets.storage.errors import InputError, RunError
-from thickets.storage.scores.database import ScoreStore
+from thickets.storage.errors import InputError, RunError, TransientError
+from thickets.storage.scores.database import PATIENCE_S, ScoreStore
 from thickets.storage.shards.file import list_shards
 
 KILLED_IN_INGEST = """
@@ -325,6 +327,91 @@ def test_truncated_shard_is_quarantined_and_the_others_count(store, shards, capl
     assert paths[4].with_name(paths[4].name + ".broken").exists()
     assert "unreadable" in caplog.text
     assert store.done().height == (9 * SPLITS["selection"] - lost) // BLOCK
+
+
+def flip_unnoticed(path):
+    """Flip a byte of a file so that it still opens and gives other rows."""
+    content, frame = path.read_bytes(), pl.read_parquet(path)
+    for place in range(len(content)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0x01]) + content[place + 1 :])
+        try:
+            found = pl.read_parquet(path)
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
+            continue
+        if found.schema == frame.schema and not found.equals(frame):
+            return
+    pytest.fail("every flip is noticed by Polars")
+
+
+def test_a_flipped_byte_in_a_file_that_opens_is_quarantined_and_the_others_count(store, shards, caplog):
+    paths = shards(8)
+    lost = pl.read_parquet(paths[4]).height
+    flip_unnoticed(paths[4])
+    store.register(candidate_frame(8), example_frame())
+    assert store.ingest(paths) == 9 * SPLITS["selection"] - lost
+    assert paths[4].with_name(paths[4].name + ".broken").exists()
+    assert f"{paths[4].name} is unreadable or damaged" in caplog.text
+
+
+def test_a_shard_known_in_part_is_read_again_only_once_more_is_registered(store, shards, caplog):
+    paths = shards(8, size=6)
+    store.register(candidate_frame(3), example_frame())
+    assert store.ingest(paths) == 4 * SPLITS["selection"]
+    wholes = [path.read_bytes() for path in paths]
+    for path in paths:
+        path.write_bytes(b"reading this would be noticed")
+    assert store.ingest(paths) == 0
+    assert all(path.exists() for path in paths)
+    for path, whole in zip(paths, wholes, strict=True):
+        path.write_bytes(whole)
+    store.register(candidate_frame(8), example_frame())
+    assert store.ingest(paths) == 5 * SPLITS["selection"]
+
+
+def test_forgotten_shards_are_undone_and_can_be_taken_in_again(store, shards):
+    paths = shards(8)
+    store.register(candidate_frame(8), example_frame())
+    store.ingest(paths)
+    before, n = everything(store), pl.read_parquet(paths[4]).height
+    store.forget([paths[4].stem, "never-seen"])
+    assert everything(store).height == before.height - n
+    assert store.done().height == (before.height - n) // BLOCK
+    assert store.ingest(paths) == n
+    assert everything(store).equals(before)
+
+
+def test_a_database_of_an_earlier_version_goes_on(tmp_path, shards):
+    database = tmp_path / "scores.duckdb"
+    with duckdb.connect(str(database)) as connection:
+        connection.execute(
+            "CREATE TABLE shards (run_id VARCHAR NOT NULL, shard_id VARCHAR NOT NULL, n_rows INTEGER NOT NULL, "
+            "n_taken INTEGER NOT NULL, PRIMARY KEY (run_id, shard_id))"
+        )
+    for _ in range(2):
+        with ScoreStore.open(database, "r") as store:
+            store.register(candidate_frame(8), example_frame())
+            store.ingest(shards(8))
+            assert everything(store).height == 9 * SPLITS["selection"]
+
+
+def test_who_wants_no_wait_has_none_and_a_result_waits_for_minutes(tmp_path, python):
+    database = tmp_path / "scores.duckdb"
+    ScoreStore.open(database, "r").close()
+    holder = python(
+        "import duckdb, sys\n"
+        "connection = duckdb.connect(sys.argv[1], read_only=True)\n"
+        "print('held', flush=True)\n"
+        "sys.stdin.read()",
+        database,
+    )
+    assert holder.stdout.readline() == "held\n"
+    began = time.monotonic()
+    with pytest.raises(TransientError, match="in use by another process"):
+        ScoreStore.open(database, "r", wait_s=0.0)
+    assert time.monotonic() - began < 2
+    holder.communicate()
+    assert PATIENCE_S >= 300
+    ScoreStore.open(database, "r").close()
 
 
 def test_missing_shard_is_an_error_and_changes_nothing(store, shards, tmp_path):

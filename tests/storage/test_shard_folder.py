@@ -151,6 +151,26 @@ def test_an_unreadable_shard_counts_as_not_written(root: str, tmp_path: Path) ->
     assert [path.name for path in list_shards(local)] == ["one.parquet"]
 
 
+def test_a_flipped_byte_counts_as_not_written(root: str, tmp_path: Path) -> None:
+    folder = open_shard_folder(location(root, tmp_path))
+    local = tmp_path / "local" if is_url(root) else Path(folder.location)
+    folder.write("one", frame())
+    folder.mirror(local)
+    whole = (local / "one.parquet").read_bytes()
+    damaged = whole[:60] + bytes([whole[60] ^ 1]) + whole[61:]
+    for copied in (True, False):
+        if isinstance(folder, RemoteShardFolder):
+            folder.put("one.parquet", damaged)
+        else:
+            (local / "one.parquet").write_bytes(damaged)
+        if copied and is_url(root):
+            (local / "one.parquet").unlink()
+            folder.mirror(local)
+            assert list_shards(local) == []
+        assert folder.read("one") is None
+        assert not folder.holds("one")
+
+
 @pytest.mark.parametrize("scheme", ["files", "memory"])
 def test_a_kill_between_writing_and_renaming_leaves_no_shard(scheme: str, tmp_path: Path) -> None:
     filesystem = fsspec.filesystem({"files": "local"}.get(scheme, scheme))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -14,9 +16,12 @@ from thickets.storage.shards.file import (
     SHARD_SCHEMA,
     VERDICT_SCHEMA,
     clean_temporaries,
+    is_intact,
     is_readable,
+    list_broken,
     list_shards,
     quarantine,
+    read_whole,
     write_shard,
 )
 
@@ -109,3 +114,60 @@ def test_other_parquet_file_is_no_shard(tmp_path):
     path = tmp_path / "x.parquet"
     completion_rows(["base"], "selection", 0).select(list(SHARD_SCHEMA)[:3]).write_parquet(path)
     assert not is_readable(path)
+
+
+def test_a_flipped_byte_is_noticed_wherever_it_is(tmp_path):
+    frame = completion_rows(["base"], "selection", 0)
+    path = write_shard(tmp_path, "s", frame)
+    content = path.read_bytes()
+    opened = 0
+    for place in range(len(content)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0x01]) + content[place + 1 :])
+        found = read_whole(path)
+        assert found is None or found.equals(frame), place
+        opened += found is not None
+        assert is_intact(path) == (found is not None)
+    assert opened == len("thickets.sha256"), "a flip in the checksum's name alone hides it, and changes no row"
+    path.write_bytes(content)
+    assert is_intact(path)
+    assert read_whole(path).equals(frame)
+
+
+def test_equal_frames_make_equal_files(tmp_path):
+    frame = completion_rows(["base"], "selection", 0)
+    one, other = (write_shard(tmp_path, name, frame) for name in ("one", "other"))
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_files_without_a_checksum_are_read_as_before(tmp_path):
+    frame = completion_rows(["base"], "selection", 0)
+    path = tmp_path / "s.parquet"
+    frame.write_parquet(path, compression="zstd")
+    assert is_intact(path)
+    assert read_whole(path).equals(frame)
+    path.write_bytes(path.read_bytes()[:-20])
+    assert not is_intact(path)
+    assert read_whole(path) is None
+
+
+def test_broken_shards_are_listed_until_they_are_written_again(tmp_path):
+    frame = completion_rows(["base"], "selection", 0)
+    assert list_broken(tmp_path / "none") == []
+    for name in ("one", "other"):
+        quarantine(write_shard(tmp_path, name, frame))
+    write_shard(tmp_path, "other", frame)
+    assert list_broken(tmp_path) == ["one"]
+    quarantine(tmp_path / "one.parquet")  # another run of the same answers has done it
+    assert list_broken(tmp_path) == ["one"]
+
+
+def test_a_file_that_cannot_be_read_now_is_not_taken_for_damaged(tmp_path, monkeypatch):
+    path = write_shard(tmp_path, "s", completion_rows(["base"], "selection", 0))
+
+    def none_left(self):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(Path, "read_bytes", none_left)
+    for read in (read_whole, is_intact, is_readable):
+        with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
+            read(path)

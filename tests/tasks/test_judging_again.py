@@ -162,3 +162,35 @@ def test_shards_of_other_questions_are_left_as_they_are(tmp_path: Path, scored: 
     done = book_of(tmp_path, blocks=BLOCKS[:1]).aggregate()
     assert done.rows() == [(candidate_id(who), "selection", 0) for who in EVERYBODY]
     assert verdict_files(tmp_path).keys() == {shard.id for shard in scored if shard.block == 0}
+
+
+def test_a_flipped_byte_in_a_shard_that_was_counted_makes_its_units_undone(
+    tmp_path: Path, scored: list[Shard], caplog: pytest.LogCaptureFixture
+) -> None:
+    everything = len(EVERYBODY) * len(BLOCKS)
+    assert book_of(tmp_path).aggregate().height == everything
+    path = sorted(list_shards(tmp_path / "shards"))[0]
+    whole = path.read_bytes()
+    path.write_bytes(whole[:40] + bytes([whole[40] ^ 1]) + whole[41:])
+    assert book_of(tmp_path).aggregate().height == everything - 2
+    assert f"{path.name} is unreadable or damaged" in caplog.text
+    assert book_of(tmp_path).aggregate().height == everything - 2, "also after a kill that came in between"
+    engine = Counting()
+    again = worker(tmp_path / "shards", lambda: engine)
+    for shard in scored:
+        again.score(shard)
+    again.close()
+    assert engine.n_asked == 2
+    assert path.read_bytes() == whole
+    assert book_of(tmp_path).aggregate().height == everything
+
+
+def test_a_worker_scores_a_damaged_shard_again(tmp_path: Path, scored: list[Shard]) -> None:
+    path = tmp_path / "shards" / f"{scored[0].id}.parquet"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:40] + bytes([whole[40] ^ 1]) + whole[41:])
+    engine = Counting()
+    again = worker(tmp_path / "shards", lambda: engine)
+    assert len(again.score(scored[0]).units) == 2
+    again.close()
+    assert path.read_bytes() == whole

@@ -103,12 +103,17 @@ def one_shard_each(candidates: Sequence[Candidate | None]) -> list[Shard]:
     return [Shard("selection", 0, (candidate,)) for candidate in candidates]
 
 
-def run(executor: LocalExecutor, shards: Sequence[Shard], retries: int = 0) -> None:
+def run(
+    executor: LocalExecutor,
+    shards: Sequence[Shard],
+    retries: int = 0,
+    on_tick: Callable[[], None] = lambda: None,
+) -> None:
     """Score in a flow, as Prefect wants its tasks."""
 
     @flow
     def scoring() -> None:
-        score_shards(executor, shards, retries=retries)
+        score_shards(executor, shards, retries=retries, on_tick=on_tick)
 
     try:
         scoring()
@@ -149,6 +154,16 @@ def test_one_engine_serves_all_shards_and_hears_who_comes_next(tmp_path: Path) -
     assert built[0].prepared == CANDIDATES[2:4]
     scorer.close()
     assert built[0].closed
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_tick_that_fails_does_not_end_the_scoring(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def locked() -> None:
+        raise TransientError("scores.duckdb is in use by another process")
+
+    run(LocalExecutor(worker(tmp_path)), one_shard_each(CANDIDATES[:3]), on_tick=locked)
+    assert len(list_shards(tmp_path)) == 3
+    assert caplog.text.count("the run goes on: scores.duckdb is in use by another process") == 1
 
 
 @pytest.mark.usefixtures("prefect_server")
