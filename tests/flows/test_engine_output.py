@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -85,7 +86,9 @@ def test_lines_of_processes_are_logged_once_and_passed_on(
     assert "afterwards" in out
 
 
-def test_failures_of_logging_are_not_read_and_logged_again(capfd: pytest.CaptureFixture[str]) -> None:
+def test_failures_of_logging_are_not_read_and_logged_again(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Failing(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             try:
@@ -100,8 +103,10 @@ def test_failures_of_logging_are_not_read_and_logged_again(capfd: pytest.Capture
         log.warning("the last one")
         return current_flow_run_id()
 
-    with console(Failing(), logging.Formatter()):
+    with os.fdopen(2, "w", buffering=1, closefd=False) as stream, console(Failing(), logging.Formatter()):
+        monkeypatch.setattr(sys, "stderr", stream)  # pytest's own is another file
         found = page_of(printing(), {"a line", "the last one"})
+        monkeypatch.undo()
     assert not any("no room" in line for line in found)
     assert logging.raiseExceptions
 
