@@ -25,7 +25,7 @@ from thickets.storage.errors import InputError, RunError
 from thickets.storage.home import RunFolder
 from thickets.storage.scores.queries import ScoreQueries
 from thickets.storage.tracking.run import MetricPoint, Tracker
-from thickets.storage.tracking.store import FLOW_RUN_TAG, RUN_ID_TAG, given_uri
+from thickets.storage.tracking.store import FLOW_RUN_TAG, RUN_ID_TAG, check_reachable, given_uri
 from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.figures import PRINT
 from thickets.tasks.results.evaluation import Accuracy, ThicketDescription
@@ -67,6 +67,7 @@ def start_tracking(plan: RunPlan, folder: RunFolder, book: ScoreBook, engine: Ma
     record.save(folder)
     tracker = record.tracker
     with tracked("the configuration"):
+        check_reachable(record.uri)
         log_beginning(tracker, plan.config, folder, record, lambda split: _rows(book, split))
         record.having(has_beginning=True).save(folder)
     show_markdown(f"```\n{tracker.describe()}\n```", "mlflow-run", "The run in MLflow")

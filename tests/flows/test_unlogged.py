@@ -192,6 +192,8 @@ def test_a_server_that_goes_away_in_the_middle_costs_nothing(
         assert {run["status"] for run in now["runs"].values()} == {"FINISHED"}
         there = everything(finished.tracking.mlflow_uri)
         assert now["models"] == there["models"]
-        assert main_run(now, summary)["files"] == main_run(there, finished)["files"]
+        # Tests draw no figures, the shared run aside.
+        drawn = [name for name in main_run(there, finished)["files"] if not name.startswith("figures/")]
+        assert main_run(now, summary)["files"] == drawn
         assert thickets("log", summary.run_id, "--home", str(home.root))[0] == 0
         assert everything(server.uri) == now
