@@ -17,7 +17,7 @@ from thickets.storage.shards.file import SHARD_NAME
 
 CONTENTS = "export.json"
 RUN, SHARDS = "run", "shards"
-NOT_ARCHIVED = ("run.lock", "shards")
+NOT_ARCHIVED = ("run.lock", "shards", "started-in")
 """Files of a run's folder that are about the machine it lies on."""
 
 _VERDICTS = re.compile(r"verdicts-[0-9a-f]{16}")
