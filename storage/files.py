@@ -65,7 +65,7 @@ def move(source: Path, target: Path) -> None:
         if error.errno != errno.EXDEV:
             raise
     is_folder = source.is_dir() and not source.is_symlink()
-    copy = _temporary_beside(target)
+    copy = temporary_beside(target)
     try:
         if is_folder:
             shutil.copytree(source, copy, symlinks=True)

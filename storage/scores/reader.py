@@ -51,12 +51,12 @@ class ScoreReader(ScoreQueries):
     def query(self, sql: str, params: Params = ()) -> pl.DataFrame:
         """Run one query; see ``ScoreQueries.query``. One about completions that are not here says so in the log."""
         with self._lock:
-            found = fetch(self._connection, sql, params)
-            if not self._has_told and _ABOUT_COMPLETIONS.search(sql):
-                self._tell_what_is_missing()
-            return found
+            self._tell_what_is_missing(sql)
+            return fetch(self._connection, sql, params)
 
-    def _tell_what_is_missing(self) -> None:
+    def _tell_what_is_missing(self, sql: str) -> None:
+        if self._has_told or not _ABOUT_COMPLETIONS.search(sql):
+            return
         self._has_told = True
         scored = fetch(self._connection, "SELECT DISTINCT shard_id FROM scores")["shard_id"].to_list()
         here = {path.stem for path in (list_shards(self._shards) if self._shards else [])}
@@ -74,8 +74,10 @@ class ScoreReader(ScoreQueries):
         Raises:
             InputError: The statement cannot be run.
         """
-        with self._lock, stream(self._connection, sql, rows_per_batch) as rows:
-            yield rows
+        with self._lock:
+            self._tell_what_is_missing(sql)
+            with stream(self._connection, sql, rows_per_batch) as rows:
+                yield rows
 
     def close(self) -> None:
         """Close the database; a run cannot start while a reader holds it."""

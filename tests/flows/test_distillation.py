@@ -356,7 +356,7 @@ def test_several_problems_end_with_a_student_each(thickets, run: tuple[RunConfig
         ("distillation.examples=5000", "problem.options count=2, below=12 make only 132 distinct questions"),
         ("distillation.generic_text=nowhere.txt", "distillation.generic_text: cannot read nowhere.txt: No such file"),
         ("distillation.objective=dpo", "distillation.objective: found 'dpo'"),
-        ("distillation.min_rows=9000", "distillation: distillation.min_rows is 9000, but "),
+        ("distillation.min_rows=9000", "distillation.min_rows is 9000, but "),
     ],
 )
 def test_bad_input_is_one_line(thickets, run: tuple[RunConfig, RunSummary], override: str, message: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.flows.summaries import N_SELECTION, N_TEST, a_summary
 from thickets.flows.cli.tables_results import result_table, sigma_table
-from thickets.flows.publish.tracking import _curve_metrics, _markdown, _metrics
+from thickets.flows.publish.tracking import _curve_metrics, _metrics, result_markdown
 from thickets.flows.report.collect import collect
 from thickets.flows.report.plots import plots
 from thickets.flows.report.render import render
@@ -67,8 +67,8 @@ def test_tables_are_headed_mean_score_and_say_how_many_are_right(summary: RunSum
     assert headings[1:4] == ["test mean score [95 % Wilson]", "points over base [95 % paired bootstrap]", "correct"]
     assert f"{summary.evaluation.ensemble.n_correct}/{N_TEST}" in list(table.columns[3].cells)
     assert "mean score" in [str(column.header) for column in sigma_table(summary).columns]
-    assert "test mean score [95 % Wilson]" in _markdown(summary)
-    assert f"{100 * summary.evaluation.base.share_right:.1f} % right" in _markdown(summary)
+    assert "test mean score [95 % Wilson]" in result_markdown(summary)
+    assert f"{100 * summary.evaluation.base.share_right:.1f} % right" in result_markdown(summary)
     for frame in (result_table(a_summary()), sigma_table(a_summary())):
         assert not any("score" in str(column.header) for column in frame.columns)
 
