@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-import psutil
-
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _PID_SPACE = Path("/proc/self/ns/pid")
 _UNKNOWN = "-"
@@ -65,6 +63,8 @@ class Holder:
             return False
         if _UNKNOWN not in (self.boot, _boot_id()) and self.boot != _boot_id():
             return True
+        import psutil  # a logged model answers without it
+
         return self.space == _pid_space() and not psutil.pid_exists(self.pid)
 
 

@@ -135,9 +135,10 @@ def test_the_figure_bears_replies_that_are_too_short() -> None:
 
 
 def test_an_estimate_is_about_candidates_that_answer_together(tmp_path: Path) -> None:
-    few, many = (estimate(config(tmp_path, f"scoring.candidates_per_shard={n}")) for n in (1, 32))
-    assert many.probe.tokens_per_completion == 12
-    assert many.seconds < few.seconds
+    # The best of three: what else the machine does lengthens one probe or the other.
+    few, many = ([estimate(config(tmp_path, f"scoring.candidates_per_shard={n}")) for _ in range(3)] for n in (1, 32))
+    assert many[0].probe.tokens_per_completion == 12
+    assert min(each.seconds for each in many) < min(each.seconds for each in few)
 
 
 @pytest.mark.parametrize(
