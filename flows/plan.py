@@ -47,6 +47,7 @@ class RunPlan:
         judge: Judges answers by the problem's rules.
         splits: The three splits, less the rows that are too long.
         scored: Those to score: the three, or another.
+        template: Renders and tokenizes prompts.
         sampling: Decoding, with the problem's defaults filled in.
         blocks: The examples with their prompts, in units of generation.
         identity: The values whose hash is the fingerprint.
@@ -67,6 +68,7 @@ class RunPlan:
     judge: Judge
     splits: Splits
     scored: tuple[Split, ...]
+    template: Template
     sampling: Sampling
     blocks: tuple[Block, ...]
     identity: dict[str, Any]
@@ -216,6 +218,7 @@ def make_plan(
         judge=judge,
         splits=splits,
         scored=scored,
+        template=template,
         sampling=sampling,
         blocks=blocks,
         identity=identity,

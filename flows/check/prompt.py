@@ -6,7 +6,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from thickets.flows.plan import RunPlan
 from thickets.storage.errors import InputError
-from thickets.tasks.engines.model_kinds import kind_of
 from thickets.tasks.problems import Problem
 from thickets.tasks.problems.base import HasGold
 from thickets.tasks.types import Example
@@ -65,8 +64,7 @@ def first_prompt(plan: RunPlan, row: str | None = None) -> FirstPrompt:
         InputError: No example of the run has that id.
     """
     example, text = _asked(plan, row)
-    trust = plan.config.engine.trust_remote_code
-    found = kind_of(plan.base.path).prompt_template(plan.base.path, trust_remote_code=trust).tokens(text)
+    found = plan.template.tokens(text)
     tokens = tuple(Token(id=id_, text=shown) for id_, shown in zip(found.ids, found.texts, strict=True))
     is_short = len(tokens) <= 2 * _SHOWN_TOKENS
     return FirstPrompt(

@@ -27,7 +27,7 @@ from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.engines.model_kinds import kind_of
 from thickets.tasks.evaluation.controls import Controls, count_tokens
 from thickets.tasks.evaluation.thicket import describe
-from thickets.tasks.evaluation.thinking import Count, describe_thinking
+from thickets.tasks.evaluation.thinking import describe_thinking
 from thickets.tasks.results.evaluation import Evaluation
 from thickets.tasks.results.pilot import Pilot
 from thickets.tasks.scoring.units import candidate_id
@@ -87,7 +87,7 @@ def summarise(
             answers = store.answers(split, [BASE_ID, *who["candidate_id"]])
             n_tokens[split] = int(answers["n_tokens"].sum())
         thinking = describe_thinking(
-            store, experts["candidate_id"].to_list(), plan.judge.reasoning, lambda: _token_counter(plan)
+            store, experts["candidate_id"].to_list(), plan.judge.reasoning, lambda: plan.template.count
         )
         thicket = describe(
             store,
@@ -157,13 +157,6 @@ def summarise(
         dropped=dict(plan.dropped),
         thinking=thinking,
     )
-
-
-def _token_counter(plan: RunPlan) -> Count:
-    template = kind_of(plan.base.path).prompt_template(
-        plan.base.path, trust_remote_code=plan.config.engine.trust_remote_code
-    )
-    return template.count
 
 
 def _selection_answers(plan: RunPlan, store: ScoreStore) -> SelectionAnswers:
