@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -60,8 +61,17 @@ def sibling(home: Home, run: RunFolder, name: str, judgement: object = None) -> 
     return other
 
 
-def tree(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+def files_of(folder: Path) -> dict[str, Path]:
+    return {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """Every file of a folder with the digest of its content: what differs can be read in a failure."""
+    return {name: digest(path) for name, path in files_of(folder).items()}
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def aged(path: Path, hours: float = 2) -> Path:
@@ -83,7 +93,7 @@ def test_a_deleted_run_is_gone_with_its_shards_and_nothing_else(
     assert status == 0
     assert (str(run.root) in out, str(shards) in out) == (True, True)
     assert tree(home.root) == before, "a dry run changes nothing"
-    n_bytes = sum(len(content) for path, content in before.items() if not path.startswith("ml"))
+    n_bytes = sum(path.stat().st_size for name, path in files_of(home.root).items() if not name.startswith("ml"))
     assert f"{n_bytes:,} bytes would go" in err
     assert f"thickets.run_id = {run.run_id}" in err
 
@@ -179,7 +189,9 @@ def test_what_no_run_needs_is_removed(thickets: Thickets, home: Home, run: RunFo
     assert (status, len(out.splitlines())) == (0, len(waste))
     assert f"{5 * len(waste)} bytes would go" in err
     assert thickets("clean", "--home", str(home.root))[0] == 0
-    assert tree(home.root) == before | {fresh.relative_to(home.root).as_posix(): b"being written"}
+    assert tree(home.root) == before | {
+        fresh.relative_to(home.root).as_posix(): hashlib.sha256(b"being written").hexdigest()
+    }
 
 
 def test_other_answers_that_a_run_has_recorded_are_kept(home: Home, run: RunFolder, shards: Path) -> None:
@@ -235,7 +247,7 @@ def test_an_imported_run_is_whole_and_goes_on_without_generating(
     thickets: Thickets, home: Home, run: RunFolder, shards: Path, packed: Path, tmp_path: Path, finished: RunSummary
 ) -> None:
     names = tree(run.root).keys() - {"run.lock", "started-in"}
-    answers = tree(shards)
+    answers, n_completions = tree(shards), sum(pl.read_parquet(path).height for path in list_shards(shards))
     there = Home(tmp_path / "there")
     shutil.move(home.root, tmp_path / "gone")
     status, out, err = thickets("import", str(packed), "--home", str(there.root))
@@ -257,15 +269,11 @@ def test_an_imported_run_is_whole_and_goes_on_without_generating(
     assert shown == json.loads(finished.model_dump_json()) | {"folder": str(folder.root)}
     with open_scores(there, folder) as reader:
         known = reader.query("SELECT DISTINCT candidate_id, split, block FROM scores")
-        assert reader.query("SELECT count(*) FROM completions").item() == sum(finished_rows(answers))
+        assert reader.query("SELECT count(*) FROM completions").item() == n_completions
     # From the shards alone, as a run does that begins: every answer is there.
     candidates = pl.read_parquet(folder.candidates).filter(pl.col("candidate_id") != "base").cast(POPULATION_SCHEMA)
     book = plan.book(tmp_path / "again.duckdb", plan.run_id, candidates)
     assert set(aggregate_scores(book).rows()) == set(known.rows())
-
-
-def finished_rows(answers: dict[str, bytes]) -> list[int]:
-    return [pl.read_parquet(content).height for path, content in answers.items() if "verdicts" not in path]
 
 
 def test_an_export_names_no_folder_of_its_home(packed: Path, home: Home, tmp_path: Path) -> None:
@@ -411,7 +419,7 @@ def test_what_cannot_be_written_is_one_line_and_leaves_no_file(thickets: Thicket
 def test_an_estimate_counts_what_a_small_run_leaves(
     thickets: Thickets, home: Home, config: Callable[..., RunConfig], my_yaml: Callable[..., str], tmp_path: Path
 ) -> None:
-    left = sum(len(content) for content in tree(home.root).values())
+    left = sum(path.stat().st_size for path in files_of(home.root).values())
     elsewhere = my_yaml(storage={"home": str(tmp_path / "new")})
     said = json.loads(thickets("estimate", elsewhere, "--json")[1])["disk_bytes"]
     assert 0.5 < said / left < 2
