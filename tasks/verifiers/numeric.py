@@ -13,6 +13,7 @@ from thickets.tasks.verifiers.verifier import Verifier, gold_of_all
 _DIGIT = re.compile(r"[\d¼-¾⅐-⅞]")
 _WINDOW, _LARGEST_WINDOW, _AHEAD = 120, 4_000, 200
 _MARK_TEXT = 2_000
+_SHORT = 500
 # Words that may stand between "the answer is" and its number.
 _FILLER = re.compile(
     r"about|approx(?:imately)?|around|roughly|exactly|simply|just|therefore|thus|hence|so|then|equals?|to|an?|the|total|of"
@@ -56,8 +57,16 @@ def gold_number(text: str) -> str | None:
 
 
 def _find(text: str) -> Number | None:
+    return _found_in_short(text) if len(text) <= _SHORT else _found(text)
+
+
+def _found(text: str) -> Number | None:
     mark = find_mark(text)
     return _last(text) if mark is None else _in_mark(text, mark)
+
+
+# Thousands of candidates give the same short replies to one question.
+_found_in_short = lru_cache(maxsize=16_384)(_found)
 
 
 def _in_mark(text: str, mark: Mark) -> Number | None:
