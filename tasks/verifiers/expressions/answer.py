@@ -6,10 +6,11 @@ The form of ``\{2, \tfrac12\}`` is ``{1/2, 2}``: a set is sorted, a point is not
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from typing import Literal
 
+from thickets.tasks.verifiers.expressions.brackets import OPENING, encloses, split
 from thickets.tasks.verifiers.expressions.notation import (
     MAX_LENGTH,
     ROW_END,
@@ -19,13 +20,13 @@ from thickets.tasks.verifiers.expressions.notation import (
     WORDS_OPEN,
     plain,
 )
-from thickets.tasks.verifiers.expressions.reading import WORDS, Unreadable, rational, read
+from thickets.tasks.verifiers.expressions.reading import rational, read
+from thickets.tasks.verifiers.expressions.tokens import WORDS, Unreadable
 from thickets.tasks.verifiers.expressions.units import without_unit
 
 Kind = Literal["value", "set", "tuple", "interval", "union", "matrix", "equation", "named", "words"]
 
 _MAX_PARTS = 60
-_OPEN, _CLOSE = "([{" + SET_OPEN, ")]}" + SET_CLOSE
 _QUOTED = re.compile(f"{WORDS_OPEN}([^{WORDS_CLOSE}]*){WORDS_CLOSE}")
 _OR = re.compile(rf"{WORDS_OPEN}?\s*(?<![A-Za-z\\])(?:or|and)(?![A-Za-z])\s*{WORDS_CLOSE}?", re.IGNORECASE)
 _WORD = r"[^\W\d_]+(?:['’-][^\W\d_]+)*"
@@ -151,13 +152,13 @@ class _Reader:
         return self._made("matrix", form, parts, f"{len(rows)}x{len(rows[0])}")
 
     def _union(self, text: str) -> Answer | None:
-        pieces = _split(text, r"\cup", "∪")
+        pieces = split(text, r"\cup", "∪")
         if len(pieces) == 1:
             pieces = re.split(r"(?<=[)\]])\s*U\s*(?=[(\[])", text)
         if len(pieces) == 1:
             return None
         answers = [self.answer(piece.strip()) for piece in pieces]
-        if any(answer.kind not in ("interval", "tuple", "set") or answer.text[0] not in _OPEN for answer in answers):
+        if any(answer.kind not in ("interval", "tuple", "set") or answer.text[0] not in OPENING for answer in answers):
             raise Unreadable("no sets")
         return self._united(answers)
 
@@ -177,18 +178,18 @@ class _Reader:
             return self._made("set", "{}", ())
         if re.fullmatch(r"\\mathbb\s*\{\s*R\s*\}", text):
             return self._made("interval", "(-oo, oo)", ("-oo", "oo"), "()")
-        if not _encloses(text):
+        if not encloses(text):
             return None
         first, last = text[0], text[-1]
-        items = [item.strip() for item in _split(text[1:-1], ",", ";")]
+        items = [item.strip() for item in split(text[1:-1], ",", ";")]
         if first == SET_OPEN or (first == "{" and len(items) > 1):
             return self._set(items, distinct=True)
         if len(items) < 2 or first == "{":
             return None
         if len(items) > _MAX_PARTS:
             raise Unreadable("too many")
-        if first == "[" and all(item.startswith("[") and _encloses(item) for item in items):
-            rows = (f"{' & '.join(_split(item[1:-1], ','))}" for item in items)
+        if first == "[" and all(item.startswith("[") and encloses(item) for item in items):
+            rows = (f"{' & '.join(split(item[1:-1], ','))}" for item in items)
             return self._matrix(rf"\begin{{matrix}}{ROW_END.join(rows)}\end{{matrix}}")  # its one form
         parts = tuple(self._value(item) for item in items)
         inside = ", ".join(parts)
@@ -216,7 +217,7 @@ class _Reader:
         protected = _THOUSANDS.sub(lambda match: match[0].replace(",", ""), text)
         if protected != text:
             return self.answer(protected)
-        items = [item.strip() for piece in _split(text, ",", ";") for item in _OR.split(piece) if item.strip()]
+        items = [item.strip() for piece in split(text, ",", ";") for item in _OR.split(piece) if item.strip()]
         if not items:
             raise Unreadable("nothing")
         if len(items) == 1:
@@ -261,7 +262,7 @@ class _Reader:
     def _equation(self, sides: list[str]) -> Answer:
         *left, last = (_QUOTED.sub(r"\1", side).strip() for side in sides)
         name = left[0]
-        if _NAME.fullmatch(name) or _PHRASE.fullmatch(name) or (_POINT.fullmatch(name) and _encloses(last)):
+        if _NAME.fullmatch(name) or _PHRASE.fullmatch(name) or (_POINT.fullmatch(name) and encloses(last)):
             if _NAME.fullmatch(last) and len(left) == 1 and len(name) > 1 and len(last) == 1:
                 raise Unreadable("which is the value?")
             return self.answer(sides[-1])
@@ -301,7 +302,7 @@ class _Reader:
 
     def _elements(self, text: str) -> list[str]:
         """The forms of one element of a set, two for one with a plus-minus; it may be a point, an interval or words."""
-        if _encloses(text) and text[0] in "([" and len(_split(text[1:-1], ",")) > 1:
+        if encloses(text) and text[0] in "([" and len(split(text[1:-1], ",")) > 1:
             return [self.answer(text).text]
         if " " not in text and (word := self._words(text)) is not None:
             return [word.text]
@@ -364,37 +365,3 @@ def _order(form: str) -> tuple[int, float, str]:
     if form in ("-oo", "oo"):
         return (-1 if form == "-oo" else 2), 0.0, form
     return 1, 0.0, form
-
-
-def _split(text: str, *separators: str) -> list[str]:
-    """Split at the separators that stand in no brackets (round, square, curly, of sets or of words)."""
-    pieces, start = [], 0
-    for at, separator in _outside(text, separators):
-        pieces.append(text[start:at])
-        start = at + len(separator)
-    return [*pieces, text[start:]]
-
-
-def _outside(text: str, separators: tuple[str, ...]) -> Iterator[tuple[int, str]]:
-    depth = 0
-    for at, sign in enumerate(text):
-        if sign in _OPEN + WORDS_OPEN:
-            depth += 1
-        elif sign in _CLOSE + WORDS_CLOSE:
-            depth -= 1
-        elif depth == 0:
-            for separator in separators:
-                if text.startswith(separator, at):
-                    yield at, separator
-
-
-def _encloses(text: str) -> bool:
-    """Return whether the first bracket is closed by the last sign and not before."""
-    if len(text) < 2 or text[0] not in _OPEN or text[-1] not in _CLOSE:
-        return False
-    depth = 0
-    for at, sign in enumerate(text):
-        depth += (sign in _OPEN) - (sign in _CLOSE)
-        if depth == 0:
-            return at == len(text) - 1
-    return False

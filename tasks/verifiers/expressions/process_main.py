@@ -15,7 +15,7 @@ import signal
 import sys
 from multiprocessing.connection import Connection
 
-from thickets.tasks.verifiers.expressions.reading import Unreadable
+from thickets.tasks.verifiers.expressions.tokens import Unreadable
 
 
 def main() -> None:

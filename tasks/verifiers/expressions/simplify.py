@@ -16,7 +16,8 @@ from math_verify import verify
 from sympy.printing.str import StrPrinter
 
 from thickets.tasks.verifiers.expressions.notation import MAX_LENGTH
-from thickets.tasks.verifiers.expressions.reading import Tree, Unreadable, read
+from thickets.tasks.verifiers.expressions.reading import Tree, read
+from thickets.tasks.verifiers.expressions.tokens import Unreadable
 
 _MAX_BITS = 20_000  # of a power of numbers
 _MAX_TERMS = 400  # of a product or power that is multiplied out

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from thickets.tasks.verifiers.expressions.notation import WORDS_CLOSE, WORDS_OPEN
-from thickets.tasks.verifiers.expressions.reading import WORDS, Unreadable
+from thickets.tasks.verifiers.expressions.tokens import WORDS, Unreadable
 
 _SCALES = {
     "hundred", "hundreds", "thousand", "thousands", "million", "millions", "billion", "billions", "trillion",
