@@ -8,6 +8,7 @@ from thickets.tasks.problems.config import ProblemConfig, problem_title
 from thickets.tasks.problems.file import FileProblem
 from thickets.tasks.problems.gsm8k import Gsm8k
 from thickets.tasks.problems.largest_number import LargestNumber
+from thickets.tasks.problems.mbpp import Mbpp
 from thickets.tasks.problems.reasoning_gym import ReasoningGym
 from thickets.tasks.problems.signals import Signals
 
@@ -37,6 +38,8 @@ def load_problem(config: ProblemConfig) -> Problem:
             return Signals(config)
         case "gsm8k":
             return Gsm8k(config)
+        case "mbpp":
+            return Mbpp(config)
         case "file":
             return FileProblem(config)
         case _:
