@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from thickets.tasks.problems import largest_number, reasoning_gym, signals
+from thickets.tasks.problems import countdown, largest_number, reasoning_gym, signals
 from thickets.tasks.problems.base import Option, Problem
 from thickets.tasks.problems.config import REASONING_GYM_PREFIX, ProblemConfig
+from thickets.tasks.problems.countdown import Countdown
 from thickets.tasks.problems.file import FileProblem
 from thickets.tasks.problems.gsm8k import SAMPLE, Gsm8k
 from thickets.tasks.problems.largest_number import LargestNumber
@@ -71,6 +72,12 @@ def own_problems() -> list[CatalogueEntry]:
             LargestNumber.summary,
             lambda: _first(LargestNumber(generated)),
             lambda: (*_generated(largest_number.OPTIONS), *_fields(*_VERIFIER)),
+        ),
+        CatalogueEntry(
+            "countdown",
+            Countdown.summary,
+            lambda: _first(Countdown(ProblemConfig(name="countdown"))),
+            lambda: _generated(countdown.OPTIONS),
         ),
         CatalogueEntry("signals", Signals.summary, lambda: _first(Signals(waves)), lambda: _generated(signals.OPTIONS)),
         CatalogueEntry(

@@ -65,8 +65,8 @@ class ProblemConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str = Field(
-        description="Which problem: largest_number, signals, gsm8k, mbpp, reasoning_gym:TASK or file (your own "
-        "questions and answers). `thickets problems` lists them.",
+        description="Which problem: largest_number, countdown, signals, gsm8k, mbpp, reasoning_gym:TASK or file (your "
+        "own questions and answers). `thickets problems` lists them.",
     )
     label: str | None = Field(
         default=None,
@@ -159,8 +159,8 @@ class ProblemConfig(BaseModel):
     )
     options: dict[str, Any] = Field(
         default_factory=dict,
-        description="Options of a generated problem: count and below of largest_number, "
-        "family and horizon of signals, or the dataset options of a reasoning_gym task.",
+        description="Options of a generated problem: count and below of largest_number, numbers, largest and "
+        "largest_target of countdown, family and horizon of signals, or the dataset options of a reasoning_gym task.",
     )
     allow_unsafe_verifier: bool = Field(
         default=False,
@@ -177,13 +177,13 @@ class ProblemConfig(BaseModel):
     def _check(self) -> Self:
         if self.name in OF_FILES:
             self._check_file()
-        elif self.name in ("largest_number", "signals") or (
+        elif self.name in ("largest_number", "countdown", "signals") or (
             self.name.startswith(REASONING_GYM_PREFIX) and self.name != REASONING_GYM_PREFIX
         ):
             self._check_generated()
         else:
             raise ValueError(
-                f"problem.name is {self.name!r}; allowed are largest_number, signals, gsm8k, mbpp, file and "
+                f"problem.name is {self.name!r}; allowed are largest_number, countdown, signals, gsm8k, mbpp, file and "
                 "reasoning_gym:<task>, for example reasoning_gym:chain_sum (`thickets problems` lists them)"
             )
         if self.label is not None and not _LABEL.fullmatch(self.label):
