@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from thickets.flows.check.prompt import Gold, read_gold
 from thickets.tasks.problems.judging import Judge
 from thickets.tasks.types import FULL, Example
+from thickets.tasks.verifiers.programs import share_in_words
 from thickets.tasks.verifiers.thought import after_thought
 
 VerdictName = Literal["right", "wrong", "abstains"]
@@ -19,7 +20,12 @@ EMPTY = "empty reply"
 
 _MOST_CHARACTERS = 60
 _NUMERIC = ("numeric", "gsm8k", "largest_number")
-_LACKING = {"choice": "no letter that is surely the answer", "regex": "no match of problem.pattern"}
+_PROGRAMS = ("tests", "mbpp")
+_LACKING = {
+    "choice": "no letter that is surely the answer",
+    "regex": "no match of problem.pattern",
+    **dict.fromkeys(_PROGRAMS, "no Python function that gives a value"),
+}
 
 
 class CheckedReply(BaseModel):
@@ -55,7 +61,8 @@ def check_reply(judge: Judge, name: str, example: Example, reply: str, cut_off_a
     if found.answer is None:
         why = f"abstains: {_abstains_for(judge, name, reply)}"
     else:
-        why = f"{verdict}: {_compared(verdict, found.answer, gold)}"
+        said = share_in_words(found.answer) if name in _PROGRAMS else _compared(verdict, found.answer, gold)
+        why = f"{verdict}: {said}"
         why += f", score {found.score / FULL:g}" if 0 < found.score < FULL else ""
     return CheckedReply(
         example_id=example.id,

@@ -6,10 +6,11 @@ import json
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from thickets.flows.results.summary import RunSummary
 from thickets.storage.home import RunFolder
+from thickets.tasks.sandbox.launch import WHAT, Isolation
 
 Fact = tuple[str, str]
 
@@ -70,6 +71,7 @@ def _facts(summary: RunSummary, identity: dict[str, Any], manifest: dict[str, An
         "engine": f"{engine['kind']}, {engine['device']}, {engine['dtype']}" if engine else None,
         "libraries": ", ".join(f"{name} {version}" for name, version in engine.get("libraries", {}).items()),
         "limit, learned": f"{summary.limit.max_tokens} tokens per answer" if summary.limit else None,
+        "sandbox of the model's programs": summary.sandbox and WHAT[cast(Isolation, summary.sandbox)],
         "Thickets": summary.version,
     }
     return [(name, value) for name, value in facts.items() if value]

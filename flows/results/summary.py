@@ -205,6 +205,7 @@ class RunSummary(BaseModel):
         thinking: Tokens spent thinking on the test split; None where replies hold no thoughts.
         rescored_from: Id of the run whose answers were judged again; None unless `thickets rescore` began this run.
         changed_verdicts: How the verdicts differ from an earlier run's on the same answers; None without one.
+        sandbox: How programs of the model were shut in (`thickets.tasks.sandbox.launch`); None where none was run.
 
     Example:
         >>> from thickets import open_run
@@ -243,6 +244,7 @@ class RunSummary(BaseModel):
     changed_verdicts: VerdictChange | None = None
     dropped: dict[str, int] = {}
     thinking: Thinking | None = None
+    sandbox: str | None = None
 
     @property
     def is_graded(self) -> bool:

@@ -33,6 +33,7 @@ from thickets.tasks.results.pilot import Pilot
 from thickets.tasks.scoring.units import candidate_id
 from thickets.tasks.statistics import accuracy
 from thickets.tasks.types import FULL
+from thickets.tasks.verifiers.programs import isolation_of
 
 
 def summarise(
@@ -72,7 +73,7 @@ def summarise(
         rescored_from: The run whose answers are judged again.
         changed_verdicts: How verdicts differ from those of an earlier run on the same answers.
     """
-    experts = selected.experts
+    experts, problem = selected.experts, plan.config.single_problem
     # Of a graded vote only: else each correct answer is worth 1000.
     points = experts["points"] if (experts["points"] != FULL * experts["n_correct"]).any() else [None] * experts.height
     with book.open() as store:
@@ -111,7 +112,7 @@ def summarise(
         folder=folder.resolve(),
         model=plan.base.name,
         model_sha256=plan.base.sha256,
-        problem=plan.config.single_problem.title,
+        problem=problem.title,
         n_candidates=population.height,
         split_sizes={split.name: len(split.examples) for split in plan.splits},
         base_selection=base_selection,
@@ -156,6 +157,7 @@ def summarise(
         changed_verdicts=changed_verdicts,
         dropped=dict(plan.dropped),
         thinking=thinking,
+        sandbox=isolation_of(problem.sandbox) if problem.runs_programs else None,
     )
 
 

@@ -145,6 +145,15 @@ class HasSpan(Protocol):
 
 
 @runtime_checkable
+class HasMany(Protocol):
+    """A problem that finds the answers of many completions faster together than one by one."""
+
+    def extract_all(self, texts: Sequence[str], examples: Sequence[Example]) -> list[str | None]:
+        """Return what `Problem.extract` returns for each text and its example."""
+        ...
+
+
+@runtime_checkable
 class HasInstruction(Protocol):
     """A problem with a prompt template that ``problem.instruction`` of its config replaces."""
 

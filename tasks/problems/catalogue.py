@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from thickets.tasks.problems import largest_number, reasoning_gym, signals
+from thickets.tasks.problems import countdown, largest_number, reasoning_gym, signals
 from thickets.tasks.problems.base import Option, Problem
 from thickets.tasks.problems.config import REASONING_GYM_PREFIX, ProblemConfig
+from thickets.tasks.problems.countdown import Countdown
 from thickets.tasks.problems.file import FileProblem
 from thickets.tasks.problems.gsm8k import SAMPLE, Gsm8k
 from thickets.tasks.problems.largest_number import LargestNumber
+from thickets.tasks.problems.mbpp import SAMPLE as MBPP_SAMPLE
+from thickets.tasks.problems.mbpp import Mbpp
 from thickets.tasks.problems.signals import Signals
 from thickets.tasks.types import Example
 
@@ -58,8 +61,9 @@ def own_problems() -> list[CatalogueEntry]:
     """List the problems that come with thickets, those that need no data first."""
     generated = ProblemConfig(name="largest_number")
     waves = ProblemConfig(name="signals")
-    # The user supplies the data of these two, so their sample is written here; the path is never opened.
+    # The user supplies the data of these, so their sample is written here; the path is never opened.
     gsm8k = ProblemConfig(name="gsm8k", path="train.jsonl", test_path="test.jsonl")
+    mbpp = ProblemConfig(name="mbpp", path="mbpp.jsonl")
     own = ProblemConfig(name="file", path="questions.jsonl", verifier="numeric")
     jars = Example("sample", "A shelf holds 4 rows of 6 jars. How many jars is that?", "24")
     return [
@@ -69,12 +73,24 @@ def own_problems() -> list[CatalogueEntry]:
             lambda: _first(LargestNumber(generated)),
             lambda: (*_generated(largest_number.OPTIONS), *_fields(*_VERIFIER)),
         ),
+        CatalogueEntry(
+            "countdown",
+            Countdown.summary,
+            lambda: _first(Countdown(ProblemConfig(name="countdown"))),
+            lambda: _generated(countdown.OPTIONS),
+        ),
         CatalogueEntry("signals", Signals.summary, lambda: _first(Signals(waves)), lambda: _generated(signals.OPTIONS)),
         CatalogueEntry(
             "gsm8k",
             Gsm8k.summary,
             lambda: (Gsm8k(gsm8k), SAMPLE),
             lambda: _fields(*_DATA, *_VERIFIER, *_EXAMPLES, *_PROMPT),
+        ),
+        CatalogueEntry(
+            "mbpp",
+            Mbpp.summary,
+            lambda: (Mbpp(mbpp), MBPP_SAMPLE),
+            lambda: _fields(*_DATA, "tests_column", "sandbox", "right_at", *_EXAMPLES, *_PROMPT),
         ),
         CatalogueEntry(
             "file",
@@ -98,7 +114,7 @@ def reasoning_gym_problems() -> list[CatalogueEntry]:
 _PROMPT = ("instruction", "system", "label")
 _DATA = ("path", "test_path", "id_column", "question_column", "answer_column")
 _VERIFIER = ("verifier", "pattern", "right_at")
-_ANSWERS = ("answer_aliases_column", "choices_column", *_VERIFIER)
+_ANSWERS = ("answer_aliases_column", "choices_column", *_VERIFIER, "tests_column", "sandbox")
 _EXAMPLES = ("examples", "n_examples")
 
 

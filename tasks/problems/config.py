@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from thickets.tasks.verifiers.regex import PatternError, compile_pattern
 
-VERIFIERS = ("exact", "numeric", "math", "choice", "regex")
+VERIFIERS = ("exact", "numeric", "math", "choice", "regex", "tests")
+OF_FILES = ("gsm8k", "mbpp", "file")
+"""Problems whose questions come from data."""
+_GRADED = (None, "tests")
 REASONING_GYM_PREFIX = "reasoning_gym:"
 _OF_VERIFIER = ("verifier", "pattern", "right_at")
+_OF_TESTS = ("tests_column", "sandbox")
 _OF_DATA = (
     *("path", "test_path", "id_column", "question_column", "answer_column", "answer_aliases_column", "choices_column"),
     *("examples", "n_examples"),
     *_OF_VERIFIER,
+    *_OF_TESTS,
 )
 _LABEL = re.compile(r"\w[\w .+-]{0,59}")  # goes into titles, table cells and names of models
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -60,8 +65,8 @@ class ProblemConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str = Field(
-        description="Which problem: largest_number, signals, gsm8k, reasoning_gym:TASK or file (your own questions "
-        "and answers). `thickets problems` lists them.",
+        description="Which problem: largest_number, countdown, signals, gsm8k, mbpp, reasoning_gym:TASK or file (your "
+        "own questions and answers). `thickets problems` lists them.",
     )
     label: str | None = Field(
         default=None,
@@ -71,9 +76,9 @@ class ProblemConfig(BaseModel):
     path: str | None = Field(
         default=None,
         min_length=1,
-        description="Training data of gsm8k and file: a .jsonl, .csv, .tsv, .json or .parquet file, each also packed "
-        "(.gz, .zst), or hf:owner/dataset[:config][@split] (hf: also takes a local folder). The split is train unless "
-        "given.",
+        description="Training data of gsm8k, mbpp and file: a .jsonl, .csv, .tsv, .json or .parquet file, each also "
+        "packed (.gz, .zst), or hf:owner/dataset[:config][@split] (hf: also takes a local folder). The split is train "
+        "unless given.",
     )
     test_path: str | None = Field(
         default=None,
@@ -113,19 +118,31 @@ class ProblemConfig(BaseModel):
     verifier: str | None = Field(
         default=None,
         description="How the answers of file, gsm8k and largest_number are judged: exact (the whole reply), numeric (a "
-        "number), math (an expression), choice (a letter), regex (see pattern) or module:function (your own code). "
-        "Left empty: file exact, the others numeric.",
+        "number), math (an expression), choice (a letter), regex (see pattern), tests (a program, see tests_column) or "
+        "module:function (your own code). Left empty: file exact, mbpp tests, the others numeric.",
     )
     pattern: str | None = Field(
         default=None,
         description="Regular expression of the regex verifier. Its last match is the answer: group 1 if it has a "
         "group, else the whole match.",
     )
+    tests_column: str = Field(
+        default="test_list",
+        min_length=1,
+        description="Column with the tests of verifier tests: a list of Python statements, or one. Columns "
+        "test_setup_code and test_imports, where there are any, are run before each.",
+    )
+    sandbox: Literal["required", "weak"] = Field(
+        default="required",
+        description="Where programs of verifier tests run: required refuses a machine that cannot shut them in; weak "
+        "also takes limits of time and memory alone.",
+    )
     right_at: float = Field(
         default=1.0,
         gt=0,
         le=1,
-        description="Score, up to 1, from which on an answer counts as right where a module:function gives scores.",
+        description="Score, up to 1, from which on an answer counts as right where verifier tests or a module:function "
+        "gives scores.",
     )
     instruction: str | None = Field(
         default=None,
@@ -142,8 +159,8 @@ class ProblemConfig(BaseModel):
     )
     options: dict[str, Any] = Field(
         default_factory=dict,
-        description="Options of a generated problem: count and below of largest_number, "
-        "family and horizon of signals, or the dataset options of a reasoning_gym task.",
+        description="Options of a generated problem: count and below of largest_number, numbers, largest and "
+        "largest_target of countdown, family and horizon of signals, or the dataset options of a reasoning_gym task.",
     )
     allow_unsafe_verifier: bool = Field(
         default=False,
@@ -158,15 +175,15 @@ class ProblemConfig(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.name in ("gsm8k", "file"):
+        if self.name in OF_FILES:
             self._check_file()
-        elif self.name in ("largest_number", "signals") or (
+        elif self.name in ("largest_number", "countdown", "signals") or (
             self.name.startswith(REASONING_GYM_PREFIX) and self.name != REASONING_GYM_PREFIX
         ):
             self._check_generated()
         else:
             raise ValueError(
-                f"problem.name is {self.name!r}; allowed are largest_number, signals, gsm8k, file and "
+                f"problem.name is {self.name!r}; allowed are largest_number, countdown, signals, gsm8k, mbpp, file and "
                 "reasoning_gym:<task>, for example reasoning_gym:chain_sum (`thickets problems` lists them)"
             )
         if self.label is not None and not _LABEL.fullmatch(self.label):
@@ -191,6 +208,11 @@ class ProblemConfig(BaseModel):
         """What people call the problem; see `problem_title`."""
         return problem_title(self.name, self.path, self.label)
 
+    @property
+    def runs_programs(self) -> bool:
+        """Whether replies are programs, which are run."""
+        return self.verifier == "tests" or (self.name == "mbpp" and self.verifier is None)
+
     def _check_file(self) -> None:
         if self.path is None:
             raise ValueError(
@@ -211,22 +233,31 @@ class ProblemConfig(BaseModel):
         self._check_answers()
 
     def _check_verifier(self) -> None:
+        if self.name == "mbpp" and self.verifier not in _GRADED:
+            raise ValueError(f"problem.verifier is {self.verifier!r}, but mbpp is judged by its tests; remove it")
         known = self.verifier is None or self.verifier in VERIFIERS
         if not known and not _FUNCTION.fullmatch(str(self.verifier)):
             raise ValueError(
                 f"problem.verifier is {self.verifier!r}; allowed are {', '.join(VERIFIERS)} and module:function"
             )
-        if known and self.right_at != 1:
+        if known and self.right_at != 1 and not self.runs_programs:
             raise ValueError(
                 f"problem.right_at is {self.right_at!r}, but verifier {self.verifier or 'exact'} gives no scores "
-                "between wrong and right; remove it (it is for verifier: module:function)"
+                "between wrong and right; remove it (it is for verifier: tests and verifier: module:function)"
             )
+        for name in _OF_TESTS:
+            if not self.runs_programs and (value := getattr(self, name)) != type(self).model_fields[name].default:
+                raise ValueError(
+                    f"problem.{name} is {value!r}, but no program is run; remove it (it is for verifier: tests)"
+                )
         self._check_pattern()
 
     def _check_answers(self) -> None:
         for name in ("answer_aliases_column", "choices_column"):
-            if self.name == "gsm8k" and getattr(self, name) is not None:
-                raise ValueError(f"problem.{name} is {getattr(self, name)!r}, but gsm8k has none; write name: file")
+            if self.name != "file" and getattr(self, name) is not None:
+                raise ValueError(
+                    f"problem.{name} is {getattr(self, name)!r}, but {self.name} has none; write name: file"
+                )
         if self.choices_column is not None and self.verifier != "choice":
             raise ValueError(
                 f"problem.choices_column is {self.choices_column!r}, but problem.verifier is {self.verifier!r}; "

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from thickets.tasks.problems.config import ProblemConfig
 from thickets.tasks.verifiers import CHOICE, EXACT, MATH, NUMERIC, Verifier, function_verifier, regex_verifier
+from thickets.tasks.verifiers.programs import program_verifier
+
+_WITHOUT_SETTINGS = {"exact": EXACT, "numeric": NUMERIC, "math": MATH, "choice": CHOICE}
 
 
 def make_verifier(config: ProblemConfig) -> Verifier:
@@ -12,17 +15,13 @@ def make_verifier(config: ProblemConfig) -> Verifier:
     Raises:
         InputError: The user's own function cannot be imported.
     """
-    match config.verifier:
-        case None | "exact":
-            return EXACT
-        case "numeric":
-            return NUMERIC
-        case "math":
-            return MATH
-        case "choice":
-            return CHOICE
+    match config.verifier or "exact":
+        case name if name in _WITHOUT_SETTINGS:
+            return _WITHOUT_SETTINGS[name]
         case "regex":
             assert config.pattern is not None  # ProblemConfig requires it
             return regex_verifier(config.pattern)
-        case function:
+        case "tests":
+            return program_verifier(config.tests_column, config.sandbox, config.right_at)
+        case str() as function:
             return function_verifier(function, config.right_at)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -140,6 +141,12 @@ class FileProblem:
     def extract(self, text: str, example: Example) -> str | None:
         """Return the answer that the verifier finds in the reply."""
         return self._verifier.extract(text, example)
+
+    def extract_all(self, texts: Sequence[str], examples: Sequence[Example]) -> list[str | None]:
+        """See `thickets.tasks.problems.base.HasMany`."""
+        if self._verifier.extract_all is not None:
+            return self._verifier.extract_all(texts, examples)
+        return [self.extract(text, example) for text, example in zip(texts, examples, strict=True)]
 
     def gold(self, example: Example) -> str | None:
         """Return the gold answer as the verifier reads it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from thickets.tasks.problems.base import HasSpan, Problem
+from thickets.tasks.problems.base import HasMany, HasSpan, Problem
 from thickets.tasks.types import JSON, Example
 from thickets.tasks.verifiers.thought import THOUGHT_TAGS, Thoughts, after_thought
 
@@ -76,9 +76,16 @@ class Judge:
             texts: Whole completions, one per example.
             examples: The questions they answer.
         """
-        return [
-            self.of_answer(self.extract(text, example), example) for text, example in zip(texts, examples, strict=True)
-        ]
+        answers = self._extract_all(texts, examples)
+        return [self.of_answer(answer, example) for answer, example in zip(answers, examples, strict=True)]
+
+    def _extract_all(self, texts: Sequence[str], examples: Sequence[Example]) -> list[str | None]:
+        if not isinstance(self.problem, HasMany):
+            return [self.extract(text, example) for text, example in zip(texts, examples, strict=True)]
+        said = [self.said(text) for text in texts]
+        asked = [(each, example) for each, example in zip(said, examples, strict=True) if each is not None]
+        answers = iter(self.problem.extract_all([each for each, _ in asked], [example for _, example in asked]))
+        return [None if each is None else next(answers) for each in said]
 
     def span(self, text: str, example: Example) -> tuple[int, int] | None:
         """Return where in a completion its answer stands (start and end), to be shown; None: cannot be told."""

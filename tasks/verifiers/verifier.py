@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from thickets.tasks.types import FULL, JSON, Example
@@ -18,6 +18,7 @@ class Verifier:
         instruction: Prompt template that asks for answers of this kind.
         max_tokens: Default length of a completion.
         extract: The canonical answer in a text, which is its vote; ``None`` is an abstention.
+        extract_all: `extract` of many texts at once, where that is faster; None: one after the other.
         gold: The canonical gold answer of an example; ``None`` if this verifier cannot judge it or one of its aliases.
         gold_rule: Condition on a gold answer, for the error message.
         judge: Scores a canonical answer, 0 to ``FULL``; None: it must be the same string as an accepted one.
@@ -35,6 +36,7 @@ class Verifier:
     extract: Callable[[str, Example], str | None]
     gold: Callable[[Example], str | None]
     gold_rule: str
+    extract_all: Callable[[Sequence[str], Sequence[Example]], list[str | None]] | None = None
     judge: Callable[[str, Example], int] | None = None
     right_at: int = FULL
     named: Callable[[str], set[str]] | None = None

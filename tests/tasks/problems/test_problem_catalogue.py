@@ -9,7 +9,7 @@ from thickets.tasks.problems.reasoning_gym_tasks import UNSAFE, UNUSABLE
 def test_every_problem_is_listed_once_with_a_one_line_summary() -> None:
     entries = catalogue()
     names = [entry.name for entry in entries]
-    assert names[:4] == ["largest_number", "signals", "gsm8k", "file"]
+    assert names[:4] == ["largest_number", "countdown", "signals", "gsm8k"]
     assert len(set(names)) == len(names) > 80
     assert all(entry.summary.endswith(".") and "\n" not in entry.summary for entry in entries)
     assert not set(names) & {f"reasoning_gym:{task}" for task in {**UNSAFE, **UNUSABLE}}
