@@ -215,8 +215,7 @@ class TransformersEngine:
 
     def changes(self) -> dict[str, bool]:
         """See `thickets.tasks.engines.self_test.Testable.changes`."""
-        perturbed = {weight.name for weight in self._weights}
-        return {name: name in perturbed for name, _ in self._model.named_parameters()}
+        return {name: self._perturbation.selects(name) for name, _ in self._model.named_parameters()}
 
     def expected(self, weights: Weights | None) -> dict[str, int]:
         """See `thickets.tasks.engines.self_test.Testable.expected`; they are made in place."""

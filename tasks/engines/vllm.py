@@ -26,7 +26,7 @@ from thickets.tasks.types import Candidate, Completion, Sampling, Weights
 T = TypeVar("T")
 
 _WORKER = "thickets.tasks.engines.vllm_worker.CandidateWorker"
-_PROBE_LEN = 130  # tokens: more than any block of the prefix cache
+_LARGEST_BLOCK = 256  # tokens; vLLM's own choice of a block is smaller for all but hybrid models
 _LONGEST_REASON = 200  # characters; vLLM lists every architecture it knows
 
 
@@ -82,6 +82,7 @@ class VllmEngine:
         block_size = spec.vllm.block_size or (workarounds.CPU_BLOCK if on_cpu else None)
         if block_size is not None:
             options["block_size"] = block_size
+        self._probe_length = (block_size or _LARGEST_BLOCK) + 1  # fills a block of the prefix cache
         if on_cpu:
             options["kv_cache_memory_bytes"] = workarounds.kv_cache_bytes(
                 config, dtype, self._max_length, spec.batch_size
@@ -201,7 +202,7 @@ class VllmEngine:
 
     def probe(self) -> int:
         """See `thickets.tasks.engines.self_test.Testable.probe`."""
-        row = [next(iter(sorted(self._eos_ids)), 0)] * min(_PROBE_LEN, self._max_length - 1)
+        row = [next(iter(sorted(self._eos_ids)), 0)] * min(self._probe_length, self._max_length - 1)
         return int(self._answer([row], Sampling(1))[0].num_cached_tokens or 0)
 
     def _params(self, sampling: Sampling, n_rows: int) -> Any:

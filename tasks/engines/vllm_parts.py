@@ -24,12 +24,14 @@ class Part:
         value: Its content, or the layer's output.
         source: Of a layer that uses another's weight: the name of that one. Else `name`.
         numel: Weights behind it.
+        is_answer: `value` is an output.
     """
 
     name: str
     value: torch.Tensor
     source: str
     numel: int
+    is_answer: bool = False
 
 
 def parts(model: Any) -> Iterator[Part]:
@@ -46,25 +48,18 @@ def parts(model: Any) -> Iterator[Part]:
             if owner == name:
                 yield from _split(module, name, parameter.data, fused, parameter.numel())
         if packed:
-            name = f"{prefix}.weight"
-            source = owners.get(module.weight.data_ptr(), name) if module.weight.numel() else name
-            yield from (
-                replace(part, name=f"{part.name} (packed)" if source == name else part.name, source=source)
-                if module.weight.numel()
-                else part
-                for part in _split(module, name, _answer(module), fused, _width(module))
-            )
+            yield from _packed(module, f"{prefix}.weight", fused, owners)
 
 
-def by_stored_name(model: Any, stored: Iterable[str]) -> dict[str, str | None]:
-    """Map the name of every part of a model to the stored tensor that it is made from; None where that is not known.
+def sources(model: Any, stored: Iterable[str]) -> list[tuple[Part, str | None]]:
+    """Return every part of a model with the stored tensor that it is made from; None where that is not known.
 
     Args:
         model: vLLM's.
         stored: The checkpoint's names.
     """
     known = {_name_in_vllm(model, name): name for name in stored}
-    return {part.name: known.get(part.name.split(" ")[0], known.get(part.source)) for part in parts(model)}
+    return [(part, known.get(part.name, known.get(part.source))) for part in parts(model)]
 
 
 def expected_changes(model: Any, stored: dict[str, bool]) -> dict[str, bool]:
@@ -74,10 +69,23 @@ def expected_changes(model: Any, stored: dict[str, bool]) -> dict[str, bool]:
         model: vLLM's.
         stored: By the checkpoint's names, whether a candidate changes a tensor.
     """
-    found = {part: stored[name] for part, name in by_stored_name(model, stored).items() if name is not None}
-    if all(stored.values()):  # whatever vLLM calls it; but what it made up itself (the scales of attention) is small
-        found |= {part.name: True for part in parts(model) if part.name not in found and part.numel > _LARGEST_OWN}
+    found = {}
+    for part, name in sources(model, stored):
+        if name is not None:
+            found[part.name] = stored[name]
+        # Whatever vLLM calls it; but what it made up itself (the scales of attention) is small.
+        elif all(stored.values()) and part.numel > _LARGEST_OWN:
+            found[part.name] = True
     return found
+
+
+def _packed(module: Any, name: str, fused: dict[str, list[str]], owners: dict[int, str]) -> Iterator[Part]:
+    """Yield what a packed layer answers; where its weight is kept beside the packed one, under another name."""
+    keeps_weight = module.weight.numel() > 0
+    source = owners.get(module.weight.data_ptr(), name) if keeps_weight else None
+    for part in _split(module, name, _answer(module), fused, _width(module)):
+        shown = f"{part.name} (packed)" if source == name else part.name
+        yield replace(part, name=shown, source=source or part.name, is_answer=True)
 
 
 def _split(module: Any, name: str, value: torch.Tensor, fused: dict[str, list[str]], numel: int) -> Iterator[Part]:

@@ -20,7 +20,7 @@ from thickets.tasks.engines.base import DtypeName
 from thickets.tasks.engines.checkpoint import Checkpoint, inspect_checkpoint
 from thickets.tasks.engines.checksums import checksums
 from thickets.tasks.engines.kernel_check import kernel_faults
-from thickets.tasks.engines.vllm_parts import by_stored_name, expected_changes, parts
+from thickets.tasks.engines.vllm_parts import expected_changes, parts, sources
 from thickets.tasks.engines.vllm_workarounds import heard_while_reloading, process_head, tied_heads
 from thickets.tasks.noise import Family, Perturbation
 from thickets.tasks.types import Average, Candidate, Weights
@@ -77,9 +77,11 @@ class CandidateWorker:
 
     def thickets_expected(self, members: Sequence[tuple[int, float]]) -> dict[str, int]:
         """Return the checksums that plain copies of these weights have, by the names of `thickets_checksums`."""
-        stored = checksums(self._thickets.weights(_weights(members) if members else None))
-        names = by_stored_name(self.model_runner.get_model(), stored)
-        return {part: stored[name] for part, name in names.items() if name is not None}
+        found = sources(self.model_runner.get_model(), self._thickets.changes)
+        copied = {part.name: name for part, name in found if name is not None and not part.is_answer}
+        wanted = _weights(members) if members else None
+        stored = checksums(self._thickets.weights(wanted, only=frozenset(copied.values())))
+        return {part: stored[name] for part, name in copied.items()}
 
     def thickets_kernel_faults(self) -> list[str]:
         """See `thickets.tasks.engines.kernel_check.kernel_faults`."""
@@ -136,13 +138,17 @@ class CandidateSource:
         """The types of the tensors that a candidate changes."""
         return sorted({base.value.dtype for base in self._base if base.noise_name is not None}, key=str)
 
-    def weights(self, wanted: Weights | None) -> Iterator[tuple[str, torch.Tensor]]:
-        """Yield every tensor of the checkpoint under its stored name.
+    def weights(
+        self, wanted: Weights | None, *, only: frozenset[str] | None = None
+    ) -> Iterator[tuple[str, torch.Tensor]]:
+        """Yield every tensor of the checkpoint, or those of some names, under its stored name.
 
         The next call of `weights` or `prepare` may overwrite the tensors yielded.
         """
         ready = self._ahead.take(wanted)
         for base in self._base:
+            if only is not None and base.name not in only:
+                continue
             if wanted is None or base.noise_name is None:
                 yield base.name, base.value
             else:
