@@ -81,7 +81,7 @@ class CandidateWorker:
         copied = {part.name: name for part, name in found if name is not None and not part.is_answer}
         wanted = _weights(members) if members else None
         stored = checksums(self._thickets.weights(wanted, only=frozenset(copied.values())))
-        return {part: stored[name] for part, name in copied.items()}
+        return {part: stored[name] for part, name in copied.items() if name in stored}
 
     def thickets_kernel_faults(self) -> list[str]:
         """See `thickets.tasks.engines.kernel_check.kernel_faults`."""

