@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import os
 import re
@@ -98,7 +99,7 @@ def _of_nvml() -> tuple[str, tuple[str, ...]] | None:
     """Ask the driver's own library, through the package nvidia-ml-py where it is installed (vLLM brings it)."""
     try:
         importlib.metadata.version("nvidia-ml-py")  # other packages install a module of the same name
-        import pynvml
+        pynvml = importlib.import_module("pynvml")
     except (importlib.metadata.PackageNotFoundError, ImportError):
         return None
     try:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from thickets.storage.errors import SelfTestError
 from thickets.tasks.types import Candidate, Weights
@@ -59,10 +59,6 @@ class SelfTest:
     n_changed: int
     n_exact: int
     wall_s: float
-
-    def model_dump(self) -> dict[str, Any]:
-        """Return the fields by name."""
-        return asdict(self)
 
 
 def self_test(engine: Testable) -> SelfTest:
