@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,9 +23,8 @@ def configured(tiny_model: Path, tmp_path: Path) -> Path:
     file = tmp_path / "my.yaml"
     engine = {"kind": "transformers", "device": "cpu"}
     noise = {"exclude": ["*norm*"]}
-    file.write_text(
-        yaml.safe_dump({"model": str(tiny_model), "problem": "largest_number", "engine": engine, "noise": noise})
-    )
+    values = {"model": str(tiny_model), "problem": "largest_number", "engine": engine, "noise": noise}
+    file.write_text(yaml.safe_dump(values))
     return file
 
 
