@@ -6,11 +6,13 @@ import importlib
 import importlib.metadata
 import os
 import re
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 # Least major version of the Linux driver that runs programs of a major version of CUDA (NVIDIA's compatibility table).
 _DRIVER_OF_CUDA = {11: 450, 12: 525, 13: 580}
+_ANSWER_WITHIN_S = 10.0
 _HIDDEN = ("", "-1", "none", "void", "NoDevFiles")  # of CUDA_VISIBLE_DEVICES
 
 
@@ -41,7 +43,7 @@ def gpu_facts() -> GpuFacts:
     """Look at this machine."""
     import torch  # seconds
 
-    driver, cards = _of_nvml() or _of_proc()
+    driver, cards = _of_nvml() or _of_proc() or _of_smi() or (None, ())
     n_usable, reason = torch.cuda.device_count() if torch.cuda.is_available() else 0, ""
     if cards and not n_usable and torch.version.cuda is not None:
         try:
@@ -96,7 +98,7 @@ def _major(version: str) -> int:
 
 
 def _of_nvml() -> tuple[str, tuple[str, ...]] | None:
-    """Ask the driver's own library, through the package nvidia-ml-py where it is installed (vLLM brings it)."""
+    """Ask the driver's own library, through the package nvidia-ml-py where it is installed."""
     try:
         importlib.metadata.version("nvidia-ml-py")  # other packages install a module of the same name
         pynvml = importlib.import_module("pynvml")
@@ -118,7 +120,7 @@ def _text(value: str | bytes) -> str:
     return value.decode() if isinstance(value, bytes) else value
 
 
-def _of_proc(root: Path = Path("/")) -> tuple[str | None, tuple[str, ...]]:
+def _of_proc(root: Path = Path("/")) -> tuple[str | None, tuple[str, ...]] | None:
     """Read what the kernel module shows of itself, and the device files that it makes for each card."""
     folder = root / "proc" / "driver" / "nvidia"
     version = re.search(r"\s(\d+(?:\.\d+)+)\s", _read(folder / "version"))
@@ -126,7 +128,18 @@ def _of_proc(root: Path = Path("/")) -> tuple[str | None, tuple[str, ...]]:
     cards = [found[1].strip() for found in models if found]
     n_files = sum(path.name.removeprefix("nvidia").isdecimal() for path in (root / "dev").glob("nvidia[0-9]*"))
     cards += ["NVIDIA GPU"] * (n_files - len(cards))
-    return (version[1] if version else None), tuple(cards)
+    return (version[1] if version else None, tuple(cards)) if version or cards else None
+
+
+def _of_smi() -> tuple[str, tuple[str, ...]] | None:
+    """Ask `nvidia-smi`: on WSL the kernel module is Windows' own."""
+    command = ["nvidia-smi", "--query-gpu=driver_version,name", "--format=csv,noheader"]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, timeout=_ANSWER_WITHIN_S, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    rows = [line.split(", ", 1) for line in told.splitlines() if ", " in line]
+    return (rows[0][0], tuple(row[1] for row in rows)) if rows else None
 
 
 def _read(path: Path) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from thickets.tasks.engines.compiler import c_compiler
-from thickets.tasks.engines.gpus import GpuFacts, _of_proc, gpu_facts, unused_gpus
+from thickets.tasks.engines.gpus import GpuFacts, _of_proc, _of_smi, gpu_facts, unused_gpus
 
 WELL = GpuFacts("580.65.06", ("NVIDIA H100 80GB HBM3",) * 8, 8, "2.13.0+cu130", "13.0")
 LOST = replace(WELL, n_usable=0)
@@ -51,7 +51,7 @@ def test_a_gpu_that_is_not_used_comes_with_the_remedy(facts: GpuFacts, words: tu
 
 
 def test_the_kernel_module_s_files_are_read(tmp_path: Path) -> None:
-    assert _of_proc(tmp_path) == (None, ())
+    assert _of_proc(tmp_path) is None
     gpus = tmp_path / "proc/driver/nvidia/gpus"
     for place in ("0000:01:00.0", "0000:02:00.0"):
         (gpus / place).mkdir(parents=True)
@@ -62,6 +62,15 @@ def test_the_kernel_module_s_files_are_read(tmp_path: Path) -> None:
         (tmp_path / "dev" / name).touch()
     # A container may show a device file without its description.
     assert _of_proc(tmp_path) == ("550.54.15", ("NVIDIA L40S", "NVIDIA L40S", "NVIDIA GPU"))
+
+
+def test_nvidia_smi_is_asked_where_there_is_no_such_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert _of_smi() is None
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\nprintf '581.29, NVIDIA GeForce RTX 4090\\n581.29, NVIDIA L40S\\n'\n")
+    program.chmod(0o755)
+    assert _of_smi() == ("581.29", ("NVIDIA GeForce RTX 4090", "NVIDIA L40S"))
 
 
 def test_this_machine_is_looked_at_without_an_error() -> None:
