@@ -109,7 +109,7 @@ class TestChecksums:
         one = torch.arange(600_000, dtype=torch.float32)
         other, swapped = one.clone(), one.clone()
         other.view(torch.int32)[place] ^= 1
-        swapped[[place, place - 1]] = swapped[[place - 1, place]]
+        swapped[[place, place - 2]] = swapped[[place - 2, place]]  # in the same half of two words
         assert len(set(checksums([("a", one), ("b", other), ("c", swapped)]).values())) == 3
 
     def test_no_content_is_zero_and_a_nan_is_like_itself(self) -> None:
