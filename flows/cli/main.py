@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from thickets.flows.cli import check, housekeeping, models, problems, results, search, services
+from thickets.flows.cli import check, doctor, housekeeping, models, problems, results, search, services
 from thickets.flows.cli.options import say
 from thickets.flows.cli.process import QuickEnd
 from thickets.flows.runtime.clock import count_from_command
@@ -32,6 +32,7 @@ app.command(epilog="Example: `thickets run quickstart --set population.size=96`"
 app.command(epilog="Example: `thickets estimate my.yaml --set population.size=5000`")(search.estimate)
 app.command(epilog="Example: `thickets rescore latest --set problem.verifier=math`")(search.rescore)
 app.command(epilog="Example: `thickets check my.yaml --n 20`")(check.check)
+app.command(epilog="Example: `thickets doctor my.yaml`")(doctor.doctor)
 app.command(epilog="Example: `thickets runs --json`")(results.runs)
 app.command(epilog="Example: `thickets show latest --all`")(results.show)
 app.command(epilog="Example: `thickets compare quickstart-d45c6075 latest`")(results.compare)

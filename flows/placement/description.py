@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from thickets.flows.placement.replicas import crowded, known_replicas, threads_each
@@ -17,7 +18,8 @@ class EngineDescription:
     Attributes:
         kind: transformers, vllm or signals.
         version: Of the engine's library.
-        device: By the maker's name, e.g. ``AMD EPYC``; of a Ray cluster, its kind and address.
+        device: By the maker's name, e.g. ``AMD EPYC``, of a GPU with how many of the machine's are used; of a Ray
+            cluster, its kind and address.
         dtype: Type of the weights while running.
         threads: CPU threads of each engine; None where a GPU computes.
         batch_size: Most prompts decoded together.
@@ -74,6 +76,9 @@ def describe_engine(plan: RunPlan) -> EngineDescription:
     replicas = known_replicas(plan)
     on_cpu, on_cluster = spec.device == "cpu", config.executor == "ray" and config.address is not None
     device = f"{spec.device} of the Ray cluster at {config.address}" if on_cluster else device_name(spec.device)
+    if not on_cluster and spec.device.startswith("cuda"):
+        n_used = (replicas or 1) * spec.vllm.tensor_parallel
+        device = device_label(spec.device, device, n_used, torch.cuda.device_count())
     threads = threads_each(plan) if replicas is not None else spec.threads or torch.get_num_threads()
     dtype = "float32" if spec.dtype == "auto" else spec.dtype  # a signals network's
     emulated = None
@@ -91,5 +96,24 @@ def describe_engine(plan: RunPlan) -> EngineDescription:
         batch_size=spec.batch_size,
         n_engines=replicas or 1,
         left_out=tuple(f"{name} {value}" for name, value in left_out(spec.model_path).items()),
-        warnings=tuple(filter(None, (crowded(plan), emulated, *plan.warnings))),
+        warnings=tuple(filter(None, (*_unused(plan), crowded(plan), emulated, *plan.warnings))),
     )
+
+
+def device_label(device: str, name: str, n_used: int, n_visible: int) -> str:
+    """Name a GPU, and how many of those that PyTorch sees a run uses: ``cuda (NVIDIA H200, 1 of 8)``."""
+    return f"{device} ({name}, {n_used} of {n_visible})"
+
+
+def _unused(plan: RunPlan) -> Iterator[str | None]:
+    """Yield what this machine has and the run does not use although ``auto`` would have it."""
+    from thickets.tasks.engines.choice import slower_than_needed
+
+    spec, asked = plan.engine, plan.config.engine
+    if asked.executor == "ray":  # other machines than this one
+        return
+    if asked.device == "auto" and spec.device == "cpu" and spec.kind != "signals":
+        from thickets.tasks.engines.gpus import gpu_facts, unused_gpus
+
+        yield unused_gpus(gpu_facts())
+    yield slower_than_needed(asked.kind, spec)

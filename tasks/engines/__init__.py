@@ -10,7 +10,16 @@ from thickets.storage.errors import InputError
 from thickets.tasks.engines.base import BatchEngine, DtypeName, Engine, EngineSpec, VllmOptions
 from thickets.tasks.engines.model_kinds import kind_of
 
-__all__ = ["BatchEngine", "Engine", "EngineSpec", "VllmOptions", "build_engine", "library_versions", "resolve_spec"]
+__all__ = [
+    "BatchEngine",
+    "Engine",
+    "EngineSpec",
+    "VllmOptions",
+    "build_engine",
+    "library_versions",
+    "resolve_spec",
+    "untested_engine",
+]
 
 
 def resolve_spec(spec: EngineSpec, stored: DtypeName | None = None) -> EngineSpec:
@@ -91,11 +100,29 @@ def library_versions(kind: str) -> dict[str, str]:
 
 
 def build_engine(spec: EngineSpec) -> Engine:
-    """Build the engine that a resolved spec describes.
+    """Build the engine that a resolved spec describes, and let it prove that it holds what is loaded into it.
+
+    On the CPU the Transformers engine is not asked: there its weights are written in place by code of ours alone.
 
     Raises:
         InputError: The kind is unknown, or the model cannot be used.
+        SelfTestError: The proof failed.
     """
+    engine = untested_engine(spec)
+    if spec.kind == "vllm" or spec.device.startswith("cuda"):
+        from thickets.tasks.engines.self_test import Testable, self_test
+
+        assert isinstance(engine, Testable)
+        try:
+            self_test(engine)
+        except BaseException:
+            engine.close()
+            raise
+    return engine
+
+
+def untested_engine(spec: EngineSpec) -> Engine:
+    """Build an engine without a self-test; see `build_engine`."""
     if spec.kind == "transformers":
         from thickets.tasks.engines.transformers import TransformersEngine
 

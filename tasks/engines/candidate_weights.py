@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from thickets.storage.errors import InputError
+from thickets.tasks.engines.compiler import NO_COMPILER, c_compiler
 from thickets.tasks.noise import Family
 from thickets.tasks.noise.kernel import perturb_into
 from thickets.tasks.noise.spec import Dtype
@@ -115,7 +116,10 @@ def _on_device(live: torch.Tensor) -> bool:
 
 @lru_cache(maxsize=1)
 def _device_kernel() -> Callable[..., None] | None:
-    """Return the CUDA kernel, or None (and one warning) where Triton is not installed."""
+    """Return the CUDA kernel, or None (and one warning) where Triton is not installed or has no compiler."""
+    if c_compiler() is None:
+        logger.warning("%s; noise is made on the host and copied to the device", NO_COMPILER)
+        return None
     try:
         from thickets.tasks.noise.triton_kernel import perturb_cuda
     except ImportError as error:

@@ -47,6 +47,11 @@ def computes_in(dtype: DtypeName, device: torch.device) -> bool:
     return True
 
 
+def instructions_for(dtype: DtypeName) -> tuple[str, ...]:
+    """Return the processor instructions of which any one computes in a type, by PyTorch's names; none for float32."""
+    return _INSTRUCTIONS.get(dtype, ())
+
+
 def stored_dtype(folder: Path) -> DtypeName:
     """Return a checkpoint's type as Transformers finds it: the config's, else that of its first floating tensor.
 

@@ -17,13 +17,16 @@ from thickets.tasks.engines.average_weights import write_weights
 from thickets.tasks.engines.base import EngineSpec
 from thickets.tasks.engines.candidate_weights import copy_base, noise_dtype
 from thickets.tasks.engines.checkpoint import check_parameters
+from thickets.tasks.engines.checksums import checksums
 from thickets.tasks.engines.decoding import Prefill, Prefix, StopChecker, common_prefix, compute_prefix, decode, prefill
 from thickets.tasks.engines.devices import pick_device
+from thickets.tasks.engines.kernel_check import kernel_faults
 from thickets.tasks.engines.model_files import broken_files
 from thickets.tasks.engines.sampling import TokenChooser
 from thickets.tasks.engines.tokenizer import load_tokenizer, prompt_ids
 from thickets.tasks.types import Completion, Sampling, Weights
 
+_PROBE_LEN = 8  # tokens
 # Keys and values of prompts that are sampled again and again; beyond this, every sample reads them anew.
 _MOST_KEPT_BYTES = 1 << 30
 
@@ -202,6 +205,32 @@ class TransformersEngine:
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
+
+    def checksums(self) -> dict[str, int]:
+        """See `thickets.tasks.engines.self_test.Testable.checksums`; a tied tensor has one, as long as it is one."""
+        named: dict[int, tuple[str, torch.Tensor]] = {}
+        for name, parameter in self._model.named_parameters(remove_duplicate=False):
+            named.setdefault(parameter.data_ptr(), (name, parameter.data))
+        return checksums(named.values())
+
+    def changes(self) -> dict[str, bool]:
+        """See `thickets.tasks.engines.self_test.Testable.changes`."""
+        return {name: self._perturbation.selects(name) for name, _ in self._model.named_parameters()}
+
+    def expected(self, weights: Weights | None) -> dict[str, int]:
+        """See `thickets.tasks.engines.self_test.Testable.expected`; they are made in place."""
+        return {}
+
+    def kernel_faults(self) -> list[str]:
+        """See `thickets.tasks.engines.self_test.Testable.kernel_faults`."""
+        dtypes = sorted({weight.base.dtype for weight in self._weights}, key=str)
+        return kernel_faults(self._model.device, dtypes, self._perturbation.family)
+
+    def probe(self) -> int:
+        """See `thickets.tasks.engines.self_test.Testable.probe`."""
+        stale = sum(each.n_bytes > 0 for each in self._kept) + (len(self._prefix.tokens) if self._prefix else 0)
+        self._shared_prefix([[self._pad_id] * _PROBE_LEN] * 2)
+        return stale
 
     def close(self) -> None:
         """Drop the model and its base copy."""

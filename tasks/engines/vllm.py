@@ -5,10 +5,11 @@ from __future__ import annotations
 import gc
 import hashlib
 import importlib.util
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from pydantic import ValidationError
@@ -22,7 +23,10 @@ from thickets.tasks.engines.decoding import StopChecker
 from thickets.tasks.engines.tokenizer import load_tokenizer, prompt_ids
 from thickets.tasks.types import Candidate, Completion, Sampling, Weights
 
+T = TypeVar("T")
+
 _WORKER = "thickets.tasks.engines.vllm_worker.CandidateWorker"
+_LARGEST_BLOCK = 256  # tokens; vLLM's own choice of a block is smaller for all but hybrid models
 _LONGEST_REASON = 200  # characters; vLLM lists every architecture it knows
 
 
@@ -48,6 +52,7 @@ class VllmEngine:
     def _open(self, spec: EngineSpec) -> None:
         VllmEngine._is_open = True
         self._held: tuple[Weights | None] | None = None  # what was loaded, if anything was
+        self._said: Counter[str] | None = None  # what vLLM says of every load
         self._read: list[list[int]] | None = None  # the prompts whose keys and values are cached
         self._batch_size = spec.batch_size
         self._shares_reads = spec.vllm.prefix_caching
@@ -77,6 +82,7 @@ class VllmEngine:
         block_size = spec.vllm.block_size or (workarounds.CPU_BLOCK if on_cpu else None)
         if block_size is not None:
             options["block_size"] = block_size
+        self._probe_length = (block_size or _LARGEST_BLOCK) + 1  # fills a block of the prefix cache
         if on_cpu:
             options["kv_cache_memory_bytes"] = workarounds.kv_cache_bytes(
                 config, dtype, self._max_length, spec.batch_size
@@ -123,8 +129,13 @@ class VllmEngine:
         if self._held == (weights,):
             return
         self._held = None
-        self._llm.collective_rpc("thickets_load", args=(_plain(weights),))
+        of_workers = self._llm.collective_rpc("thickets_load", args=(_plain(weights),))
         self._read = None  # so that what is cached of the previous weights is forgotten before the next answer
+        said = Counter(line for lines in of_workers for line in lines)
+        # The first load is the self-test's, which sees by checksums that what vLLM says of it is harmless.
+        self._said = said if self._said is None else self._said
+        if unheard_of := said - self._said:
+            raise RuntimeError(f"vLLM has not loaded all of a candidate's weights: {'; '.join(unheard_of)}")
         self._held = (weights,)
 
     def prepare(self, weights: Weights) -> None:
@@ -137,9 +148,7 @@ class VllmEngine:
             return []
         rows = prompt_ids(self._tokenizer, prompts)
         self._check_lengths(rows, sampling.max_tokens)
-        self._prepare_cache(rows, sampling)
-        params = self._params(sampling, len(rows))
-        outputs = self._llm.generate([{"prompt_token_ids": row} for row in rows], params, use_tqdm=False)
+        outputs = self._answer(rows, sampling)
         checker = StopChecker(self._tokenizer, self._eos_ids, sampling.stop)
         completions = []
         for output in outputs:
@@ -147,6 +156,12 @@ class VllmEngine:
             text, ended = checker.text(tokens)
             completions.append(Completion(text, len(tokens), "stop" if ended else "length"))
         return completions
+
+    def _answer(self, rows: list[list[int]], sampling: Sampling) -> list[Any]:
+        self._prepare_cache(rows, sampling)
+        params = self._params(sampling, len(rows))
+        outputs: list[Any] = self._llm.generate([{"prompt_token_ids": row} for row in rows], params, use_tqdm=False)
+        return outputs
 
     def _prepare_cache(self, rows: list[list[int]], sampling: Sampling) -> None:
         """Make the prefix cache's content a function of these prompts alone: what is cached decides how vLLM computes.
@@ -168,6 +183,27 @@ class VllmEngine:
     def _forget(self) -> None:
         workarounds.clear_prefix_cache(self._llm)
         self._read = None
+
+    def checksums(self) -> dict[str, int]:
+        """See `thickets.tasks.engines.self_test.Testable.checksums`; of several workers, by rank."""
+        return _by_rank(self._llm.collective_rpc("thickets_checksums"))
+
+    def changes(self) -> dict[str, bool]:
+        """See `thickets.tasks.engines.self_test.Testable.changes`."""
+        return _by_rank(self._llm.collective_rpc("thickets_changes"))
+
+    def expected(self, weights: Weights | None) -> dict[str, int]:
+        """See `thickets.tasks.engines.self_test.Testable.expected`."""
+        return _by_rank(self._llm.collective_rpc("thickets_expected", args=(_plain(weights),)))
+
+    def kernel_faults(self) -> list[str]:
+        """See `thickets.tasks.engines.self_test.Testable.kernel_faults`."""
+        return [fault for faults in self._llm.collective_rpc("thickets_kernel_faults") for fault in faults]
+
+    def probe(self) -> int:
+        """See `thickets.tasks.engines.self_test.Testable.probe`."""
+        row = [next(iter(sorted(self._eos_ids)), 0)] * min(self._probe_length, self._max_length - 1)
+        return int(self._answer([row], Sampling(1))[0].num_cached_tokens or 0)
 
     def _params(self, sampling: Sampling, n_rows: int) -> Any:
         from vllm import SamplingParams
@@ -225,6 +261,13 @@ def _plain(weights: Weights | None) -> list[tuple[int, float]]:
         return []
     members = (weights,) if isinstance(weights, Candidate) else weights.members
     return [(member.seed, member.sigma) for member in members]
+
+
+def _by_rank(found: list[dict[str, T]]) -> dict[str, T]:
+    """Merge what the workers of a divided model return."""
+    if len(found) == 1:
+        return found[0]
+    return {f"rank {rank}: {name}": value for rank, each in enumerate(found) for name, value in each.items()}
 
 
 def _row_seed(seed: int, row: int) -> int:

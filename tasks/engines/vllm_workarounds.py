@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import warnings
@@ -91,6 +92,38 @@ def seeds_all_requests_at_once(*, on_cpu: bool) -> bool:
     draw from one generator in the same order every time, because the engine core runs in this process.
     """
     return on_cpu
+
+
+@contextmanager
+def heard_while_reloading() -> Iterator[list[str]]:
+    """Collect what vLLM says of weights that a reload did not bring, which it only warns of; nothing is printed.
+
+    It says so of every layer that gets no tensor under its own name, harmless ones (a tied head, rotary embeddings)
+    included, and leaves such a layer with the previous candidate's weights.
+    """
+    said: list[str] = []
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            arguments = record.args if isinstance(record.args, tuple) else (record.args,)
+            said.append(str(record.msg) % tuple(sorted(a) if isinstance(a, set | frozenset) else a for a in arguments))
+
+    listener = Listener(logging.WARNING)
+    loggers = [
+        logging.getLogger(f"vllm.model_executor.model_loader.reload.{name}") for name in ("layerwise", "inplace")
+    ]
+    before = [(logger.level, logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(listener)
+        logger.setLevel(logging.WARNING)
+        logger.propagate = False
+    try:
+        yield said
+    finally:
+        for logger, (level, propagate) in zip(loggers, before, strict=True):
+            logger.removeHandler(listener)
+            logger.setLevel(level)
+            logger.propagate = propagate
 
 
 def tied_heads(model: torch.nn.Module) -> Iterator[Any]:

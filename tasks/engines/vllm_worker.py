@@ -7,7 +7,7 @@ under the checkpoint's names and whole: vLLM itself cuts, fuses and packs them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,10 @@ from thickets.tasks.engines.ahead import Ahead
 from thickets.tasks.engines.average_weights import write_weights
 from thickets.tasks.engines.base import DtypeName
 from thickets.tasks.engines.checkpoint import Checkpoint, inspect_checkpoint
-from thickets.tasks.engines.vllm_workarounds import process_head, tied_heads
+from thickets.tasks.engines.checksums import checksums
+from thickets.tasks.engines.kernel_check import kernel_faults
+from thickets.tasks.engines.vllm_parts import expected_changes, parts, sources
+from thickets.tasks.engines.vllm_workarounds import heard_while_reloading, process_head, tied_heads
 from thickets.tasks.noise import Family, Perturbation
 from thickets.tasks.types import Average, Candidate, Weights
 
@@ -28,6 +31,7 @@ class CandidateWorker:
 
     model_runner: Any
     device: torch.device
+    reload_weights: Callable[..., None]
 
     def thickets_adopt(
         self, folder: str, dtype: DtypeName, noise: tuple[Family, tuple[str, ...], tuple[str, ...]], *options: Any
@@ -50,12 +54,38 @@ class CandidateWorker:
         )
         self._thickets_tied_heads = list(tied_heads(self.model_runner.get_model()))
 
-    def thickets_load(self, members: Sequence[tuple[int, float]]) -> None:
-        """Load the candidate of a seed and sigma, or the average of several; no members at all is the base."""
+    def thickets_load(self, members: Sequence[tuple[int, float]]) -> list[str]:
+        """Load the candidate of a seed and sigma, or the average of several; no members at all is the base.
+
+        Returns:
+            What vLLM said of layers that the reload has not reached; see `heard_while_reloading`.
+        """
         wanted = _weights(members) if members else None
-        self.model_runner.reload_weights(weights_iterator=self._thickets.weights(wanted))
+        with heard_while_reloading() as said:
+            self.reload_weights(weights_iterator=self._thickets.weights(wanted))
         for head in self._thickets_tied_heads:
             process_head(head)
+        return said
+
+    def thickets_checksums(self) -> dict[str, int]:
+        """Return a checksum of all that the model computes with, by tensor of the checkpoint where that is possible."""
+        return checksums((part.name, part.value) for part in parts(self.model_runner.get_model()))
+
+    def thickets_changes(self) -> dict[str, bool]:
+        """Tell of the names of `thickets_checksums` whether a candidate changes them, as far as that is known."""
+        return expected_changes(self.model_runner.get_model(), self._thickets.changes)
+
+    def thickets_expected(self, members: Sequence[tuple[int, float]]) -> dict[str, int]:
+        """Return the checksums that plain copies of these weights have, by the names of `thickets_checksums`."""
+        found = sources(self.model_runner.get_model(), self._thickets.changes)
+        copied = {part.name: name for part, name in found if name is not None and not part.is_answer}
+        wanted = _weights(members) if members else None
+        stored = checksums(self._thickets.weights(wanted, only=frozenset(copied.values())))
+        return {part: stored[name] for part, name in copied.items() if name in stored}
+
+    def thickets_kernel_faults(self) -> list[str]:
+        """See `thickets.tasks.engines.kernel_check.kernel_faults`."""
+        return kernel_faults(self.device, self._thickets.dtypes, self._thickets.family)
 
     def thickets_prepare(self, members: Sequence[tuple[int, float]]) -> None:
         """Make the weights of a candidate, or of an average, in the background."""
@@ -87,7 +117,7 @@ class CandidateSource:
         *,
         prefetch: bool,
     ) -> None:
-        self._family = perturbation.family
+        self.family = perturbation.family
         self._device = wanted_on
         noise_names = checkpoint.perturbed(perturbation)
         self._base = [
@@ -98,13 +128,27 @@ class CandidateSource:
         self._ahead = Ahead()
         self._staged: dict[str, torch.Tensor] = {}
 
-    def weights(self, wanted: Weights | None) -> Iterator[tuple[str, torch.Tensor]]:
-        """Yield every tensor of the checkpoint under its stored name.
+    @property
+    def changes(self) -> dict[str, bool]:
+        """By the checkpoint's names: whether a candidate changes a tensor."""
+        return {base.name: base.noise_name is not None for base in self._base}
+
+    @property
+    def dtypes(self) -> list[torch.dtype]:
+        """The types of the tensors that a candidate changes."""
+        return sorted({base.value.dtype for base in self._base if base.noise_name is not None}, key=str)
+
+    def weights(
+        self, wanted: Weights | None, *, only: frozenset[str] | None = None
+    ) -> Iterator[tuple[str, torch.Tensor]]:
+        """Yield every tensor of the checkpoint, or those of some names, under its stored name.
 
         The next call of `weights` or `prepare` may overwrite the tensors yielded.
         """
         ready = self._ahead.take(wanted)
         for base in self._base:
+            if only is not None and base.name not in only:
+                continue
             if wanted is None or base.noise_name is None:
                 yield base.name, base.value
             else:
@@ -136,7 +180,7 @@ class CandidateSource:
 
     def _write(self, out: torch.Tensor, base: _Base, wanted: Weights) -> None:
         assert base.noise_name is not None
-        write_weights(out.view(-1), base.value.view(-1), name=base.noise_name, weights=wanted, family=self._family)
+        write_weights(out.view(-1), base.value.view(-1), name=base.noise_name, weights=wanted, family=self.family)
 
 
 def _weights(members: Sequence[tuple[int, float]]) -> Weights:

@@ -110,3 +110,11 @@ def test_weights_on_a_device_become_the_same_candidate(monkeypatch, dtype, famil
     for _ in range(2):
         write_candidate(live, base, name=NAME, candidate=CANDIDATE, family=family)
     np.testing.assert_array_equal(bits(live.cpu()), expected(weights(dtype), family))
+
+
+def test_without_a_compiler_noise_for_a_gpu_is_made_on_the_host(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(candidate_weights, "c_compiler", lambda: None)
+    assert candidate_weights._device_kernel() is None
+    assert "no C compiler" in caplog.text

