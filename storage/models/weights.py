@@ -132,9 +132,7 @@ def tensor_shapes(folder: Path) -> dict[str, list[int]]:
     Raises:
         InputError: The weights are absent or broken.
     """
-    return {
-        name: tensor.shape for path in weight_files(folder) for name, tensor in _read_header(path).items()
-    }
+    return {name: tensor.shape for path in weight_files(folder) for name, tensor in _read_header(path).items()}
 
 
 def _identify(files: list[Path]) -> WeightsIdentity:
