@@ -46,7 +46,11 @@ class EngineConfig(Section):
         description="Type of the weights while running; auto: the checkpoint's where the device computes in it, else "
         "float32.",
     )
-    batch_size: PositiveInt = Field(64, description="Most prompts decoded together.")
+    batch_size: PositiveInt | None = Field(
+        None,
+        description="Most prompts decoded together; empty: on CUDA as many as the largest block has, up to 1024, "
+        "elsewhere 64.",
+    )
     threads: PositiveInt | None = Field(None, description="CPU threads; empty: the library's choice.")
     prefetch: bool | None = Field(
         None,

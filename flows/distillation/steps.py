@@ -196,7 +196,7 @@ def _exam(plan: DistillPlan) -> Exam:
         run.judge,
         run.sampling,
         run.base.path,
-        run.config.engine.batch_size,
+        run.engine.batch_size,
         trust_remote_code=run.config.engine.trust_remote_code,
     )
 
@@ -223,7 +223,15 @@ def _settings(plan: DistillPlan) -> TrainingSettings:
 
 def _targets(plan: DistillPlan, texts: Sequence[TrainingText]) -> Targets:
     """The mean of the experts' distributions; by Transformers, whatever engine the run has."""
-    engine = TransformersEngine(replace(plan.run.engine, kind="transformers", device=plan.device, prefetch=False))
+    spec = replace(
+        plan.run.engine,
+        kind="transformers",
+        device=plan.device,
+        prefetch=False,
+        batch_size=plan.section.batch_size,  # of rows that are read together; the engine plans its memory by it
+        max_length=None,
+    )
+    engine = TransformersEngine(spec)
     try:
         return collect(
             engine,

@@ -189,7 +189,7 @@ class _Learning:
 
 def _probe_limit(engine: Engine, plan: RunPlan) -> _Learning:
     """Let the base answer one batch under the problem's own limit; the run itself learns from the whole split."""
-    block, size = plan.blocks[0], plan.config.engine.batch_size
+    block, size = plan.blocks[0], plan.engine.batch_size
     batch = replace(block, examples=block.examples[:size], prompts=block.prompts[:size])
     started = time.perf_counter()
     engine.load(None)
@@ -201,7 +201,7 @@ def _probe_limit(engine: Engine, plan: RunPlan) -> _Learning:
 
 
 def _probe(engine: Engine, plan: RunPlan) -> Probe:
-    prompts = plan.blocks[0].prompts[: plan.config.engine.batch_size]
+    prompts = plan.blocks[0].prompts[: plan.engine.batch_size]
     [candidate] = candidates_of(population(1, plan.config.population.sigmas, plan.config.population.seed))
     engine.load(candidate)
     engine.generate(prompts[:2], replace(plan.sampling, max_tokens=2))  # the first call pays for compilation
