@@ -29,6 +29,8 @@ def estimate_table(found: Estimate) -> Table:
         table.add_row(f"completions, {what}", f"{count:,}")
     if found.racing_saves_at_most:
         table.add_row("of these racing saves", f"at most {found.racing_saves_at_most:,}")
+    if found.racing is not None:
+        table.add_row("racing, at a guess of who is dropped", str(found.racing))
     if found.n_paid_for is not None:
         table.add_row("candidates the budget pays for", f"about {found.n_paid_for:,} of {found.n_candidates:,}")
     if found.limit is not None:
