@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from thickets.storage.errors import InputError
+from thickets.tasks.engines.pinned import pinned_copy
 from thickets.tasks.noise import Family
 from thickets.tasks.noise.kernel import perturb_into
 from thickets.tasks.noise.spec import Dtype
@@ -50,8 +51,7 @@ def copy_base(live: torch.Tensor, where: Literal["device", "host"]) -> torch.Ten
     flat = live.detach().reshape(-1)
     if live.device.type == "cpu" or (where == "device" and _on_device(live)):
         return flat.clone()
-    base = torch.empty(flat.shape, dtype=flat.dtype, pin_memory=live.device.type == "cuda")
-    return base.copy_(flat)
+    return pinned_copy(flat) if live.device.type == "cuda" else flat.to("cpu", copy=True)
 
 
 def noise_device(live: torch.Tensor) -> torch.device:

@@ -18,6 +18,7 @@ from thickets.tasks.engines.ahead import Ahead
 from thickets.tasks.engines.average_weights import write_weights
 from thickets.tasks.engines.base import DtypeName
 from thickets.tasks.engines.checkpoint import Checkpoint, inspect_checkpoint
+from thickets.tasks.engines.pinned import pinned_copy
 from thickets.tasks.engines.vllm_workarounds import process_head, tied_heads
 from thickets.tasks.noise import Family, Perturbation
 from thickets.tasks.types import Average, Candidate, Weights
@@ -147,5 +148,5 @@ def _weights(members: Sequence[tuple[int, float]]) -> Weights:
 
 def _keep(value: torch.Tensor, kept_on: torch.device) -> torch.Tensor:
     if kept_on.type == "cpu" and torch.cuda.is_available():
-        return value.pin_memory()
+        return pinned_copy(value)
     return value.to(kept_on)
