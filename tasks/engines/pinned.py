@@ -31,7 +31,8 @@ def pinned_copy(value: torch.Tensor) -> torch.Tensor:
     copy.copy_(value.detach())
     if error := _lock(copy.data_ptr(), n_bytes):
         raise RunError(
-            f"engine.base_copy: CUDA could not lock {n_bytes / 1e9:.1f} GB of host memory for the base (error {error}); "
+            f"engine.base_copy: CUDA could not lock {n_bytes / 1e9:.1f} GB of host memory for the base (error "
+            f"{error}); "
             "free some of it, or make room for the base on the GPU: lower engine.batch_size, or divide the model with "
             "engine.vllm.tensor_parallel"
         )
