@@ -189,14 +189,19 @@ def _texts(plan: DistillPlan, rows: pl.DataFrame) -> list[TrainingText]:
     return encode(tokenizer, prompts, rows["response"].to_list())
 
 
+# As many rows as a GPU has room for beside a model in training; the engine's own batches are planned without one.
+_EXAM_ROWS_ON_GPU = 64
+
+
 def _exam(plan: DistillPlan) -> Exam:
     run = plan.run
+    batch_size = run.engine.batch_size
     return validation_exam(
         [block for block in run.blocks if block.split == "validation"],
         run.judge,
         run.sampling,
         run.base.path,
-        run.engine.batch_size,
+        min(batch_size, _EXAM_ROWS_ON_GPU) if plan.device.startswith("cuda") else batch_size,
         trust_remote_code=run.config.engine.trust_remote_code,
     )
 

@@ -152,7 +152,7 @@ def estimate(config: RunConfig) -> Estimate:
         seconds=seconds,
         disk_bytes=disk_bytes(plan, completions, n_respondents, probe.bytes_per_completion),
         engine=str(engines),
-        warnings=(*engines.warnings, *filter(None, (racing and racing.advice,))),
+        warnings=engines.warnings,
         racing_saves_at_most=_racing_saves_at_most(config, plan),
         racing=racing,
         n_engines=n_engines,

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+import io
+from collections.abc import Callable
 
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from thickets.flows.cli.tables_search import estimate_table, estimates_table
+from thickets.flows.config.run import RunConfig
+from thickets.flows.search.estimate import EstimateOfMany, estimate
 from thickets.flows.search.racing_time import RacingTime, UnitTime, racing_time
 
 FOUR_ROUNDS, ALIVE = [50] * 4, [999.0, 700.0, 490.0, 343.0]
@@ -54,3 +62,24 @@ def test_engines_share_the_time_of_both() -> None:
 )
 def test_a_block_lies_on_the_line_through_two(measured: tuple, n: int, expected: float) -> None:
     assert UnitTime(0.0, measured, 20)(n) == pytest.approx(expected)
+
+
+def test_an_estimate_shows_the_seconds_and_the_advice(config: Callable[..., RunConfig]) -> None:
+    found = estimate(config(scoring={"examples_per_block": 5, "racing": {}}))
+    assert found.racing is not None
+    assert found.racing.plain_block == 12
+    costs = found.racing.model_copy(update={"raced_s": 7200.0, "plain_s": 3600.0})
+    dear = found.model_copy(update={"racing": costs})
+    assert "costs about 1 h" in shown(estimate_table(dear))
+    assert "leave out scoring.racing" in shown(estimate_table(dear))
+    cheap = dear.model_copy(update={"racing": costs.model_copy(update={"raced_s": 600.0})})
+    assert "saves about 50 min" in shown(estimate_table(cheap))
+    assert "leave out scoring.racing" not in shown(estimate_table(cheap))
+    both = EstimateOfMany(problems=(cheap, dear), completions={}, tokens=0, tokens_at_most=0, seconds=0.0, disk_bytes=0)
+    assert shown(estimates_table(both)).count("leave out scoring.racing") == 1
+
+
+def shown(table: Table) -> str:
+    console = Console(width=300, record=True, file=io.StringIO())
+    console.print(table)
+    return console.export_text()
