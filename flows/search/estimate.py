@@ -239,6 +239,7 @@ def _probe(engine: Engine, plan: RunPlan, prompts: Sequence[str]) -> Probe:
     [candidate] = candidates_of(population(1, plan.config.population.sigmas, plan.config.population.seed))
     engine.load(candidate)
     engine.generate(prompts[:2], replace(plan.sampling, max_tokens=2))  # the first call pays for compilation
+    engine.load(None)  # or the candidate would be there already, and its load take no time
     together = plan.config.scoring.candidates_per_shard if isinstance(engine, BatchEngine) else 1
     started = time.perf_counter()
     if isinstance(engine, BatchEngine):

@@ -71,9 +71,10 @@ class RacingTime(BaseModel):
         )
 
     def __str__(self) -> str:
-        what = "saves" if self.saved_s >= 0 else "costs"
-        left = duration(max(0.0, self.plain_s - self.raced_at_best_s))
-        return f"{what} about {duration(abs(self.saved_s))} of {duration(self.plain_s)} (at most {left})"
+        if self.saved_s < 0:
+            return f"costs about {duration(-self.saved_s)} more than the {duration(self.plain_s)} without it"
+        at_most = duration(self.plain_s - self.raced_at_best_s)
+        return f"saves about {duration(self.saved_s)} of {duration(self.plain_s)}, at most {at_most}"
 
 
 def racing_time(
