@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import polars as pl
 
 from thickets.flows.config.prompts import PromptPlan, plan_prompts
 from thickets.flows.config.run import RunConfig
+from thickets.flows.config.sizes import batch_size, examples_per_block
 from thickets.storage.errors import RunError
 from thickets.storage.fingerprint import fingerprint
 from thickets.storage.home import Home
@@ -147,7 +148,8 @@ def make_plan(
         limit: Most new tokens per answer, if `decoding.max_tokens` is learned (`search.answer_limit`).
 
     Raises:
-        InputError: A prompt cannot be rendered, or is too long for the model (`data.too_long`).
+        InputError: A prompt cannot be rendered, or is too long for the model (`data.too_long`); or the selection split
+            is one block here, and is to be raced.
         RunError: `decoding.max_tokens` is learned, but no limit is given.
     """
     prompts = plan_prompts(config, base.path, problem, splits if scored is None else scored)
@@ -160,7 +162,21 @@ def make_plan(
             dict.fromkeys((*(own.stop if config.decoding.stop is None else config.decoding.stop), *template.stop))
         ),
     )
-    per_block = config.scoring.examples_per_block
+    spec = resolve(
+        EngineSpec(
+            kind=config.engine.kind,
+            model_path=base.path,
+            perturbation=config.perturbation,
+            device=config.engine.device,
+            dtype=config.engine.dtype,
+            threads=config.engine.threads,
+            trust_remote_code=config.engine.trust_remote_code,
+            prefetch=config.engine.prefetch,
+            base_copy=config.engine.base_copy,
+            vllm=VllmOptions(**config.engine.vllm.model_dump()),
+        )
+    )
+    per_block = examples_per_block(config, spec.device)
     wordings = _wordings(config, base.path, problem, splits, template, sampling)
     blocks = tuple(
         block
@@ -174,22 +190,7 @@ def make_plan(
             each.prompts,
         )
     )
-    spec = resolve(
-        EngineSpec(
-            kind=config.engine.kind,
-            model_path=base.path,
-            perturbation=config.perturbation,
-            device=config.engine.device,
-            dtype=config.engine.dtype,
-            batch_size=config.engine.batch_size,
-            threads=config.engine.threads,
-            trust_remote_code=config.engine.trust_remote_code,
-            prefetch=config.engine.prefetch,
-            base_copy=config.engine.base_copy,
-            max_length=_max_length(prompts, blocks, sampling),
-            vllm=VllmOptions(**config.engine.vllm.model_dump()),
-        )
-    )
+    spec = replace(spec, batch_size=batch_size(config, spec.device), max_length=_max_length(prompts, blocks, sampling))
     identity = answer_identity(
         base_sha256=base.sha256,
         engine=spec,

@@ -29,6 +29,8 @@ def estimate_table(found: Estimate) -> Table:
         table.add_row(f"completions, {what}", f"{count:,}")
     if found.racing_saves_at_most:
         table.add_row("of these racing saves", f"at most {found.racing_saves_at_most:,}")
+    if found.racing is not None:
+        table.add_row("racing, at a guess of who is dropped", str(found.racing))
     if found.n_paid_for is not None:
         table.add_row("candidates the budget pays for", f"about {found.n_paid_for:,} of {found.n_candidates:,}")
     if found.limit is not None:
@@ -48,7 +50,9 @@ def estimates_table(found: EstimateOfMany) -> Table:
     """Return the estimated cost of a run of several problems, a row per problem."""
     first = found.problems[0]
     title = f"{len(found.problems)} problems on {first.model}, {first.n_candidates} candidates each"
-    table = Table(title=title, title_justify="left", caption=_engine(first), caption_justify="left")
+    racing = [f"{one.problem}: {one.racing.advice}" for one in found.problems if one.racing and one.racing.advice]
+    caption = Text("\n".join([first.engine, *first.warnings, *racing]))
+    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
     table.add_column("problem", overflow="fold")
     for heading in ("completions", "tokens", "at most", "time", "disk"):
         table.add_column(heading, justify="right")
@@ -91,7 +95,8 @@ def parity_report(result: ParityResult) -> Group:
 
 
 def _engine(found: Estimate) -> Text:
-    return Text("\n".join([found.engine, *found.warnings]))
+    advice = found.racing and found.racing.advice
+    return Text("\n".join([found.engine, *found.warnings, *([advice] if advice else [])]))
 
 
 def _cost(found: Estimate | EstimateOfMany) -> list[str]:

@@ -23,7 +23,7 @@ class VllmConfig(Section):
         None, description="Tokens per block of keys and values; empty: 32 on the CPU (a multiple of 32 there)."
     )
     memory_fraction: float = Field(
-        0.8, gt=0, le=1, description="Share of a GPU's memory; the base copy of the weights needs room beside it."
+        0.9, gt=0, le=1, description="Share of a GPU's memory that an engine may take in all; for transformers too."
     )
     tensor_parallel: PositiveInt = Field(1, description="GPUs that one model is divided over.")
 
@@ -46,7 +46,11 @@ class EngineConfig(Section):
         description="Type of the weights while running; auto: the checkpoint's where the device computes in it, else "
         "float32.",
     )
-    batch_size: PositiveInt = Field(64, description="Most prompts decoded together.")
+    batch_size: PositiveInt | None = Field(
+        None,
+        description="Most prompts decoded together; empty: on CUDA as many as the largest block has, up to 1024, "
+        "elsewhere 64.",
+    )
     threads: PositiveInt | None = Field(None, description="CPU threads; empty: the library's choice.")
     prefetch: bool | None = Field(
         None,
@@ -54,7 +58,9 @@ class EngineConfig(Section):
         "the weights. Empty: where it pays, which is with transformers and not with vllm.",
     )
     base_copy: Literal["device", "host"] = Field(
-        "device", description="Where a GPU engine keeps the untouched weights: on the GPU, or in host memory."
+        "device",
+        description="Where a GPU engine keeps the untouched weights: on the GPU, if they fit beside the model and its "
+        "batches, or in host memory.",
     )
     vllm: VllmConfig = Field(default_factory=VllmConfig)
     executor: Literal["local", "ray"] = Field(

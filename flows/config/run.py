@@ -17,6 +17,7 @@ from thickets.flows.config.distillation import DistillationConfig
 from thickets.flows.config.engine import EngineConfig, VllmConfig
 from thickets.flows.config.name import NAME
 from thickets.flows.config.sections import (
+    LEAST_BLOCK,
     BudgetConfig,
     ControlsConfig,
     DataConfig,
@@ -63,6 +64,23 @@ def _selection_that_fits(validated: dict[str, Any]) -> SelectionConfig:
         return default
     fitting = tuple(k for k in default.k_values if k <= population.size)
     return SelectionConfig(k_values=fitting or (population.size,))
+
+
+def one_block(n_questions: int, per_block: int, *, is_configured: bool) -> str:
+    """Say that a race needs more than one block.
+
+    Args:
+        n_questions: Of the selection split.
+        per_block: `scoring.examples_per_block`, or what the device makes of an empty one.
+        is_configured: It is not empty.
+    """
+    found = f"{per_block}" if is_configured else f"empty, here {per_block},"
+    fitting = max(1, n_questions // 4)
+    return (
+        f"scoring.racing decides between blocks, but scoring.examples_per_block is {found} and data.selection "
+        f"{n_questions}, which is one block; set scoring.examples_per_block below data.selection (for example "
+        f"{fitting}), or data.selection above {per_block}"
+    )
 
 
 class RunConfig(Section):
@@ -137,13 +155,10 @@ class RunConfig(Section):
                 "scoring.racing drops candidates before they have answered everything, but selection.methods lists "
                 "shrunken, which needs every candidate's whole score; remove one of the two"
             )
-        if (per_block := self.scoring.examples_per_block) >= self.data.selection:
-            fitting = max(1, self.data.selection // 4)
-            raise ValueError(
-                f"scoring.racing decides between blocks, but scoring.examples_per_block is {per_block} and "
-                f"data.selection {self.data.selection}, which is one block; set scoring.examples_per_block below "
-                f"data.selection (for example {fitting}), or data.selection above {per_block}"
-            )
+        # Left empty it depends on the device; `thickets.flows.plan` looks again when that is known.
+        configured = self.scoring.examples_per_block
+        if (per_block := configured or LEAST_BLOCK) >= self.data.selection:
+            raise ValueError(one_block(self.data.selection, per_block, is_configured=configured is not None))
         return self
 
     @model_validator(mode="after")

@@ -273,11 +273,17 @@ class BudgetConfig(Section):
         return self
 
 
+# Of what an empty `scoring.examples_per_block` stands for, by device; see `thickets.flows.config.sizes`.
+LEAST_BLOCK = 256
+
+
 class ScoringConfig(Section):
     """Division of the work. Only `examples_per_block` can change an answer; `racing` decides which candidates go on."""
 
-    examples_per_block: PositiveInt = Field(
-        256, description="Examples answered together by one candidate: the unit of generation."
+    examples_per_block: PositiveInt | None = Field(
+        None,
+        description="Examples answered together by one candidate: the unit of generation; empty: 1024 on CUDA, "
+        "elsewhere 256.",
     )
     candidates_per_shard: PositiveInt = Field(
         4, description="Candidates per task and file: what a kill can lose, at most."

@@ -189,14 +189,19 @@ def _texts(plan: DistillPlan, rows: pl.DataFrame) -> list[TrainingText]:
     return encode(tokenizer, prompts, rows["response"].to_list())
 
 
+# As many rows as a GPU has room for beside a model in training; the engine's own batches are planned without one.
+_EXAM_ROWS_ON_GPU = 64
+
+
 def _exam(plan: DistillPlan) -> Exam:
     run = plan.run
+    batch_size = run.engine.batch_size
     return validation_exam(
         [block for block in run.blocks if block.split == "validation"],
         run.judge,
         run.sampling,
         run.base.path,
-        run.config.engine.batch_size,
+        min(batch_size, _EXAM_ROWS_ON_GPU) if plan.device.startswith("cuda") else batch_size,
         trust_remote_code=run.config.engine.trust_remote_code,
     )
 
@@ -223,7 +228,15 @@ def _settings(plan: DistillPlan) -> TrainingSettings:
 
 def _targets(plan: DistillPlan, texts: Sequence[TrainingText]) -> Targets:
     """The mean of the experts' distributions; by Transformers, whatever engine the run has."""
-    engine = TransformersEngine(replace(plan.run.engine, kind="transformers", device=plan.device, prefetch=False))
+    spec = replace(
+        plan.run.engine,
+        kind="transformers",
+        device=plan.device,
+        prefetch=False,
+        batch_size=plan.section.batch_size,  # of rows that are read together; the engine plans its memory by it
+        max_length=None,
+    )
+    engine = TransformersEngine(spec)
     try:
         return collect(
             engine,

@@ -15,6 +15,7 @@ from thickets.tasks.engines.self_test import SelfTest, Testable, self_test
 from thickets.tasks.noise import Perturbation
 
 _MAX_LENGTH = 512  # tokens; the test needs less, and vLLM sets memory aside for as many
+_BATCH = 64  # a few prompts are asked; what a run takes where its config leaves it empty depends on its splits
 
 
 class Choice(BaseModel):
@@ -119,7 +120,7 @@ def _spec(engine: EngineConfig, base: BaseModelRef, perturbation: Perturbation) 
         perturbation=perturbation,
         device=engine.device,
         dtype=engine.dtype,
-        batch_size=engine.batch_size,
+        batch_size=engine.batch_size or _BATCH,
         threads=engine.threads,
         trust_remote_code=engine.trust_remote_code,
         prefetch=engine.prefetch,

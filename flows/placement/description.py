@@ -96,7 +96,22 @@ def describe_engine(plan: RunPlan) -> EngineDescription:
         batch_size=spec.batch_size,
         n_engines=replicas or 1,
         left_out=tuple(f"{name} {value}" for name, value in left_out(spec.model_path).items()),
-        warnings=tuple(filter(None, (*_unused(plan), crowded(plan), emulated, *plan.warnings))),
+        warnings=tuple(filter(None, (*_unused(plan), crowded(plan), emulated, float32_on_gpu(plan), *plan.warnings))),
+    )
+
+
+def float32_on_gpu(plan: RunPlan) -> str | None:
+    """Return one line about a GPU that holds weights in float32 because the checkpoint does; None if it does not."""
+    from thickets.tasks.engines.dtypes import stored_dtype
+
+    spec, configured = plan.engine, plan.config.engine.dtype
+    if not spec.device.startswith("cuda") or configured != "auto" or spec.dtype != "float32":
+        return None
+    if stored_dtype(spec.model_path) != "float32":  # the GPU does not compute in the checkpoint's type
+        return None
+    return (
+        "engine.dtype: the checkpoint is stored in float32, which auto keeps; a GPU needs twice the memory for it and "
+        "several times the time, so set engine.dtype: bfloat16"
     )
 
 

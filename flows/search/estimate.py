@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from thickets.flows.check.prompt import FirstPrompt, first_prompt
 from thickets.flows.config.run import RunConfig
+from thickets.flows.config.sizes import default_block
 from thickets.flows.placement.description import describe_engine
 from thickets.flows.placement.replicas import known_replicas
 from thickets.flows.placement.short_lived import short_lived_engine
 from thickets.flows.plan import RunPlan, answers_after_selection, count_respondents, make_plan, own_limit
 from thickets.flows.search.candidates import race_rule
 from thickets.flows.search.disk import disk_bytes
-from thickets.flows.search.forecast import WRAP_UP_S
+from thickets.flows.search.forecast import WRAP_UP_S, expected_alive
+from thickets.flows.search.racing_time import RacingTime, UnitTime, racing_time
 from thickets.storage.scores.database import BASE_ID
 from thickets.tasks.adaptive.budget import Need, affordable
+from thickets.tasks.adaptive.racing import Rule
 from thickets.tasks.adaptive.token_limit import TokenLimit, learn_limit
 from thickets.tasks.engines import BatchEngine, Engine
 from thickets.tasks.engines.base_model import find_base_model
@@ -25,6 +29,9 @@ from thickets.tasks.problems import load_problem
 from thickets.tasks.problems.splits import draw_splits
 from thickets.tasks.scoring.units import judged
 from thickets.tasks.seeds import candidates_of, population
+
+# Two probes less far apart would tell the difference between their answers, not between their sizes.
+_APART = 1.5
 
 
 class Estimate(BaseModel):
@@ -48,6 +55,7 @@ class Estimate(BaseModel):
     racing_saves_at_most: int = Field(
         0, description="Of the selection split's completions, if racing left only the best K after the first block."
     )
+    racing: RacingTime | None = Field(None, description="What racing saves in seconds here, from two probes.")
     n_paid_for: int | None = Field(
         None, description="Candidates that scoring.budget pays for, about; the rest of the figures is about all."
     )
@@ -119,7 +127,8 @@ def estimate(config: RunConfig) -> Estimate:
         if learns:
             learning = _probe_limit(engine, plan)
             plan = make_plan(config, base, problem, splits, limit=learning.limit.max_tokens)
-        probe = _probe(engine, plan)
+        probe = _probe(engine, plan, plan.blocks[0].prompts[: plan.engine.batch_size])
+        racing = _racing_time(engine, plan, probe, n_engines)
     engines = describe_engine(plan)
     n_respondents = count_respondents(plan)
     completions: dict[str, int] = {split.name: n_respondents[split.name] * len(split.examples) for split in splits}
@@ -145,6 +154,7 @@ def estimate(config: RunConfig) -> Estimate:
         engine=str(engines),
         warnings=engines.warnings,
         racing_saves_at_most=_racing_saves_at_most(config, plan),
+        racing=racing,
         n_engines=n_engines,
         n_paid_for=_n_paid_for(plan, probe, learning, n_engines),
         limit=None if learning is None else learning.limit,
@@ -173,8 +183,33 @@ def _n_paid_for(plan: RunPlan, probe: Probe, learning: _Learning | None, n_engin
 def _racing_saves_at_most(config: RunConfig, plan: RunPlan) -> int:
     if (rule := race_rule(config)) is None:
         return 0
-    n_hopeless = max(0, config.population.size - max(rule.n_needed, rule.n_spared))
-    return n_hopeless * sum(plan.block_sizes("selection")[1:])
+    return (config.population.size - _fewest_left(config, rule)) * sum(plan.block_sizes("selection")[1:])
+
+
+def _fewest_left(config: RunConfig, rule: Rule) -> int:
+    return min(config.population.size, max(rule.n_needed, rule.n_spared))
+
+
+def _racing_time(engine: Engine, plan: RunPlan, probe: Probe, n_engines: int) -> RacingTime | None:
+    """Time a block of another size too, and compare the race with the same questions in the device's own blocks."""
+    if (rule := race_rule(plan.config)) is None:
+        return None
+    prompts = [prompt for block in plan.blocks if block.split == "selection" for prompt in block.prompts]
+    plain_block = max(default_block(plan.engine.device), *plan.block_sizes("selection"))
+    n_other = min(plain_block, len(prompts), plan.engine.batch_size)
+    if n_other < _APART * probe.n_examples:
+        n_other = probe.n_examples // 2
+    measured = [(probe.n_examples, probe.generate_s)]
+    if n_other > 0:
+        measured.append((n_other, _probe(engine, plan, prompts[:n_other]).generate_s))
+    return racing_time(
+        UnitTime(probe.load_s, tuple(sorted(measured)), plan.engine.batch_size),
+        plan.block_sizes("selection"),
+        expected_alive(plan),
+        _fewest_left(plan.config, rule),
+        plain_block,
+        n_engines,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +224,7 @@ class _Learning:
 
 def _probe_limit(engine: Engine, plan: RunPlan) -> _Learning:
     """Let the base answer one batch under the problem's own limit; the run itself learns from the whole split."""
-    block, size = plan.blocks[0], plan.config.engine.batch_size
+    block, size = plan.blocks[0], plan.engine.batch_size
     batch = replace(block, examples=block.examples[:size], prompts=block.prompts[:size])
     started = time.perf_counter()
     engine.load(None)
@@ -200,11 +235,11 @@ def _probe_limit(engine: Engine, plan: RunPlan) -> _Learning:
     return _Learning(limit, round(share * answers.height), share * limit.n_tokens, seconds)
 
 
-def _probe(engine: Engine, plan: RunPlan) -> Probe:
-    prompts = plan.blocks[0].prompts[: plan.config.engine.batch_size]
+def _probe(engine: Engine, plan: RunPlan, prompts: Sequence[str]) -> Probe:
     [candidate] = candidates_of(population(1, plan.config.population.sigmas, plan.config.population.seed))
     engine.load(candidate)
     engine.generate(prompts[:2], replace(plan.sampling, max_tokens=2))  # the first call pays for compilation
+    engine.load(None)  # or the candidate would be there already, and its load take no time
     together = plan.config.scoring.candidates_per_shard if isinstance(engine, BatchEngine) else 1
     started = time.perf_counter()
     if isinstance(engine, BatchEngine):

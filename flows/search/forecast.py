@@ -79,17 +79,23 @@ def forecast(plan: RunPlan) -> Forecast | None:
     return Forecast({stage: float(count) for stage, count in answers.items() if count})
 
 
-def _selection(plan: RunPlan) -> float:
-    """Count the answers to the selection split; with racing, after a guess at who is dropped."""
-    config, sizes = plan.config, plan.block_sizes("selection")
-    alive, total = float(config.population.size), 0.0
+def expected_alive(plan: RunPlan) -> list[float]:
+    """Return how many candidates may answer each block of the selection split: all, or with racing a guess."""
+    config, alive = plan.config, float(plan.config.population.size)
     racing = config.scoring.racing
-    for size in sizes:
-        total += (alive + 1) * size
+    least = n_needed(config.selection.methods, config.selection.k_values[-1])
+    found = []
+    for _ in plan.block_sizes("selection"):
+        found.append(alive)
         if racing is not None:
-            least = n_needed(config.selection.methods, config.selection.k_values[-1])
             alive = max(alive * (racing.keep or _RACED), min(alive, least))
-    return total
+    return found
+
+
+def _selection(plan: RunPlan) -> float:
+    """Count the answers to the selection split, the base's among them."""
+    sizes = plan.block_sizes("selection")
+    return sum((alive + 1) * size for alive, size in zip(expected_alive(plan), sizes, strict=True))
 
 
 def _stage(label: str) -> str:

@@ -126,6 +126,15 @@ def hash_file(path: Path, memory: Path) -> str:
     return str(known["file_sha256"])
 
 
+def tensor_shapes(folder: Path) -> dict[str, list[int]]:
+    """Read the names and shapes of a model folder's tensors from the headers of its files; no weight is read.
+
+    Raises:
+        InputError: The weights are absent or broken.
+    """
+    return {name: tensor.shape for path in weight_files(folder) for name, tensor in _read_header(path).items()}
+
+
 def _identify(files: list[Path]) -> WeightsIdentity:
     tensors: dict[str, _Tensor] = {}
     for path in files:

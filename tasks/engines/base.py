@@ -22,14 +22,14 @@ class VllmOptions:
         prefix_caching: Compute the common beginning of a candidate's prompts once.
         block_size: Tokens per block of keys and values; None: 32 on the CPU (vLLM's own 128 is longer than what short
             prompts share), vLLM's choice elsewhere.
-        memory_fraction: Share of a GPU's memory for weights, keys and values; the base copy needs room beside it.
+        memory_fraction: Share of a GPU's memory that an engine may take in all; for Transformers too.
         tensor_parallel: GPUs one model is divided over.
     """
 
     eager: bool | None = None
     prefix_caching: bool = True
     block_size: int | None = None
-    memory_fraction: float = 0.8
+    memory_fraction: float = 0.9
     tensor_parallel: int = 1
 
 
@@ -49,7 +49,8 @@ class EngineSpec:
         prefetch: Make the next candidate's weights while this one generates, on the CPU; costs a further copy of the
             weights. None: with Transformers only, where they replace the live ones at no cost; vLLM has to pack them
             anyway, and a thread beside its own slows these down.
-        base_copy: Where a CUDA engine keeps the pristine weights: ``"device"`` or ``"host"`` (pinned memory).
+        base_copy: Where a CUDA engine keeps the pristine weights: ``"device"``, where they fit beside the model and its
+            batches, or ``"host"`` (pinned memory).
         max_length: Most tokens of a prompt and its answer together that are needed; None: the model's maximum.
         vllm: Settings of the vLLM engine alone.
     """

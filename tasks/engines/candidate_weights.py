@@ -12,6 +12,7 @@ import torch
 
 from thickets.storage.errors import InputError
 from thickets.tasks.engines.compiler import NO_COMPILER, c_compiler
+from thickets.tasks.engines.pinned import pinned_copy
 from thickets.tasks.noise import Family
 from thickets.tasks.noise.kernel import perturb_into
 from thickets.tasks.noise.spec import Dtype
@@ -51,8 +52,7 @@ def copy_base(live: torch.Tensor, where: Literal["device", "host"]) -> torch.Ten
     flat = live.detach().reshape(-1)
     if live.device.type == "cpu" or (where == "device" and _on_device(live)):
         return flat.clone()
-    base = torch.empty(flat.shape, dtype=flat.dtype, pin_memory=live.device.type == "cuda")
-    return base.copy_(flat)
+    return pinned_copy(flat) if live.device.type == "cuda" else flat.to("cpu", copy=True)
 
 
 def noise_device(live: torch.Tensor) -> torch.device:

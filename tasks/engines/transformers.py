@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from transformers import AutoModelForCausalLM
@@ -16,6 +16,7 @@ from thickets.tasks.engines.attention import group_heads
 from thickets.tasks.engines.average_weights import write_weights
 from thickets.tasks.engines.base import EngineSpec
 from thickets.tasks.engines.candidate_weights import copy_base, noise_dtype
+from thickets.tasks.engines.card_memory import transformers_base_copy
 from thickets.tasks.engines.checkpoint import check_parameters
 from thickets.tasks.engines.checksums import checksums
 from thickets.tasks.engines.decoding import Prefill, Prefix, StopChecker, common_prefix, compute_prefix, decode, prefill
@@ -59,6 +60,7 @@ class TransformersEngine:
             torch.set_num_threads(spec.threads)
         self._perturbation = spec.perturbation
         device = pick_device(spec.device)
+        base_copy = transformers_base_copy(spec, device)
         tokenizer = load_tokenizer(spec.model_path, trust_remote_code=spec.trust_remote_code)
         with broken_files("its weights", spec.model_path, passing=(OSError,)):
             model: Any = AutoModelForCausalLM.from_pretrained(
@@ -67,12 +69,14 @@ class TransformersEngine:
                 trust_remote_code=spec.trust_remote_code,
                 use_safetensors=True,
                 local_files_only=True,
+                # Straight to a GPU: by way of the host, several engines at once would fill its memory.
+                device_map={"": device} if device.type == "cuda" else None,
             )
         model.eval().requires_grad_(False).to(device)
         check_parameters(model, spec.model_path)
         group_heads(model)
         self._adopt(model, tokenizer, spec.batch_size)
-        self._weights = list(_perturbed_weights(model, spec))
+        self._weights = list(_perturbed_weights(model, spec, base_copy))
         if not self._weights:
             raise InputError("noise.include/exclude: the patterns leave no parameter of this model to perturb")
         self._prefetch = spec.prefetch is not False and device.type == "cpu"
@@ -242,7 +246,7 @@ class TransformersEngine:
             torch.cuda.empty_cache()
 
 
-def _perturbed_weights(model: Any, spec: EngineSpec) -> Iterator[_Weight]:
+def _perturbed_weights(model: Any, spec: EngineSpec, base_copy: Literal["device", "host"]) -> Iterator[_Weight]:
     # named_parameters yields a tied tensor once, under the name the contract uses.
     for name, parameter in model.named_parameters():
         if not spec.perturbation.selects(name):
@@ -250,7 +254,7 @@ def _perturbed_weights(model: Any, spec: EngineSpec) -> Iterator[_Weight]:
         noise_dtype(parameter, name)
         if not parameter.data.is_contiguous():
             parameter.data = parameter.data.contiguous()
-        yield _Weight(name, parameter, copy_base(parameter.data, spec.base_copy))
+        yield _Weight(name, parameter, copy_base(parameter.data, base_copy))
 
 
 def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:

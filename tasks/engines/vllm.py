@@ -18,6 +18,7 @@ from transformers import AutoConfig, GenerationConfig
 from thickets.storage.errors import InputError
 from thickets.tasks.engines import vllm_workarounds as workarounds
 from thickets.tasks.engines.base import EngineSpec
+from thickets.tasks.engines.card_memory import vllm_memory
 from thickets.tasks.engines.checkpoint import inspect_checkpoint
 from thickets.tasks.engines.decoding import StopChecker
 from thickets.tasks.engines.tokenizer import load_tokenizer, prompt_ids
@@ -83,12 +84,8 @@ class VllmEngine:
         if block_size is not None:
             options["block_size"] = block_size
         self._probe_length = (block_size or _LARGEST_BLOCK) + 1  # fills a block of the prefix cache
-        if on_cpu:
-            options["kv_cache_memory_bytes"] = workarounds.kv_cache_bytes(
-                config, dtype, self._max_length, spec.batch_size
-            )
-        else:
-            options["gpu_memory_utilization"] = spec.vllm.memory_fraction
+        memory = vllm_memory(spec, config, dtype, self._max_length)
+        options |= memory.options
         try:
             with workarounds.quiet_start(spec.threads):
                 self._llm = LLM(
@@ -116,7 +113,7 @@ class VllmEngine:
                 str(spec.model_path),
                 spec.dtype,
                 (noise.family, noise.include, noise.exclude),
-                spec.base_copy,
+                memory.base_copy,
                 bool(spec.prefetch),
                 spec.trust_remote_code,
             ),

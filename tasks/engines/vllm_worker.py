@@ -20,6 +20,7 @@ from thickets.tasks.engines.base import DtypeName
 from thickets.tasks.engines.checkpoint import Checkpoint, inspect_checkpoint
 from thickets.tasks.engines.checksums import checksums
 from thickets.tasks.engines.kernel_check import kernel_faults
+from thickets.tasks.engines.pinned import pinned_copy
 from thickets.tasks.engines.vllm_parts import expected_changes, parts, sources
 from thickets.tasks.engines.vllm_workarounds import heard_while_reloading, process_head, tied_heads
 from thickets.tasks.noise import Family, Perturbation
@@ -191,5 +192,5 @@ def _weights(members: Sequence[tuple[int, float]]) -> Weights:
 
 def _keep(value: torch.Tensor, kept_on: torch.device) -> torch.Tensor:
     if kept_on.type == "cpu" and torch.cuda.is_available():
-        return value.pin_memory()
+        return pinned_copy(value)
     return value.to(kept_on)

@@ -20,6 +20,8 @@ from thickets.tasks.problems.splits import Split
 from thickets.tasks.scoring.units import Block
 from thickets.tasks.types import Sampling
 
+_FRACTION_IN_CPU_IDS = 0.8
+
 
 def answer_identity(
     *,
@@ -33,9 +35,9 @@ def answer_identity(
 ) -> dict[str, Any]:
     """Collect everything that can change a completion, and nothing that cannot.
 
-    Of the problem that is its prompts, whatever problem they are of. Candidates per shard, threads and retries are left
-    out; so are the candidates themselves, which is why a population can grow. The engine's libraries are named with
-    their versions: a new kernel may flip a token.
+    Of the problem that is its prompts, whatever problem they are of. Candidates per shard, threads, memory and retries
+    are left out; so are the candidates themselves, which is why a population can grow. The engine's libraries are named
+    with their versions: a new kernel may flip a token.
     """
     return {
         "base_sha256": base_sha256,
@@ -47,13 +49,23 @@ def answer_identity(
             "batch_size": engine.batch_size,
             "libraries": library_versions(engine.kind),
             **({"attention": "grouped"} if (engine.kind, engine.device) == ("transformers", "cpu") else {}),
-            **({"max_length": engine.max_length, **asdict(engine.vllm)} if engine.kind == "vllm" else {}),
+            **({"max_length": engine.max_length, **_vllm_settings(engine)} if engine.kind == "vllm" else {}),
         },
         "questions": _questions(problem, blocks),
         "prompt": template.identity(),
         "decoding": {"greedy": True, "max_tokens": sampling.max_tokens, "stop": list(sampling.stop)},
         "examples_per_block": examples_per_block,
     }
+
+
+def _vllm_settings(engine: EngineSpec) -> dict[str, Any]:
+    """Return vLLM's settings but for the share of a GPU's memory, which must be free to change in the middle of a run.
+
+    On the CPU nothing reads that share. It stands there as it did when it counted, so that runs keep their ids.
+    """
+    settings = asdict(engine.vllm)
+    del settings["memory_fraction"]
+    return settings | ({"memory_fraction": _FRACTION_IN_CPU_IDS} if engine.device == "cpu" else {})
 
 
 def judgement_identity(judge: Judge, splits: Iterable[Split]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import contextlib
 import math
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
@@ -42,6 +43,11 @@ from thickets.tasks.types import Completion, Respondent, Sampling, Weights
 SHARDS_PER_ENGINE = 2
 # How long an engine may take to be built, on top of any unit: vLLM with compilation took 2.5 minutes on two cores.
 START_WITHIN_S = 600.0
+
+_OUT_OF_MEMORY = (
+    "the engine ran out of memory; lower engine.batch_size, or, with vllm on a GPU, lower engine.vllm.memory_fraction "
+    "or set engine.base_copy to host"
+)
 
 T = TypeVar("T")
 
@@ -286,7 +292,9 @@ class ScoringWorker:
         except BaseException as error:
             self._drop_engine()  # whatever state it is in, the next unit must not inherit it
             if _is_out_of_memory(error):
-                raise OutOfMemoryError("the engine ran out of memory; lower engine.batch_size") from error
+                # What the frames of half an engine hold would be in the way of the next one.
+                traceback.clear_frames(error.__traceback__)
+                raise OutOfMemoryError(_OUT_OF_MEMORY) from error
             raise
         finally:
             self._deadline = math.inf

@@ -209,7 +209,11 @@ def test_estimate_says_what_racing_may_save_at_most(thickets, my_yaml) -> None:
     assert status == 0
     assert json.loads(out)["completions"]["selection"] == 10 * 12
     assert json.loads(out)["racing_saves_at_most"] == 4 * 7
-    assert "at most 28" in thickets("estimate", my_yaml(), *racing)[1]
+    assert json.loads(out)["probe"]["load_s"] > 1e-4, "a candidate that is there already takes a microsecond"
+    assert 0 < json.loads(out)["racing"]["raced_at_best_s"] <= json.loads(out)["racing"]["raced_s"]
+    shown = thickets("estimate", my_yaml(), *racing)[1]
+    assert "at most 28" in shown
+    assert "racing, at a guess of who is dropped" in shown
     assert json.loads(thickets("estimate", my_yaml(), "--json")[1])["racing_saves_at_most"] == 0
     # A pilot is asked everything; the questions of the run are no more for it.
     pilot = ["--set", "population.size=12", "--set", "population.pilot.candidates=9"]

@@ -117,7 +117,7 @@ def test_set_extends_a_problem_given_by_name_alone(tmp_path: Path) -> None:
         ({"decoding": {"max_tokens": [5]}}, "decoding.max_tokens", "found [5]; give a number of tokens"),
         ({"scoring": {"racing": {"z": 0}}}, "scoring.racing.z", "found 0"),
         ({"scoring": {"racing": {"keep": 1}}}, "scoring.racing.keep", "found 1"),
-        ({"scoring": {"racing": {}}}, "scoring.racing", "scoring.examples_per_block is 256 and data.selection 200"),
+        ({"scoring": {"racing": {}}}, "scoring.racing", "is empty, here 256, and data.selection 200"),
         ({"scoring": {"racing": {}, "examples_per_block": 200}}, "scoring.racing", "for example 50"),
         (
             {"scoring": {"racing": {}, "examples_per_block": 50}, "selection": {"methods": ["top_k", "shrunken"]}},

@@ -96,6 +96,32 @@ def test_what_cannot_change_an_answer_does_not(engine: EngineSpec) -> None:
     assert identity(engine=engine) == identity()
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_memory_settings_change_no_answer(device: str) -> None:
+    vllm = replace(SPEC, kind="vllm", device=device)
+    less = replace(vllm, base_copy="host", vllm=VllmOptions(memory_fraction=0.5))
+    assert identity(engine=less) == identity(engine=vllm)
+
+
+def test_runs_of_vllm_on_the_cpu_keep_the_ids_that_they_had() -> None:
+    """The share of a GPU's memory was part of them once, as 0.8."""
+    problem = load_problem(ProblemConfig(name="largest_number"))
+    settings = {
+        "base_sha256": "a" * 64,
+        "problem": problem,
+        "blocks": (),
+        "template": PromptTemplate(Tokenizer()),
+        "sampling": Sampling(8),
+        "examples_per_block": 4,
+    }
+    own = {"eager", "prefix_caching", "block_size", "memory_fraction", "tensor_parallel", "max_length"}
+    for device, expected in (("cpu", own), ("cuda", own - {"memory_fraction"})):
+        spec = replace(SPEC, kind="vllm", device=device, max_length=256)
+        found = answer_identity(engine=spec, **settings)["engine"]
+        assert found.keys() == expected | {"kind", "device", "dtype", "batch_size", "libraries"}
+        assert found.get("memory_fraction", 0.8) == 0.8
+
+
 def test_what_a_problem_is_called_does_not_matter() -> None:
     assert identity(problem={"label": "Warm-up"}) == identity()
 

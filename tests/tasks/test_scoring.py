@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prefect import flow
 
-from thickets.storage.errors import InputError, RunError, TransientError
+from thickets.storage.errors import InputError, OutOfMemoryError, RunError, TransientError
 from thickets.storage.shards.file import VERDICT_SCHEMA, list_shards
 from thickets.storage.shards.folder import LocalShardFolder
 from thickets.tasks.problems import ProblemConfig, load_problem
@@ -285,3 +286,24 @@ def test_an_engine_that_hangs_ends_the_run_and_is_not_waited_for(tmp_path: Path)
     assert time.monotonic() - started < 60
     assert list_shards(tmp_path), "what is finished stays"
     over.set()
+
+
+def test_what_half_an_engine_held_is_free_before_the_next_one_is_built(tmp_path: Path) -> None:
+    """The error is kept for its story, and its frames would keep a base copy with it."""
+
+    class Gigabytes:
+        pass
+
+    held: list[weakref.ref[Gigabytes]] = []
+
+    def build() -> Parrot:
+        base = Gigabytes()
+        held.append(weakref.ref(base))
+        raise MemoryError
+
+    scoring = worker(tmp_path, build)
+    with pytest.raises(OutOfMemoryError, match=r"lower engine\.batch_size") as error:
+        scoring.score(one_shard_each([None])[0])
+    scoring.close()
+    assert held[0]() is None
+    assert isinstance(error.value.__cause__, MemoryError)
