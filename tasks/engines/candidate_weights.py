@@ -12,7 +12,6 @@ import torch
 
 from thickets.storage.errors import InputError
 from thickets.tasks.noise import Family
-from thickets.tasks.noise.kernel import perturb_into
 from thickets.tasks.noise.spec import Dtype
 from thickets.tasks.types import Candidate
 
@@ -92,6 +91,8 @@ def write_candidate(
 def _perturb_on_host(
     live: torch.Tensor, base: torch.Tensor, name: str, candidate: Candidate, family: Family, start: int
 ) -> None:
+    from thickets.tasks.noise.kernel import perturb_into  # Numba, which a GPU with Triton does not need
+
     in_place = live.device.type == "cpu"
     target = live if in_place else torch.empty_like(base)
     perturb_into(
