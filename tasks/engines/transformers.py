@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from transformers import AutoModelForCausalLM
 
 from thickets.storage.errors import InputError
 from thickets.tasks.engines.ahead import Ahead
 from thickets.tasks.engines.attention import group_heads
+from thickets.tasks.engines.auto_class import auto_class
 from thickets.tasks.engines.average_weights import write_weights
 from thickets.tasks.engines.base import EngineSpec
 from thickets.tasks.engines.candidate_weights import copy_base, noise_dtype
-from thickets.tasks.engines.checkpoint import check_parameters
 from thickets.tasks.engines.decoding import Prefill, Prefix, StopChecker, common_prefix, compute_prefix, decode, prefill
 from thickets.tasks.engines.devices import pick_device
 from thickets.tasks.engines.model_files import broken_files
 from thickets.tasks.engines.sampling import TokenChooser
+from thickets.tasks.engines.stored_names import stored_names
 from thickets.tasks.engines.tokenizer import load_tokenizer, prompt_ids
 from thickets.tasks.types import Completion, Sampling, Weights
 
@@ -30,7 +30,7 @@ _MOST_KEPT_BYTES = 1 << 30
 
 @dataclass(slots=True)
 class _Weight:
-    """One perturbed parameter: the live tensor, its base copy, and a flat spare for weights made ahead."""
+    """One perturbed parameter: name of its noise, live tensor, base copy, and a flat spare for weights made ahead."""
 
     name: str
     parameter: torch.nn.Parameter
@@ -58,7 +58,8 @@ class TransformersEngine:
         device = pick_device(spec.device)
         tokenizer = load_tokenizer(spec.model_path, trust_remote_code=spec.trust_remote_code)
         with broken_files("its weights", spec.model_path, passing=(OSError,)):
-            model: Any = AutoModelForCausalLM.from_pretrained(
+            loader = auto_class(spec.model_path, trust_remote_code=spec.trust_remote_code)
+            model: Any = loader.from_pretrained(
                 spec.model_path,
                 dtype="auto" if spec.dtype == "auto" else getattr(torch, spec.dtype),
                 trust_remote_code=spec.trust_remote_code,
@@ -66,10 +67,10 @@ class TransformersEngine:
                 local_files_only=True,
             )
         model.eval().requires_grad_(False).to(device)
-        check_parameters(model, spec.model_path)
+        noise_names = stored_names(model, spec.model_path).perturbed(spec.perturbation)
         group_heads(model)
         self._adopt(model, tokenizer, spec.batch_size)
-        self._weights = list(_perturbed_weights(model, spec))
+        self._weights = list(_perturbed_weights(model, spec, noise_names))
         if not self._weights:
             raise InputError("noise.include/exclude: the patterns leave no parameter of this model to perturb")
         self._prefetch = spec.prefetch is not False and device.type == "cpu"
@@ -185,7 +186,7 @@ class TransformersEngine:
         return self._prefix
 
     def _check_lengths(self, rows: list[list[int]], max_tokens: int) -> None:
-        limit = getattr(self._model.config, "max_position_embeddings", None)
+        limit = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
         shortest, longest = min(len(row) for row in rows), max(len(row) for row in rows)
         if shortest == 0:
             raise InputError("problem: a prompt has no tokens; every question must have text")
@@ -213,15 +214,14 @@ class TransformersEngine:
             torch.cuda.empty_cache()
 
 
-def _perturbed_weights(model: Any, spec: EngineSpec) -> Iterator[_Weight]:
-    # named_parameters yields a tied tensor once, under the name the contract uses.
-    for name, parameter in model.named_parameters():
-        if not spec.perturbation.selects(name):
+def _perturbed_weights(model: Any, spec: EngineSpec, noise_names: dict[str, str]) -> Iterator[_Weight]:
+    for name, parameter in model.named_parameters():  # a tied one once
+        if name not in noise_names:
             continue
         noise_dtype(parameter, name)
         if not parameter.data.is_contiguous():
             parameter.data = parameter.data.contiguous()
-        yield _Weight(name, parameter, copy_base(parameter.data, spec.base_copy))
+        yield _Weight(noise_names[name], parameter, copy_base(parameter.data, spec.base_copy))
 
 
 def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
