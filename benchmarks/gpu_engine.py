@@ -80,7 +80,8 @@ def look(seen: Seen, size: str, device: torch.device, amount: Amount, stop_at: f
         synchronize(device)
         seen.note("engine started", f"{time.monotonic() - began:.1f} s", f"{engine.n_perturbed / 1e9:.2f} G weights")
         _compare(seen, engine, model_path, device, amount, stop_at)
-        report_memory(seen, spec, engine.model, device, amount.max_tokens)
+        row_tokens = max(map(len, prompts(amount.prompts))) + amount.max_tokens  # a token is a character
+        report_memory(seen, spec, engine.model, device, row_tokens)
         engine.close()
         if device.type == "cuda":
             left = torch.cuda.memory_allocated(device) / 2**30
