@@ -25,7 +25,7 @@ from thickets.tasks.noise.reference import perturbed
 from thickets.tasks.types import Candidate, Sampling
 
 _EDGE_LEN = 4096  # weights compared at either end of every tensor
-_CHUNK_LEN = 1 << 24  # weights summed at a time
+_CHUNK_LEN = 1 << 20  # weights summed at a time: few, since the peak of the card's memory is looked at
 _PRIME = 65521
 
 
@@ -152,13 +152,13 @@ def checksum(model: torch.nn.Module) -> tuple[int, ...]:
     for _, parameter in sorted(model.named_parameters()):
         flat = parameter.detach().reshape(-1)
         bits = flat.view(torch.int32 if flat.element_size() == 4 else torch.int16)
-        total = 0
+        total = torch.zeros((), dtype=torch.int64, device=flat.device)
         for start in range(0, len(bits), _CHUNK_LEN):
             piece = bits[start : start + _CHUNK_LEN].long()
             place = torch.arange(start, start + len(piece), device=piece.device) % _PRIME + 1
-            total += int((piece * place).sum())
+            total += (piece * place).sum()
         sums.append(total)
-    return tuple(sums)
+    return tuple(map(int, sums))
 
 
 def _n_wrong(model: torch.nn.Module, model_path: Path, candidate: Candidate) -> tuple[int, int]:

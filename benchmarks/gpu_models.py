@@ -72,7 +72,7 @@ def make_model(folder: Path, size: str, device: torch.device) -> Path:
     torch.manual_seed(0)
     with device:
         model: Any = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, max_shard_size="100GB")  # one file
     _tokenizer(config.vocab_size).save_pretrained(folder)
     return folder
 
