@@ -3,8 +3,8 @@
     python -m benchmarks.reference [--engine transformers|vllm] [--candidates 48] [--examples 64] [--test 128] [--k 5]
                                    [--ours 'racing={"scoring": {"racing": {}}}'] [--only LABEL] [--json FILE]
 
-The reference (benchmarks/reference_procedure.py) is written from its description in DESIGN.md section 2. Every row is a
-process of its own, one after another. All rows share model, dtype, questions of the selection and the test split,
+The reference (benchmarks/reference_procedure.py) is written from its description in docs/design.md#mistakes. Every row
+is a process of its own, one after another. All rows share model, dtype, questions of the selection and the test split,
 number of candidates and their sigmas, K, decoding, batch size, threads and how they wait (ours; PyTorch's default is
 slower on a busy machine).
 

@@ -1,4 +1,4 @@
-"""The reference procedure of random weight search, written from its description in DESIGN.md section 2.
+"""The reference procedure of random weight search, written from its description in docs/design.md#mistakes.
 
 `benchmarks.reference` compares our search with it. Its mistakes are kept, because they are part of it: one generator,
 seeded anew for every tensor; noise added in place and subtracted again, so that rounding stays behind; every candidate

@@ -1,7 +1,7 @@
 """The search as a Prefect flow: seeds, scoring, aggregation, selection, choice of K, the vote on the test split.
 
 Start it from Python with ``randopt(RunConfig(...))``, with or without a running Prefect server, or from the command
-line with ``thickets run``. Running the same configuration again goes on where it stopped (DESIGN.md section 6).
+line with ``thickets run``. Running the same configuration again goes on where it stopped (docs/design.md#shards).
 """
 
 from __future__ import annotations

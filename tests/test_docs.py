@@ -145,6 +145,19 @@ def anchors(document: Path) -> frozenset[str]:
     return frozenset(re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings)
 
 
+def test_what_the_code_cites_is_there() -> None:
+    folders = ("benchmarks", "examples", "flows", "storage", "tasks")
+    cited = {
+        (path.relative_to(ROOT).as_posix(), link)
+        for folder in folders
+        for path in (ROOT / folder).rglob("*.py")
+        for link in re.findall(r"[\w/.-]+\.md(?:#[\w-]+)?", path.read_text(encoding="utf-8"))
+        if link != "README.md"  # of a model
+    }
+    assert ("tasks/noise/spec.py", "docs/design.md#noise") in cited
+    assert sorted(each for each in cited if not _exists(ROOT / "README.md", each[1])) == []
+
+
 def test_the_index_lists_every_document() -> None:
     index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
     linked = {(ROOT / "docs" / link.partition("#")[0]).resolve() for link in _LINK.findall(index)}

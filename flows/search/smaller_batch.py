@@ -1,7 +1,7 @@
 """Starts a run over with batches half as large if its first batch does not fit into memory.
 
 Only as long as nothing is scored. How many prompts are decoded together is part of what an answer depends on, so the
-smaller batch makes another run (DESIGN.md section 6); once there are scores, the user decides.
+smaller batch makes another run (docs/design.md#shards); once there are scores, the user decides.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from thickets.flows.deployments import POOL
 from thickets.flows.runtime.environment import WORKER
@@ -55,6 +55,11 @@ class Launch:
 def launches(settings: ServiceSettings) -> list[Launch]:
     """Return the launches of Prefect, MLflow and the worker, in the order of their start."""
     return [_prefect(settings), _mlflow(settings), _worker(settings)]
+
+
+def launch_server(name: Literal["prefect", "mlflow"], settings: ServiceSettings) -> Launch:
+    """Return the launch of one server."""
+    return _prefect(settings) if name == "prefect" else _mlflow(settings)
 
 
 def client_environment(settings: ServiceSettings) -> dict[str, str]:

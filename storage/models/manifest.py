@@ -42,7 +42,7 @@ class BaseIdentity(_Part):
 class NoiseIdentity(_Part):
     """What turns (seed, sigma) into weights."""
 
-    version: int = Field(ge=1, description="noise_version of DESIGN.md, section 4")
+    version: int = Field(ge=1, description="noise_version of docs/design.md#noise")
     family: str = Field(description="'gaussian' or 'rademacher'")
     include: list[str] = Field(description="patterns of the parameters that are perturbed")
     exclude: list[str] = Field(description="patterns of those that are not, whatever include says")

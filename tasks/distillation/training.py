@@ -86,11 +86,17 @@ def check_can_learn(name: str, base: Path) -> None:
         base: Folder of its checkpoint.
 
     Raises:
-        InputError: It is a signals network.
+        InputError: It is a signals network, or reads images as well.
     """
     if not kind_of(base).is_language_model:
         raise InputError(
             f"distillation: {name} is a signals network, and only language models can be distilled; remove the section"
+        )
+    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    if "vision_config" in config:
+        raise InputError(
+            f"distillation: {name} reads images as well ({config.get('model_type')}), and training such a model "
+            "is not supported; remove the section"
         )
 
 

@@ -70,7 +70,7 @@ class EngineSpec:
 
 
 class Engine(Protocol):
-    """One resident model that becomes any candidate, exactly (DESIGN.md section 5).
+    """One resident model that becomes any candidate, exactly (docs/design.md#engines).
 
     Example:
         >>> from pathlib import Path

@@ -14,7 +14,6 @@ from thickets.storage.errors import InputError
 from thickets.tasks.engines.compiler import NO_COMPILER, c_compiler
 from thickets.tasks.engines.pinned import pinned_copy
 from thickets.tasks.noise import Family
-from thickets.tasks.noise.kernel import perturb_into
 from thickets.tasks.noise.spec import Dtype
 from thickets.tasks.types import Candidate
 
@@ -93,6 +92,8 @@ def write_candidate(
 def _perturb_on_host(
     live: torch.Tensor, base: torch.Tensor, name: str, candidate: Candidate, family: Family, start: int
 ) -> None:
+    from thickets.tasks.noise.kernel import perturb_into  # Numba, which a GPU with Triton does not need
+
     in_place = live.device.type == "cpu"
     target = live if in_place else torch.empty_like(base)
     perturb_into(

@@ -14,13 +14,14 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig
 
 from thickets.storage.errors import InputError
-from thickets.storage.models.weights import weight_files
+from thickets.tasks.engines.auto_class import auto_class
 from thickets.tasks.engines.base import DtypeName
 from thickets.tasks.engines.candidate_weights import noise_dtype
 from thickets.tasks.engines.model_files import broken_files
+from thickets.tasks.engines.stored_names import StoredNames, stored_names
 from thickets.tasks.noise import Perturbation
 
 
@@ -54,7 +55,8 @@ class Checkpoint:
     Attributes:
         dtype: Type of the whole, as the loaded model's config names it.
         tensors: Every tensor of its files, file by file.
-        n_weights: Elements per parameter.
+        n_weights: Elements per parameter, by its canonical name.
+        names: The names of tensors, parameters and noise.
         held_apart: Parameters that the config ties to another, but whose stored content differs from that one's;
             Transformers does not tie them.
     """
@@ -62,26 +64,27 @@ class Checkpoint:
     dtype: torch.dtype
     tensors: tuple[StoredTensor, ...]
     n_weights: dict[str, int]
+    names: StoredNames
     held_apart: tuple[str, ...]
 
     def perturbed(self, perturbation: Perturbation) -> dict[str, str]:
-        """Map the names of the stored tensors that a candidate changes to the parameter whose noise each gets.
+        """Map the names of the stored tensors that a candidate changes to the name of the noise that each gets.
 
         Raises:
-            InputError: There are none, or noise is not defined for the type of one.
+            InputError: There are none, or noise is not defined for one.
         """
-        found = {}
+        found, noise_names = {}, self.names.perturbed(perturbation)
         for tensor in self.tensors:
-            if tensor.parameter is not None and perturbation.selects(tensor.parameter):
+            if tensor.parameter in noise_names:
                 noise_dtype(torch.empty(0, dtype=tensor.dtype), tensor.parameter)
-                found[tensor.name] = tensor.parameter
+                found[tensor.name] = noise_names[tensor.parameter]
         if not found:
             raise InputError("noise.include/exclude: the patterns leave no parameter of this model to perturb")
         return found
 
     def n_perturbed(self, perturbation: Perturbation) -> int:
         """Count the weights that a candidate changes; a tied tensor counts once."""
-        return sum(self.n_weights[name] for name in set(self.perturbed(perturbation).values()))
+        return sum(self.n_weights[name] for name in self.names.perturbed(perturbation))
 
 
 def inspect_checkpoint(folder: Path, dtype: DtypeName = "auto", *, trust_remote_code: bool = False) -> Checkpoint:
@@ -96,7 +99,7 @@ def inspect_checkpoint(folder: Path, dtype: DtypeName = "auto", *, trust_remote_
         InputError: A parameter of the model is not a tensor of the checkpoint, so its noise would not be defined.
     """
     with broken_files("its weights", folder, passing=(OSError,)):
-        model: Any = AutoModelForCausalLM.from_pretrained(
+        model: Any = auto_class(folder, trust_remote_code=trust_remote_code).from_pretrained(
             folder,
             device_map="meta",
             dtype="auto" if dtype == "auto" else getattr(torch, dtype),
@@ -104,17 +107,18 @@ def inspect_checkpoint(folder: Path, dtype: DtypeName = "auto", *, trust_remote_
             use_safetensors=True,
             local_files_only=True,
         )
-    held, keys = model.state_dict(), _keys(model, folder)
+    held, keys = model.state_dict(), stored_names(model, folder).keys
     tensors = {name: StoredTensor(name, file, held[key].dtype, None) for name, (file, key) in keys.items() if key}
     held_apart = _tie_equal_copies(model, {key: tensors[name] for name, (_, key) in keys.items() if key})
-    parameters = check_parameters(model, folder)
+    names = stored_names(model, folder)  # once more: what is tied now is one parameter
     return Checkpoint(
         dtype=model.config.dtype,
         tensors=tuple(
-            StoredTensor(name, file, held[key].dtype if key else None, parameters.get(name))
+            StoredTensor(name, file, held[key].dtype if key else None, names.parameters.get(name))
             for name, (file, key) in keys.items()
         ),
         n_weights={name: parameter.numel() for name, parameter in model.named_parameters()},
+        names=names,
         held_apart=tuple(held_apart),
     )
 
@@ -123,48 +127,6 @@ def max_positions(folder: Path, *, trust_remote_code: bool = False) -> int | Non
     """Return the most tokens, prompt and answer together, that the config allows; None where it does not say."""
     config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True)
     return getattr(config.get_text_config(), "max_position_embeddings", None)
-
-
-def check_parameters(model: Any, folder: Path) -> dict[str, str]:
-    """Refuse a model whose parameters are not its checkpoint's tensors.
-
-    A model that fuses or splits tensors while loading would get other noise under one engine than under another.
-
-    Returns:
-        The parameter that each stored tensor ends up in, by canonical name; buffers and the like are absent.
-
-    Raises:
-        InputError: The first parameter that is no tensor of the checkpoint.
-    """
-    canonical = {id(parameter): name for name, parameter in model.named_parameters()}  # a tied one once
-    every = dict(model.named_parameters(remove_duplicate=False))
-    found, shapes = {}, {}
-    for name, (file, key) in _keys(model, folder).items():
-        if key in every:
-            found[name] = canonical[id(every[key])]
-            with safe_open(file, framework="pt") as opened:
-                shapes[found[name]] = list(opened.get_slice(name).get_shape())
-    for name, parameter in model.named_parameters():
-        if shapes.get(name) != list(parameter.shape):
-            raise InputError(
-                f"model: parameter {name} {list(parameter.shape)} is not a tensor of the checkpoint in {folder} "
-                f"(found: {shapes.get(name) or 'nothing by that name'}); "
-                "models whose weights are fused on loading are not supported yet"
-            )
-    return found
-
-
-def _keys(model: Any, folder: Path) -> dict[str, tuple[Path, str | None]]:
-    """Map every stored tensor to its file and to its name in the model's state, if it has one there."""
-    held, prefix = model.state_dict().keys(), model.base_model_prefix
-    found: dict[str, tuple[Path, str | None]] = {}
-    for path in weight_files(folder):
-        with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118
-                # Some checkpoints leave out the prefix of the wrapped base model.
-                key = name if name in held else f"{prefix}.{name}"
-                found[name] = path, key if key in held else None
-    return found
 
 
 def _tie_equal_copies(model: Any, stored: dict[str, StoredTensor]) -> Iterable[str]:

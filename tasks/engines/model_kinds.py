@@ -13,7 +13,6 @@ from typing import Protocol
 from thickets.storage.errors import InputError
 from thickets.tasks.engines.model_files import broken_files
 from thickets.tasks.engines.prompts import PromptTemplate, Template, ValuesTemplate
-from thickets.tasks.signals.recipe import is_signals_model
 from thickets.tasks.types import Scalar
 
 
@@ -111,4 +110,6 @@ class SignalsModel:
 
 def kind_of(folder: Path) -> ModelKind:
     """Return the kind of the model in a folder, by its config.json."""
+    from thickets.tasks.signals.recipe import is_signals_model  # pydantic, which an engine alone does not need
+
     return SignalsModel() if is_signals_model(folder) else LanguageModel()

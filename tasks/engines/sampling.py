@@ -49,7 +49,7 @@ class TokenChooser:
 
 
 def uniforms(seed: int, places: NDArray[np.uint32], step: int) -> NDArray[np.float64]:
-    """Draw numbers between 0 and 1, both excluded: philox4x32-10 (DESIGN.md section 4) of counter (place, step, 0, 0).
+    """Draw numbers between 0 and 1, both excluded: philox4x32-10 (docs/design.md#noise) of counter (place, step, 0, 0).
 
     Args:
         seed: The key, unsigned 64 bits.

@@ -8,22 +8,22 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import torch
-from transformers import AutoModelForCausalLM
 
 from thickets.storage.errors import InputError
 from thickets.tasks.engines.ahead import Ahead
 from thickets.tasks.engines.attention import group_heads
+from thickets.tasks.engines.auto_class import auto_class
 from thickets.tasks.engines.average_weights import write_weights
 from thickets.tasks.engines.base import EngineSpec
 from thickets.tasks.engines.candidate_weights import copy_base, noise_dtype
 from thickets.tasks.engines.card_memory import transformers_base_copy
-from thickets.tasks.engines.checkpoint import check_parameters
 from thickets.tasks.engines.checksums import checksums
 from thickets.tasks.engines.decoding import Prefill, Prefix, StopChecker, common_prefix, compute_prefix, decode, prefill
 from thickets.tasks.engines.devices import pick_device
 from thickets.tasks.engines.kernel_check import kernel_faults
 from thickets.tasks.engines.model_files import broken_files
 from thickets.tasks.engines.sampling import TokenChooser
+from thickets.tasks.engines.stored_names import stored_names
 from thickets.tasks.engines.tokenizer import load_tokenizer, prompt_ids
 from thickets.tasks.types import Completion, Sampling, Weights
 
@@ -34,7 +34,7 @@ _MOST_KEPT_BYTES = 1 << 30
 
 @dataclass(slots=True)
 class _Weight:
-    """One perturbed parameter: the live tensor, its base copy, and a flat spare for weights made ahead."""
+    """One perturbed parameter: name of its noise, live tensor, base copy, and a flat spare for weights made ahead."""
 
     name: str
     parameter: torch.nn.Parameter
@@ -58,12 +58,13 @@ class TransformersEngine:
     def __init__(self, spec: EngineSpec) -> None:
         if spec.threads is not None:
             torch.set_num_threads(spec.threads)
-        self._perturbation = spec.perturbation
+        self._family = spec.perturbation.family
         device = pick_device(spec.device)
         base_copy = transformers_base_copy(spec, device)
         tokenizer = load_tokenizer(spec.model_path, trust_remote_code=spec.trust_remote_code)
         with broken_files("its weights", spec.model_path, passing=(OSError,)):
-            model: Any = AutoModelForCausalLM.from_pretrained(
+            loader = auto_class(spec.model_path, trust_remote_code=spec.trust_remote_code)
+            model: Any = loader.from_pretrained(
                 spec.model_path,
                 dtype="auto" if spec.dtype == "auto" else getattr(torch, spec.dtype),
                 trust_remote_code=spec.trust_remote_code,
@@ -73,10 +74,11 @@ class TransformersEngine:
                 device_map={"": device} if device.type == "cuda" else None,
             )
         model.eval().requires_grad_(False).to(device)
-        check_parameters(model, spec.model_path)
+        noise_names = stored_names(model, spec.model_path).perturbed(spec.perturbation)
         group_heads(model)
         self._adopt(model, tokenizer, spec.batch_size)
-        self._weights = list(_perturbed_weights(model, spec, base_copy))
+        self._weights = list(_perturbed_weights(model, noise_names, base_copy))
+        self._perturbed = frozenset(noise_names)
         if not self._weights:
             raise InputError("noise.include/exclude: the patterns leave no parameter of this model to perturb")
         self._prefetch = spec.prefetch is not False and device.type == "cpu"
@@ -142,7 +144,7 @@ class TransformersEngine:
             self._write(weight.spare, weight, weights)
 
     def _write(self, target: torch.Tensor, weight: _Weight, weights: Weights) -> None:
-        write_weights(target, weight.base, name=weight.name, weights=weights, family=self._perturbation.family)
+        write_weights(target, weight.base, name=weight.name, weights=weights, family=self._family)
 
     def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
         """Answer the prompts; see `thickets.tasks.engines.base.Engine.generate`."""
@@ -192,7 +194,7 @@ class TransformersEngine:
         return self._prefix
 
     def _check_lengths(self, rows: list[list[int]], max_tokens: int) -> None:
-        limit = getattr(self._model.config, "max_position_embeddings", None)
+        limit = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
         shortest, longest = min(len(row) for row in rows), max(len(row) for row in rows)
         if shortest == 0:
             raise InputError("problem: a prompt has no tokens; every question must have text")
@@ -219,7 +221,7 @@ class TransformersEngine:
 
     def changes(self) -> dict[str, bool]:
         """See `thickets.tasks.engines.self_test.Testable.changes`."""
-        return {name: self._perturbation.selects(name) for name, _ in self._model.named_parameters()}
+        return {name: name in self._perturbed for name, _ in self._model.named_parameters()}
 
     def expected(self, weights: Weights | None) -> dict[str, int]:
         """See `thickets.tasks.engines.self_test.Testable.expected`; they are made in place."""
@@ -228,7 +230,7 @@ class TransformersEngine:
     def kernel_faults(self) -> list[str]:
         """See `thickets.tasks.engines.self_test.Testable.kernel_faults`."""
         dtypes = sorted({weight.base.dtype for weight in self._weights}, key=str)
-        return kernel_faults(self._model.device, dtypes, self._perturbation.family)
+        return kernel_faults(self._model.device, dtypes, self._family)
 
     def probe(self) -> int:
         """See `thickets.tasks.engines.self_test.Testable.probe`."""
@@ -246,15 +248,16 @@ class TransformersEngine:
             torch.cuda.empty_cache()
 
 
-def _perturbed_weights(model: Any, spec: EngineSpec, base_copy: Literal["device", "host"]) -> Iterator[_Weight]:
-    # named_parameters yields a tied tensor once, under the name the contract uses.
-    for name, parameter in model.named_parameters():
-        if not spec.perturbation.selects(name):
+def _perturbed_weights(
+    model: Any, noise_names: dict[str, str], base_copy: Literal["device", "host"]
+) -> Iterator[_Weight]:
+    for name, parameter in model.named_parameters():  # a tied one once
+        if name not in noise_names:
             continue
         noise_dtype(parameter, name)
         if not parameter.data.is_contiguous():
             parameter.data = parameter.data.contiguous()
-        yield _Weight(name, parameter, copy_base(parameter.data, base_copy))
+        yield _Weight(noise_names[name], parameter, copy_base(parameter.data, base_copy))
 
 
 def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:

@@ -1,4 +1,4 @@
-"""The vLLM engine: one resident `vllm.LLM`, given one candidate after another (DESIGN.md section 5)."""
+"""The vLLM engine: one resident `vllm.LLM`, given one candidate after another (docs/design.md#engines)."""
 
 from __future__ import annotations
 

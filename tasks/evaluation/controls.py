@@ -1,4 +1,4 @@
-"""Controls that the ensemble has to beat on the test split, at the same cost or less (DESIGN.md section 1).
+"""Controls that the ensemble has to beat on the test split, at the same cost or less (docs/design.md#method).
 
 A control that needs a model is a `Panel`: respondents that are scored in shards like all others, and vote.
 """

@@ -1,4 +1,4 @@
-"""Discordance: how differently tasks rank the same candidates. Per sigma, never pooled (DESIGN.md section 1).
+"""Discordance: how differently tasks rank the same candidates. Per sigma, never pooled (docs/design.md#method).
 
 `D = 1 - mean off-diagonal Pearson correlation` between the columns of the candidates x tasks matrix of percentile ranks
 (Gan & Isola 2026, "Neural Thickets"). D near 0 means that one ranking serves all tasks (generalists), D near 1 that no

@@ -1,4 +1,4 @@
-"""The perturbation as a pure function of (seed, parameter name, element index); DESIGN.md section 4.
+"""The perturbation as a pure function of (seed, parameter name, element index); docs/design.md#noise.
 
 The kernel that writes it into weights is `kernel.perturb_into`, imported from there because Numba takes a
 second to import and most users of this package only describe noise.

@@ -1,6 +1,6 @@
 """The noise contract in scalars: version, quantile table, keys, and the checks every kernel shares.
 
-Source: DESIGN.md section 4. Anything here that changes a single bit of noise needs a new ``NOISE_VERSION``.
+Source: docs/design.md#noise. Anything here that changes a single bit of noise needs a new ``NOISE_VERSION``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Draws the three disjoint splits of a run by a seeded shuffle, and hashes them (DESIGN.md section 8)."""
+"""Draws the three disjoint splits of a run by a seeded shuffle, and hashes them (docs/design.md#splits)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Builds the two identities of a run: of what is generated, which names shards, and of how it is judged.
 
-Changing a verifier changes the second alone, so that nothing is generated again (DESIGN.md section 6).
+Changing a verifier changes the second alone, so that nothing is generated again (docs/design.md#shards).
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ from thickets.tasks.types import (
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Examples that are always generated together, in this order (DESIGN.md section 6).
+    """Examples that are always generated together, in this order (docs/design.md#shards).
 
     Attributes:
         split: Name of the split.

@@ -25,7 +25,7 @@ def diverse_order(right: NDArray[np.bool_], k: int, points: NDArray[np.int64] | 
     The double fault of two candidates is the number of questions that both have wrong (Giacinto & Roli 2001). The m-th
     is chosen among the best `pool_size(m)`, so the first ones do not depend on `k`.
 
-    Greedy committee search overfits the selection split: independent replications of the paper (DESIGN.md section 1)
+    Greedy committee search overfits the selection split: independent replications of the paper (docs/design.md#method)
     found that its gain there does not last. So this method has to win on the validation split to be chosen.
 
     Args:

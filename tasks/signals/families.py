@@ -102,7 +102,7 @@ def draw(families: Sequence[str], seed: int, start: int, count: int, n_samples: 
 
 
 def uniforms(seed: int, start: int, count: int) -> Floats:
-    """Draw ``[count, 4]`` numbers from 0 to 1, 1 excluded: words of philox4x32-10 (DESIGN.md section 4) by row."""
+    """Draw ``[count, 4]`` numbers from 0 to 1, 1 excluded: words of philox4x32-10 (docs/design.md#noise) by row."""
     counters = np.zeros((count, 4), dtype=np.uint32)
     counters[:, 0] = np.arange(start, start + count, dtype=np.uint32)
     return philox4x32(counters, seed_key(seed)).astype(np.float64) / 2.0**32
