@@ -7,7 +7,8 @@ under the checkpoint's names and whole: vLLM itself cuts, fuses and packs them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,21 +19,27 @@ from thickets.tasks.engines.ahead import Ahead
 from thickets.tasks.engines.average_weights import write_weights
 from thickets.tasks.engines.base import DtypeName
 from thickets.tasks.engines.checkpoint import Checkpoint, inspect_checkpoint
+from thickets.tasks.engines.vllm_destinations import NotPlainError
+from thickets.tasks.engines.vllm_direct import DirectWriter, find_copies, keep_on
 from thickets.tasks.engines.vllm_workarounds import process_head, tied_heads
 from thickets.tasks.noise import Family, Perturbation
 from thickets.tasks.types import Average, Candidate, Weights
+
+logger = logging.getLogger(__name__)
 
 
 class CandidateWorker:
     """Mixed into vLLM's worker; names carry a prefix because they share its namespace."""
 
     model_runner: Any
+    vllm_config: Any
     device: torch.device
+    reload_weights: Callable[..., None]
 
     def thickets_adopt(
         self, folder: str, dtype: DtypeName, noise: tuple[Family, tuple[str, ...], tuple[str, ...]], *options: Any
     ) -> None:
-        """Read the base weights; to be called once.
+        """Find out how candidates get into the model, and read the base weights; to be called once.
 
         Args:
             folder: The checkpoint.
@@ -40,20 +47,31 @@ class CandidateWorker:
             noise: Family, include and exclude of the perturbation.
             options: base_copy, prefetch and trust_remote_code of the engine's spec.
         """
+        from vllm.config import set_current_vllm_config
+
         base_copy, prefetch, trust_remote_code = options
-        self._thickets = CandidateSource(
-            inspect_checkpoint(Path(folder), dtype, trust_remote_code=trust_remote_code),
-            Perturbation(*noise),
-            self.device if base_copy == "device" else torch.device("cpu"),
-            self.device,
-            prefetch=prefetch,
-        )
-        self._thickets_tied_heads = list(tied_heads(self.model_runner.get_model()))
+        checkpoint = inspect_checkpoint(Path(folder), dtype, trust_remote_code=trust_remote_code)
+        perturbation = Perturbation(*noise)
+        kept_on = self.device if base_copy == "device" else torch.device("cpu")
+        model = self.model_runner.get_model()
+        self._thickets_tied_heads = list(tied_heads(model))
+        self._thickets: CandidateSource | DirectWriter
+        try:
+            with set_current_vllm_config(self.vllm_config):
+                copies = find_copies(model, checkpoint, perturbation)
+        except NotPlainError as reason:
+            logger.info("vLLM reloads every candidate itself, which takes longer than writing its weights: %s", reason)
+            self._thickets = CandidateSource(checkpoint, perturbation, kept_on, self.device, prefetch=prefetch)
+        else:
+            self._thickets = DirectWriter(model, copies, checkpoint, perturbation, kept_on, prefetch=prefetch)
 
     def thickets_load(self, members: Sequence[tuple[int, float]]) -> None:
         """Load the candidate of a seed and sigma, or the average of several; no members at all is the base."""
         wanted = _weights(members) if members else None
-        self.model_runner.reload_weights(weights_iterator=self._thickets.weights(wanted))
+        if isinstance(self._thickets, DirectWriter):
+            self._thickets.load(wanted)
+        else:
+            self.reload_weights(weights_iterator=self._thickets.weights(wanted))
         for head in self._thickets_tied_heads:
             process_head(head)
 
@@ -91,7 +109,7 @@ class CandidateSource:
         self._device = wanted_on
         noise_names = checkpoint.perturbed(perturbation)
         self._base = [
-            _Base(tensor.name, _keep(tensor.read(), kept_on), noise_names.get(tensor.name))
+            _Base(tensor.name, keep_on(tensor.read(), kept_on), noise_names.get(tensor.name))
             for tensor in checkpoint.tensors
         ]
         self._prefetch = prefetch and wanted_on.type == "cpu"
@@ -143,9 +161,3 @@ def _weights(members: Sequence[tuple[int, float]]) -> Weights:
     candidates = tuple(Candidate(seed, sigma) for seed, sigma in members)
     # The average of one is that one; as a candidate it takes one pass over the weights.
     return candidates[0] if len(candidates) == 1 else Average(candidates)
-
-
-def _keep(value: torch.Tensor, kept_on: torch.device) -> torch.Tensor:
-    if kept_on.type == "cpu" and torch.cuda.is_available():
-        return value.pin_memory()
-    return value.to(kept_on)
