@@ -245,7 +245,7 @@ def checkpoint_layout(model: torch.nn.Module) -> Iterator[None]:
             for leaf, parameter in list(module.named_parameters(recurse=False)):
                 if parameter.numel() == 0 and leaf in described:
                     emptied.append((module, leaf, parameter))
-                    module._parameters[leaf] = restore_layer_refs(to_meta_tensor(described[leaf]), module)  # type: ignore[assignment]
+                    module._parameters[leaf] = restore_layer_refs(to_meta_tensor(described[leaf]), module)
         yield
     finally:
         for module, leaf, parameter in emptied:

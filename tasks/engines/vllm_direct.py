@@ -163,6 +163,12 @@ class DirectWriter:
         self._prefetch = prefetch and on_cpu
         self._ahead = Ahead()
 
+    @property
+    def base_bytes(self) -> int:
+        """Return how much memory the pristine weights take."""
+        pieces = [piece.base for parameter in self._parameters for piece in parameter.pieces]
+        return sum({base.untyped_storage()._cdata: base.untyped_storage().nbytes() for base in pieces}.values())
+
     @torch.no_grad()
     def load(self, wanted: Weights | None) -> None:
         """Write a candidate, an average, or the base (None) into the model; tied heads are left to the caller."""
@@ -232,7 +238,7 @@ def _packed_beside(model: torch.nn.Module, parameters: Sequence[_Parameter]) -> 
     """
     unused = only_embeddings(model)
     for module in unused:
-        module.cpu_linear = _not_renewed
+        vars(module)["cpu_linear"] = _not_renewed
     emptied = {parameter.module for parameter in parameters if parameter.is_emptied}
     found = dict.fromkeys(parameter.module for parameter in parameters if parameter.is_perturbed)
     return [
