@@ -8,7 +8,7 @@ model that is divided over several devices divides its base copy and its noise t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,18 +18,10 @@ from safetensors import safe_open
 
 from thickets.tasks.engines.ahead import Ahead
 from thickets.tasks.engines.average_weights import write_weights
-from thickets.tasks.engines.checkpoint import Checkpoint, StoredTensor
-from thickets.tasks.engines.vllm_destinations import (
-    Copy,
-    Rows,
-    Unread,
-    check_derived,
-    check_taken,
-    checkpoint_layout,
-    only_embeddings,
-    record_copies,
-)
-from thickets.tasks.noise import Perturbation
+from thickets.tasks.engines.checkpoint import Checkpoint
+from thickets.tasks.engines.vllm_destinations import Copy, Rows, Unread, check_taken, record_copies
+from thickets.tasks.engines.vllm_layers import check_derived, checkpoint_layout, only_embeddings
+from thickets.tasks.noise import Family, Perturbation
 from thickets.tasks.noise.spec import Row
 from thickets.tasks.types import Weights
 
@@ -66,25 +58,29 @@ class _Piece:
     """What one copy takes: flat, pristine, and where it goes."""
 
     base: torch.Tensor
-    source: Rows
+    copy: Copy
     noise_name: str | None  # None: no candidate changes it
-    offset: int
+    is_whole: bool  # whether it is all of the stored tensor
 
-    def write(self, parameter: torch.Tensor, wanted: Weights | None, perturbation: Perturbation) -> None:
-        """Write the piece into its parameter, seen flat."""
-        out = parameter[self.offset : self.offset + self.base.numel()]
+    def write_into(self, parameter: torch.Tensor, wanted: Weights | None, perturbation: Perturbation) -> None:
+        """Write the piece to its place in a parameter, seen flat."""
+        end = self.copy.offset + self.base.numel()
+        self.write(parameter[self.copy.offset : end], wanted, perturbation)
+
+    def write(self, out: torch.Tensor, wanted: Weights | None, perturbation: Perturbation) -> None:
+        """Write the piece over `out`, which is flat and of its size."""
         if wanted is None or self.noise_name is None:
             out.copy_(self.base, non_blocking=True)
             return
-        row = None if self.source.count == 1 else Row(self.source.length, self.source.stride)
+        source = self.copy.source
         write_weights(
             out,
             self.base,
             name=self.noise_name,
             weights=wanted,
             family=perturbation.family,
-            start=self.source.start,
-            row=row,
+            start=source.start,
+            row=None if source.count == 1 else Row(source.length, source.stride),
         )
 
 
@@ -111,7 +107,7 @@ class _Parameter:
             # Padding is zero in vLLM, and no piece is written there.
             self._staged = torch.zeros(self.shape.numel(), dtype=self.dtype)
         for piece in self.pieces:
-            piece.write(self._staged, wanted, perturbation)
+            piece.write_into(self._staged, wanted, perturbation)
 
     def write(self, wanted: Weights | None, perturbation: Perturbation, room: torch.Tensor, *, staged: bool) -> None:
         """Write a candidate into the live parameter, or for packing into `room`, which only one parameter needs."""
@@ -122,7 +118,7 @@ class _Parameter:
         else:
             flat = room[: self.shape.numel()] if self.is_emptied else self._flat
             for piece in self.pieces:
-                piece.write(flat, wanted, perturbation)
+                piece.write_into(flat, wanted, perturbation)
         if self.is_emptied:
             self._pack(flat)
 
@@ -157,17 +153,48 @@ class DirectWriter:
             dtype: torch.empty(max(one.shape.numel() for one in emptied if one.dtype == dtype), dtype=dtype)
             for dtype in {one.dtype for one in emptied}
         }
-        on_cpu = next(model.parameters()).device.type == "cpu"
+        self._device = next(model.parameters()).device
+        on_cpu = self._device.type == "cpu"
         self._repacked = _packed_beside(model, self._parameters) if on_cpu else []
         self._is_whole = False  # whether the model holds one candidate, or the base, in all its parameters
         self._prefetch = prefetch and on_cpu
         self._ahead = Ahead()
 
     @property
+    def family(self) -> Family:
+        """Return the family of the noise."""
+        return self._perturbation.family
+
+    @property
+    def changes(self) -> dict[str, bool]:
+        """By the checkpoint's names: whether a candidate changes a tensor that this process's part has anything of."""
+        return {piece.copy.stored: piece.noise_name is not None for piece in self._pieces()}
+
+    @property
+    def dtypes(self) -> list[torch.dtype]:
+        """Return the types of the tensors that a candidate changes."""
+        return sorted({piece.base.dtype for piece in self._pieces() if piece.noise_name is not None}, key=str)
+
+    @torch.no_grad()
+    def weights(
+        self, wanted: Weights | None, *, only: frozenset[str] | None = None
+    ) -> Iterator[tuple[str, torch.Tensor]]:
+        """Yield the tensors of the checkpoint that this process's part takes whole, flat, under their stored names."""
+        for piece in self._pieces():
+            if piece.is_whole and (only is None or piece.copy.stored in only):
+                out = torch.empty_like(piece.base, device=self._device)
+                piece.write(out, wanted, self._perturbation)
+                yield piece.copy.stored, out
+
+    def _pieces(self) -> Iterator[_Piece]:
+        for parameter in self._parameters:
+            yield from parameter.pieces
+
+    @property
     def base_bytes(self) -> int:
         """Return how much memory the pristine weights take."""
-        pieces = [piece.base for parameter in self._parameters for piece in parameter.pieces]
-        return sum({base.untyped_storage()._cdata: base.untyped_storage().nbytes() for base in pieces}.values())
+        storages = [piece.base.untyped_storage() for piece in self._pieces()]
+        return sum({storage._cdata: storage.nbytes() for storage in storages}.values())
 
     @torch.no_grad()
     def load(self, wanted: Weights | None) -> None:
@@ -208,46 +235,35 @@ def _parameters(
         mine = [copy for copy in copies if copy.stored == tensor.name]
         if not mine:
             continue
-        for copy, base in zip(mine, _taken(tensor, [copy.source for copy in mine], kept_on), strict=True):
-            piece = _Piece(base, copy.source, noise_names.get(tensor.name), copy.offset)
+        whole = tensor.read().view(-1)
+        for copy in mine:
+            is_whole = copy.source.numel == whole.numel()
+            base = keep_on(whole if is_whole else _taken(whole, copy.source), kept_on)
+            piece = _Piece(base, copy, noise_names.get(tensor.name), is_whole)
             pieces.setdefault((copy.module, copy.leaf), []).append(piece)
     return [_Parameter(model.get_submodule(module), leaf, found) for (module, leaf), found in pieces.items()]
 
 
-def _taken(tensor: StoredTensor, sources: Sequence[Rows], kept_on: torch.device) -> list[torch.Tensor]:
-    """Read a stored tensor and return these parts of it, flat; a part of it keeps none of the rest in memory."""
-    whole = tensor.read().view(-1)
-    return [
-        keep_on(
-            whole
-            if source.numel == whole.numel()
-            else whole.as_strided((source.count, source.length), (source.stride, 1), source.start)
-            .clone(memory_format=torch.contiguous_format)
-            .view(-1),
-            kept_on,
-        )
-        for source in sources
-    ]
+def _taken(whole: torch.Tensor, rows: Rows) -> torch.Tensor:
+    """Return rows of a tensor in memory of their own, so that nothing keeps the rest."""
+    part = whole.as_strided((rows.count, rows.length), (rows.stride, 1), rows.start)
+    return part.clone(memory_format=torch.contiguous_format).view(-1)
 
 
 def _packed_beside(model: torch.nn.Module, parameters: Sequence[_Parameter]) -> list[Any]:
     """Return the modules whose packed copy stands beside live weights: output layers, on the CPU.
 
     A tied head is not among them, nor is an embedding that is nothing else: its packed copy is taken away, so that
-    nobody can use a stale one.
+    using it is an error.
     """
     unused = only_embeddings(model)
     for module in unused:
-        vars(module)["cpu_linear"] = _not_renewed
+        vars(module).pop("cpu_linear", None)
     emptied = {parameter.module for parameter in parameters if parameter.is_emptied}
     found = dict.fromkeys(parameter.module for parameter in parameters if parameter.is_perturbed)
     return [
         module for module in found if hasattr(module, "quant_method") and module not in unused and module not in emptied
     ]
-
-
-def _not_renewed(*_: Any, **__: Any) -> torch.Tensor:
-    raise RuntimeError("an embedding is used as an output layer, but its packed copy is not renewed with candidates")
 
 
 def keep_on(value: torch.Tensor, kept_on: torch.device) -> torch.Tensor:

@@ -7,9 +7,9 @@ under the checkpoint's names and whole: vLLM itself cuts, fuses and packs them.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,11 @@ from thickets.tasks.engines.average_weights import write_weights
 from thickets.tasks.engines.base import DtypeName
 from thickets.tasks.engines.checkpoint import Checkpoint, inspect_checkpoint
 from thickets.tasks.engines.vllm_destinations import NotPlainError
-from thickets.tasks.engines.vllm_direct import DirectWriter, find_copies, keep_on
+from thickets.tasks.engines.vllm_direct import DirectWriter, find_copies, keep_on, unread
 from thickets.tasks.engines.vllm_workarounds import process_head, tied_heads
+from thickets.tasks.engines.whole_base import whole_base_problem
 from thickets.tasks.noise import Family, Perturbation
 from thickets.tasks.types import Average, Candidate, Weights
-
-logger = logging.getLogger(__name__)
 
 
 class CandidateWorker:
@@ -38,7 +37,7 @@ class CandidateWorker:
 
     def thickets_adopt(
         self, folder: str, dtype: DtypeName, noise: tuple[Family, tuple[str, ...], tuple[str, ...]], *options: Any
-    ) -> None:
+    ) -> tuple[str, str]:
         """Find out how candidates get into the model, and read the base weights; to be called once.
 
         Args:
@@ -46,6 +45,9 @@ class CandidateWorker:
             dtype: As in the engine's spec.
             noise: Family, include and exclude of the perturbation.
             options: base_copy, prefetch and trust_remote_code of the engine's spec.
+
+        Returns:
+            Why vLLM has to reload every candidate itself, and what forbids that; nothing where it is not so.
         """
         from vllm.config import set_current_vllm_config
 
@@ -59,11 +61,14 @@ class CandidateWorker:
         try:
             with set_current_vllm_config(self.vllm_config):
                 copies = find_copies(model, checkpoint, perturbation)
-        except NotPlainError as reason:
-            logger.info("vLLM reloads every candidate itself, which takes longer than writing its weights: %s", reason)
+        except NotPlainError as error:
+            n_parts = int(self.vllm_config.parallel_config.tensor_parallel_size)
+            if problem := _whole_base_problem(checkpoint, kept_on, n_parts, str(error)):
+                return str(error), problem
             self._thickets = CandidateSource(checkpoint, perturbation, kept_on, self.device, prefetch=prefetch)
-        else:
-            self._thickets = DirectWriter(model, copies, checkpoint, perturbation, kept_on, prefetch=prefetch)
+            return str(error), ""
+        self._thickets = DirectWriter(model, copies, checkpoint, perturbation, kept_on, prefetch=prefetch)
+        return "", ""
 
     def thickets_load(self, members: Sequence[tuple[int, float]]) -> None:
         """Load the candidate of a seed and sigma, or the average of several; no members at all is the base."""
@@ -161,3 +166,17 @@ def _weights(members: Sequence[tuple[int, float]]) -> Weights:
     candidates = tuple(Candidate(seed, sigma) for seed, sigma in members)
     # The average of one is that one; as a candidate it takes one pass over the weights.
     return candidates[0] if len(candidates) == 1 else Average(candidates)
+
+
+def _whole_base_problem(checkpoint: Checkpoint, kept_on: torch.device, n_parts: int, reason: str) -> str | None:
+    """See `thickets.tasks.engines.whole_base.whole_base_problem`, with what is free here."""
+    import psutil
+
+    on_host = kept_on.type == "cpu"
+    return whole_base_problem(
+        base_bytes=sum(prod(tensor.shape) * tensor.dtype.itemsize for tensor in unread(checkpoint)),
+        free_bytes=psutil.virtual_memory().available if on_host else torch.cuda.mem_get_info(kept_on)[0],
+        n_parts=n_parts,
+        base_copy="host" if on_host else "device",
+        reason=reason,
+    )

@@ -6,6 +6,7 @@ import importlib.util
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -81,6 +82,18 @@ def test_where_loading_is_more_than_copies_one_line_says_why_and_vllm_reloads(
     ]
 
 
+def test_a_divided_model_that_has_to_hold_the_whole_base_on_every_part_is_refused_where_that_does_not_fit(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = inspect_checkpoint(tiny_model)
+    n_bytes = sum(tensor.read().nbytes for tensor in checkpoint.tensors)
+    free = SimpleNamespace(available=2 * n_bytes)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: free)
+    assert vllm_worker._whole_base_problem(checkpoint, CPU, 2, "") is None
+    free.available -= 1
+    assert "of host memory" in str(vllm_worker._whole_base_problem(checkpoint, CPU, 2, ""))
+
+
 @pytest.fixture(scope="module", params=[stored_twice, qwen2], ids=["tied-llama", "untied-qwen2"])
 def worker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     folder = request.param(tmp_path_factory.mktemp("direct") / "model")
@@ -109,10 +122,24 @@ def state(worker: Any) -> dict[str, torch.Tensor]:
     return found
 
 
-def test_an_embedding_that_is_no_head_cannot_be_used_as_one(worker: Any) -> None:
-    embedding = worker.model_runner.get_model().model.embed_tokens
-    with pytest.raises(RuntimeError, match="not renewed"):
-        embedding.cpu_linear(torch.zeros(1, embedding.embedding_dim), embedding.weight, None)
+def test_an_embedding_that_is_no_head_keeps_no_packed_copy_that_would_be_stale(worker: Any) -> None:
+    model = worker.model_runner.get_model()
+    assert not hasattr(model.model.embed_tokens, "cpu_linear")
+    assert hasattr(model.lm_head, "cpu_linear")
+
+
+def test_what_is_held_can_be_made_again_under_the_checkpoints_names(worker: Any) -> None:
+    given = {name: value.clone() for name, value in worker.reloading.weights(ONE)}
+    found = dict(worker._thickets.weights(ONE))
+    assert (
+        found.keys()
+        == worker._thickets.changes.keys()
+        == given.keys() - {"lm_head.weight"} | (set() if worker._thickets_tied_heads else {"lm_head.weight"})
+    )
+    assert all(torch.equal(value, given[name].view(-1)) for name, value in found.items())
+    only = frozenset(["model.norm.weight"])
+    assert [name for name, _ in worker._thickets.weights(None, only=only)] == ["model.norm.weight"]
+    assert worker._thickets.dtypes == [next(iter(given.values())).dtype]
 
 
 def test_both_ways_leave_the_same_bits_in_every_parameter(worker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
