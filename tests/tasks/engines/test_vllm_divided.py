@@ -8,20 +8,17 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterable
 from contextlib import ExitStack
-from pathlib import Path
 from unittest import mock
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.tiny_model import make_tiny_model
-from thickets.tasks.engines import EngineSpec, VllmOptions, build_engine
 from thickets.tasks.engines.average_weights import write_weights
 from thickets.tasks.engines.checkpoint import Checkpoint, StoredTensor
 from thickets.tasks.engines.vllm_direct import DirectWriter, find_copies
 from thickets.tasks.noise import Family, Perturbation
-from thickets.tasks.types import Average, Candidate, Sampling, Weights
+from thickets.tasks.types import Average, Candidate, Weights
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("vllm") is None or torch.cuda.is_available(),
@@ -125,24 +122,3 @@ def test_every_part_gets_what_vllm_would_cut_for_it(
     again = (ranks - 1) * n_bytes["norm.weight"]
     again += (replicas - 1) * sum(size for name, size in n_bytes.items() if name[0] in "kv")
     assert kept == sum(n_bytes.values()) + again
-
-
-@pytest.mark.slow
-def test_a_model_divided_over_two_processes_answers_as_one_that_is_not(tmp_path: Path) -> None:
-    folder = make_tiny_model(tmp_path / "model", head_dim=32)
-    one, other = Candidate(11, 0.05), Candidate(12, 0.1)
-    answers = []
-    for n_parts in (1, 2):
-        options = VllmOptions(tensor_parallel=n_parts)
-        spec = EngineSpec("vllm", folder, Perturbation(), device="cpu", max_length=256, threads=1, vllm=options)
-        engine = build_engine(spec)
-        try:
-            found = []
-            for wanted in (None, one, other, None, Average((one, other))):
-                engine.load(wanted)
-                found.append(engine.generate(["hello 1 2 3", "What is 3 + 4?"], Sampling(12)))
-            answers.append(found)
-        finally:
-            engine.close()
-    assert answers[0] == answers[1]
-    assert len({str(found) for found in answers[0]}) == 4
