@@ -6,14 +6,23 @@ import torch
 
 from thickets.tasks.engines.candidate_weights import check_pair, noise_device, noise_dtype, write_candidate
 from thickets.tasks.noise import Family
-from thickets.tasks.noise.spec import QUIET_NAN_BITS
+from thickets.tasks.noise.spec import QUIET_NAN_BITS, Row
 from thickets.tasks.types import Average, Candidate, Weights
 
 # Weights that are averaged at a time: bounds the memory beside them to a few float32 buffers of this length (64 MiB).
 CHUNK_LEN = 1 << 24
 
 
-def write_weights(live: torch.Tensor, base: torch.Tensor, *, name: str, weights: Weights, family: Family) -> None:
+def write_weights(
+    live: torch.Tensor,
+    base: torch.Tensor,
+    *,
+    name: str,
+    weights: Weights,
+    family: Family,
+    start: int = 0,
+    row: Row | None = None,
+) -> None:
     """Overwrite `live` with a candidate's or an average's weights; bit-identical on every device.
 
     Args:
@@ -22,21 +31,32 @@ def write_weights(live: torch.Tensor, base: torch.Tensor, *, name: str, weights:
         name: Canonical Hugging Face parameter name.
         weights: The candidate or the average.
         family: Distribution of the noise.
+        start: Row-major index in the whole parameter of ``live[0]``.
+        row: How the weights lie in the whole parameter, if not in one range.
 
     Raises:
         InputError: Noise is not defined for the dtype, or the tensors do not fit each other.
     """
     if isinstance(weights, Candidate):
-        write_candidate(live, base, name=name, candidate=weights, family=family)
+        write_candidate(live, base, name=name, candidate=weights, family=family, start=start, row=row)
         return
     check_pair(live, base, name)
-    for start in range(0, live.numel(), CHUNK_LEN):
-        part = slice(start, start + CHUNK_LEN)
-        _write_average(live[part], base[part], name, weights, family, start)
+    # Whole rows at a time, where there are any.
+    chunk_len = CHUNK_LEN if row is None else max(1, CHUNK_LEN // row.length) * row.length
+    for at in range(0, live.numel(), chunk_len):
+        part = slice(at, at + chunk_len)
+        first = start + (at if row is None else at // row.length * row.stride)
+        _write_average(live[part], base[part], name, weights, family, first, row)
 
 
 def _write_average(
-    live: torch.Tensor, base: torch.Tensor, name: str, average: Average, family: Family, start: int
+    live: torch.Tensor,
+    base: torch.Tensor,
+    name: str,
+    average: Average,
+    family: Family,
+    start: int,
+    row: Row | None,
 ) -> None:
     """See `thickets.tasks.types.Average` for what is computed; each line here is one rounding."""
     dtype, device = noise_dtype(live, name), noise_device(live)
@@ -44,7 +64,7 @@ def _write_average(
     # because that is what changes no summand: 0 + -0 is 0.
     mean = torch.full(live.shape, -0.0, device=device)
     for member in average.members:
-        write_candidate(mean, mean, name=name, candidate=member, family=family, start=start)
+        write_candidate(mean, mean, name=name, candidate=member, family=family, start=start, row=row)
     # By a tensor, not by a number: CUDA multiplies by the reciprocal of a number, which rounds twice.
     mean /= torch.tensor(float(len(average.members)), device=device)
     total = base.to(device).float() + mean

@@ -14,7 +14,7 @@ from thickets.storage.errors import InputError
 from thickets.tasks.engines.compiler import NO_COMPILER, c_compiler
 from thickets.tasks.engines.pinned import pinned_copy
 from thickets.tasks.noise import Family
-from thickets.tasks.noise.spec import Dtype
+from thickets.tasks.noise.spec import Dtype, Row
 from thickets.tasks.types import Candidate
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,14 @@ def noise_device(live: torch.Tensor) -> torch.device:
 
 
 def write_candidate(
-    live: torch.Tensor, base: torch.Tensor, *, name: str, candidate: Candidate, family: Family, start: int = 0
+    live: torch.Tensor,
+    base: torch.Tensor,
+    *,
+    name: str,
+    candidate: Candidate,
+    family: Family,
+    start: int = 0,
+    row: Row | None = None,
 ) -> None:
     """Overwrite `live` with the candidate's weights; bit-identical on every device.
 
@@ -74,6 +81,7 @@ def write_candidate(
         candidate: Seed and sigma.
         family: Distribution of the noise.
         start: Row-major index in the whole parameter of ``live[0]``.
+        row: How the weights lie in the whole parameter, if not in one range.
 
     Raises:
         InputError: Noise is not defined for the dtype, or the tensors do not fit each other.
@@ -81,16 +89,22 @@ def write_candidate(
     check_pair(live, base, name)
     on_device = _device_kernel() if _on_device(live) else None
     if on_device is None:
-        _perturb_on_host(live, base.cpu(), name, candidate, family, start)
+        _perturb_on_host(live, base.cpu(), name, candidate, family, start, row)
         return
     if base.device != live.device:
         live.copy_(base, non_blocking=True)
         base = live
-    on_device(live, base, seed=candidate.seed, sigma=candidate.sigma, name=name, start=start, family=family)
+    on_device(live, base, seed=candidate.seed, sigma=candidate.sigma, name=name, start=start, row=row, family=family)
 
 
 def _perturb_on_host(
-    live: torch.Tensor, base: torch.Tensor, name: str, candidate: Candidate, family: Family, start: int
+    live: torch.Tensor,
+    base: torch.Tensor,
+    name: str,
+    candidate: Candidate,
+    family: Family,
+    start: int,
+    row: Row | None,
 ) -> None:
     from thickets.tasks.noise.kernel import perturb_into  # Numba, which a GPU with Triton does not need
 
@@ -104,6 +118,7 @@ def _perturb_on_host(
         sigma=candidate.sigma,
         name=name,
         start=start,
+        row=row,
         family=family,
     )
     if not in_place:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import importlib.util
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
@@ -25,6 +26,7 @@ from thickets.tasks.engines.tokenizer import load_tokenizer, prompt_ids
 from thickets.tasks.types import Candidate, Completion, Sampling, Weights
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 _WORKER = "thickets.tasks.engines.vllm_worker.CandidateWorker"
 _LARGEST_BLOCK = 256  # tokens; vLLM's own choice of a block is smaller for all but hybrid models
@@ -32,7 +34,7 @@ _LONGEST_REASON = 200  # characters; vLLM lists every architecture it knows
 
 
 class VllmEngine:
-    """Holds one vLLM engine; `load` sends a candidate's weights through vLLM's own reload path.
+    """Holds one vLLM engine; `load` has its worker write a candidate's weights, see `CandidateWorker`.
 
     One at a time in a process: vLLM keeps its process groups in module globals, and closing one engine takes them away
     from every other.
@@ -107,7 +109,7 @@ class VllmEngine:
                 "change engine.vllm, or set engine.kind to transformers"
             ) from None
         noise = spec.perturbation
-        self._llm.collective_rpc(
+        adopted: list[tuple[str, str]] = self._llm.collective_rpc(
             "thickets_adopt",
             args=(
                 str(spec.model_path),
@@ -118,6 +120,11 @@ class VllmEngine:
                 spec.trust_remote_code,
             ),
         )
+        reason, problem = next((found for found in adopted if any(found)), ("", ""))
+        if problem:
+            raise InputError(problem)
+        if reason:
+            logger.info("vLLM reloads every candidate itself, which takes longer than writing its weights: %s", reason)
         self._tokenizer = load_tokenizer(spec.model_path, trust_remote_code=spec.trust_remote_code)
         self._eos_ids = _eos_ids(spec.model_path, config, self._tokenizer)
 

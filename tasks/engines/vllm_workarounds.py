@@ -17,6 +17,8 @@ _ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     # Binding threads to cores helps on a machine of one's own and is ruinous beside others: two engines get one core.
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    # The processes of a divided model are started anew: one that has asked CUDA for its devices cannot be forked.
+    "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
     "VLLM_LOGGING_LEVEL": "ERROR",
     "VLLM_LOGGING_STREAM": "ext://sys.stderr",  # standard output is for results
     "VLLM_NO_USAGE_STATS": "1",

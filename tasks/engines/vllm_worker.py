@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ from thickets.tasks.engines.base import DtypeName
 from thickets.tasks.engines.checkpoint import Checkpoint, inspect_checkpoint
 from thickets.tasks.engines.checksums import checksums
 from thickets.tasks.engines.kernel_check import kernel_faults
-from thickets.tasks.engines.pinned import pinned_copy
+from thickets.tasks.engines.vllm_destinations import NotPlainError
+from thickets.tasks.engines.vllm_direct import DirectWriter, find_copies, keep_on, unread
 from thickets.tasks.engines.vllm_parts import expected_changes, parts, sources
 from thickets.tasks.engines.vllm_workarounds import heard_while_reloading, process_head, tied_heads
+from thickets.tasks.engines.whole_base import whole_base_problem
 from thickets.tasks.noise import Family, Perturbation
 from thickets.tasks.types import Average, Candidate, Weights
 
@@ -31,29 +34,44 @@ class CandidateWorker:
     """Mixed into vLLM's worker; names carry a prefix because they share its namespace."""
 
     model_runner: Any
+    vllm_config: Any
     device: torch.device
     reload_weights: Callable[..., None]
 
     def thickets_adopt(
         self, folder: str, dtype: DtypeName, noise: tuple[Family, tuple[str, ...], tuple[str, ...]], *options: Any
-    ) -> None:
-        """Read the base weights; to be called once.
+    ) -> tuple[str, str]:
+        """Find out how candidates get into the model, and read the base weights; to be called once.
 
         Args:
             folder: The checkpoint.
             dtype: As in the engine's spec.
             noise: Family, include and exclude of the perturbation.
             options: base_copy, prefetch and trust_remote_code of the engine's spec.
+
+        Returns:
+            Why vLLM has to reload every candidate itself, and what forbids that; nothing where it is not so.
         """
+        from vllm.config import set_current_vllm_config
+
         base_copy, prefetch, trust_remote_code = options
-        self._thickets = CandidateSource(
-            inspect_checkpoint(Path(folder), dtype, trust_remote_code=trust_remote_code),
-            Perturbation(*noise),
-            self.device if base_copy == "device" else torch.device("cpu"),
-            self.device,
-            prefetch=prefetch,
-        )
-        self._thickets_tied_heads = list(tied_heads(self.model_runner.get_model()))
+        checkpoint = inspect_checkpoint(Path(folder), dtype, trust_remote_code=trust_remote_code)
+        perturbation = Perturbation(*noise)
+        kept_on = self.device if base_copy == "device" else torch.device("cpu")
+        model = self.model_runner.get_model()
+        self._thickets_tied_heads = list(tied_heads(model))
+        self._thickets: CandidateSource | DirectWriter
+        try:
+            with set_current_vllm_config(self.vllm_config):
+                copies = find_copies(model, checkpoint, perturbation)
+        except NotPlainError as error:
+            n_parts = int(self.vllm_config.parallel_config.tensor_parallel_size)
+            if problem := _whole_base_problem(checkpoint, kept_on, n_parts, str(error)):
+                return str(error), problem
+            self._thickets = CandidateSource(checkpoint, perturbation, kept_on, self.device, prefetch=prefetch)
+            return str(error), ""
+        self._thickets = DirectWriter(model, copies, checkpoint, perturbation, kept_on, prefetch=prefetch)
+        return "", ""
 
     def thickets_load(self, members: Sequence[tuple[int, float]]) -> list[str]:
         """Load the candidate of a seed and sigma, or the average of several; no members at all is the base.
@@ -62,8 +80,12 @@ class CandidateWorker:
             What vLLM said of layers that the reload has not reached; see `heard_while_reloading`.
         """
         wanted = _weights(members) if members else None
-        with heard_while_reloading() as said:
-            self.reload_weights(weights_iterator=self._thickets.weights(wanted))
+        said: list[str] = []
+        if isinstance(self._thickets, DirectWriter):
+            self._thickets.load(wanted)
+        else:
+            with heard_while_reloading() as said:
+                self.reload_weights(weights_iterator=self._thickets.weights(wanted))
         for head in self._thickets_tied_heads:
             process_head(head)
         return said
@@ -122,7 +144,7 @@ class CandidateSource:
         self._device = wanted_on
         noise_names = checkpoint.perturbed(perturbation)
         self._base = [
-            _Base(tensor.name, _keep(tensor.read(), kept_on), noise_names.get(tensor.name))
+            _Base(tensor.name, keep_on(tensor.read(), kept_on), noise_names.get(tensor.name))
             for tensor in checkpoint.tensors
         ]
         self._prefetch = prefetch and wanted_on.type == "cpu"
@@ -190,7 +212,15 @@ def _weights(members: Sequence[tuple[int, float]]) -> Weights:
     return candidates[0] if len(candidates) == 1 else Average(candidates)
 
 
-def _keep(value: torch.Tensor, kept_on: torch.device) -> torch.Tensor:
-    if kept_on.type == "cpu" and torch.cuda.is_available():
-        return pinned_copy(value)
-    return value.to(kept_on)
+def _whole_base_problem(checkpoint: Checkpoint, kept_on: torch.device, n_parts: int, reason: str) -> str | None:
+    """See `thickets.tasks.engines.whole_base.whole_base_problem`, with what is free here."""
+    import psutil
+
+    on_host = kept_on.type == "cpu"
+    return whole_base_problem(
+        base_bytes=sum(prod(tensor.shape) * tensor.dtype.itemsize for tensor in unread(checkpoint)),
+        free_bytes=psutil.virtual_memory().available if on_host else torch.cuda.mem_get_info(kept_on)[0],
+        n_parts=n_parts,
+        base_copy="host" if on_host else "device",
+        reason=reason,
+    )

@@ -171,7 +171,7 @@ def _to_half(value):  # type: ignore[no-untyped-def]
 
 
 @_jit
-def perturb_chunks(counter, arrays, code, start, draw):  # type: ignore[no-untyped-def]
+def perturb_chunks(counter, arrays, code, place, draw):  # type: ignore[no-untyped-def]
     """Claim chunks from ``counter`` and perturb them until none is left; any number of threads may run this at once.
 
     Args:
@@ -179,39 +179,43 @@ def perturb_chunks(counter, arrays, code, start, draw):  # type: ignore[no-untyp
         arrays: ``(out32, base32, out16, base16)``, flat: the float32 pair or the uint16 pair has the weights, the other
             is empty. Bases are read-only. One signature for all dtypes is one compilation for all dtypes.
         code: ``FLOAT32``, ``BFLOAT16`` or ``FLOAT16``.
-        start: Index in the whole tensor of the first weight.
+        place: ``(start, row_len, row_stride)``: where the weights lie in the whole tensor: rows of `row_len` weights,
+            `row_stride` apart, the first at `start`; weights that lie in one range are one row.
         draw: ``(block_len, table, sigma, key)``: weights per Philox block, 8 (gaussian) or 128 (rademacher); float32
             ``[65536]``, the gaussian noise already multiplied by sigma and rounded; float32; and uint64
             ``(tensor_lo, tensor_hi, seed_lo, seed_hi)``.
     """
     out32, base32, out16, base16 = arrays
     block_len, table, sigma, key = draw
+    start, row_len, row_stride = place
     words = np.empty(_GROUP_LEN // 2, np.uint32)
     halves = words.view(np.uint16)
     eps = np.empty(_GROUP_LEN, np.float32)
-    end = start + max(len(out32), len(out16))
-    first_chunk = start // CHUNK_LEN
+    end = max(len(out32), len(out16))
     while True:
-        chunk = first_chunk + _claim(counter)
-        at, last = max(start, chunk * CHUNK_LEN), min(end, (chunk + 1) * CHUNK_LEN)
+        at = _claim(counter) * CHUNK_LEN
+        last = min(end, at + CHUNK_LEN)
         if at >= last:
             return
         while at < last:
-            # Whole blocks are made, from the one that holds element `at`; `skip` of its weights come before `at`.
-            block = at // block_len
-            skip = at - block * block_len
-            n = min(_GROUP_LEN - skip, last - at)
+            row = at // row_len
+            column = at - row * row_len
+            index = start + row * row_stride + column
+            # Whole blocks are made, from the one that holds element `index`; `skip` of its weights come before it.
+            block = index // block_len
+            skip = index - block * block_len
+            n = min(_GROUP_LEN - skip, last - at, row_len - column)
             n_blocks = (skip + n + block_len - 1) // block_len
             _philox(words[: 4 * n_blocks], np.uint64(block), key)
             if block_len == 8:
                 _gaussian(eps[: 8 * n_blocks], halves, table)
             else:
                 _rademacher(eps[: 128 * n_blocks], words[: 4 * n_blocks], sigma)
-            here, wanted = at - start, eps[skip : skip + n]
+            wanted = eps[skip : skip + n]
             if code == FLOAT32:
-                _add_float32(out32[here : here + n], base32[here : here + n], wanted)
+                _add_float32(out32[at : at + n], base32[at : at + n], wanted)
             elif code == BFLOAT16:
-                _add_bfloat16(out16[here : here + n], base16[here : here + n], wanted)
+                _add_bfloat16(out16[at : at + n], base16[at : at + n], wanted)
             else:
-                _add_float16(out16[here : here + n], base16[here : here + n], wanted)
+                _add_float16(out16[at : at + n], base16[at : at + n], wanted)
             at += n

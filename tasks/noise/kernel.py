@@ -20,8 +20,9 @@ from thickets.tasks.noise.spec import (
     BLOCK_LEN,
     Dtype,
     Family,
+    Row,
     check_family,
-    check_range,
+    check_rows,
     check_sigma,
     quantile_table,
     seed_key,
@@ -43,6 +44,7 @@ def perturb_into(
     sigma: float,
     name: str,
     start: int = 0,
+    row: Row | None = None,
     family: Family = "gaussian",
 ) -> None:
     """Write ``cast(fl32(float32(base) + fl32(float32(sigma) * noise)))`` into ``out``.
@@ -58,6 +60,7 @@ def perturb_into(
         sigma: Standard deviation of the perturbation, in units of the weights; used as a float32.
         name: Canonical Hugging Face parameter name.
         start: Row-major index in the unsharded, unfused tensor of ``base[0]``.
+        row: How the weights lie in that tensor, if not in one range: whole rows, one after the other.
         family: Distribution of the noise.
 
     Raises:
@@ -65,7 +68,7 @@ def perturb_into(
     """
     _check_arrays(out, base, dtype)
     check_family(family)
-    start, count = check_range(start, len(base))
+    start, (row_len, row_stride) = check_rows(start, len(base), row)
     scale = check_sigma(sigma)
     key = tuple(np.uint64(word) for word in (*tensor_key(name), *seed_key(seed)))
     # A read-only view gives Numba one array type, hence one compiled kernel, whether or not the caller's is writable.
@@ -73,7 +76,7 @@ def perturb_into(
     base.flags.writeable = False
     arrays = (out, base, *_unused("uint16")) if dtype == "float32" else (*_unused("float32"), out, base)
     draw = (BLOCK_LEN[family], _scaled_table(scale), scale, key)
-    _run(count, (arrays, _CODES[dtype], start, draw))
+    _run(len(base), (arrays, _CODES[dtype], (start, row_len, row_stride), draw))
 
 
 def _run(count: int, arguments: tuple[Any, ...]) -> None:

@@ -10,7 +10,7 @@ import math
 import operator
 from functools import lru_cache
 from statistics import NormalDist
-from typing import Final, Literal, get_args
+from typing import Final, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +64,13 @@ def quantile_table() -> NDArray[np.float32]:
     table = table.astype(np.float32, copy=False)
     table.flags.writeable = False
     return table
+
+
+class Row(NamedTuple):
+    """Rows of a part of a matrix: `length` weights each, the first ones `stride` apart in the whole tensor."""
+
+    length: int
+    stride: int
 
 
 def tensor_key(name: str) -> tuple[int, int]:
@@ -124,6 +131,26 @@ def check_range(start: int, count: int) -> tuple[int, int]:
     if start < 0 or count < 0 or start + count > MAX_INDEX:
         raise InputError(f"start is {start} and count is {count}; both must be >= 0 and their sum at most 2**62")
     return start, count
+
+
+def check_rows(start: int, count: int, row: Row | None) -> tuple[int, Row]:
+    """Return where the weights begin and the rows that they lie in, as plain integers; one row holds all without `row`.
+
+    Raises:
+        InputError: As for `check_range`, or the rows are empty, overlap, or the last one is not whole.
+    """
+    if row is None:
+        start, count = check_range(start, count)
+        return start, Row(max(count, 1), max(count, 1))
+    length, stride = _integer("row.length", row.length), _integer("row.stride", row.stride)
+    if not 0 < length <= stride or count % length:
+        raise InputError(
+            f"row is {length} weights, {stride} apart, for {count} weights in all; "
+            "rows must not be empty or overlap, and all must be whole"
+        )
+    n_rows = count // length
+    start, _ = check_range(start, max(0, (n_rows - 1) * stride + length) if n_rows else 0)
+    return start, Row(length, stride)
 
 
 def check_family(family: Family) -> None:

@@ -27,8 +27,9 @@ from thickets.tasks.noise.spec import (
     TABLE_LEN,
     Dtype,
     Family,
+    Row,
     check_family,
-    check_range,
+    check_rows,
     check_sigma,
     quantile_table,
     seed_key,
@@ -59,6 +60,7 @@ def perturb_cuda(
     sigma: float,
     name: str,
     start: int = 0,
+    row: Row | None = None,
     family: Family = "gaussian",
 ) -> None:
     """Queue ``out = cast(fl32(float32(base) + fl32(float32(sigma) * noise)))`` on the device's current stream.
@@ -74,6 +76,7 @@ def perturb_cuda(
         sigma: Standard deviation of the perturbation, in units of the weights; used as a float32.
         name: Canonical Hugging Face parameter name.
         start: Row-major index in the unsharded, unfused tensor of ``base[0]``.
+        row: How the weights lie in that tensor, if not in one range: whole rows, one after the other.
         family: Distribution of the noise.
 
     Raises:
@@ -81,38 +84,46 @@ def perturb_cuda(
     """
     _check_tensors(out, base)
     check_family(family)
-    start, count = check_range(start, base.numel())
+    start, row = check_rows(start, base.numel(), row)
     scale = check_sigma(sigma)
     key = [_as_int32(word) for word in (*tensor_key(name), *seed_key(seed))]
-    if count == 0:
+    if base.numel() == 0:
         return
     dtype, storage = _DTYPES[base.dtype]
-    first_block, skip = divmod(start, BLOCK_LEN[family])
-    grid = (triton.cdiv(skip + count, TILE_LEN),)
+    block_len, n_rows = BLOCK_LEN[family], base.numel() // row.length
+    # Rows that begin alike in a block are one launch, as all do whose stride is a multiple of a block's length.
+    per_launch = n_rows if row.stride % block_len == 0 else 1
     magnitudes = _magnitudes(out.device, scale, family)
     with torch.cuda.device_of(out):
-        _perturb_tile[grid](
-            out.view(storage),
-            base.view(storage),
-            magnitudes,
-            count,
-            first_block,
-            skip,
-            *key,
-            FAMILY=family,
-            BLOCK=BLOCK_LEN[family],
-            DTYPE=dtype,
-            NAN=QUIET_NAN_BITS[dtype],
-            TILE=TILE_LEN,
-            num_warps=_N_WARPS,
-            enable_fp_fusion=False,
-        )
+        for first_row in range(0, n_rows, per_launch):
+            first_block, skip = divmod(start + first_row * row.stride, block_len)
+            n_tiles = triton.cdiv(skip + row.length, TILE_LEN)
+            here = slice(first_row * row.length, (first_row + per_launch) * row.length)
+            _perturb_tile[(n_tiles * per_launch,)](
+                out[here].view(storage),
+                base[here].view(storage),
+                magnitudes,
+                row.length,
+                first_block,
+                skip,
+                n_tiles,
+                row.stride // block_len,
+                *key,
+                FAMILY=family,
+                BLOCK=block_len,
+                DTYPE=dtype,
+                NAN=QUIET_NAN_BITS[dtype],
+                TILE=TILE_LEN,
+                ROWS=per_launch > 1,
+                num_warps=_N_WARPS,
+                enable_fp_fusion=False,
+            )
         if magnitudes.is_cuda:
             # The cache may drop the table while a stream other than the one it was made on still reads it.
             magnitudes.record_stream(torch.cuda.current_stream())
 
 
-@triton.jit(do_not_specialize=["first_block", "tensor_lo", "tensor_hi", "seed_lo", "seed_hi"])
+@triton.jit(do_not_specialize=["first_block", "n_tiles", "row_blocks", "tensor_lo", "tensor_hi", "seed_lo", "seed_hi"])
 def _perturb_tile(  # type: ignore[no-untyped-def]
     out,
     base,
@@ -120,6 +131,8 @@ def _perturb_tile(  # type: ignore[no-untyped-def]
     n,
     first_block,
     skip,
+    n_tiles,
+    row_blocks,
     tensor_lo,
     tensor_hi,
     seed_lo,
@@ -129,8 +142,9 @@ def _perturb_tile(  # type: ignore[no-untyped-def]
     DTYPE: tl.constexpr,
     NAN: tl.constexpr,
     TILE: tl.constexpr,
+    ROWS: tl.constexpr,
 ):
-    """Perturb the weights of ``TILE // BLOCK`` whole Philox blocks, except those before or beyond the tensor.
+    """Perturb the weights of ``TILE // BLOCK`` whole Philox blocks, except those before or beyond their row.
 
     Weights travel as integers (int32 or int16), so that what happens to a NaN is said here and not left to a cast.
 
@@ -138,9 +152,11 @@ def _perturb_tile(  # type: ignore[no-untyped-def]
         out: Bit patterns ``[n]``; may be ``base``, because every weight is read and written by one program.
         base: Bit patterns ``[n]``.
         magnitudes: int32 bit patterns of the perturbation without its sign: see `_magnitudes`.
-        n: Number of weights.
+        n: Number of weights in a row.
         first_block: Philox block of the first weight.
-        skip: Weights of that block before the first one.
+        skip: Weights of that block before the first one; the same for every row.
+        n_tiles: Programs per row.
+        row_blocks: Philox blocks from one row to the next.
         tensor_lo: Low word of the tensor's key, as int32; likewise the next three.
         tensor_hi: High word of it.
         seed_lo: Low word of the seed.
@@ -150,8 +166,15 @@ def _perturb_tile(  # type: ignore[no-untyped-def]
         DTYPE: Model dtype.
         NAN: Bit pattern for every NaN.
         TILE: Weights per program.
+        ROWS: Whether there is more than one row.
     """
     tile = tl.program_id(0).to(tl.int64)
+    if ROWS:
+        row = tile // n_tiles
+        tile -= row * n_tiles
+        first_block += row * row_blocks
+        out += row * n
+        base += row * n
     index = tile * TILE - skip + tl.arange(0, TILE)
     inside = (index >= 0) & (index < n)
     # Weights are read once: past the L1 cache, which is to hold the table.

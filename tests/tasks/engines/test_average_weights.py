@@ -15,6 +15,7 @@ from thickets.tasks.engines.average_weights import write_weights
 from thickets.tasks.engines.candidate_weights import copy_base, write_candidate
 from thickets.tasks.engines.transformers import TransformersEngine
 from thickets.tasks.noise import Family, Perturbation, noise
+from thickets.tasks.noise.spec import Row
 from thickets.tasks.types import Average, Candidate, Weights
 
 NAME = "model.layers.0.mlp.down_proj.weight"
@@ -85,6 +86,19 @@ def test_a_large_tensor_is_made_in_chunks_and_may_overwrite_its_base(monkeypatch
     assert same_bits(written(base, Average(MEMBERS)), whole)
     write_weights(base, base, name=NAME, weights=Average(MEMBERS), family="gaussian")
     assert same_bits(base, whole)
+
+
+def test_columns_of_a_matrix_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    base = weights(torch.bfloat16)
+    base = base[: base.numel() // 40 * 40]
+    whole = written(base, Average(MEMBERS)).view(-1, 40)
+    monkeypatch.setattr(average_weights, "CHUNK_LEN", 99)
+    part = base.view(-1, 40)[:, 13:30].reshape(-1).clone()
+    live = torch.zeros_like(part)
+    write_weights(
+        live, part, name=NAME, weights=Average(MEMBERS), family="gaussian", start=13, row=Row(length=17, stride=40)
+    )
+    assert same_bits(live, whole[:, 13:30].reshape(-1))
 
 
 def test_an_average_of_nobody_and_weights_without_noise_are_refused() -> None:

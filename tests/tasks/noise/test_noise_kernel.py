@@ -16,7 +16,7 @@ from thickets.storage.errors import InputError
 from thickets.tasks.noise import compiled, kernel
 from thickets.tasks.noise.kernel import perturb_into
 from thickets.tasks.noise.reference import perturbed
-from thickets.tasks.noise.spec import QUIET_NAN_BITS
+from thickets.tasks.noise.spec import QUIET_NAN_BITS, Row
 
 FIGURES = json.loads(Path(__file__).with_name("vectors.json").read_text())
 NAME = "model.layers.0.mlp.down_proj.weight"
@@ -124,6 +124,31 @@ def test_a_tensor_may_be_made_in_slices():
     for lo, hi in ((0, 1), (1, 70_000), (70_000, 70_007), (70_007, 200_001)):
         perturb_into(out[lo:hi], base[lo:hi], start=lo, **options)
     np.testing.assert_array_equal(out, run(base, **options))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    ("n_rows", "stride", "first", "length"), [(70, 1024, 256, 512), (33, 333, 5, 77), (3, 9, 8, 1)]
+)
+def test_columns_of_a_matrix_are_those_of_the_whole(family, n_rows, stride, first, length, monkeypatch):
+    monkeypatch.setattr(kernel.nb.config, "NUMBA_NUM_THREADS", 3)
+    monkeypatch.setattr(kernel, "_SERIAL_LEN", 100)
+    whole = random_bits(n_rows * stride, "bfloat16")
+    options = {"dtype": "bfloat16", "family": family, "seed": 4, "sigma": 1e-3, "name": NAME}
+    columns = slice(first, first + length)
+    base = whole.reshape(n_rows, stride)[:, columns].copy().reshape(-1)
+    out = np.zeros_like(base)
+    perturb_into(out, base, start=first, row=Row(length, stride), **options)
+    expected = perturbed(whole, **options).reshape(n_rows, stride)[:, columns].reshape(-1)
+    np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("row", [Row(3, 9), Row(4, 3), Row(0, 4), Row(-4, 4)])
+def test_rows_that_are_empty_overlap_or_are_not_whole_are_refused(row):
+    with pytest.raises(InputError, match="must not be empty or overlap"):
+        perturb_into(
+            np.zeros(8, np.uint16), np.ones(8, np.uint16), dtype="bfloat16", seed=1, sigma=1e-3, name=NAME, row=row
+        )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -77,17 +77,19 @@ for dtype, storage in _DTYPES.values():
     bits = "*i32" if "32" in str(storage) else "*i16"
     for family, block in BLOCK_LEN.items():
         constants = {"FAMILY": family, "BLOCK": block, "DTYPE": dtype, "NAN": QUIET_NAN_BITS[dtype], "TILE": TILE_LEN}
-        signature = dict.fromkeys(_perturb_tile.arg_names, "i32") | {"out": bits, "base": bits, "magnitudes": "*i32"}
-        signature |= dict.fromkeys(constants, "constexpr")
-        # The usual tensor: memory from PyTorch's allocator, a length that 16 divides, made from its first element on.
-        aligned = [_perturb_tile.arg_names.index(name) for name in ("out", "base", "magnitudes", "n", "skip")]
-        hints = {(position,): [["tt.divisibility", 16]] for position in aligned}
-        source = ASTSource(_perturb_tile, signature, constants, hints)
-        options = {"num_warps": 4, "enable_fp_fusion": False}
-        ptx = compile(source, target=GPUTarget("cuda", 90, 32), options=options).asm["ptx"]
-        for never in ("fma.", ".ftz", ".nc.", "ld.local", "st.local"):
-            assert never not in ptx, (dtype, family, never)
-        assert "ld.global.cg.v4.b32" in ptx and "st.global.v4.b32" in ptx, (dtype, family)
+        for constants["ROWS"] in (False, True):
+            signature = dict.fromkeys(_perturb_tile.arg_names, "i32")
+            signature |= {"out": bits, "base": bits, "magnitudes": "*i32"}
+            signature |= dict.fromkeys(constants, "constexpr")
+            # The usual tensor: memory from PyTorch's allocator, rows that 16 divides, made from their first element on.
+            aligned = [_perturb_tile.arg_names.index(name) for name in ("out", "base", "magnitudes", "n", "skip")]
+            hints = {(position,): [["tt.divisibility", 16]] for position in aligned}
+            source = ASTSource(_perturb_tile, signature, constants, hints)
+            options = {"num_warps": 4, "enable_fp_fusion": False}
+            ptx = compile(source, target=GPUTarget("cuda", 90, 32), options=options).asm["ptx"]
+            for never in ("fma.", ".ftz", ".nc.", "ld.local", "st.local"):
+                assert never not in ptx, (constants, never)
+            assert "ld.global.cg.v4.b32" in ptx and "st.global.v4.b32" in ptx, constants
 """
 
 

@@ -19,7 +19,7 @@ from thickets.tasks.engines import candidate_weights
 from thickets.tasks.engines.average_weights import write_weights
 from thickets.tasks.noise import triton_kernel
 from thickets.tasks.noise.reference import perturbed
-from thickets.tasks.noise.spec import QUIET_NAN_BITS
+from thickets.tasks.noise.spec import QUIET_NAN_BITS, Row
 from thickets.tasks.noise.triton_kernel import TILE_LEN, perturb_cuda
 from thickets.tasks.types import Average, Candidate
 
@@ -168,6 +168,18 @@ def test_a_tensor_may_be_made_in_slices_that_do_not_begin_at_16_bytes():
     for lo, hi in ((0, 1), (1, 7000), (7000, 7007), (7007, 10_001)):
         perturb_cuda(out[lo:hi], base[lo:hi], start=lo, **options)
     np.testing.assert_array_equal(to_words(out), reference(words, dtype="bfloat16", **options))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("n_rows", "stride", "first", "length"), [(3, 5120, 128, 2560), (4, 99, 5, 77)])
+def test_columns_of_a_matrix_are_those_of_the_whole(family, n_rows, stride, first, length):
+    words = random_words(n_rows * stride, "bfloat16")
+    options = {"family": family, "seed": 4, "sigma": 1e-3, "name": NAME}
+    columns = slice(first, first + length)
+    part = words.reshape(n_rows, stride)[:, columns].copy().reshape(-1)
+    out = run(part, dtype="bfloat16", start=first, row=Row(length, stride), **options)
+    whole = reference(words, dtype="bfloat16", **options).reshape(n_rows, stride)
+    np.testing.assert_array_equal(out, whole[:, columns].reshape(-1))
 
 
 def test_nothing_is_written_around_out():

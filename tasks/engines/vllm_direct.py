@@ -1,0 +1,279 @@
+"""Writes candidates straight into vLLM's parameters, past its loaders.
+
+vLLM's own reload rebuilds every layer, loads into it and copies it to where the old one was. Where its loading is plain
+copies (`vllm_destinations`), base plus noise can be written to the same places instead, and nothing else is to be done
+but packing linear layers on the CPU. Only what this process's part of the model takes is kept and made, so that a
+model that is divided over several devices divides its base copy and its noise too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+
+from thickets.tasks.engines.ahead import Ahead
+from thickets.tasks.engines.average_weights import write_weights
+from thickets.tasks.engines.checkpoint import Checkpoint
+from thickets.tasks.engines.pinned import pinned_copy
+from thickets.tasks.engines.vllm_destinations import Copy, Rows, Unread, check_taken, record_copies
+from thickets.tasks.engines.vllm_layers import check_derived, checkpoint_layout, only_embeddings
+from thickets.tasks.noise import Family, Perturbation
+from thickets.tasks.noise.spec import Row
+from thickets.tasks.types import Weights
+
+
+def find_copies(model: Any, checkpoint: Checkpoint, perturbation: Perturbation) -> list[Copy]:
+    """Return where vLLM puts the checkpoint's tensors.
+
+    Raises:
+        NotPlainError: A candidate cannot be written there without vLLM's loaders.
+    """
+    check_derived(model)
+    with checkpoint_layout(model):
+        copies = record_copies(model, unread(checkpoint))
+    check_taken(copies, checkpoint.perturbed(perturbation))
+    return copies
+
+
+def unread(checkpoint: Checkpoint) -> list[Unread]:
+    """Describe a checkpoint's tensors, in their order, without reading the large ones."""
+    shapes: dict[tuple[Path, str], tuple[int, ...]] = {}
+    for path in dict.fromkeys(tensor.file for tensor in checkpoint.tensors):
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118
+                shapes[path, name] = tuple(file.get_slice(name).get_shape())
+    return [
+        # One that the model ignores has no type of its own here; such tensors are small.
+        Unread(tensor.name, shapes[tensor.file, tensor.name], tensor.dtype or tensor.read().dtype)
+        for tensor in checkpoint.tensors
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """What one copy takes: flat, pristine, and where it goes."""
+
+    base: torch.Tensor
+    copy: Copy
+    noise_name: str | None  # None: no candidate changes it
+    is_whole: bool  # whether it is all of the stored tensor
+
+    def write_into(self, parameter: torch.Tensor, wanted: Weights | None, perturbation: Perturbation) -> None:
+        """Write the piece to its place in a parameter, seen flat."""
+        end = self.copy.offset + self.base.numel()
+        self.write(parameter[self.copy.offset : end], wanted, perturbation)
+
+    def write(self, out: torch.Tensor, wanted: Weights | None, perturbation: Perturbation) -> None:
+        """Write the piece over `out`, which is flat and of its size."""
+        if wanted is None or self.noise_name is None:
+            out.copy_(self.base, non_blocking=True)
+            return
+        source = self.copy.source
+        write_weights(
+            out,
+            self.base,
+            name=self.noise_name,
+            weights=wanted,
+            family=perturbation.family,
+            start=source.start,
+            row=None if source.count == 1 else Row(source.length, source.stride),
+        )
+
+
+class _Parameter:
+    """One parameter of the model and the pieces that fill it."""
+
+    def __init__(self, module: torch.nn.Module, leaf: str, pieces: Sequence[_Piece]) -> None:
+        self.module, self._leaf, self.pieces = module, leaf, pieces
+        held = _held(module, leaf)
+        self.is_emptied = held.numel() == 0  # vLLM keeps packed weights instead
+        self._staged: torch.Tensor | None = None
+        if self.is_emptied:
+            with checkpoint_layout(module):
+                self.shape = _held(module, leaf).shape
+        else:
+            self.shape = held.shape
+            self._flat = held.data.view(-1)
+        self.dtype = held.dtype
+        self.is_perturbed = any(piece.noise_name for piece in pieces)
+
+    def stage(self, wanted: Weights, perturbation: Perturbation) -> None:
+        """Make the parameter's content in memory of its own, which stays."""
+        if self._staged is None:
+            # Padding is zero in vLLM, and no piece is written there.
+            self._staged = torch.zeros(self.shape.numel(), dtype=self.dtype)
+        for piece in self.pieces:
+            piece.write_into(self._staged, wanted, perturbation)
+
+    def write(self, wanted: Weights | None, perturbation: Perturbation, room: torch.Tensor, *, staged: bool) -> None:
+        """Write a candidate into the live parameter, or for packing into `room`, which only one parameter needs."""
+        if staged and self._staged is not None:
+            flat = self._staged
+            if not self.is_emptied:
+                self._flat.copy_(flat)
+        else:
+            flat = room[: self.shape.numel()] if self.is_emptied else self._flat
+            for piece in self.pieces:
+                piece.write_into(flat, wanted, perturbation)
+        if self.is_emptied:
+            self._pack(flat)
+
+    def _pack(self, flat: torch.Tensor) -> None:
+        """Have vLLM pack the layer's weights, as it does after its own loading."""
+        module: Any = self.module
+        emptied = module._parameters[self._leaf]
+        module._parameters[self._leaf] = torch.nn.Parameter(flat.view(self.shape), requires_grad=False)
+        try:
+            module.quant_method.process_weights_after_loading(module)
+        finally:
+            module._parameters[self._leaf] = emptied
+
+
+class DirectWriter:
+    """Keeps what one process's part of the model takes of the base, and writes candidates into it."""
+
+    def __init__(
+        self,
+        model: Any,
+        copies: Sequence[Copy],
+        checkpoint: Checkpoint,
+        perturbation: Perturbation,
+        kept_on: torch.device,
+        *,
+        prefetch: bool,
+    ) -> None:
+        self._perturbation = perturbation
+        self._parameters = _parameters(model, copies, checkpoint, perturbation, kept_on)
+        emptied = [parameter for parameter in self._parameters if parameter.is_emptied]
+        self._rooms = {
+            dtype: torch.empty(max(one.shape.numel() for one in emptied if one.dtype == dtype), dtype=dtype)
+            for dtype in {one.dtype for one in emptied}
+        }
+        self._device = next(model.parameters()).device
+        on_cpu = self._device.type == "cpu"
+        self._repacked = _packed_beside(model, self._parameters) if on_cpu else []
+        self._is_whole = False  # whether the model holds one candidate, or the base, in all its parameters
+        self._prefetch = prefetch and on_cpu
+        self._ahead = Ahead()
+
+    @property
+    def family(self) -> Family:
+        """Return the family of the noise."""
+        return self._perturbation.family
+
+    @property
+    def changes(self) -> dict[str, bool]:
+        """By the checkpoint's names: whether a candidate changes a tensor that this process's part has anything of."""
+        return {piece.copy.stored: piece.noise_name is not None for piece in self._pieces()}
+
+    @property
+    def dtypes(self) -> list[torch.dtype]:
+        """Return the types of the tensors that a candidate changes."""
+        return sorted({piece.base.dtype for piece in self._pieces() if piece.noise_name is not None}, key=str)
+
+    @torch.no_grad()
+    def weights(
+        self, wanted: Weights | None, *, only: frozenset[str] | None = None
+    ) -> Iterator[tuple[str, torch.Tensor]]:
+        """Yield the tensors of the checkpoint that this process's part takes whole, flat, under their stored names."""
+        for piece in self._pieces():
+            if piece.is_whole and (only is None or piece.copy.stored in only):
+                out = torch.empty_like(piece.base, device=self._device)
+                piece.write(out, wanted, self._perturbation)
+                yield piece.copy.stored, out
+
+    def _pieces(self) -> Iterator[_Piece]:
+        for parameter in self._parameters:
+            yield from parameter.pieces
+
+    @property
+    def base_bytes(self) -> int:
+        """Return how much memory the pristine weights take."""
+        storages = [piece.base.untyped_storage() for piece in self._pieces()]
+        return sum({storage._cdata: storage.nbytes() for storage in storages}.values())
+
+    @torch.no_grad()
+    def load(self, wanted: Weights | None) -> None:
+        """Write a candidate, an average, or the base (None) into the model; tied heads are left to the caller."""
+        staged = self._ahead.take(wanted)
+        was_whole, self._is_whole = self._is_whole, False
+        for parameter in self._parameters:
+            if parameter.is_perturbed or not was_whole:
+                room = self._rooms.get(parameter.dtype, torch.empty(0))
+                parameter.write(wanted, self._perturbation, room, staged=staged)
+        for module in self._repacked:
+            module.quant_method.process_weights_after_loading(module)
+        self._is_whole = True
+
+    def prepare(self, wanted: Weights) -> None:
+        """Begin to make these weights in host memory, on another thread."""
+        if self._prefetch:
+            self._ahead.start(wanted, self._stage)
+
+    @torch.no_grad()
+    def _stage(self, wanted: Weights) -> None:
+        for parameter in self._parameters:
+            if parameter.is_perturbed:
+                parameter.stage(wanted, self._perturbation)
+
+
+def _parameters(
+    model: Any,
+    copies: Sequence[Copy],
+    checkpoint: Checkpoint,
+    perturbation: Perturbation,
+    kept_on: torch.device,
+) -> list[_Parameter]:
+    """Read the base, tensor by tensor, and keep what the copies take of it."""
+    noise_names = checkpoint.perturbed(perturbation)
+    pieces: dict[tuple[str, str], list[_Piece]] = {}
+    for tensor in checkpoint.tensors:
+        mine = [copy for copy in copies if copy.stored == tensor.name]
+        if not mine:
+            continue
+        whole = tensor.read().view(-1)
+        for copy in mine:
+            is_whole = copy.source.numel == whole.numel()
+            base = keep_on(whole if is_whole else _taken(whole, copy.source), kept_on)
+            piece = _Piece(base, copy, noise_names.get(tensor.name), is_whole)
+            pieces.setdefault((copy.module, copy.leaf), []).append(piece)
+    return [_Parameter(model.get_submodule(module), leaf, found) for (module, leaf), found in pieces.items()]
+
+
+def _taken(whole: torch.Tensor, rows: Rows) -> torch.Tensor:
+    """Return rows of a tensor in memory of their own, so that nothing keeps the rest."""
+    part = whole.as_strided((rows.count, rows.length), (rows.stride, 1), rows.start)
+    return part.clone(memory_format=torch.contiguous_format).view(-1)
+
+
+def _packed_beside(model: torch.nn.Module, parameters: Sequence[_Parameter]) -> list[Any]:
+    """Return the modules whose packed copy stands beside live weights: output layers, on the CPU.
+
+    A tied head is not among them, nor is an embedding that is nothing else: its packed copy is taken away, so that
+    using it is an error.
+    """
+    unused = only_embeddings(model)
+    for module in unused:
+        vars(module).pop("cpu_linear", None)
+    emptied = {parameter.module for parameter in parameters if parameter.is_emptied}
+    found = dict.fromkeys(parameter.module for parameter in parameters if parameter.is_perturbed)
+    return [
+        module for module in found if hasattr(module, "quant_method") and module not in unused and module not in emptied
+    ]
+
+
+def keep_on(value: torch.Tensor, kept_on: torch.device) -> torch.Tensor:
+    """Return a tensor in host memory on another device, or pinned where there is a GPU to copy it to."""
+    if kept_on.type == "cpu" and torch.cuda.is_available():
+        return pinned_copy(value)
+    return value.to(kept_on)
+
+
+def _held(module: torch.nn.Module, leaf: str) -> torch.Tensor:
+    found = module._parameters.get(leaf)
+    return found if found is not None else module.get_buffer(leaf)
