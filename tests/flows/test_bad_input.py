@@ -540,7 +540,8 @@ def test_data_that_cannot_be_asked(thickets: Callable[..., Result], bench: Bench
 
 
 @pytest.mark.parametrize(
-    "path", ["hf:", "hf:a:b:c:d", "hf:no/such-data-set", "hf:/no/such", "da\nta.jsonl", "x" * 5000 + ".csv"]
+    "path",
+    ["hf:", "hf:a:b:c:d", "hf:no/such-data-set", "hf:/no/such", "hf:/", "hf:../x", "da\nta.jsonl", "x" * 5000 + ".csv"],
 )
 def test_data_that_is_not_there(thickets: Callable[..., Result], bench: Bench, path: str) -> None:
     config = bench.config(problem={"name": "file", "path": path})
