@@ -238,7 +238,7 @@ def test_a_path_that_is_no_data_set_is_told_at_once(
     monkeypatch.chdir(here)
     monkeypatch.setattr(hub, "_MOST_ENTRIES", 10)
     monkeypatch.setitem(sys.modules, "datasets", None)  # whoever imports it, fails
-    with pytest.raises(InputError, match="^problem.path is ") as caught:
+    with pytest.raises(InputError, match=r"^problem\.path is ") as caught:
         problem(location).examples(0, 0)
     assert found.replace("10,000", "10") in str(caught.value)
 
