@@ -56,7 +56,8 @@ class TransformersEngine:
             torch.set_num_threads(spec.threads)
         self._perturbation = spec.perturbation
         device = pick_device(spec.device)
-        tokenizer = load_tokenizer(spec.model_path, trust_remote_code=spec.trust_remote_code)
+        with broken_files("its tokenizer", spec.model_path, passing=(OSError,)):
+            tokenizer = load_tokenizer(spec.model_path, trust_remote_code=spec.trust_remote_code)
         with broken_files("its weights", spec.model_path, passing=(OSError,)):
             model: Any = AutoModelForCausalLM.from_pretrained(
                 spec.model_path,
