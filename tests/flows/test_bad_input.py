@@ -23,7 +23,7 @@ import pytest
 import yaml
 import zstandard
 
-from tests.flows.command_line import Result, refused
+from tests.flows.command_line import Result
 
 _LIMIT_S = 10
 _MOST_CHARACTERS = 2000  # of a line: nobody reads more of it
