@@ -21,6 +21,8 @@ STAGE_TAG = "thickets.stage"
 FLOW_RUN_TAG = "prefect.flow_run_id"
 HOLDER_TAG = "thickets.holder"
 """The process that writes to the MLflow run, as `thickets.storage.holder.Holder` writes it."""
+ALIVE_TAG = "thickets.alive"
+"""When that process last said that it does, in UTC; see `thickets.storage.tracking.heartbeat`."""
 
 _CONNECT_TIMEOUT_S = 5.0
 # What one call costs a run whose server is away or hangs: MLflow itself would try 8 times, 120 s each.
