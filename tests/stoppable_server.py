@@ -24,6 +24,15 @@ def vacant_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def has_ipv6() -> bool:
+    """Whether this machine has IPv6 on loopback."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
 class StoppableServer:
     """Runs while the block does; what it was told lasts from one start to the next, and so does its port."""
 
