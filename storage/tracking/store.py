@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from thickets.storage.errors import InputError, RunError, TransientError
 from thickets.storage.home import Home
 from thickets.storage.sqlite import sqlite_url
+from thickets.storage.tracking.moved_home import follow_home
 from thickets.storage.tracking.new_database import create_database
 
 RUN_ID_TAG = "thickets.run_id"
@@ -108,6 +109,7 @@ def mlflow_client(uri: str) -> Any:
         logging.getLogger(name).setLevel(logging.WARNING)
     if (database := sqlite_file(uri)) is not None:
         create_database(database, database.parent / "mlartifacts")
+        follow_home(database)
     return mlflow.MlflowClient(tracking_uri=uri)
 
 
