@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from thickets.storage.errors import InputError, RunError, TransientError
-from thickets.storage.home import Home
+from thickets.storage.home import Home, RunFolder
 from thickets.storage.sqlite import sqlite_url
 from thickets.storage.tracking.moved_home import follow_home
 from thickets.storage.tracking.new_database import create_database
@@ -90,6 +90,11 @@ def check_reachable(uri: str) -> None:
 def given_uri(home: Home, uri: str | None = None) -> str:
     """Return the address that `writable_uri` checks: `uri`, ``$MLFLOW_TRACKING_URI``, or the database in the home."""
     return uri or _default_uri(home)
+
+
+def store_of_home(folder: RunFolder) -> str:
+    """Return the address of the default store of the home that a run lies in now."""
+    return sqlite_url(Home(folder.root.absolute().parents[1].resolve()).mlflow_db)
 
 
 def mlflow_client(uri: str) -> Any:
