@@ -18,6 +18,11 @@ FORBIDDEN_IN_PURE = {"prefect", "mlflow", "duckdb"}
 MAY_USE_RICH = ("flows/cli/", "flows/search/progress.py")
 # Artifacts are for whoever watches: made elsewhere, one could end a run whose server is away for a moment.
 MAY_MAKE_ARTIFACTS = ("flows/runtime/prefect_server.py", "flows/search/progress.py", "flows/publish/artifacts.py")
+# An MLflow server's log is where a logged model's lines are read; `_NAME` is ours.
+MAY_LOG_ELSEWHERE = [
+    "tasks/scoring/executors/log_lines.py: _NAME",
+    "tasks/serving/ensemble_model.py: mlflow.thickets",
+]
 OURS = ["flows", "tasks", "storage", "tests", "benchmarks", "examples", "deployments", "thickets"]
 
 
@@ -166,3 +171,20 @@ def test_the_scan_sees_imports_and_circles() -> None:
     assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}}) != []
     assert not is_behind_a_link(ROOT / "flows/plan.py")
     assert is_behind_a_link(ROOT / "thickets/flows/plan.py")
+
+
+def test_every_logger_of_ours_is_below_the_one_that_terminal_and_prefect_listen_to() -> None:
+    """One by another name would reach neither; loggers of libraries are only made quieter, in one line."""
+    odd = []
+    for layer in LAYERS:
+        for path in sources(layer):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if not (isinstance(node, ast.Assign) and isinstance(call := node.value, ast.Call)):
+                    continue
+                if not (isinstance(call.func, ast.Attribute) and call.func.attr == "getLogger" and call.args):
+                    continue
+                name = ast.unparse(call.args[0]).strip("'\"")
+                is_ours = name == "__name__" or name.partition(".")[0] == "thickets"
+                if not is_ours and "setLevel" not in ast.unparse(node):
+                    odd.append(f"{path.relative_to(ROOT)}: {name}")
+    assert odd == MAY_LOG_ELSEWHERE

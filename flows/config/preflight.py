@@ -16,6 +16,7 @@ from thickets.tasks.distillation.generic import generic_text
 from thickets.tasks.distillation.training import check_can_learn, check_installed
 from thickets.tasks.engines import engine_kind
 from thickets.tasks.engines.base_model import find_base_model
+from thickets.tasks.engines.known_models import check_weights
 from thickets.tasks.problems import load_problem
 from thickets.tasks.problems.splits import draw_splits, draw_training
 from thickets.tasks.scoring.executors.ray_cluster import check_reachable
@@ -46,13 +47,18 @@ def check_inputs(config: RunConfig) -> None:
         check_installed()
         check_can_learn(base.name, base.path)
         generic_text(config.distillation.generic_text)
+    _check_problems(config, base.path)
+    check_weights(base, trust_remote_code=config.engine.trust_remote_code)  # last: the first time takes seconds
+
+
+def _check_problems(config: RunConfig, model: Path) -> None:
     if config.problems is None:
-        _check_problem(config, base.path)
+        _check_problem(config, model)
         return
     known: dict[str, int] = {}
     for index, each in enumerate(config.per_problem):
         try:
-            questions = _check_problem(each, base.path)
+            questions = _check_problem(each, model)
         except InputError as error:
             raise InputError(f"problems[{index}]: {error}") from None
         if (first := known.setdefault(questions, index)) != index:

@@ -29,6 +29,7 @@ from thickets.storage.files import TEMPORARY_SUFFIX, atomic_path
 from thickets.storage.home import Home, RunFolder
 from thickets.storage.shards.file import list_shards
 from thickets.storage.shards.uses import Uses, uses_of
+from thickets.storage.tracking.store import store_of_home
 
 _SUFFIX = ".tar.zst"
 
@@ -93,17 +94,21 @@ def _run_files(folder: RunFolder) -> Iterator[_Member]:
         work = inside.parts[0] == "distillation" and "work" in inside.parts
         if hidden or work or inside.as_posix() in NOT_ARCHIVED or path.is_symlink() or not path.is_file():
             continue
-        yield _Member(f"{RUN}/{inside.as_posix()}", path, _rewritten(path))
+        yield _Member(f"{RUN}/{inside.as_posix()}", path, _rewritten(path, folder))
 
 
-def _rewritten(path: Path) -> bytes | None:
+def _rewritten(path: Path, folder: RunFolder) -> bytes | None:
     """Return what a file says without the folders of this machine; None if it names none."""
     if path.name == "config.yaml":
         config = without_places(yaml.safe_load(path.read_text(encoding="utf-8")))
         return yaml.safe_dump(config, sort_keys=False, allow_unicode=True).encode()
     if path.name == "summary.json":
         summary = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(links := summary.get("tracking"), dict) and links.get("mlflow_uri") == store_of_home(folder):
+            summary["tracking"] = {**links, "mlflow_uri": "", "mlflow_address": ""}
         return json.dumps({**summary, "folder": "."} if "folder" in summary else summary, indent=2).encode()
+    if path.name == folder.unlogged.name:
+        return b"\n"
     return None
 
 

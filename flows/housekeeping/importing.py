@@ -23,6 +23,7 @@ from thickets.flows.housekeeping.archive import CONTENTS, RUN, SHARDS, ArchivedF
 from thickets.storage.errors import InputError
 from thickets.storage.files import atomic_path, temporary_beside
 from thickets.storage.home import Home, RunFolder
+from thickets.storage.tracking.store import store_of_home
 
 _CONTENTS_BYTES = 256 << 20  # a file is about 150 bytes of it
 _ROOM_PER_FILE = 16 << 10  # of the tar file: header, extended header, padding
@@ -200,9 +201,14 @@ def _settle(home: Home, unpacked: Path, folder: RunFolder) -> None:
         path.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
     for path in unpacked.rglob("summary.json"):
         summary = json.loads(path.read_text(encoding="utf-8"))
+        inside = path.parent.relative_to(unpacked)
         if "folder" in summary:
-            place = folder.root.absolute() / path.parent.relative_to(unpacked)
-            path.write_text(json.dumps({**summary, "folder": str(place)}, indent=2), encoding="utf-8")
+            summary["folder"] = str(folder.root.absolute() / inside)
+        links = summary.get("tracking")
+        if isinstance(links, dict) and links.get("mlflow_uri") == "":  # it was logged in the home that it comes from
+            how = "" if inside.parts else f"; to log it: thickets log {folder.run_id}"
+            links |= {"mlflow_uri": store_of_home(folder), "mlflow_address": f"not in this home's MLflow{how}"}
+        path.write_text(json.dumps(summary, indent=2), encoding="utf-8")
 
 
 def _shards(home: Home, contents: Contents) -> Iterator[tuple[ArchivedFile, Path]]:

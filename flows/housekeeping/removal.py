@@ -7,10 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from thickets.storage.files import temporary_beside
 from thickets.storage.home import Home
+from thickets.storage.locks import is_held
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +71,8 @@ def size_of(path: Path) -> int:
 
 def is_flow_in_progress(home: Home) -> bool:
     """Return whether a flow uses the home; one that learns a limit uses shards that no run names yet."""
-    return any(map(_is_held, (home.root / "flow-runs").glob("*.lock")))
-
-
-def _is_held(lock: Path) -> bool:
-    try:
-        with FileLock(lock, blocking=False):
-            return False
-    except Timeout:
-        return True
+    # A lock that cannot be read may be held.
+    return any(is_held(lock) is not False for lock in (home.root / "flow-runs").glob("*.lock"))
 
 
 def _remove(path: Path) -> None:

@@ -24,7 +24,8 @@ from thickets.flows.results.summary import RunSummary
 from thickets.storage.errors import InputError
 from thickets.storage.home import Home, RunFolder
 from thickets.storage.tracking.models import ModelKind, find_model, model_folder, name_on_page, process_uri
-from thickets.storage.tracking.store import RUN_ID_TAG, mlflow_client, tracking_errors
+from thickets.storage.tracking.run import Tracker
+from thickets.storage.tracking.store import RUN_ID_TAG, tracking_errors
 from thickets.tasks.evaluation.controls import minus_chance
 from thickets.tasks.results.evaluation import Difference
 from thickets.tasks.results.text import percent
@@ -98,9 +99,11 @@ def promote(
     summary = load_summary(folder)
     uri = summary.tracking.mlflow_uri
     with tracking_errors(uri):
-        client = mlflow_client(uri)
-        experiment_id = client.get_run(summary.tracking.mlflow_run_id).info.experiment_id
-        model = find_model(client, experiment_id, folder.run_id, kind)
+        tracker = Tracker.find(uri, summary.tracking.mlflow_run_id, folder.run_id)
+        if tracker is None:
+            raise InputError(f"RUN: {folder.run_id} is not in {uri}; log it first: thickets log {folder.run_id}")
+        client = tracker.client
+        model = find_model(client, tracker.experiment_id, folder.run_id, kind)
         if model is None:
             how = f"run its config again (nothing is scored twice): {folder.config}"
             how = how if kind == "ensemble" else f"distil it first: thickets distill {folder.run_id}"

@@ -11,6 +11,7 @@ from thickets.storage.errors import InputError
 from thickets.storage.files import write_text_atomically
 from thickets.storage.home import RunFolder
 from thickets.storage.tracking.run import Tracker
+from thickets.storage.tracking.store import store_of_home
 
 
 class BaseRecord(BaseModel):
@@ -28,7 +29,7 @@ class TrackingRecord(BaseModel):
     """Where MLflow keeps a run, and what it is told that no other file of the run says.
 
     Attributes:
-        uri: Tracking URI.
+        uri: Tracking URI; in the file, empty for the store of the home that the run lies in, which may be moved.
         experiment_id: MLflow's id of the experiment.
         mlflow_run_id: MLflow's id of the run.
         tags: The run's tags.
@@ -76,7 +77,8 @@ class TrackingRecord(BaseModel):
 
     def save(self, folder: RunFolder) -> None:
         """Write the record into the run's folder."""
-        write_text_atomically(folder.tracking, self.model_dump_json(indent=2) + "\n")
+        kept = self.having(uri="") if self.uri == store_of_home(folder) else self
+        write_text_atomically(folder.tracking, kept.model_dump_json(indent=2) + "\n")
 
     @classmethod
     def load(cls, folder: RunFolder) -> TrackingRecord:
@@ -86,9 +88,10 @@ class TrackingRecord(BaseModel):
             InputError: The run has none: no session of this version has worked on it.
         """
         try:
-            return cls.model_validate_json(folder.tracking.read_text(encoding="utf-8"))
+            found = cls.model_validate_json(folder.tracking.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValidationError):
             raise InputError(
                 f"RUN: {folder.run_id} has no readable {folder.tracking.name}, which this version writes; to log it, "
                 f"run its config again (nothing is asked twice): thickets run {folder.config}"
             ) from None
+        return found if found.uri else found.having(uri=store_of_home(folder))

@@ -48,14 +48,14 @@ class Repaired(BaseModel):
         name: Its name.
         was: The state it was in.
         now: The state it is in.
-        n_mlflow_runs: MLflow runs that it had left RUNNING.
+        n_mlflow_runs: MLflow runs that it had left RUNNING; None: MLflow was away, and is told later.
     """
 
     flow_run_id: str
     name: str
     was: str
     now: str
-    n_mlflow_runs: int
+    n_mlflow_runs: int | None
 
 
 def find_dead(home: Home) -> list[FlowRun]:
@@ -67,8 +67,7 @@ def find_dead(home: Home) -> list[FlowRun]:
 def repair(home: Home) -> list[Repaired]:
     """Mark what `find_dead` finds as crashed (cancelled if it was cancelling), and its MLflow runs as killed.
 
-    Raises:
-        RunError: MLflow cannot be reached; states that were set in Prefect stay.
+    MLflow may be away: whoever starts next in the home tells it.
     """
     with get_client(sync_client=True) as client:
         return [_repaired(home, client, run) for run in _unfinished(client) if _is_dead(home, run)]
@@ -96,7 +95,7 @@ def _repair_abandoned(home: Home, client: SyncPrefectClient, flow_run_id: str, h
     except (ObjectNotFound, ValueError):  # another server's
         return
     if run.state_type not in _UNFINISHED:
-        home.flow_run_lock(flow_run_id).unlink(missing_ok=True)
+        _end_mlflow_runs(home, run)  # which was away when the flow run was marked
     elif not _is_taken_up(run, holder):
         found = _repaired(home, client, run)
         log.info(f"flow run {found.name} was {found.was}, but its process has ended: now {found.now}")
@@ -113,9 +112,19 @@ def _repaired(home: Home, client: SyncPrefectClient, run: FlowRun) -> Repaired:
     state: State = Cancelled(message=_MESSAGE) if _is(run, StateType.CANCELLING) else Crashed(message=_MESSAGE)
     _end_tasks(client, run)
     client.set_flow_run_state(run.id, state, force=True)
-    n_ended = end_runs_of(home, str(run.id), uri=_tracking_uri(run))
-    home.flow_run_lock(str(run.id)).unlink(missing_ok=True)
+    n_ended = _end_mlflow_runs(home, run)
     return Repaired(flow_run_id=str(run.id), name=run.name, was=was, now=state.name or "", n_mlflow_runs=n_ended)
+
+
+def _end_mlflow_runs(home: Home, run: FlowRun) -> int | None:
+    """End what a dead flow run has left in MLflow; its lock stays, to remind the next start, while MLflow is away."""
+    try:
+        n_ended = end_runs_of(home, str(run.id), uri=_tracking_uri(run))
+    except ThicketsError as error:
+        log.warning(f"MLflow runs of flow run {run.name} may still be marked as running: {error}")
+        return None
+    home.flow_run_lock(str(run.id)).unlink(missing_ok=True)
+    return n_ended
 
 
 def _unfinished(client: SyncPrefectClient) -> Iterator[FlowRun]:

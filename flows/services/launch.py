@@ -23,6 +23,7 @@ from thickets.flows.runtime.prefect_database import create_prefect_database
 from thickets.flows.services.settings import Credentials, ServiceSettings
 from thickets.storage.home import Home
 from thickets.storage.sqlite import sqlite_url
+from thickets.storage.tracking.moved_home import follow_home
 from thickets.storage.tracking.new_database import create_database
 
 _ADMIN_FILE = """[mlflow]
@@ -133,6 +134,7 @@ def _mlflow(settings: ServiceSettings) -> Launch:
         environment["MLFLOW_BACKEND_STORE_URI"] = sqlite_url(home.mlflow_db)
         # The experiment "Default" is the server's: where it keeps artifacts depends on who may reach it.
         create_database(home.mlflow_db, None)
+        follow_home(home.mlflow_db)
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
     command += ["--host", settings.host, "--port", str(settings.mlflow_port)]
     if settings.is_loopback:

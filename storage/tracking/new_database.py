@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from thickets.storage.sqlite import create_once, fill_from_template, run_script
+from thickets.storage.tracking.half_made import is_half_made, set_aside
 
 # MLflow makes this experiment where there is none; two processes that do so at once meet an error.
 _DEFAULT_EXPERIMENT = """
@@ -20,7 +21,9 @@ _SCHEMA_OF = "3.17.2"
 
 
 def create_database(target: Path, artifacts: Path | None) -> None:
-    """Create a tracking database if it is absent; MLflow is imported only where no copy of an empty one is kept.
+    """Create a tracking database if it is absent, or half-made and empty; it is made from a copy that is kept.
+
+    MLflow itself is imported only where no such copy is.
 
     Args:
         target: The file.
@@ -34,6 +37,8 @@ def create_database(target: Path, artifacts: Path | None) -> None:
             location = (artifacts.resolve() / "0").as_uri().replace("'", "''")
             run_script(database, _DEFAULT_EXPERIMENT.format(location=location, now_ms=int(time.time() * 1000)))
 
+    if is_half_made(target):
+        set_aside(target)
     create_once(target, fill)
 
 

@@ -19,11 +19,10 @@ from urllib.parse import urlsplit
 
 import polars as pl
 
-from thickets.storage.holder import Holder
 from thickets.storage.home import Home
+from thickets.storage.tracking.heartbeat import Heartbeat, is_held_here, is_left, sign_of_life
 from thickets.storage.tracking.store import (
     FLOW_RUN_TAG,
-    HOLDER_TAG,
     RUN_ID_TAG,
     STAGE_TAG,
     check_reachable,
@@ -43,7 +42,7 @@ _PARAMS_PER_BATCH = 100
 _PARAM_LENGTH = 6000
 _DIGEST_LENGTH = 32  # MLflow allows 36
 _PARENT_TAG = "mlflow.parentRunId"
-_INHERITED_TAGS = (RUN_ID_TAG, HOLDER_TAG, "mlflow.user", "mlflow.source.name", FLOW_RUN_TAG, "prefect.flow_run_url")
+_INHERITED_TAGS = (RUN_ID_TAG, "mlflow.user", "mlflow.source.name", FLOW_RUN_TAG, "prefect.flow_run_url")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +63,9 @@ class MetricPoint:
 class Tracker:
     """Writes to one MLflow run; threads may share it.
 
-    Leaving it as a context manager ends the run: FINISHED, FAILED after an exception, KILLED after an interrupt. A
-    store that does not take that is told of in the log: it must not end what was tracked, nor hide why that ended.
+    Within it as a context manager the run gives signs of life (`thickets.storage.tracking.heartbeat`). Leaving it ends
+    the run: FINISHED, FAILED after an exception, KILLED after an interrupt. A store that does not take that is told of
+    in the log: it must not end what was tracked, nor hide why that ended.
 
     Attributes:
         uri: Tracking URI.
@@ -83,6 +83,7 @@ class Tracker:
         self.run_id = run_id
         self.measured_ms = measured_ms
         self._client = client
+        self._heartbeat: Heartbeat | None = None
 
     @classmethod
     def start(
@@ -94,10 +95,10 @@ class Tracker:
         *,
         uri: str | None = None,
     ) -> Self:
-        """Open a new MLflow run, and mark those that a killed process left RUNNING under the same ``thickets.run_id``.
+        """Open a new MLflow run, and mark those of the experiment that a killed process left RUNNING.
 
-        The caller holds the run in its home. In a store that is shared, another machine may be carrying out a run of
-        the same id: only those of processes that were on this machine are marked there.
+        The caller holds the run in its home, so that in the home's own store nobody else carries out a run of the same
+        ``thickets.run_id``. In a store that is shared, another machine may: what gives signs of life is left alone.
 
         Args:
             home: Where the default store is.
@@ -117,12 +118,12 @@ class Tracker:
         with tracking_errors(uri):
             client = mlflow_client(uri)
             experiment_id = _experiment_id(client, experiment, artifacts)
-            left = f"tags.`{RUN_ID_TAG}` = '{tags[RUN_ID_TAG]}' and attributes.status = 'RUNNING'"
             is_own = uri == f"sqlite:///{home.mlflow_db.resolve()}"
-            for run in client.search_runs([experiment_id], left):
-                if is_own or _is_left(run):
+            for run in client.search_runs([experiment_id], "attributes.status = 'RUNNING'"):
+                is_same = run.data.tags.get(RUN_ID_TAG) == tags[RUN_ID_TAG]
+                if is_left(run) or (is_same and (is_own or is_held_here(run))):
                     client.set_terminated(run.info.run_id, "KILLED")
-            run = client.create_run(experiment_id, tags={HOLDER_TAG: str(Holder.this()), **tags}, run_name=run_name)
+            run = client.create_run(experiment_id, tags={**sign_of_life(), **tags}, run_name=run_name)
         return cls(client, uri, experiment_id, run.info.run_id)
 
     @classmethod
@@ -182,6 +183,7 @@ class Tracker:
                 return self._nested(found[0].info.run_id)
             tags = {
                 **{k: v for k, v in self._client.get_run(self.run_id).data.tags.items() if k in _INHERITED_TAGS},
+                **sign_of_life(),
                 _PARENT_TAG: self.run_id,
                 STAGE_TAG: stage,
                 "mlflow.note.content": note,
@@ -307,12 +309,16 @@ class Tracker:
         return f"mlflow ui --backend-store-uri {shlex.quote(self.uri)}\nthen open http://127.0.0.1:5000/{self._page()}"
 
     def __enter__(self) -> Self:
+        self._heartbeat = Heartbeat(self._client, self.uri, self.run_id)
+        self._heartbeat.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         status: Status = "FINISHED" if kind is None else "FAILED" if issubclass(kind, Exception) else "KILLED"
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
         try:
             check_reachable(self.uri)
             self.finish(status)
@@ -330,12 +336,6 @@ class Tracker:
             path = Path(scratch) / Path(artifact).name
             write(path)
             self.log_file(path, str(Path(artifact).parent))
-
-
-def _is_left(run: Any) -> bool:
-    """Return whether nobody writes to a RUNNING run any more: its process has ended, or is this one, which begins."""
-    holder = Holder.parse(run.data.tags.get(HOLDER_TAG, ""))
-    return holder is not None and (holder == Holder.this() or holder.is_gone)
 
 
 def _experiment_id(client: Any, name: str, artifacts: str | None) -> str:

@@ -12,8 +12,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from thickets.storage.errors import InputError, RunError, TransientError
-from thickets.storage.home import Home
+from thickets.storage.home import Home, RunFolder
 from thickets.storage.sqlite import sqlite_url
+from thickets.storage.tracking.moved_home import follow_home
 from thickets.storage.tracking.new_database import create_database
 
 RUN_ID_TAG = "thickets.run_id"
@@ -21,6 +22,8 @@ STAGE_TAG = "thickets.stage"
 FLOW_RUN_TAG = "prefect.flow_run_id"
 HOLDER_TAG = "thickets.holder"
 """The process that writes to the MLflow run, as `thickets.storage.holder.Holder` writes it."""
+ALIVE_TAG = "thickets.alive"
+"""When that process last said that it does, in UTC; see `thickets.storage.tracking.heartbeat`."""
 
 _CONNECT_TIMEOUT_S = 5.0
 # What one call costs a run whose server is away or hangs: MLflow itself would try 8 times, 120 s each.
@@ -89,6 +92,11 @@ def given_uri(home: Home, uri: str | None = None) -> str:
     return uri or _default_uri(home)
 
 
+def store_of_home(folder: RunFolder) -> str:
+    """Return the address of the default store of the home that a run lies in now."""
+    return sqlite_url(Home(folder.root.absolute().parents[1].resolve()).mlflow_db)
+
+
 def mlflow_client(uri: str) -> Any:
     """Import MLflow, which takes seconds, turn off its notices, and return a client; creates a SQLite file.
 
@@ -106,6 +114,7 @@ def mlflow_client(uri: str) -> Any:
         logging.getLogger(name).setLevel(logging.WARNING)
     if (database := sqlite_file(uri)) is not None:
         create_database(database, database.parent / "mlartifacts")
+        follow_home(database)
     return mlflow.MlflowClient(tracking_uri=uri)
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from thickets.tasks.datafiles.source import Source
 
 _PLACE = re.compile(r"hf:(?P<id>[^:@]+)(?::(?P<config>[^:@]+))?(?:@(?P<split>[^:@]+))?")
+# As the hub names data sets; the owner is left out of its oldest ones.
+_HUB_ID = re.compile(r"(?:[A-Za-z0-9_][\w.-]*/)?[A-Za-z0-9_][\w.-]*", re.ASCII)
+_MOST_ENTRIES = 10_000
+"""Of a local folder: the library walks all of it, which takes minutes for a home or a disk."""
 
 
 def hub_rows(source: Source) -> Iterable[Mapping[str, Any]]:
@@ -20,12 +26,13 @@ def hub_rows(source: Source) -> Iterable[Mapping[str, Any]]:
     where = _PLACE.fullmatch(source.location)
     if where is None:
         raise source.error("allowed is hf:owner/dataset[:config][@split], for example hf:openai/gsm8k:main@train")
+    place = _checked(source, where["id"])
     import datasets
 
     try:
         # No trust_remote_code, ever: a data set is data.
         rows: Iterable[Mapping[str, Any]] = datasets.load_dataset(
-            where["id"], name=where["config"], split=where["split"] or source.default_split
+            place, name=where["config"], split=where["split"] or source.default_split
         )
     except Exception as error:
         # The edge to the network and to whatever the library builds on: it raises a dozen unrelated types.
@@ -35,3 +42,44 @@ def hub_rows(source: Source) -> Iterable[Mapping[str, Any]]:
             "and the network"
         ) from error
     return rows
+
+
+def _checked(source: Source, place: str) -> str:
+    """Return a hub id or an existing folder that can be a data set's; whatever else it is, is told at once.
+
+    Raises:
+        InputError: It is neither.
+    """
+    folder = Path(os.path.expanduser(place))
+    if os.path.isfile(folder):
+        raise source.error(f"{place} is a file, whose name stands here without hf:")
+    if os.path.isdir(folder):
+        if _has_more_entries(folder, _MOST_ENTRIES):
+            raise source.error(
+                f"{folder.resolve()} holds more than {_MOST_ENTRIES:,} files and folders; name the folder of the data "
+                "set itself"
+            )
+        return str(folder)
+    if not _HUB_ID.fullmatch(place) or ".." in place or "--" in place:
+        raise source.error(
+            f"there is no folder {place}, and it cannot be a hub id; allowed is hf:owner/dataset[:config][@split], or "
+            "hf: and an existing folder"
+        )
+    return place
+
+
+def _has_more_entries(folder: Path, most: int) -> bool:
+    """Return whether a folder holds more than so many entries at any depth; stops looking when it does."""
+    left, waiting = most, [folder]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as found:
+                for entry in found:
+                    left -= 1
+                    if left < 0:
+                        return True
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(Path(entry.path))
+        except OSError:  # one that cannot be read holds nothing for the library either
+            continue
+    return False

@@ -98,15 +98,7 @@ def inspect_checkpoint(folder: Path, dtype: DtypeName = "auto", *, trust_remote_
     Raises:
         InputError: A parameter of the model is not a tensor of the checkpoint, so its noise would not be defined.
     """
-    with broken_files("its weights", folder, passing=(OSError,)):
-        model: Any = auto_class(folder, trust_remote_code=trust_remote_code).from_pretrained(
-            folder,
-            device_map="meta",
-            dtype="auto" if dtype == "auto" else getattr(torch, dtype),
-            trust_remote_code=trust_remote_code,
-            use_safetensors=True,
-            local_files_only=True,
-        )
+    model = _without_content(folder, dtype, trust_remote_code=trust_remote_code)
     held, keys = model.state_dict(), stored_names(model, folder).keys
     tensors = {name: StoredTensor(name, file, held[key].dtype, None) for name, (file, key) in keys.items() if key}
     held_apart = _tie_equal_copies(model, {key: tensors[name] for name, (_, key) in keys.items() if key})
@@ -121,6 +113,28 @@ def inspect_checkpoint(folder: Path, dtype: DtypeName = "auto", *, trust_remote_
         names=names,
         held_apart=tuple(held_apart),
     )
+
+
+def check_weights_fit(folder: Path, *, trust_remote_code: bool = False) -> None:
+    """Check that a checkpoint's weights are those of the model that its config describes, by names and shapes alone.
+
+    Raises:
+        InputError: They are not, or the config describes none that writes text.
+    """
+    stored_names(_without_content(folder, "auto", trust_remote_code=trust_remote_code), folder)
+
+
+def _without_content(folder: Path, dtype: DtypeName, *, trust_remote_code: bool) -> Any:
+    """Load a checkpoint onto the meta device."""
+    with broken_files("its weights", folder, passing=(OSError,)):
+        return auto_class(folder, trust_remote_code=trust_remote_code).from_pretrained(
+            folder,
+            device_map="meta",
+            dtype="auto" if dtype == "auto" else getattr(torch, dtype),
+            trust_remote_code=trust_remote_code,
+            use_safetensors=True,
+            local_files_only=True,
+        )
 
 
 def max_positions(folder: Path, *, trust_remote_code: bool = False) -> int | None:

@@ -61,7 +61,8 @@ class TransformersEngine:
         self._family = spec.perturbation.family
         device = pick_device(spec.device)
         base_copy = transformers_base_copy(spec, device)
-        tokenizer = load_tokenizer(spec.model_path, trust_remote_code=spec.trust_remote_code)
+        with broken_files("its tokenizer", spec.model_path, passing=(OSError,)):
+            tokenizer = load_tokenizer(spec.model_path, trust_remote_code=spec.trust_remote_code)
         with broken_files("its weights", spec.model_path, passing=(OSError,)):
             loader = auto_class(spec.model_path, trust_remote_code=spec.trust_remote_code)
             model: Any = loader.from_pretrained(

@@ -23,7 +23,7 @@ import pytest
 import yaml
 import zstandard
 
-from tests.flows.command_line import Result, refused
+from tests.flows.command_line import Result
 
 _LIMIT_S = 10
 _MOST_CHARACTERS = 2000  # of a line: nobody reads more of it
@@ -540,7 +540,8 @@ def test_data_that_cannot_be_asked(thickets: Callable[..., Result], bench: Bench
 
 
 @pytest.mark.parametrize(
-    "path", ["hf:", "hf:a:b:c:d", "hf:no/such-data-set", "hf:/no/such", "da\nta.jsonl", "x" * 5000 + ".csv"]
+    "path",
+    ["hf:", "hf:a:b:c:d", "hf:no/such-data-set", "hf:/no/such", "hf:/", "hf:../x", "da\nta.jsonl", "x" * 5000 + ".csv"],
 )
 def test_data_that_is_not_there(thickets: Callable[..., Result], bench: Bench, path: str) -> None:
     config = bench.config(problem={"name": "file", "path": path})
@@ -657,27 +658,12 @@ MODELS: dict[str, tuple[Callable[[Path], None], str]] = {
     "an index of the folder itself": (_indexed('{"weight_map": {"x": "."}}'), "model: "),
     "room for nothing": (_merge("config.json", max_position_embeddings=4), "decoding.max_tokens"),
     "room that is a text": (_merge("config.json", max_position_embeddings="much"), "model: "),
-}
-
-
-# What is only told when the engine loads them: `thickets estimate` says it, and so does a run.
-LATE_MODELS: dict[str, tuple[Callable[[Path], None], str]] = {
     "a model that writes no text": (_merge("config.json", model_type="vit"), "model: "),
     "sizes that are texts": (_merge("config.json", hidden_size="large"), "model: "),
     "sizes of another model": (_merge("config.json", hidden_size=64, head_dim=16), "model: "),
     "another vocabulary": (_merge("config.json", vocab_size=7), "model: "),
     "more layers than weights": (_merge("config.json", num_hidden_layers=5), "model: "),
 }
-
-
-@pytest.mark.parametrize("kind", LATE_MODELS)
-def test_weights_that_are_not_the_config_s(thickets: Callable[..., Result], bench: Bench, kind: str) -> None:
-    spoil, expected = LATE_MODELS[kind]
-    folder = bench.model()
-    spoil(folder)
-    message = refused(thickets("estimate", bench.config(model=str(folder))))
-    assert message.startswith(expected)
-    assert not (bench.folder / "home").exists()
 
 
 @pytest.mark.parametrize("kind", MODELS)

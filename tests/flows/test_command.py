@@ -59,3 +59,18 @@ def test_the_first_session_of_a_command_counts_from_its_start_and_later_ones_fro
     assert time.monotonic() - clock.session_began() == pytest.approx(age, abs=1)
     assert clock.seconds_of_command(otherwise=7.0) == pytest.approx(age, abs=1)
     assert time.monotonic() - clock.session_began() < 0.5
+
+
+def test_a_warning_of_any_layer_is_a_line_on_standard_error() -> None:
+    program = (
+        "import logging\n"
+        "from thickets.flows.runtime.environment import set_command_line_defaults\n"
+        "from thickets.storage.shards import file\n"
+        "from thickets.tasks.scoring import onlooker\n"
+        "set_command_line_defaults()\n"
+        "set_command_line_defaults()\n"
+        "file.log.warning('a shard is unreadable')\n"
+        "onlooker.log.warning('a tick failed')"
+    )
+    done = python(program)
+    assert (done.stdout, done.stderr) == ("", "a shard is unreadable\na tick failed\n")

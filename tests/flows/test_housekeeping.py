@@ -23,12 +23,13 @@ from thickets.flows.config.file import load_config
 from thickets.flows.config.run import RunConfig
 from thickets.flows.housekeeping.clean import plan_cleaning
 from thickets.flows.housekeeping.importing import _Limited
-from thickets.flows.results.runs import find_run, list_runs, open_scores
+from thickets.flows.results.runs import find_run, list_runs, load_summary, open_scores
 from thickets.flows.results.summary import RunSummary
 from thickets.storage.errors import InputError
 from thickets.storage.home import Home, RunFolder
 from thickets.storage.shards.file import list_shards
 from thickets.storage.shards.uses import record_other_answers
+from thickets.storage.tracking.store import mlflow_client
 from thickets.tasks.aggregation import aggregate_scores
 from thickets.tasks.seeds import POPULATION_SCHEMA
 
@@ -269,7 +270,12 @@ def test_an_imported_run_is_whole_and_goes_on_without_generating(
         plan_of(load_config(str(tmp_path / "gone" / "runs" / run.run_id / "config.yaml"))).verdicts,
     )
     shown = json.loads(thickets("show", "latest", "--json", "--home", str(there.root))[1])
-    assert shown == json.loads(finished.model_dump_json()) | {"folder": str(folder.root)}
+    before = json.loads(finished.model_dump_json())
+    links = {
+        "mlflow_uri": f"sqlite:///{there.mlflow_db}",
+        "mlflow_address": f"not in this home's MLflow; to log it: thickets log {run.run_id}",
+    }
+    assert shown == before | {"folder": str(folder.root), "tracking": before["tracking"] | links}
     with open_scores(there, folder) as reader:
         known = reader.query("SELECT DISTINCT candidate_id, split, block FROM scores")
         assert reader.query("SELECT count(*) FROM completions").item() == n_completions
@@ -279,11 +285,39 @@ def test_an_imported_run_is_whole_and_goes_on_without_generating(
     assert set(aggregate_scores(book).rows()) == set(known.rows())
 
 
-def test_an_export_names_no_folder_of_its_home(packed: Path, home: Home, tmp_path: Path) -> None:
+def test_an_imported_run_is_logged_in_its_own_home_and_leaves_the_other_alone(
+    thickets: Thickets, run: RunFolder, packed: Path, tmp_path: Path, finished: RunSummary
+) -> None:
+    def logged(uri: str) -> list[tuple[str, int]]:
+        client = mlflow_client(uri)
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        return sorted(
+            (each.info.run_id, each.info.end_time) for each in client.search_runs(experiments, max_results=100)
+        )
+
+    there = Home(tmp_path / "there")
+    original = logged(finished.tracking.mlflow_uri)
+    assert thickets("import", str(packed), "--home", str(there.root))[0] == 0
+    assert f"log it first: thickets log {run.run_id}" in refused(
+        thickets("promote", run.run_id, "--home", str(there.root))
+    )
+    assert thickets("log", run.run_id, "--home", str(there.root))[0] == 0
+    assert logged(finished.tracking.mlflow_uri) == original
+    links = load_summary(there.run(run.run_id)).tracking
+    assert links.mlflow_uri == f"sqlite:///{there.mlflow_db}"
+    assert links.mlflow_run_id in dict(logged(links.mlflow_uri))
+    assert not there.run(run.run_id).unlogged.exists()
+
+
+def test_an_export_names_no_folder_of_its_home(thickets: Thickets, run: RunFolder, home: Home, tmp_path: Path) -> None:
+    run.unlogged.write_text(f"sqlite:///{home.mlflow_db}\n")
+    packed = tmp_path / "run.tar.zst"
+    assert thickets("export", run.run_id, str(packed), "--home", str(home.root))[0] == 0
     with zstandard.open(packed) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
         names = {member.name: tar.extractfile(member).read() for member in tar if member.isreg()}  # type: ignore[union-attr]
     assert {"run/config.yaml", "run/scores.duckdb", "run/report.html", "run/manifest.json"} <= names.keys()
-    assert str(home.root).encode() not in names["run/config.yaml"]
+    for name in ("config.yaml", "summary.json", "tracking.json", "unlogged"):
+        assert str(home.root).encode() not in names[f"run/{name}"], name
     assert [name for name in names if name.startswith("/") or ".." in name] == []
 
 

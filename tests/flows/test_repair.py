@@ -13,7 +13,8 @@ from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.states import Cancelling, Completed, Running, State
 
-from thickets.flows.runtime.repair import repair_at_start
+from tests.stoppable_server import vacant_port
+from thickets.flows.runtime.repair import repair, repair_at_start
 from thickets.flows.runtime.session import session
 from thickets.storage.holder import Holder
 from thickets.storage.home import Home
@@ -103,6 +104,27 @@ def test_a_server_that_is_away_does_not_stop_the_start(
 
     monkeypatch.setattr("thickets.flows.runtime.repair.get_client", away)
     repair_at_start(home)
+
+
+def test_mlflow_that_is_away_is_told_by_the_next_start(
+    left: Callable[[Holder | None, State], UUID],
+    client: SyncPrefectClient,
+    home: Home,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    killed = left(DEAD, Running())
+    tracker = Tracker.start(home, "exp", "left", {RUN_ID_TAG: "a", FLOW_RUN_TAG: str(killed)})
+    with monkeypatch.context() as away:
+        away.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{vacant_port()}")
+        [repaired] = [each for each in repair(home) if each.flow_run_id == str(killed)]
+    assert repaired.n_mlflow_runs is None
+    assert "may still be marked as running: tracking.uri: cannot reach" in caplog.text
+    assert client.read_flow_run(killed).state_name == "Crashed"
+    assert tracker.client.get_run(tracker.run_id).info.status == "RUNNING"
+    repair_at_start(home)
+    assert tracker.client.get_run(tracker.run_id).info.status == "KILLED"
+    assert not list((home.root / "flow-runs").iterdir())
 
 
 def test_a_start_without_anything_left_asks_no_server(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,8 @@ import mlflow
 import pytest
 
 from tests.flows.watched_engine import engine_that_tells
-from tests.mlflow_server import MlflowServer, vacant_port
+from tests.mlflow_server import MlflowServer
+from tests.stoppable_server import vacant_port
 from thickets.flows.config.run import RunConfig
 from thickets.flows.publish import log as logging_module
 from thickets.flows.publish.finished import load_finished

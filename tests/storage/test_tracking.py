@@ -16,7 +16,8 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from tests.mlflow_server import MlflowServer, vacant_port
+from tests.mlflow_server import MlflowServer
+from tests.stoppable_server import vacant_port
 from thickets.storage.errors import InputError, RunError, TransientError
 from thickets.storage.holder import Holder
 from thickets.storage.home import Home

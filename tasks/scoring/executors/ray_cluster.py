@@ -134,6 +134,7 @@ def check_reachable(address: str | None) -> None:
     if not address or address == "auto":
         return
     host, _, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")  # an address of IPv6
     # Ray itself tries for minutes, with pages of warnings, and then ends the process.
     try:
         with socket.create_connection((host, int(port)), timeout=_CONNECT_TIMEOUT_S):

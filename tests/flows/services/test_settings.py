@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.flows.command_line import refused
+from tests.stoppable_server import has_ipv6
 from thickets.flows.config.run import RunConfig
 from thickets.flows.services.launch import _mlflow
 from thickets.flows.services.settings import (
@@ -19,7 +20,9 @@ from thickets.flows.services.settings import (
     credentials_of,
     make_settings,
 )
-from thickets.storage.errors import InputError
+from thickets.storage.errors import InputError, RunError
+from thickets.storage.tracking import store
+from thickets.tasks.scoring.executors import ray_cluster
 
 PASSWORD = "correct-horse-battery"
 
@@ -54,14 +57,6 @@ def test_a_busy_port_is_named(thickets, tmp_path: Path) -> None:
     assert "give them different ones" in line
 
 
-def has_ipv6() -> bool:
-    try:
-        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
-    except OSError:
-        return False
-    return True
-
-
 @pytest.mark.skipif(not has_ipv6(), reason="no IPv6 here")
 @pytest.mark.parametrize(("host", "reached_at"), [("::1", "[::1]"), ("[::1]", "[::1]"), ("::", "[::1]")])
 def test_an_address_of_ipv6_stands_in_brackets_in_a_url(
@@ -76,6 +71,22 @@ def test_an_address_of_ipv6_stands_in_brackets_in_a_url(
         server.listen()
         address = urlsplit(settings.mlflow)
         socket.create_connection((address.hostname or "", address.port or 0), timeout=5).close()
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="no IPv6 here")
+def test_whoever_is_given_an_address_of_ipv6_reaches_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_cluster.importlib.util, "find_spec", lambda name: "installed")
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as server:
+        address = f"[::1]:{server.getsockname()[1]}"
+        assert store.check_address(f"http://{address}") == "http"
+        store.check_reachable(f"http://{address}")
+        ray_cluster.check_reachable(address)
+        with pytest.raises(InputError, match=rf"cannot listen at \[::1\]:{server.getsockname()[1]}: "):
+            make_settings(Path("home"), "::1", server.getsockname()[1], 0)
+    with pytest.raises(RunError, match=r"cannot reach http://\[::1\]"):
+        store.check_reachable(f"http://{address}")
+    with pytest.raises(InputError, match=r"no Ray cluster at \[::1\]"):
+        ray_cluster.check_reachable(address)
 
 
 def test_a_percent_sign_in_the_home_is_one_for_mlflow_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

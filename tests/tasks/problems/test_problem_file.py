@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import polars
 import pytest
 
 from thickets.storage.errors import InputError
+from thickets.tasks.datafiles import hub
 from thickets.tasks.problems import ProblemConfig, load_problem
 from thickets.tasks.problems.base import Problem
 from thickets.tasks.types import Example
@@ -203,12 +205,42 @@ def test_a_hugging_face_data_set_gives_its_train_and_test_splits(hugging_face: P
 
 
 def test_a_hugging_face_data_set_that_cannot_be_loaded_is_one_line(hugging_face: Path) -> None:
-    for location in (f"hf:{hugging_face}@validation", "hf:nobody/no-such-set", f"hf:{hugging_face}/none"):
+    for location in (f"hf:{hugging_face}@validation", "hf:nobody/no-such-set"):
         with pytest.raises(InputError, match=r"problem.path is 'hf:.*cannot be loaded") as caught:
             problem(location).examples(0, 0)
         assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match=r"allowed is hf:owner/dataset"):
         problem("hf:a@b@c").examples(0, 0)
+
+
+@pytest.mark.parametrize(
+    ("location", "found"),
+    [
+        ("hf:..", "holds more than 10,000 files and folders"),
+        ("hf:../..", "holds more than 10,000 files and folders"),
+        ("hf:../nowhere", "there is no folder ../nowhere"),
+        ("hf:~/no such folder", "there is no folder ~/no such folder"),
+        ("hf:/no/such", "there is no folder /no/such"),
+        ("hf:a/b/c", "there is no folder a/b/c"),
+        ("hf:a--b/c", "cannot be a hub id"),
+        ("hf:data.csv", "data.csv is a file"),
+    ],
+)
+def test_a_path_that_is_no_data_set_is_told_at_once(
+    location: str, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "one" / "two"
+    here.mkdir(parents=True)
+    for number in range(10):
+        (tmp_path / f"{number}").mkdir()
+        (tmp_path / "one" / f"{number}.txt").touch()
+    (here / "data.csv").write_text("question,answer\n")
+    monkeypatch.chdir(here)
+    monkeypatch.setattr(hub, "_MOST_ENTRIES", 10)
+    monkeypatch.setitem(sys.modules, "datasets", None)  # whoever imports it, fails
+    with pytest.raises(InputError, match=r"^problem\.path is ") as caught:
+        problem(location).examples(0, 0)
+    assert found.replace("10,000", "10") in str(caught.value)
 
 
 def test_a_hugging_face_data_set_has_nested_columns_and_chat_turns(hugging_face: Path) -> None:
