@@ -186,5 +186,5 @@ def _device(run: RunPlan) -> str:
 
 
 def _as_in(engine: EngineSpec, spec: EngineSpec) -> EngineSpec:
-    """Return the spec with the kind, device and type of weights of the run's engine, whatever this machine has."""
-    return replace(spec, kind=engine.kind, device=engine.device, dtype=engine.dtype)
+    """Return the spec with the run's kind of engine, device, card and type of weights, whatever this machine has."""
+    return replace(spec, kind=engine.kind, device=engine.device, dtype=engine.dtype, card=engine.card)

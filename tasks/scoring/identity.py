@@ -46,6 +46,7 @@ def answer_identity(
             "dtype": engine.dtype,
             "batch_size": engine.batch_size,
             "libraries": library_versions(engine.kind),
+            **({"card": engine.card} if engine.card is not None else {}),
             **({"attention": "grouped"} if (engine.kind, engine.device) == ("transformers", "cpu") else {}),
             **({"max_length": engine.max_length, **asdict(engine.vllm)} if engine.kind == "vllm" else {}),
         },
