@@ -82,7 +82,7 @@ class VllmEngine:
                 config, dtype, self._max_length, spec.batch_size
             )
         else:
-            options["gpu_memory_utilization"] = spec.vllm.memory_fraction
+            options["gpu_memory_utilization"] = spec.vllm.memory_fraction * spec.memory_share
         try:
             with workarounds.quiet_start(spec.threads):
                 self._llm = LLM(

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from multiprocessing import Pipe
 
 from thickets.tasks.scoring.executors.job import ScoringJob
@@ -24,17 +24,19 @@ class EngineProcess:
     Not `multiprocessing.Process`: that runs the script which started us once more in the child, for its functions.
     """
 
-    def __init__(self, threads: int | None) -> None:
+    def __init__(self, threads: int | None, variables: Mapping[str, str] | None = None) -> None:
         """Start it.
 
         Args:
             threads: CPU threads; None: the libraries' choice.
+            variables: Of its environment, instead of ours.
         """
         ours, theirs = Pipe()
         environment = dict(os.environ)
         environment["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
         if threads is not None:
             environment |= dict.fromkeys(_THREADS, str(threads))
+        environment |= variables or {}
         with theirs:
             self._process = subprocess.Popen(
                 # -P: the current folder stands on the path where it stands on ours, not in front.

@@ -101,6 +101,7 @@ class RayExecutor:
         *,
         cpus: int,
         replicas: int | None = None,
+        per_gpu: int = 1,
         unit_timeout_s: float = math.inf,
         on_unit: Callable[[UnitReport], None] = lambda report: None,
         patience_s: float = 300.0,
@@ -112,6 +113,7 @@ class RayExecutor:
             job: What they do.
             cpus: CPU cores per engine, for engines on the CPU.
             replicas: Engines; None: as many as there is room for.
+            per_gpu: Engines that share one GPU, for engines on one each.
             unit_timeout_s: How long an engine may be at one unit; one that has not finished a shard within as long for
                 each of the shard's units is replaced.
             on_unit: Called with the units of every finished shard, from any thread.
@@ -129,20 +131,22 @@ class RayExecutor:
         self._unit_timeout_s = unit_timeout_s
         on_gpu = self._on_gpu = job.engine.device.startswith("cuda")
         gpus = (job.engine.vllm.tensor_parallel if job.engine.kind == "vllm" else 1) if on_gpu else 0
-        room = cluster.room(gpus=gpus, cpus=cpus)
+        room = cluster.room(gpus=gpus, cpus=cpus) * (per_gpu if on_gpu else 1)
         self.n_engines = replicas or room
         self.slots = self.n_engines * SHARDS_PER_ENGINE
-        what = f"{gpus} GPU" if on_gpu else f"{cpus} CPU"
+        # Ray counts GPUs in ten-thousandths.
+        taken = gpus if per_gpu == 1 else math.floor(gpus / per_gpu * 10_000) / 10_000
+        what = f"{taken:g} GPU" if on_gpu else f"{cpus} CPU"
         log.info(
             f"Ray cluster {'on this machine' if cluster.is_local else f'at {cluster.address}'}: "
             f"{len(cluster.cpus)} nodes, {self.n_engines} engines of {what} each"
             + (f" (there is room for {room} at present)" if self.n_engines > room else "")
         )
         # Ray gives an actor without cores one thread, on which loading a model takes its time.
-        threads = job.engine.threads or (cluster.cores_per_gpu if on_gpu else cpus)
+        threads = job.engine.threads or (max(1, cluster.cores_per_gpu // per_gpu) if on_gpu else cpus)
         actor = ray.remote(ScoringActor).options(
             num_cpus=0 if on_gpu else cpus,
-            num_gpus=gpus,
+            num_gpus=taken,
             max_restarts=-1,
             max_task_retries=0,
             max_concurrency=SHARDS_PER_ENGINE + 1,  # one for `begin`
