@@ -1,8 +1,7 @@
 """Estimates the memory of a GPU that a training takes, before anything is paid for.
 
 A pure function of the model, the settings and the card. Every figure is an estimate: activations follow the layers'
-widths as a gated transformer with fused attention keeps them, and a fifth of the card is left to the libraries, to
-fragments and to whatever the estimate does not know.
+widths as a gated transformer with fused attention keeps them. No GPU has been measured against it yet.
 """
 
 from __future__ import annotations
@@ -127,6 +126,6 @@ def plan_checkpointing(
         remedy = f"set distillation.method to lora, or {remedy}"
     raise InputError(
         f"distillation.method: training {shape.n_parameters / 1e9:.1f} B weights by {method} in batches of {rows} rows "
-        f"of up to {length} tokens needs about {needed[True] / _GIB:.0f} GiB of GPU memory, and "
-        f"{there / _GIB:.0f} GiB are there; {remedy}"
+        f"of up to {length} tokens needs about {needed[True] / _GIB:.1f} GiB of GPU memory, and "
+        f"{there / _GIB:.1f} GiB are there; {remedy}"
     )

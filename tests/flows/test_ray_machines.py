@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.flows.test_processes import job_of
+from tests.tasks.test_distillation_child import job_of as job_of_training
 from thickets.flows.config.run import RunConfig
 from thickets.storage.errors import InputError, RunError
+from thickets.tasks.distillation.jobs import PerplexityJob
 from thickets.tasks.engines import EngineSpec
 from thickets.tasks.noise import Perturbation
 from thickets.tasks.scoring.executors import ray_machines
@@ -20,6 +22,7 @@ from thickets.tasks.scoring.executors.ray_machines import GpuMachine, ask_gpu_ma
 
 ray = pytest.importorskip("ray")
 
+from thickets.tasks.distillation.ray_child import run_on_ray  # noqa: E402
 from thickets.tasks.scoring.executors.ray_cluster import RayCluster, connect  # noqa: E402
 from thickets.tasks.scoring.executors.ray_pool import RayExecutor  # noqa: E402
 
@@ -124,3 +127,25 @@ def test_an_engine_refuses_another_card(config: Callable[..., RunConfig], monkey
     monkeypatch.setattr("torch.cuda.get_device_name", lambda device: "NVIDIA A100")
     with pytest.raises(InputError, match=r"on gpu7: engine\.executor: the GPU is NVIDIA A100 here and NVIDIA H100 wh"):
         on_card.open_worker("gpu7", "gpu7:1")
+
+
+@pytest.mark.slow
+def test_a_student_waits_for_a_gpu_of_the_cluster_only_so_long(held: RayCluster, tiny_model: Path) -> None:
+    job = PerplexityJob(tiny_model, None, "some words", "cpu", False)
+    with pytest.raises(RunError, match=r"no GPU of the Ray cluster at \S+ became free within 1 s; GPUs are held by Ho"):
+        run_on_ray(job, lambda point, loss: None, held, starts_within_s=1)
+
+
+@pytest.mark.slow
+def test_a_student_is_trained_on_the_cluster_as_it_is_here(held: RayCluster, tiny_model: Path, tmp_path: Path) -> None:
+    there, here = (job_of_training(tiny_model, tmp_path / name) for name in ("there", "here"))
+    steps: list[int] = []
+    # Without a GPU, since the only one is held; the base is found by its name, whatever its path is here.
+    found = run_on_ray(
+        replace(there, base=Path("/nowhere")), lambda point, loss: steps.append(point.step), held, gpus=0
+    )
+    assert steps == [0, 3, 6]
+    assert found.model_dump(exclude={"train_s"}) == here.run(lambda point, loss: None).model_dump(exclude={"train_s"})
+    other = replace(there, base_name=replace(there.base_name, sha256="0" * 64))
+    with pytest.raises(InputError, match=r"on \S+: model: .* where students are trained, but the run is about 0000"):
+        run_on_ray(other, lambda point, loss: None, held, gpus=0)
