@@ -77,8 +77,13 @@ class EngineConfig(Section):
     replicas: PositiveInt | None = Field(
         None,
         description="Engines, each in a process of its own. Empty: as many as the Ray cluster has room for; on this "
-        "machine one without a process of its own, or, with vLLM on the CPU and enough to score, one per engine.cpus "
-        "cores.",
+        "machine one per GPU that CUDA shows (or per engine.vllm.tensor_parallel of them); on the CPU one without a "
+        "process of its own, or, with vLLM and enough to score, one per engine.cpus cores.",
+    )
+    per_device: PositiveInt = Field(
+        1,
+        description="Engines on one GPU, each with its share of the memory: several of a small model wait for each "
+        "other less than one waits for itself.",
     )
     trust_remote_code: bool = Field(
         False, description="Run Python code that comes with the model. Only for models whose code you have read."
@@ -92,6 +97,20 @@ class EngineConfig(Section):
         return device
 
     @model_validator(mode="after")
+    def _engines_share_a_gpu(self) -> Self:
+        if self.per_device > 1 and self.device in ("cpu", "mps"):
+            raise ValueError(
+                f"engine.per_device is {self.per_device}, but engine.device is {self.device}; it is for GPUs with "
+                "CUDA, so remove it"
+            )
+        if self.per_device > 1 and self.vllm.tensor_parallel > 1:
+            raise ValueError(
+                f"engine.per_device is {self.per_device} and engine.vllm.tensor_parallel {self.vllm.tensor_parallel}; "
+                "a model that needs several GPUs leaves no room for another, so set one of them to 1"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _executor_fits(self) -> Self:
         if self.executor == "local":
             # Compared with the defaults, not with the fields that were set: a form sends every field.
@@ -101,11 +120,6 @@ class EngineConfig(Section):
                     "address"
                 )
             on_gpu = self.device.startswith("cuda")
-            if on_gpu and (self.replicas or 1) > 1:
-                raise ValueError(
-                    f"engine.replicas is {self.replicas}, but engine.device is {self.device} and one GPU takes one "
-                    "engine; set executor: ray to use several GPUs, or remove replicas"
-                )
             if on_gpu and self.cpus != type(self).model_fields["cpus"].default:
                 raise ValueError(
                     f"engine.cpus is {self.cpus}, but engine.device is {self.device}; cpus is for engines on the CPU, "

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import time
 from contextlib import nullcontext
-from functools import partial
 
 from prefect import flow
 
 from thickets.flows.config.file import dump_config
 from thickets.flows.config.run import RunConfig
+from thickets.flows.distillation.place import choose_place, needs_checkpointing
 from thickets.flows.distillation.plan import plan_distillation
 from thickets.flows.distillation.steps import answer_training_split, choose_rows, too_little, train_and_judge
 from thickets.flows.distillation.tracking import distill_links, log_distillation, start_distill_tracking
+from thickets.flows.distillation.trainer import Trainer
 from thickets.flows.distillation.verdict import conclude, read_test_answers
 from thickets.flows.placement.engines import open_cluster
 from thickets.flows.publish.artifacts import emit_student_asset
@@ -31,7 +32,6 @@ from thickets.storage.files import write_text_atomically
 from thickets.storage.home import Home
 from thickets.storage.models.manifest import EnsembleManifest
 from thickets.tasks.distillation.generic import generic_text
-from thickets.tasks.distillation.perplexity import measure_perplexity
 from thickets.tasks.distillation.results import Arm
 from thickets.tasks.distillation.training import check_installed
 from thickets.tasks.engines import resolve_spec
@@ -81,6 +81,8 @@ def _distill(config: RunConfig, cluster: RayCluster | None) -> DistillSummary:
             if folder.unlogged.exists():
                 log_distillation(plan, None, recipe, folder.load())
             return folder.load()
+        place = choose_place(plan.run, cluster)
+        trainer = Trainer(plan, place, needs_checkpointing(plan, place), text)
         folder.root.mkdir(parents=True, exist_ok=True)
         write_text_atomically(folder.config, dump_config(config))
         log.info(f"distillation {plan.id} of {plan.run.run_id} in {folder.root}")
@@ -94,12 +96,10 @@ def _distill(config: RunConfig, cluster: RayCluster | None) -> DistillSummary:
             arms: list[Arm] = []
             base_perplexity = None
             if reason is None:
-                trusted = config.engine.trust_remote_code
-                measure = partial(measure_perplexity, text=text, device=plan.device, trust_remote_code=trusted)
-                base_perplexity = measure(base.path)
+                base_perplexity = trainer.perplexity_of_base()
                 for name in rows["arm"].unique(maintain_order=True):
                     arm_rows = rows.filter(rows["arm"] == name)
-                    arms.append(train_and_judge(plan, name, arm_rows, cluster, tracker, on_test, measure))
+                    arms.append(train_and_judge(trainer, name, arm_rows, cluster, tracker, on_test))
             wall_s = time.monotonic() - began
             where = distill_links(plan, tracker)
             summary = conclude(plan, answers, on_test, report, reason, arms, base_perplexity, where, wall_s)

@@ -39,7 +39,6 @@ class DistillPlan:
         found: The result of the run.
         section: The `distillation` section.
         training: Examples that no split of the run holds.
-        device: Where students are trained: in this process, wherever the run's engines are.
         answers: The plan of answering them; its blocks are those of the training split.
         id: Names the distillation among those of the run.
         folder: Where it is kept.
@@ -49,7 +48,6 @@ class DistillPlan:
     found: RunSummary
     section: DistillationConfig
     training: Split
-    device: str
     answers: RunPlan
     id: str
     folder: DistillFolder
@@ -135,7 +133,6 @@ def plan_distillation(
         found=found,
         section=section,
         training=answers.scored[0],
-        device=_device(run),
         answers=answers,
         id=name,
         folder=distill_folder(run_folder, name),
@@ -177,14 +174,6 @@ def distillation_id(run_id: str, section: DistillationConfig) -> str:
     return fingerprint(content)[:8]
 
 
-def _device(run: RunPlan) -> str:
-    if run.config.engine.executor == "local":
-        return run.engine.device
-    from thickets.tasks.engines.devices import pick_device  # PyTorch: seconds
-
-    return str(pick_device("auto"))  # the engines' GPUs are the cluster's, not this machine's
-
-
 def _as_in(engine: EngineSpec, spec: EngineSpec) -> EngineSpec:
-    """Return the spec with the kind, device and type of weights of the run's engine, whatever this machine has."""
-    return replace(spec, kind=engine.kind, device=engine.device, dtype=engine.dtype)
+    """Return the spec with the run's kind of engine, device, card and type of weights, whatever this machine has."""
+    return replace(spec, kind=engine.kind, device=engine.device, dtype=engine.dtype, card=engine.card)

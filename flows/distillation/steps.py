@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import partial
-from pathlib import Path
+from collections.abc import Sequence
 
 import polars as pl
 
 from thickets.flows.distillation.plan import DistillPlan
 from thickets.flows.distillation.tracking import watch_training
+from thickets.flows.distillation.trainer import Trainer, taught_by
 from thickets.flows.distillation.verdict import TestAnswers
 from thickets.flows.placement.engines import open_executor
 from thickets.flows.plan import RunPlan
@@ -23,18 +21,9 @@ from thickets.storage.scores.database import BASE_ID
 from thickets.storage.shards.uses import record_other_answers
 from thickets.storage.tracking.run import Tracker
 from thickets.tasks.aggregation import ScoreBook
-from thickets.tasks.distillation.arm import ArmTraining, train_arm
-from thickets.tasks.distillation.data import LABELS, REJECTION, STUDENT, label_rows, rejection_rows, student_rows
-from thickets.tasks.distillation.exam import validation_exam
-from thickets.tasks.distillation.objective import Targets, collect
+from thickets.tasks.distillation.data import label_rows, rejection_rows, student_rows
 from thickets.tasks.distillation.results import Arm, DataReport
-from thickets.tasks.distillation.student import student_card
-from thickets.tasks.distillation.texts import TrainingText, encode
-from thickets.tasks.distillation.training import Exam, TrainingSettings, forget
 from thickets.tasks.engines import build_engine
-from thickets.tasks.engines.prompts import PromptTemplate
-from thickets.tasks.engines.tokenizer import load_tokenizer
-from thickets.tasks.engines.transformers import TransformersEngine
 from thickets.tasks.evaluation.voting import ballots
 from thickets.tasks.scoring.executors.ray_cluster import RayCluster
 from thickets.tasks.scoring.units import candidate_id
@@ -97,43 +86,26 @@ def too_little(report: DataReport, min_rows: int) -> str | None:
 
 
 def train_and_judge(
-    plan: DistillPlan,
+    trainer: Trainer,
     name: str,
     rows: pl.DataFrame,
     cluster: RayCluster | None,
     tracker: Tracker | None,
     on_test: TestAnswers,
-    measure: Callable[[Path], float],
 ) -> Arm:
     """Train one arm, and put its checkpoint to the validation and the test split as a run would.
 
     Args:
-        plan: The distillation.
+        trainer: Trains and measures the models of the distillation.
         name: Of the arm.
         rows: Its training data.
         cluster: Where engines run, if not here.
         tracker: Where progress is logged; None: nowhere but in the log.
         on_test: Who was right on the test split.
-        measure: Perplexity of a checkpoint.
     """
-    label = _label(name, plan)
-    texts = _texts(plan, rows)
+    plan, label = trainer.plan, taught_by(name, trainer.plan)
     log.info(f"{label}: training on {rows.height} rows")
-    by_logits = name == STUDENT and plan.section.objective == "logits"
-    training = train_arm(
-        ArmTraining(
-            plan.run.base.path,
-            plan.folder.model(name),
-            plan.folder.work(name),
-            texts,
-            _exam(plan),
-            _settings(plan),
-            card=student_card(plan.run.base.name, plan.run.run_id, plan.run.config.single_problem.title, label),
-            targets=partial(_targets, plan, texts) if by_logits else None,
-            on_point=watch_training(tracker, name),
-        )
-    )
-    forget(plan.folder.targets)
+    training = trainer.train(name, rows, watch_training(tracker, name))
     student = plan.student_plan(resolve_model(str(plan.folder.model(name))))
     book = student.book(plan.folder.work(name) / "scores.duckdb", f"{plan.id}-{name}", plan.population.clear())
     _record(plan, student)
@@ -155,7 +127,7 @@ def train_and_judge(
         minus_best_single=paired_difference(ours, on_test.best_single),
         minus_weight_average=paired_difference(ours, on_test.weight_average) if on_test.weight_average else None,
         n_tokens=int(test["n_tokens"].sum()),
-        perplexity=measure(plan.folder.model(name)),
+        perplexity=trainer.perplexity_of(name),
     )
 
 
@@ -178,79 +150,3 @@ def _score(
         for split, respondents in respondents_of.items():
             scoring = Scoring(plan, book, executor, progress)
             scoring.ask(split, respondents, label=f"{label}-{split}" if label else "")
-
-
-def _texts(plan: DistillPlan, rows: pl.DataFrame) -> list[TrainingText]:
-    config = plan.run.config
-    tokenizer = load_tokenizer(plan.run.base.path, trust_remote_code=config.engine.trust_remote_code)
-    template = PromptTemplate(tokenizer, config.decoding.chat_template_kwargs)
-    messages = {example.id: plan.run.problem.messages(example) for example in plan.training.examples}
-    prompts = [template.render(messages[example]) for example in rows["example_id"]]
-    return encode(tokenizer, prompts, rows["response"].to_list())
-
-
-# As many rows as a GPU has room for beside a model in training; the engine's own batches are planned without one.
-_EXAM_ROWS_ON_GPU = 64
-
-
-def _exam(plan: DistillPlan) -> Exam:
-    run = plan.run
-    batch_size = run.engine.batch_size
-    return validation_exam(
-        [block for block in run.blocks if block.split == "validation"],
-        run.judge,
-        run.sampling,
-        run.base.path,
-        min(batch_size, _EXAM_ROWS_ON_GPU) if plan.device.startswith("cuda") else batch_size,
-        trust_remote_code=run.config.engine.trust_remote_code,
-    )
-
-
-def _settings(plan: DistillPlan) -> TrainingSettings:
-    section = plan.section
-    n_rows = pl.read_parquet(plan.folder.data).filter(pl.col("arm") == STUDENT).height
-    steps_per_epoch = -(-n_rows // section.batch_size)
-    return TrainingSettings(
-        method=section.method,
-        rank=section.rank,
-        alpha=section.alpha,
-        learning_rate=section.learning_rate,
-        # As many for the controls, whatever rows they have.
-        max_steps=section.max_steps or section.epochs * steps_per_epoch,
-        batch_size=section.batch_size,
-        eval_every=section.eval_every,
-        patience=section.patience,
-        seed=section.seed,
-        device=plan.device,
-        trust_remote_code=plan.run.config.engine.trust_remote_code,
-    )
-
-
-def _targets(plan: DistillPlan, texts: Sequence[TrainingText]) -> Targets:
-    """The mean of the experts' distributions; by Transformers, whatever engine the run has."""
-    spec = replace(
-        plan.run.engine,
-        kind="transformers",
-        device=plan.device,
-        prefetch=False,
-        batch_size=plan.section.batch_size,  # of rows that are read together; the engine plans its memory by it
-        max_length=None,
-    )
-    engine = TransformersEngine(spec)
-    try:
-        return collect(
-            engine,
-            plan.candidates,
-            texts,
-            plan.folder.targets,
-            top=plan.section.top_tokens,
-            batch_size=plan.section.batch_size,
-            on_expert=lambda done: log.info(f"token distributions: {done} of {plan.experts.height} experts"),
-        )
-    finally:
-        engine.close()
-
-
-def _label(name: str, plan: DistillPlan) -> str:
-    what = "the mean of the experts' distributions" if plan.section.objective == "logits" else "the experts' responses"
-    return {STUDENT: what, REJECTION: "the base's own right samples", LABELS: "the gold answers"}[name]

@@ -17,6 +17,7 @@ from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from thickets.flows.config.run import EngineConfig
+from thickets.flows.placement.seats import seats
 from thickets.flows.placement.visible_gpus import physical_gpu
 from thickets.flows.runtime.environment import log
 from thickets.flows.runtime.prefect_server import shown
@@ -112,10 +113,12 @@ def _names(engine: EngineConfig, spec: EngineSpec) -> list[str]:
         return [f"accelerator:ray:{engine.address}"]
     if engine.executor == "ray":
         return limits_of_this_machine()
-    device = "cuda:0" if spec.device == "cuda" else spec.device
-    if spec.kind == "vllm" and device == "cuda:0":
-        return [_name(f"cuda:{index}") for index in range(spec.vllm.tensor_parallel)]
-    return [_name(device)]
+    if not spec.device.startswith("cuda"):
+        return [_name(spec.device)]
+    from thickets.tasks.engines.devices import visible_cards  # PyTorch: seconds
+
+    taken = {gpu for seat in seats(visible_cards(), engine, spec) for gpu in seat}
+    return [_name(f"cuda:{gpu}") for gpu in sorted(taken)]
 
 
 def _name(device: str) -> str:

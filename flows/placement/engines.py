@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from thickets.flows.config.run import EngineConfig
 from thickets.flows.placement.accelerator import accelerator
-from thickets.flows.placement.replicas import engine_of_several, local_replicas
+from thickets.flows.placement.replicas import engine_of_several, local_environments, local_replicas
 from thickets.flows.plan import RunPlan
 from thickets.flows.runtime.interrupt import ends_when_terminated
 from thickets.storage.models.base import BaseModelRef, hub_commit
@@ -137,13 +137,20 @@ def _make_executor(
             scoring_job(plan),
             cpus=engine.cpus,
             replicas=engine.replicas,
+            per_gpu=engine.per_device,
             unit_timeout_s=timeout_s,
             on_unit=on_unit,
         )
     if build is build_engine and (replicas := local_replicas(plan)) is not None:
         from thickets.tasks.scoring.executors.processes import ProcessExecutor
 
-        return ProcessExecutor(scoring_job(plan), replicas=replicas, unit_timeout_s=timeout_s, on_unit=on_unit)
+        return ProcessExecutor(
+            scoring_job(plan),
+            replicas=replicas,
+            environments=local_environments(plan),
+            unit_timeout_s=timeout_s,
+            on_unit=on_unit,
+        )
     return LocalExecutor(
         ScoringWorker(
             lambda: build(plan.engine),

@@ -1,9 +1,14 @@
-"""Decides how many engines a run gets on this machine, each in a process of its own: as configured, or as pays."""
+"""Decides how many engines a run gets on this machine, each in a process of its own: as configured, or as pays.
+
+On CUDA that is one per GPU that this process sees.
+"""
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
+from thickets.flows.placement.seats import Seat, seat_environment, seated, seats
 from thickets.flows.plan import RunPlan
 from thickets.storage.errors import InputError
 from thickets.tasks.engines import EngineSpec
@@ -26,14 +31,47 @@ def local_replicas(plan: RunPlan) -> int | None:
         InputError: `engine.replicas` is more than the device takes.
     """
     engine, spec = plan.config.engine, plan.engine
+    if spec.device.startswith("cuda"):
+        return len(local_seats(plan))
+    if engine.per_device > 1:
+        raise InputError(
+            f"engine.per_device is {engine.per_device}, but the device is {spec.device}; it is for GPUs with CUDA: on "
+            "the CPU set engine.replicas"
+        )
     if engine.replicas is None:
         return _worthwhile(plan)
     if spec.device != "cpu" and engine.replicas > 1:
         raise InputError(
-            f"engine.replicas is {engine.replicas}, but the device is {spec.device}, and one GPU takes one engine; "
-            "set executor: ray to use several GPUs, or remove replicas"
+            f"engine.replicas is {engine.replicas}, but the device is {spec.device}, which takes one engine; remove it"
         )
     return engine.replicas
+
+
+def local_seats(plan: RunPlan) -> tuple[Seat, ...]:
+    """Return the GPUs of every engine of a plan for CUDA on this machine; each has a process of its own.
+
+    In the run's own process, a CUDA error that stays, or memory that a failed start has left behind, would end the run;
+    and the engine would share the interpreter with Prefect and the judges.
+
+    Raises:
+        InputError: There are not enough GPUs for what is configured.
+    """
+    return seats(visible_cards(), plan.config.engine, plan.engine)
+
+
+def local_environments(plan: RunPlan) -> list[dict[str, str]]:
+    """Return the variables of every engine's process; none on the CPU, where engines differ in nothing."""
+    if not plan.engine.device.startswith("cuda"):
+        return []
+    taken = local_seats(plan)
+    return [seat_environment(seat, usable_cores() // len(taken), os.environ) for seat in taken]
+
+
+def visible_cards() -> tuple[str, ...]:
+    """Return what the maker calls each GPU that this process sees."""
+    from thickets.tasks.engines import devices  # PyTorch: seconds
+
+    return devices.visible_cards()
 
 
 def known_replicas(plan: RunPlan) -> int | None:
@@ -62,6 +100,8 @@ def crowded(plan: RunPlan) -> str | None:
 def engine_of_several(plan: RunPlan) -> EngineSpec:
     """Return the plan's engine for a process of its own or a cluster: on the CPU, with `threads_each` threads."""
     spec = plan.engine
+    if spec.device.startswith("cuda"):
+        return seated(spec, plan.config.engine)
     return replace(spec, threads=threads_each(plan)) if spec.device == "cpu" else spec
 
 

@@ -21,7 +21,8 @@ def short_lived_engine(plan: RunPlan, build: Callable[[EngineSpec], Engine] = bu
     import torch  # seconds
 
     n_threads = torch.get_num_threads()
-    engine = build(plan.engine if known_replicas(plan) is None else engine_of_several(plan))
+    alone = plan.engine.device != "cpu" or known_replicas(plan) is None  # a GPU of its own, with all its memory
+    engine = build(plan.engine if alone else engine_of_several(plan))
     try:
         yield engine
     finally:

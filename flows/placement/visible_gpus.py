@@ -22,11 +22,20 @@ def physical_gpu(device: str) -> str:
     kind, _, index = device.partition(":")
     if kind != "cuda" or not visible:
         return device
-    entries = [entry.strip() for entry in visible.split(",")]
-    if int(index) >= len(entries):  # PyTorch sees none of that number either
+    if int(index) >= len(visible.split(",")):  # PyTorch sees none of that number either
         return device
-    entry = entries[int(index)]
+    entry = visible_entry(int(index), visible)
     return f"cuda:{entry if entry.isdecimal() else _index_of(entry)}"
+
+
+def visible_entry(index: int, visible: str | None) -> str:
+    """Return what CUDA_VISIBLE_DEVICES has to hold for a process to see one GPU of this process's alone.
+
+    Args:
+        index: As PyTorch counts in this process.
+        visible: CUDA_VISIBLE_DEVICES of this process; None or empty: it sees all.
+    """
+    return visible.split(",")[index].strip() if visible else str(index)
 
 
 def _index_of(uuid: str) -> str:

@@ -8,10 +8,13 @@ import math
 import mmap
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from thickets.storage.errors import InputError
 from thickets.storage.files import write_text_atomically
@@ -111,9 +114,22 @@ def identify_weights(folder: Path, memory: Path) -> WeightsIdentity:
     files = weight_files(folder)
     known = _recall(memory, files)
     if known is None:
-        known = asdict(_identify(files))
-        _remember(memory, files, known)
+        with _one_at_a_time(memory):
+            known = _recall(memory, files)
+            if known is None:
+                known = asdict(_identify(files))
+                _remember(memory, files, known)
     return WeightsIdentity(**known)
+
+
+@contextmanager
+def _one_at_a_time(memory: Path) -> Iterator[None]:
+    """Let one process hash while others wait for what it finds: eight engines would read a large model eight times."""
+    with ExitStack() as held:
+        with suppress(OSError, NotImplementedError):  # a folder that is only read, or one without locks
+            memory.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(FileLock(memory.with_suffix(".lock")))
+        yield
 
 
 def hash_file(path: Path, memory: Path) -> str:

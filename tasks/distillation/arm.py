@@ -1,4 +1,4 @@
-"""One training from data to checkpoint, as a Prefect task that may be tried again: it goes on where it was cut off."""
+"""One training from data to checkpoint, and the Prefect task that tries it again: it goes on where it was cut off."""
 
 from __future__ import annotations
 
@@ -15,10 +15,7 @@ from thickets.tasks.task import task
 
 
 class ArmTraining:
-    """The training of the student or of a control.
-
-    A plain object on purpose: Prefect walks through dataclasses given to a task, and would walk through every token.
-    """
+    """The training of the student or of a control."""
 
     def __init__(
         self,
@@ -77,6 +74,6 @@ class ArmTraining:
 
 
 @task("train-student", retries=1, retry_delays_s=[5])
-def train_arm(arm: ArmTraining) -> Training:
-    """Run `ArmTraining.run` as a Prefect task."""
-    return arm.run()
+def train_arm(train: Callable[[], Training]) -> Training:
+    """Train as a Prefect task, here or elsewhere; a function, since Prefect walks through the values it is given."""
+    return train()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 from thickets.tasks.engines.tokenizer import beginning, load_tokenizer
@@ -48,6 +49,6 @@ def perplexity(folder: Path, text: str, *, device: str = "cpu", trust_remote_cod
 
 
 @task("measure-perplexity")
-def measure_perplexity(folder: Path, text: str, device: str, trust_remote_code: bool) -> float:
-    """Run `perplexity` as a Prefect task."""
-    return perplexity(folder, text, device=device, trust_remote_code=trust_remote_code)
+def measure_perplexity(measure: Callable[[], float]) -> float:
+    """Measure as a Prefect task, here or elsewhere."""
+    return measure()

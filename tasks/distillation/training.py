@@ -49,6 +49,8 @@ class TrainingSettings:
     seed: int
     device: str = "cpu"
     trust_remote_code: bool = False
+    mixed: bool = False  # products in bfloat16, weights in float32
+    checkpointing: bool = False  # activations are made again for the gradients
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +175,7 @@ def _make_trainer(
     from trl import SFTConfig
 
     from thickets.tasks.distillation.trainer import ResponseTrainer
+    from thickets.tasks.engines.dtypes import computes_in
     from thickets.tasks.engines.tokenizer import load_tokenizer
 
     lora = settings.method == "lora"
@@ -202,8 +205,9 @@ def _make_trainer(
         weight_decay=0.0,
         seed=settings.seed,
         data_seed=settings.seed,
-        bf16=False,
-        gradient_checkpointing=False,
+        bf16=settings.mixed and (settings.device == "cpu" or computes_in("bfloat16", torch.device(settings.device))),
+        gradient_checkpointing=settings.checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False},
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},
         remove_unused_columns=False,

@@ -38,7 +38,7 @@ def resolve_spec(spec: EngineSpec, stored: DtypeName | None = None) -> EngineSpe
                 f"engine.device: found {spec.device!r}; the signals engine runs on the CPU: use auto or cpu"
             )
         return replace(spec, kind=kind, device="cpu")
-    from thickets.tasks.engines.devices import pick_device  # imports torch: seconds
+    from thickets.tasks.engines.devices import device_name, pick_device  # imports torch: seconds
     from thickets.tasks.engines.dtypes import resolve_dtype, stored_dtype
 
     device = pick_device(spec.device)
@@ -62,7 +62,8 @@ def resolve_spec(spec: EngineSpec, stored: DtypeName | None = None) -> EngineSpe
             )
         kind = "vllm" if found and not other_gpu else "transformers"
     dtype = spec.dtype if spec.dtype != "auto" else resolve_dtype(stored or stored_dtype(spec.model_path), device)
-    return replace(spec, kind=kind, device=str(device), dtype=dtype)
+    card = device_name(str(device)) if device.type == "cuda" else None
+    return replace(spec, kind=kind, device=str(device), dtype=dtype, card=card)
 
 
 def engine_kind(kind: str, folder: Path) -> str:

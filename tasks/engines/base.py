@@ -42,6 +42,7 @@ class EngineSpec:
         model_path: Folder of the base checkpoint (config, safetensors, tokenizer).
         perturbation: Which parameters are perturbed, and with which family of noise.
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, or ``"auto"``.
+        card: What the maker calls the GPU, for CUDA in a resolved spec; another card's kernels may answer otherwise.
         dtype: Type of the weights while running; ``"auto"``, in a spec that is not resolved, keeps the checkpoint's.
         batch_size: Most prompts decoded together.
         threads: CPU threads for generation, or None for the library's choice.
@@ -52,6 +53,7 @@ class EngineSpec:
         base_copy: Where a CUDA engine keeps the pristine weights: ``"device"``, where they fit beside the model and its
             batches, or ``"host"`` (pinned memory).
         max_length: Most tokens of a prompt and its answer together that are needed; None: the model's maximum.
+        memory_share: Share of a GPU's memory that this engine may plan with, where several share a card.
         vllm: Settings of the vLLM engine alone.
     """
 
@@ -66,6 +68,8 @@ class EngineSpec:
     prefetch: bool | None = None
     base_copy: Literal["device", "host"] = "device"
     max_length: int | None = None
+    card: str | None = None
+    memory_share: float = 1.0
     vllm: VllmOptions = field(default_factory=VllmOptions)
 
 

@@ -102,7 +102,7 @@ def _plan(spec: EngineSpec, card: Card, row_tokens: int | None) -> MemoryPlan:
         batch_size=spec.batch_size,
         row_tokens=row_tokens,
         base_copy=spec.base_copy,
-        memory_fraction=spec.vllm.memory_fraction,
+        memory_fraction=spec.vllm.memory_fraction * spec.memory_share,
         tensor_parallel=spec.vllm.tensor_parallel if spec.kind == "vllm" else 1,
         graphs=not spec.vllm.eager,
     )

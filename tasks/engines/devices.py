@@ -42,6 +42,11 @@ def device_name(device: str) -> str:
     return str(cpu_capabilities().get("cpu_name") or cpu_capabilities().get("architecture") or "CPU")
 
 
+def visible_cards() -> tuple[str, ...]:
+    """Return what the maker calls each GPU that CUDA lets this process see, in PyTorch's order."""
+    return tuple(str(torch.cuda.get_device_name(index)) for index in range(torch.cuda.device_count()))
+
+
 def cpu_capabilities() -> dict[str, object]:
     """Return what PyTorch detects of this processor: its name, and instructions such as ``avx512_bf16``."""
     detect = getattr(torch.cpu, "get_capabilities", None)

@@ -48,6 +48,7 @@ def answer_identity(
             "dtype": engine.dtype,
             "batch_size": engine.batch_size,
             "libraries": library_versions(engine.kind),
+            **({"card": engine.card} if engine.card is not None else {}),
             **({"attention": "grouped"} if (engine.kind, engine.device) == ("transformers", "cpu") else {}),
             **({"max_length": engine.max_length, **_vllm_settings(engine)} if engine.kind == "vllm" else {}),
         },

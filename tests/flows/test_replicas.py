@@ -48,7 +48,6 @@ def test_left_empty_it_is_as_many_vllm_engines_as_cores_and_memory_take(
     assert local_replicas(replace(plan, config=large.model_copy(update={"engine": two_each}))) == 2
     assert local_replicas(replace(plan, engine=replace(plan.engine, threads=4))) is None, "one engine was given four"
     assert local_replicas(plan_of(large)) is None, "not known to be better"
-    assert local_replicas(plan_of(large, kind="vllm", device="cuda")) is None
     assert local_replicas(plan_of(config(), kind="vllm")) is None, "too little to score"
     machine(monkeypatch, cores=4, memory_bytes=int(3.1 * engine_bytes(plan) / 0.7))
     assert local_replicas(plan) == 3
@@ -66,8 +65,8 @@ def test_a_number_that_is_given_is_kept_where_the_device_takes_it(
     assert warning.startswith("3 engines of 1 threads share 2 cores")
     assert str(describe_engine(plan_of(three))).startswith("3 engines of 1 thread: transformers (torch 2")
     assert describe_engine(plan_of(config(engine={**ENGINE, "replicas": 2}))).warnings == ()
-    with pytest.raises(InputError, match=r"engine\.replicas is 3, but the device is cuda, and one GPU takes"):
-        local_replicas(plan_of(three, device="cuda"))
+    with pytest.raises(InputError, match=r"engine\.replicas is 3, but the device is mps, which takes one engine"):
+        local_replicas(plan_of(three, device="mps"))
     assert engine_of_several(plan_of(three)).threads == 1
     assert engine_of_several(plan_of(config(engine={**ENGINE, "threads": 3}))).threads == 3
     on_ray = config(engine={**ENGINE, "executor": "ray", "replicas": 5})

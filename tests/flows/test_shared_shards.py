@@ -90,7 +90,6 @@ def test_a_place_that_cannot_be_written_to_stops_the_run_before_it_starts(config
     ("engine", "message"),
     [
         ({"address": "auto"}, "engine.address is 'auto', but engine.executor is local; set executor: ray or remove"),
-        ({"replicas": 2, "device": "cuda"}, "engine.device is cuda and one GPU takes one engine; set executor: ray"),
         ({"cpus": 2, "device": "cuda:1"}, "engine.cpus is 2, but engine.device is cuda:1; cpus is for engines on the"),
         ({"executor": "ray", "address": "ray://head:10001"}, "give host:port as `ray start --head` prints it"),
         ({"executor": "ray", "device": "cuda:1"}, "Ray gives every engine a GPU of its own; use cuda or auto"),

@@ -58,6 +58,7 @@ def test_without_nvidia_smi_a_uuid_is_the_name(tmp_path: Path, monkeypatch: pyte
 def test_workers_with_a_gpu_each_hold_limits_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = EngineSpec("transformers", Path("model"), Perturbation(), device="cuda")
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)  # each sees one
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda index: "NVIDIA H100")
     limits, held = [], []
     for entry in ("0", "1"):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", entry)

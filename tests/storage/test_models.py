@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -98,6 +100,20 @@ def test_hash_is_remembered_until_the_file_changes(folder, monkeypatch):
     save_file({name: tensor + 1 for name, tensor in tensors.items()}, folder / weights.WEIGHTS)
     assert resolve_model(str(folder)).sha256 != first.sha256
     assert len(calls) == 1
+
+
+def test_engines_that_start_together_read_the_weights_once(folder, monkeypatch):
+    calls, original = [], weights._identify
+
+    def slow(files):
+        calls.append(files)
+        time.sleep(0.3)
+        return original(files)
+
+    monkeypatch.setattr(weights, "_identify", slow)
+    with ThreadPoolExecutor(4) as threads:
+        found = set(threads.map(lambda _: resolve_model(str(folder)).sha256, range(4)))
+    assert len(found) == len(calls) == 1
 
 
 def test_broken_memory_of_hashes_is_no_obstacle(folder, cache):

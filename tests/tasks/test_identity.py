@@ -165,6 +165,12 @@ def test_which_card_of_a_machine_is_used_does_not_matter() -> None:
     assert identity(engine=replace(SPEC, device="cuda:1")) == identity(engine=replace(SPEC, device="cuda:0"))
 
 
+def test_another_card_answers_otherwise_and_a_run_without_one_is_as_it_was() -> None:
+    on_card = [replace(SPEC, device="cuda", card=card) for card in ("NVIDIA H100", "NVIDIA A100", None)]
+    assert len({identity(engine=engine) for engine in on_card}) == 3
+    assert identity(engine=replace(SPEC, memory_share=0.5)) == identity()
+
+
 def test_a_run_is_named_by_what_it_selects_from_and_how() -> None:
     names = {
         run_id("a", "f", "v", {"size": 1}, {"k": [1]}),

@@ -7,22 +7,19 @@ Started by `executors.engine_process`. The first message in is a `ScoringJob`, e
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import socket
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 
+from thickets.tasks.child_process import die_with
 from thickets.tasks.scoring.executors.job import ScoringJob
 from thickets.tasks.scoring.executors.log_lines import LineSender
 from thickets.tasks.scoring.executors.messages import Ask, Failed, Generated, Message, Ready, ShardDone, UnitDone
 from thickets.tasks.scoring.units import UnitReport
 from thickets.tasks.scoring.worker import SHARDS_PER_ENGINE, ScoringWorker
-
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class EngineMain:
@@ -77,21 +74,6 @@ def main() -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)  # a unit may take minutes and its answers have no reader; no shard under way has a file
-
-
-def die_with(parent: int) -> None:
-    """Have this process killed when the thread that started it ends, so that none is left behind a SIGKILL.
-
-    The channel's end has the same effect on every system, but not while this process is stopped or a library holds the
-    interpreter.
-
-    Args:
-        parent: The process that started this one.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before the call above
-        os._exit(0)
 
 
 if __name__ == "__main__":

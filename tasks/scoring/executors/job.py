@@ -72,6 +72,7 @@ class ScoringJob:
         """
         try:
             self._check_libraries()
+            self._check_card()
             base = find_base_model(self.model, self.revision, trust_remote_code=self.trust_remote_code)
             if base.sha256 != self.sha256:
                 raise InputError(
@@ -108,6 +109,18 @@ class ScoringJob:
                     f"engine.executor: {library} is {found} here and {expected} where the run was started, and "
                     "answers may differ; install the same version on every machine"
                 )
+
+    def _check_card(self) -> None:
+        expected = self.identity["engine"].get("card")
+        if expected is None:
+            return
+        from thickets.tasks.engines.devices import device_name
+
+        if (found := device_name("cuda")) != expected:
+            raise InputError(
+                f"engine.executor: the GPU is {found} here and {expected} where the run was planned, and answers may "
+                "differ; use machines with one kind of GPU"
+            )
 
     def _check_same(self, what: str, found: Any, expected: Any) -> None:
         if found != expected:

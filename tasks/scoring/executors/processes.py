@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
@@ -29,8 +29,12 @@ _Answers = SimpleQueue[UnitDone | ShardDone | Failed | Exception]
 
 @dataclass(slots=True)
 class _Process(PooledEngine):
-    """An engine in a process, with the shards it has been given and why we ended it, if we did."""
+    """An engine in a process, with the shards it has been given and why we ended it, if we did.
 
+    Its variables say which GPUs it sees; the process that replaces a lost one sees the same.
+    """
+
+    environment: Mapping[str, str] = field(default_factory=dict)
     process: EngineProcess | None = None
     shards: dict[int, _Answers] = field(default_factory=dict)
     why_ended: str | None = None
@@ -49,6 +53,7 @@ class ProcessExecutor:
         *,
         replicas: int,
         unit_timeout_s: float,
+        environments: Sequence[Mapping[str, str]] = (),
         on_unit: Callable[[UnitReport], None] = lambda report: None,
         patience_s: float = START_WITHIN_S,
     ) -> None:
@@ -58,6 +63,7 @@ class ProcessExecutor:
             job: What the engines do; `job.engine.threads` says on how many threads each.
             replicas: Most engines.
             unit_timeout_s: How long an engine may be at one unit before it is replaced.
+            environments: Variables of each engine's process besides ours, `[replicas]`; empty: none.
             on_unit: Called with every finished unit, from any thread.
             patience_s: How long to wait while no engine is ready before giving up.
         """
@@ -66,7 +72,8 @@ class ProcessExecutor:
         self._job = job
         self._unit_timeout_s = unit_timeout_s
         self._on_unit = on_unit
-        self._pool = EnginePool([_Process() for _ in range(replicas)], patience_s, self._no_engine_message)
+        engines = [_Process(environment=each) for each in environments or [{}] * replicas]
+        self._pool = EnginePool(engines, patience_s, self._no_engine_message)
         self._patience_s = patience_s
         self._numbers = itertools.count()
         self._lock = threading.Lock()  # guards every engine's process and shards
@@ -143,7 +150,7 @@ class ProcessExecutor:
             if self._pool.is_cancelled:
                 return
             try:
-                process = engine.process = EngineProcess(self._job.engine.threads)
+                process = engine.process = EngineProcess(self._job.engine.threads, engine.environment)
             except OSError as error:  # no memory or no number left for a process
                 self._pool.failed(engine, RemoteEngineError(f"cannot start an engine's process: {error}"))
                 return

@@ -8,12 +8,13 @@ import os
 import signal
 import socket
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from thickets.storage.errors import InputError
 from thickets.tasks.engines import EngineSpec, resolve_spec
 from thickets.tasks.engines.model_kinds import kind_of
+from thickets.tasks.scoring.executors.ray_machines import GpuMachine, ask_gpu_machines
 
 NAMESPACE = "thickets"
 _CONNECT_TIMEOUT_S = 10.0
@@ -30,7 +31,7 @@ class RayCluster:
         is_local: It was started by this process and ends with `close`.
         is_ours: This process has connected for this run, so `close` disconnects it.
         gpus: GPUs of every live machine.
-        cpus: CPU cores that Ray may give away, of every live machine.
+        cpus: CPU cores that Ray may give away, of every live machine, in the same order.
     """
 
     address: str
@@ -38,6 +39,8 @@ class RayCluster:
     is_ours: bool
     gpus: tuple[int, ...]
     cpus: tuple[int, ...]
+    # What its GPU machines have answered, by what they were asked. Kept, because engines hold the GPUs later.
+    _machines: dict[tuple[object, ...], GpuMachine] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def device(self) -> str:
@@ -48,7 +51,8 @@ class RayCluster:
         """Run `thickets.tasks.engines.resolve_spec` where the engines will be: this machine may have no GPU.
 
         Raises:
-            InputError: The device or the engine is not there.
+            InputError: The device or the engine is not there, or the GPUs are not all of one kind.
+            RunError: A machine does not answer.
         """
         if kind_of(spec.model_path).only_engine == "signals":  # it takes no GPU
             return resolve_spec(spec)
@@ -60,18 +64,25 @@ class RayCluster:
         spec = replace(spec, device=device)
         if device != "cuda":
             return resolve_spec(spec)
-        import ray
+        found = self.gpu_machine(spec).engine
+        return replace(spec, kind=found.kind, device=found.device, dtype=found.dtype, card=found.card)
 
-        from thickets.tasks.engines.dtypes import stored_dtype  # PyTorch: seconds
+    def gpu_machine(self, spec: EngineSpec) -> GpuMachine:
+        """Return what the cluster's GPU machines make of a spec for ``cuda``; they are asked once.
 
-        try:
-            remote = ray.remote(resolve_spec).options(num_gpus=1)
-            resolved: EngineSpec = ray.get(remote.remote(spec, stored_dtype(spec.model_path)))
-        except ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, InputError):
-                raise error.cause from None
-            raise
-        return resolved
+        Raises:
+            InputError: They refuse, or differ.
+            RunError: One does not answer.
+        """
+        asked = (spec.kind, spec.device, spec.dtype, spec.model_path)
+        if asked not in self._machines:
+            self._machines[asked] = ask_gpu_machines(spec, self.address, is_local=self.is_local)
+        return self._machines[asked]
+
+    @property
+    def cores_per_gpu(self) -> int:
+        """Return the fewest CPU cores that a machine has for each of its GPUs, at least 1."""
+        return max(1, min((cpus // gpus for gpus, cpus in zip(self.gpus, self.cpus, strict=True) if gpus), default=1))
 
     def room(self, *, gpus: int, cpus: int) -> int:
         """Count the engines that fit, of so many GPUs each, or of so many CPU cores each where `gpus` is 0.

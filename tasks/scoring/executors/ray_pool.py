@@ -11,7 +11,6 @@ import logging
 import math
 import os
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -26,13 +25,13 @@ from thickets.tasks.scoring.executors.job import ScoringJob
 from thickets.tasks.scoring.executors.log_lines import LineSender, LogLine
 from thickets.tasks.scoring.executors.pool import EnginePool, PooledEngine, RemoteEngineError
 from thickets.tasks.scoring.executors.ray_cluster import RayCluster
+from thickets.tasks.scoring.executors.ray_environment import ray_environment
+from thickets.tasks.scoring.executors.ray_machines import gpu_holders
 from thickets.tasks.scoring.units import Shard, ShardReport, UnitReport
 from thickets.tasks.scoring.worker import SHARDS_PER_ENGINE, ScoringWorker
 
 log = logging.getLogger("thickets.ray")
 
-# Settings of the libraries below us that the actors share with this process; see flows/runtime/environment.py.
-_PASSED_ON = ("GOMP_SPINCOUNT", "TOKENIZERS_PARALLELISM", "DO_NOT_TRACK")
 _WATCH_EVERY_S = 0.3
 _LOOK_EVERY_S = 5.0
 # NFS may show a new file to this machine later than to the one that wrote it.
@@ -102,6 +101,7 @@ class RayExecutor:
         *,
         cpus: int,
         replicas: int | None = None,
+        per_gpu: int = 1,
         unit_timeout_s: float = math.inf,
         on_unit: Callable[[UnitReport], None] = lambda report: None,
         patience_s: float = 300.0,
@@ -113,6 +113,7 @@ class RayExecutor:
             job: What they do.
             cpus: CPU cores per engine, for engines on the CPU.
             replicas: Engines; None: as many as there is room for.
+            per_gpu: Engines that share one GPU, for engines on one each.
             unit_timeout_s: How long an engine may be at one unit; one that has not finished a shard within as long for
                 each of the shard's units is replaced.
             on_unit: Called with the units of every finished shard, from any thread.
@@ -128,30 +129,29 @@ class RayExecutor:
         self._on_unit = on_unit
         self._patience_s = patience_s
         self._unit_timeout_s = unit_timeout_s
-        on_gpu = job.engine.device.startswith("cuda")
+        on_gpu = self._on_gpu = job.engine.device.startswith("cuda")
         gpus = (job.engine.vllm.tensor_parallel if job.engine.kind == "vllm" else 1) if on_gpu else 0
-        room = cluster.room(gpus=gpus, cpus=cpus)
+        room = cluster.room(gpus=gpus, cpus=cpus) * (per_gpu if on_gpu else 1)
         self.n_engines = replicas or room
         self.slots = self.n_engines * SHARDS_PER_ENGINE
-        what = f"{gpus} GPU" if on_gpu else f"{cpus} CPU"
+        # Ray counts GPUs in ten-thousandths.
+        taken = gpus if per_gpu == 1 else math.floor(gpus / per_gpu * 10_000) / 10_000
+        what = f"{taken:g} GPU" if on_gpu else f"{cpus} CPU"
         log.info(
             f"Ray cluster {'on this machine' if cluster.is_local else f'at {cluster.address}'}: "
             f"{len(cluster.cpus)} nodes, {self.n_engines} engines of {what} each"
             + (f" (there is room for {room} at present)" if self.n_engines > room else "")
         )
-        environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-        if not on_gpu:
-            environment["OMP_NUM_THREADS"] = str(job.engine.threads or cpus)
-        if cluster.is_local:  # elsewhere the packages are installed, and these folders do not exist
-            environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+        # Ray gives an actor without cores one thread, on which loading a model takes its time.
+        threads = job.engine.threads or (max(1, cluster.cores_per_gpu // per_gpu) if on_gpu else cpus)
         actor = ray.remote(ScoringActor).options(
             num_cpus=0 if on_gpu else cpus,
-            num_gpus=gpus,
+            num_gpus=taken,
             max_restarts=-1,
             max_task_retries=0,
             max_concurrency=SHARDS_PER_ENGINE + 1,  # one for `begin`
             scheduling_strategy="SPREAD",
-            runtime_env={"env_vars": environment},
+            runtime_env={"env_vars": ray_environment(threads=threads, is_local=cluster.is_local)},
         )
         self._job = ray.put(job)  # sent once to every actor, and again to one that was restarted
         self._pool = EnginePool(
@@ -244,9 +244,10 @@ class RayExecutor:
     def _no_engine_message(self) -> str:
         nodes = self._ray.nodes()
         n_alive = sum(1 for node in nodes if node["Alive"])
+        held = f"{gpu_holders()}; " if self._on_gpu else ""
         return (
             f"none of {self.n_engines} engines on the Ray cluster has answered for {self._patience_s:.0f} s; "
-            f"{n_alive} of {len(nodes)} nodes are left, see `ray status`; what is scored is kept: "
+            f"{n_alive} of {len(nodes)} nodes are left, {held}see `ray status`; what is scored is kept: "
             "run the same config again to go on"
         )
 

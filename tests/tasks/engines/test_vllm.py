@@ -382,6 +382,7 @@ def test_auto_takes_vllm_where_it_serves_the_device(tied: Path, monkeypatch: pyt
 def test_another_gpu_than_the_first_is_not_for_vllm(tied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda device: "NVIDIA H100")
     monkeypatch.setattr("thickets.tasks.engines.vllm.is_available", lambda device_type: True)
     assert resolve_spec(spec(tied, kind="auto", device="cuda:1")).kind == "transformers"
     assert resolve_spec(spec(tied, kind="auto", device="cuda:0")).kind == "vllm"
