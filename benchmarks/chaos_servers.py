@@ -28,7 +28,8 @@ class Services:
 
     def __init__(self, home: Path, environment: Mapping[str, str]) -> None:
         """Start Prefect, MLflow and a worker, which takes a minute."""
-        self._home, self._environment = home, dict(environment)
+        # What a run says is in its worker's log at once, and on its page, which takes seconds, if it lives that long.
+        self._home, self._environment = home, {**environment, "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO"}
         self._killed = -_BETWEEN_KILLS_S
         self._call("up", "--detach", "--prefect-port", "0", "--mlflow-port", "0")
 
