@@ -3,15 +3,16 @@
     python -m benchmarks.chaos --rounds 100 --seed 1 [--without flipped ...] [--keep FOLDER] [--json FILE]
 
 A small search on a random model is started again and again. In each round something is done to it: it is ended by
-SIGKILL at a random moment, or one of its engines or servers is; its disk fills; a shard is cut off or a bit of it
+SIGKILL at a random moment, or an engine, its worker or a server is; its disk fills; a shard is cut off or a bit of it
 changes; verdicts or the score database are deleted; a reader holds the database; it is started twice; the clock steps
 by an hour. The next round goes on with the same search until that is finished (after five rounds it is left in peace),
 and then with a new one in a fresh home. After each round every shard that was finished must be the same file, and every
 finished search must have the manifest, the evaluation and the answers of an undisturbed one, and have named in its log
 every damage to a shard. Whatever fails is told, and the exit status is 1.
 
-The seed decides what is done (of what this machine can do), at which share of an undisturbed run's time, and to which
-file. Moments depend on the machine all the same: one seed tries the same things, but does not end the same instruction.
+The seed decides what is done (of what this machine can do), at which share of what the start at hand has still to do
+(told by its shards, and by the clock before the first and after the last), and to which file. Moments depend on the
+machine all the same: one seed tries the same things, but does not end the same instruction.
 """
 
 from __future__ import annotations
@@ -32,8 +33,10 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from benchmarks.chaos_disturbances import DISTURBANCES, Disturbance, kill_server
-from benchmarks.chaos_search import NotSurvivedError, Result, Search, environment_in, make_model, measure, result
+from benchmarks.chaos_clock import make_library
+from benchmarks.chaos_disturbances import DISTURBANCES, Disturbance, kill_server, kill_worker, step_clock
+from benchmarks.chaos_model import make_model
+from benchmarks.chaos_search import NotSurvivedError, Result, Search, environment_in, measure, result
 from benchmarks.chaos_servers import Services, small_disk
 from benchmarks.output import parser, show
 from thickets.flows.runtime.environment import set_command_line_defaults
@@ -42,6 +45,7 @@ from thickets.storage.errors import ThicketsError
 WHAT = {
     "flow": "run killed",
     "engine": "engine process killed",
+    "worker": "worker killed",
     "prefect": "Prefect server killed",
     "mlflow": "MLflow server killed",
     "truncated": "run killed, shard cut off",
@@ -51,11 +55,11 @@ WHAT = {
     "held": "score database held by a reader",
     "twice": "two identical runs at once",
     "disk": "disk full until the run ended",
-    "clock": "clock stepped by an hour, run killed",
+    "clock": "clock stepped by an hour",
 }
 """The rows of the table."""
 
-_SERVERS = ("prefect", "mlflow")
+_SERVICES = ("worker", "prefect", "mlflow")
 _PLAIN_KILLS = 3  # rounds for each round of another kind
 _ROUNDS_PER_SEARCH = 5
 # What reading a result may raise besides our own errors, where a file of it is damaged.
@@ -64,7 +68,7 @@ _UNREADABLE = (ThicketsError, NotSurvivedError, duckdb.Error, pl.exceptions.Pola
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One disturbance: which kind, at which share of the time, and from where its further choices come."""
+    """One disturbance: which kind, at which share of a start's work, and from where its further choices come."""
 
     kind: str
     share: float
@@ -150,19 +154,28 @@ def chaos(n_rounds: int, seed: int, kinds: Sequence[str], folder: Path, *, until
         disk = folder / "disk"
         cannot = stack.enter_context(small_disk(disk))
         disturbances = {kind: DISTURBANCES[kind] for kind in kinds if kind in DISTURBANCES}
-        if cannot:
-            _drop(disturbances, "disk", cannot, outcome)
-        if shutil.which("faketime") is None:
-            _drop(disturbances, "clock", "faketime is not installed", outcome)
-        if wanted := [kind for kind in kinds if kind in _SERVERS]:
+        if cannot and disturbances.pop("disk", None) is not None:
+            outcome.untried["disk"] = cannot
+        if "clock" in kinds:
+            library = make_library(folder)
+            if isinstance(library, Path):
+                disturbances["clock"] = step_clock(library)
+            else:
+                outcome.untried["clock"] = library
+        if wanted := [kind for kind in kinds if kind in _SERVICES]:
             services = Services(folder / "services", environment)
             stack.callback(services.stop)
-            disturbances |= {name: kill_server(services, name) for name in wanted}
+            servers = {name: kill_server(services, name) for name in wanted if name != "worker"}
+            disturbances |= servers | ({"worker": kill_worker(services)} if "worker" in wanted else {})
         model = make_model(folder / "model")
         template = Search(folder / "undisturbed", folder / "undisturbed" / "home", model, environment)
         template.timing = measure(template)
         undisturbed = result(template.home)
-        _say(f"undisturbed: {template.timing.end_s:.1f} s, of which {template.timing.scoring_s:.1f} s of scoring")
+        timing = template.timing
+        _say(
+            f"undisturbed: {timing.n_shards} shards, {timing.setup_s:.1f} s to the first, {timing.shard_s:.3f} s each, "
+            f"{timing.wrap_up_s:.1f} s after the last"
+        )
         searches = _searches(template, folder, None if cannot else disk)
         _rounds(plan(n_rounds, seed, list(disturbances)), disturbances, searches, undisturbed, outcome, until)
     return outcome
@@ -206,7 +219,8 @@ def _rounds(
             fault = f"{type(error).__name__}: {error}"
         outcome.failed[each.kind] += bool(fault)
         outcome.missed[each.kind] += not (fault or is_hit)
-        _say(f"round {number}: {each.kind} at {each.share:.2f}, {time.monotonic() - began:.1f} s {fault}")
+        told = fault or ("" if is_hit else "missed")
+        _say(f"round {number}: {each.kind} at {each.share:.2f}, {time.monotonic() - began:.1f} s {told}")
         if fault or search.is_finished:
             outcome.n_searches += 1
             outcome.n_starts += len(search.starts)
@@ -238,11 +252,6 @@ def _clear(search: Search, *, failed: bool) -> None:
     elif not failed:
         shutil.rmtree(search.folder)
     shutil.rmtree(search.home, ignore_errors=True)
-
-
-def _drop(disturbances: dict[str, Disturbance], kind: str, why: str, outcome: Outcome) -> None:
-    if disturbances.pop(kind, None) is not None:
-        outcome.untried[kind] = why
 
 
 def _say(line: str) -> None:

@@ -16,8 +16,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.chaos_search import NotSurvivedError, Search, Start
+import psutil
+
+from benchmarks.chaos_clock import Clock
+from benchmarks.chaos_search import PATIENCE_S, NotSurvivedError, Search
 from benchmarks.chaos_servers import Services, filled
+from benchmarks.chaos_start import Start
 
 Disturbance = Callable[[Search, float, random.Random], bool]
 
@@ -43,26 +47,22 @@ _MISSED_BY = 3
 
 def kill_flow(search: Search, share: float, draw: random.Random) -> bool:
     """End the run's process."""
-    return _killed(search, search.start(), search.moment(share))
+    return _killed(search, search.start(), share)
 
 
 def kill_engine(search: Search, share: float, draw: random.Random) -> bool:
     """End one of two engine processes; the run itself must go on to its end."""
     start = search.start("engine.replicas=2")
-    while not start.engines() and not start.has_ended:
-        time.sleep(0.02)
-    assert search.timing is not None
-    # They take their time to start, as the run itself did.
-    start.ends_before(start.age_s + search.timing.begin_s + share * search.timing.scoring_s)
-    if not (engines := start.engines()):  # scoring is over
+    is_over = search.ends_before(start, share, start.engines, of_scoring=True)
+    if is_over or not (engines := start.engines()):  # scoring is over
         search.end_well(start)
         return False
-    n_before = len(search.shards())
+    n_before = start.n_shards
     with contextlib.suppress(ProcessLookupError):
         os.kill(draw.choice(engines), signal.SIGKILL)
     search.end_well(start)
     is_named = any("is lost" in line or "could not be started" in line for line in start.lines())
-    if len(search.shards()) >= n_before + _MISSED_BY and not is_named:
+    if start.n_shards >= n_before + _MISSED_BY and not is_named:
         raise NotSurvivedError("no log line tells of the lost engine")
     return True
 
@@ -91,7 +91,7 @@ def flip_byte(search: Search, share: float, draw: random.Random) -> bool:
 
 def delete_verdicts(search: Search, share: float, draw: random.Random) -> bool:
     """Kill the run and delete a file of verdicts, which the next start makes again."""
-    _killed(search, search.start(), search.moment(share))
+    _killed(search, search.start(), share, search.verdicts)
     if not (files := search.verdicts()):
         return False
     draw.choice(files).unlink()
@@ -101,7 +101,7 @@ def delete_verdicts(search: Search, share: float, draw: random.Random) -> bool:
 
 def delete_database(search: Search, share: float, draw: random.Random) -> bool:
     """Kill the run and delete the score database, which the next start makes again."""
-    _killed(search, search.start(), search.moment(share))
+    _killed(search, search.start(), share, search.databases)
     databases = search.databases()
     for database in databases:
         database.unlink()
@@ -113,7 +113,7 @@ def delete_database(search: Search, share: float, draw: random.Random) -> bool:
 def hold_database(search: Search, share: float, draw: random.Random) -> bool:
     """Have a reader hold the score database for longer than a run waits at first; the run must end well."""
     start = search.start()
-    if start.ends_before(search.moment(share)) or not _wait_for_database(search, start):
+    if search.ends_before(start, share, search.databases):
         search.end_well(start)
         return False
     command = [sys.executable, "-c", _HOLD, str(search.databases()[0]), str(_HELD_S)]
@@ -143,7 +143,7 @@ def fill_disk(search: Search, share: float, draw: random.Random) -> bool:
     """Fill the disk until the run has ended: well, or with a line that says why."""
     assert search.disk is not None
     start = search.start()
-    if start.ends_before(search.moment(share)):
+    if search.ends_before(start, share):
         search.end_well(start)
         return False
     with filled(search.disk):
@@ -151,23 +151,64 @@ def fill_disk(search: Search, share: float, draw: random.Random) -> bool:
     return True
 
 
-def step_clock(search: Search, share: float, draw: random.Random) -> bool:
-    """Start the run with a clock that is an hour ahead or behind, and kill it: for the next start it steps back."""
-    ahead = draw.choice(["+1h", "-1h"])
-    return _killed(search, search.start(prefix=["faketime", "-f", ahead]), search.moment(share))
+def step_clock(library: Path) -> Disturbance:
+    """Return what steps the clock by an hour during a run, which ends well, or is killed: then it steps back."""
+
+    def step(search: Search, share: float, draw: random.Random) -> bool:
+        clock = Clock(library, search.folder / "clock")
+        clock.step(0)
+        start = search.start(environment=clock.environment)
+        if search.ends_before(start, share):
+            search.end_well(start)
+            return False
+        clock.step(draw.choice([-3600, 3600]))
+        if draw.random() < 0.5:
+            search.end_well(start)
+        else:
+            _killed(search, start, draw.random())
+        return True
+
+    return step
 
 
 def kill_server(services: Services, name: str) -> Disturbance:
-    """Return what ends a server during a run, which must end well."""
+    """Return what ends a server during a run, which must end well.
+
+    A first start that MLflow does not know yet may refuse to go on without it, before anything is scored.
+    """
 
     def kill(search: Search, share: float, draw: random.Random) -> bool:
         services.wait()
         start = search.start(environment=services.environment)
-        if start.ends_before(search.moment(share)):
+        if search.ends_before(start, share):
             search.end_well(start)
             return False
+        is_new = not any(search.home.glob("runs/*/tracking.json"))
         services.kill(name)
-        search.end_well(start)
+        search.end_well(start, unless="tracking.uri: " if is_new and name == "mlflow" else None)
+        return True
+
+    return kill
+
+
+def kill_worker(services: Services) -> Disturbance:
+    """Return what ends the worker that carries out a run, with the run's process or without it.
+
+    A run that is left behind may end well, or is ended by `thickets up`; it must not be in the way of the next start.
+    """
+
+    def kill(search: Search, share: float, draw: random.Random) -> bool:
+        services.wait()
+        start = search.submit(services.environment, services.worker_log)
+        if search.ends_before(start, share):
+            search.end_well(start)
+            return False
+        left = services.kill("worker", alone=draw.random() < 0.5)
+        _, left = psutil.wait_procs(left, PATIENCE_S)
+        if left:
+            raise NotSurvivedError(f"{PATIENCE_S:.0f} s after its worker was killed the run's process is still there")
+        start.process.terminate()
+        start.process.wait()
         return True
 
     return kill
@@ -183,13 +224,12 @@ DISTURBANCES: dict[str, Disturbance] = {
     "held": hold_database,
     "twice": start_twice,
     "disk": fill_disk,
-    "clock": step_clock,
 }
-"""By the names that ``--without`` takes; ``prefect`` and ``mlflow`` are made of `kill_server`."""
+"""By the names that ``--without`` takes; ``clock``, ``worker``, ``prefect`` and ``mlflow`` need something first."""
 
 
-def _killed(search: Search, start: Start, moment_s: float) -> bool:
-    if start.ends_before(moment_s):
+def _killed(search: Search, start: Start, share: float, ready: Callable[[], object] = lambda: True) -> bool:
+    if search.ends_before(start, share, ready):
         search.end_well(start)
         return False
     start.kill()
@@ -198,7 +238,7 @@ def _killed(search: Search, start: Start, moment_s: float) -> bool:
 
 def _damaged(search: Search, share: float, draw: random.Random, damage: Callable[[Path], None]) -> bool:
     """Kill a start, and damage one of its shards; one that has ended before is damaged too."""
-    _killed(search, search.start(), search.moment(share))
+    _killed(search, search.start(), share, search.shards)
     search.look()
     if not (shards := search.shards()):
         return False
@@ -206,11 +246,3 @@ def _damaged(search: Search, share: float, draw: random.Random, damage: Callable
     search.will_be_named(chosen)
     search.is_finished = False
     return True
-
-
-def _wait_for_database(search: Search, start: Start) -> bool:
-    while not start.has_ended:
-        if search.databases():
-            return True
-        time.sleep(0.02)
-    return False

@@ -1,19 +1,19 @@
-"""The small search that `benchmarks.chaos` disturbs: its model, its configuration, its processes and its result."""
+"""The small search that `benchmarks.chaos` disturbs: its starts, its shards and its result."""
 
 from __future__ import annotations
 
 import os
-import string
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
-import psutil
 
+from benchmarks.chaos_model import sections
+from benchmarks.chaos_start import Start, Timing, shards_in
 from thickets.flows.config.file import dump_config, parse_config
 from thickets.flows.results.runs import find_run, load_summary, open_scores
 from thickets.storage.home import Home
@@ -22,28 +22,12 @@ _ROOT = Path(__file__).parents[1]
 # A run of seconds that has not ended after this long hangs. A server that is away is waited for, and a busy machine
 # takes its time.
 PATIENCE_S = 240.0
-_POLL_S = 0.005
 # What would lead a run to another home or another server than the benchmark's.
 _OURS = ("PREFECT_API_URL", "MLFLOW_TRACKING_URI", "THICKETS_HOME", "PREFECT_HOME", "THICKETS_AUTH")
 
 
 class NotSurvivedError(Exception):
     """A run did not come through what was done to it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """When things happen in a run that nobody disturbs, in seconds from its command.
-
-    Attributes:
-        begin_s: Its folder is there.
-        scoring_s: How long it scores, from the first shard to the last.
-        end_s: It has ended.
-    """
-
-    begin_s: float
-    scoring_s: float
-    end_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,54 +48,6 @@ class Result:
         if not self.answers.equals(other.answers):
             found.append(f"answers differ ({self.answers.height} rows here, {other.answers.height} undisturbed)")
         return found
-
-
-class Start:
-    """One process of `thickets run`."""
-
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
-        self.log = log
-        self._began = time.monotonic()
-        with log.open("wb") as output:
-            self.process = subprocess.Popen(
-                command, env=dict(environment), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=output
-            )
-
-    @property
-    def age_s(self) -> float:
-        """Seconds since the command was given."""
-        return time.monotonic() - self._began
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether the process has ended."""
-        return self.process.poll() is not None
-
-    def ends_before(self, moment_s: float) -> bool:
-        """Wait until the process is `moment_s` old, and return whether it has ended by itself before."""
-        while self.age_s < moment_s and not self.has_ended:
-            time.sleep(_POLL_S)
-        return self.has_ended
-
-    def kill(self) -> None:
-        """End it by SIGKILL."""
-        self.process.kill()
-        self.process.wait()
-
-    def engines(self) -> list[int]:
-        """Return the process ids of its engines that have a process of their own."""
-        found = []
-        try:
-            for child in psutil.Process(self.process.pid).children():
-                if any("engine_main" in part for part in child.cmdline()):
-                    found.append(child.pid)
-        except psutil.Error:  # one of them has just ended
-            return []
-        return found
-
-    def lines(self) -> list[str]:
-        """Return what it has logged to the terminal so far."""
-        return self.log.read_text(encoding="utf-8", errors="replace").splitlines()
 
 
 @dataclass
@@ -141,22 +77,44 @@ class Search:
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True)
         self._config = self.folder / "search.yaml"
-        self._config.write_text(dump_config(parse_config(_sections(self.model, self.home))))
+        self._config.write_text(dump_config(parse_config(sections(self.model, self.home))))
 
-    def start(self, *overrides: str, prefix: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> Start:
+    def start(self, *overrides: str, environment: Mapping[str, str] | None = None) -> Start:
         """Begin the search, or go on with it."""
-        self.is_finished = False
-        command = [*prefix, sys.executable, "-m", "thickets", "run", str(self._config)]
+        command = ["thickets", "run", str(self._config)]
         for override in overrides:
             command += ["--set", override]
-        log = self.folder / f"start-{len(self.starts)}.log"
-        self.starts.append(Start(command, {**self.environment, **(environment or {})}, log))
+        return self._start(command, environment, None)
+
+    def submit(self, environment: Mapping[str, str], worker_log: Path) -> Start:
+        """Have a worker begin the search, or go on with it."""
+        return self._start(["benchmarks.chaos_submit", str(self._config)], environment, worker_log)
+
+    def _start(self, command: list[str], environment: Mapping[str, str] | None, worker_log: Path | None) -> Start:
+        self.is_finished = False
+        log, variables = self.folder / f"start-{len(self.starts)}.log", {**self.environment, **(environment or {})}
+        command = [sys.executable, "-m", *command]
+        self.starts.append(Start(command, variables, log, self.home, worker_log=worker_log))
         return self.starts[-1]
 
-    def moment(self, share: float) -> float:
-        """Return the age of a start at a share of what an undisturbed run does after its imports, in seconds."""
+    def ends_before(
+        self, start: Start, share: float, ready: Callable[[], object] = lambda: True, *, of_scoring: bool = False
+    ) -> bool:
+        """Wait until a start has done a share of what it has still to do.
+
+        Args:
+            start: The start.
+            share: Of what is left once the run is locked for it.
+            ready: What must be there first; the share is then of what is left after it.
+            of_scoring: See `Start.ends_before_share`.
+
+        Returns:
+            Whether it has ended by itself before.
+        """
         assert self.timing is not None
-        return self.timing.begin_s + share * (self.timing.end_s - self.timing.begin_s)
+        if start.ends_before(lambda: start.begun and ready()):
+            return True
+        return start.ends_before_share(share, self.timing, of_scoring=of_scoring)
 
     def end_well(self, start: Start, *, unless: str | None = None) -> bool:
         """Wait for a start to end by itself.
@@ -178,6 +136,7 @@ class Search:
             raise NotSurvivedError(f"had not ended after {PATIENCE_S:.0f} s: {self.last_words(start)}") from None
         if status == 0:
             self.is_finished = True
+            self._time(start)
         elif unless is None or not any(unless in line for line in start.lines()):
             raise NotSurvivedError(f"ended with status {status}: {self.last_words(start)}")
         return status == 0
@@ -188,7 +147,17 @@ class Search:
 
     def shards(self) -> list[Path]:
         """Return the finished shards."""
-        return sorted(path for path in self.home.glob("shards/*/*.parquet") if not path.name.startswith("."))
+        return shards_in(self.home)
+
+    def _time(self, start: Start) -> None:
+        """Learn from a start that has just ended how fast one can be."""
+        if self.timing is None or start.begun is None:
+            return
+        if start.n_shards > start.n_before:
+            took_s = time.time() - max(path.stat().st_mtime for path in self.shards())
+            self.timing.wrap_up_s = min(self.timing.wrap_up_s, took_s)
+        else:
+            self.timing.idle_s = min(self.timing.idle_s, time.time() - start.begun)
 
     def verdicts(self) -> list[Path]:
         """Return the finished files of verdicts."""
@@ -241,15 +210,14 @@ def measure(search: Search) -> Timing:
     Raises:
         NotSurvivedError: It has failed.
     """
-    start, begin_s = search.start(), 0.0
-    while not start.has_ended and start.age_s < PATIENCE_S:
-        if not begin_s and any(search.home.glob("runs/*")):
-            begin_s = start.age_s
-        time.sleep(_POLL_S)
-    end_s = start.age_s
+    start = search.start()
     search.end_well(start)
+    ended = time.time()
     written = [path.stat().st_mtime for path in search.shards()]
-    return Timing(begin_s, max(written) - min(written), end_s)
+    assert start.begun is not None
+    wrap_up_s = ended - max(written)
+    shard_s = (max(written) - min(written)) / (len(written) - 1)
+    return Timing(len(written), min(written) - start.begun, shard_s, wrap_up_s, wrap_up_s)
 
 
 def result(home: Path) -> Result:
@@ -268,57 +236,3 @@ def environment_in(folder: Path) -> dict[str, str]:
     paths = os.pathsep.join([str(_ROOT), *filter(None, [kept.get("PYTHONPATH")])])
     # A tiny model has nothing to share out between threads.
     return {**kept, "PYTHONPATH": paths, "PREFECT_HOME": str(folder / "prefect"), "OMP_NUM_THREADS": "1"}
-
-
-def make_model(folder: Path) -> Path:
-    """Write a random Llama of two layers with a tokenizer of single characters; it answers in milliseconds."""
-    import torch
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    words = {token: index for index, token in enumerate(["<pad>", "<s>", "</s>", "<unk>", *string.printable])}
-    core = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
-    core.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
-    core.decoder = decoders.Fuse()
-    PreTrainedTokenizerFast(
-        tokenizer_object=core, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>"
-    ).save_pretrained(folder)
-    torch.manual_seed(0)
-    LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(words),
-            hidden_size=32,
-            intermediate_size=48,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            max_position_embeddings=512,
-            bos_token_id=1,
-            eos_token_id=2,
-            pad_token_id=0,
-            initializer_range=0.3,
-        )
-    ).save_pretrained(folder)
-    return folder
-
-
-def _sections(model: Path, home: Path) -> dict[str, object]:
-    return {
-        "name": "chaos",
-        "model": str(model),
-        # What a random model writes is seldom a number that a careful reader would see.
-        "problem": {
-            "name": "largest_number",
-            "options": {"below": 30, "count": 2},
-            "verifier": "regex",
-            "pattern": r"\d+",
-        },
-        "data": {"selection": 12, "validation": 6, "test": 8},
-        "population": {"size": 60, "sigmas": [0.05, 0.1, 0.2]},
-        "decoding": {"max_tokens": 8},
-        "engine": {"kind": "transformers", "device": "cpu", "batch_size": 6, "threads": 1},
-        "scoring": {"examples_per_block": 6, "candidates_per_shard": 2},
-        "selection": {"k_values": [1, 5]},
-        "controls": {"best_prompt": False},
-        "storage": {"home": str(home)},
-    }

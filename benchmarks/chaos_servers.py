@@ -28,7 +28,8 @@ class Services:
 
     def __init__(self, home: Path, environment: Mapping[str, str]) -> None:
         """Start Prefect, MLflow and a worker, which takes a minute."""
-        self._home, self._environment = home, dict(environment)
+        # What a run says is in its worker's log at once, and on its page, which takes seconds, if it lives that long.
+        self._home, self._environment = home, {**environment, "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO"}
         self._killed = -_BETWEEN_KILLS_S
         self._call("up", "--detach", "--prefect-port", "0", "--mlflow-port", "0")
 
@@ -39,23 +40,39 @@ class Services:
         return {"PREFECT_API_URL": state.prefect_api, "MLFLOW_TRACKING_URI": state.mlflow}
 
     def wait(self) -> None:
-        """Wait until both servers answer, and until another may be killed."""
+        """Wait until both servers answer and the worker runs, and until another may be killed."""
         deadline = time.monotonic() + _HEALTHY_WITHIN_S
         while time.monotonic() < deadline:
             state = self._state()
-            if all(map(_answers, (f"{state.prefect_api}/health", f"{state.mlflow}/health"))):
+            up = {row.name for row in state.services if row.process.is_alive}
+            if "worker" in up and all(map(_answers, (f"{state.prefect_api}/health", f"{state.mlflow}/health"))):
                 break
             time.sleep(_POLL_S)
         time.sleep(max(0.0, self._killed + _BETWEEN_KILLS_S - time.monotonic()))
 
-    def kill(self, name: str) -> None:
-        """End a server, and the processes it has started, by SIGKILL; `thickets up` starts it again."""
+    @property
+    def worker_log(self) -> Path:
+        """What the worker, and the flow runs that it starts, say on the terminal."""
+        return self._home / "services" / "worker.log"
+
+    def process(self, name: str) -> psutil.Process:
+        """Return the process of a service."""
         [row] = [row for row in self._state().services if row.name == name]
-        server = psutil.Process(row.process.pid)
-        for process in [server, *server.children(recursive=True)]:
+        return psutil.Process(row.process.pid)
+
+    def kill(self, name: str, *, alone: bool = False) -> list[psutil.Process]:
+        """End a service by SIGKILL, with the processes it has started unless `alone`; `thickets up` starts it again.
+
+        Returns:
+            The processes that it has started.
+        """
+        service = self.process(name)
+        started = service.children(recursive=True)
+        for process in [service, *([] if alone else started)]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         self._killed = time.monotonic()
+        return started
 
     def stop(self) -> None:
         """End them all."""

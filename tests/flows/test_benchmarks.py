@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from benchmarks.chaos import chaos, plan
+from benchmarks.chaos_clock import Clock, make_library
 from benchmarks.chaos_disturbances import DISTURBANCES
 from benchmarks.chaos_search import NotSurvivedError, Search
+from benchmarks.chaos_start import Start, Timing
 from benchmarks.orchestration import measure
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -48,6 +54,57 @@ def test_chaos_sees_a_finished_shard_that_is_written_again_or_gone(tmp_path: Pat
     shards[2].unlink()
     with pytest.raises(NotSurvivedError, match="1 finished shards are gone, the first is c"):
         search.look()
+
+
+@pytest.mark.parametrize(("n_before", "n_then"), [(0, 2), (2, 3)])
+def test_a_moment_of_chaos_is_a_share_of_what_is_left(tmp_path: Path, n_before: int, n_then: int) -> None:
+    folder = tmp_path / "home" / "shards" / "f"
+    folder.mkdir(parents=True)
+    for number in range(n_before):
+        (folder / f"{number}.parquet").touch()
+    start = Start(["sleep", "60"], {}, tmp_path / "log", tmp_path / "home")
+
+    def score() -> None:
+        for number in range(n_before, 4):
+            time.sleep(0.3)
+            (folder / f"{number}.parquet").touch()
+
+    scoring = threading.Thread(target=score)
+    scoring.start()
+    try:
+        quick = Timing(n_shards=4, setup_s=0.001, shard_s=0.001, wrap_up_s=1.0, idle_s=1.0)
+        assert not start.ends_before_share(0.5, quick, of_scoring=True)
+        assert start.n_shards == n_then
+        scoring.join()
+        began = time.monotonic()
+        assert not start.ends_before_share(0.5, quick)  # nothing is left to score: the clock counts
+        assert time.monotonic() - began >= 0.5
+    finally:
+        start.kill()
+    assert start.ends_before_share(0.5, quick)
+
+
+def test_the_clock_that_chaos_steps_is_seen_by_a_running_program_and_no_wait_is(tmp_path: Path) -> None:
+    library = make_library(tmp_path)
+    if isinstance(library, str):
+        pytest.skip(library)
+    clock = Clock(library, tmp_path / "clock")
+    clock.step(0)
+    told = "import threading, time\n" + 2 * (
+        "print(time.time(), flush=True); input(); began = time.monotonic()\n"
+        "time.sleep(0.05); threading.Event().wait(0.05); assert 0.1 <= time.monotonic() - began < 60\n"
+    )
+    command = [sys.executable, "-c", told]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, env=clock.environment, text=True, **pipes) as program:  # type: ignore[call-overload]
+        before = float(program.stdout.readline())
+        clock.step(-3600)
+        program.stdin.write("\n")
+        program.stdin.flush()
+        after = float(program.stdout.readline())
+        program.communicate("\n")
+    assert program.returncode == 0
+    assert -3600 <= after - before < -3500
 
 
 @pytest.mark.slow
