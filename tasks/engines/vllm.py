@@ -18,8 +18,10 @@ from thickets.storage.errors import InputError
 from thickets.tasks.engines import vllm_workarounds as workarounds
 from thickets.tasks.engines.base import EngineSpec
 from thickets.tasks.engines.checkpoint import inspect_checkpoint
-from thickets.tasks.engines.decoding import StopChecker
-from thickets.tasks.engines.tokenizer import load_tokenizer, prompt_ids
+from thickets.tasks.engines.prompt_reader import PromptReader
+from thickets.tasks.engines.stops import StopChecker
+from thickets.tasks.engines.token_answers import TokenAnswers
+from thickets.tasks.engines.tokenizer import load_tokenizer
 from thickets.tasks.types import Candidate, Completion, Sampling, Weights
 
 _WORKER = "thickets.tasks.engines.vllm_worker.CandidateWorker"
@@ -116,6 +118,7 @@ class VllmEngine:
             ),
         )
         self._tokenizer = load_tokenizer(spec.model_path, trust_remote_code=spec.trust_remote_code)
+        self._reader = PromptReader(self._tokenizer)
         self._eos_ids = _eos_ids(spec.model_path, config, self._tokenizer)
 
     def load(self, weights: Weights | None) -> None:
@@ -133,20 +136,19 @@ class VllmEngine:
 
     def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
         """Answer the prompts; see `thickets.tasks.engines.base.Engine.generate`."""
+        return self.generate_tokens(prompts, sampling).completions()
+
+    def generate_tokens(self, prompts: Sequence[str], sampling: Sampling) -> TokenAnswers:
+        """Answer the prompts in tokens; see `thickets.tasks.engines.base.TokenEngine.generate_tokens`."""
+        checker = StopChecker(self._tokenizer, self._eos_ids, sampling.stop)
         if not prompts:
-            return []
-        rows = prompt_ids(self._tokenizer, prompts)
+            return TokenAnswers([], checker)
+        rows = self._reader.ids(prompts)
         self._check_lengths(rows, sampling.max_tokens)
         self._prepare_cache(rows, sampling)
         params = self._params(sampling, len(rows))
         outputs = self._llm.generate([{"prompt_token_ids": row} for row in rows], params, use_tqdm=False)
-        checker = StopChecker(self._tokenizer, self._eos_ids, sampling.stop)
-        completions = []
-        for output in outputs:
-            tokens = list(output.outputs[0].token_ids)
-            text, ended = checker.text(tokens)
-            completions.append(Completion(text, len(tokens), "stop" if ended else "length"))
-        return completions
+        return TokenAnswers([list(output.outputs[0].token_ids) for output in outputs], checker)
 
     def _prepare_cache(self, rows: list[list[int]], sampling: Sampling) -> None:
         """Make the prefix cache's content a function of these prompts alone: what is cached decides how vLLM computes.
