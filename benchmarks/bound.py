@@ -173,6 +173,7 @@ def measure_scoring(options: Any, plan: Any) -> None:
     from prefect import flow
 
     from thickets.flows.placement.engines import open_executor
+    from thickets.flows.runtime.temporary_server import TemporaryServer
     from thickets.flows.search.candidates import score_selection
     from thickets.flows.search.progress import ScoringProgress
     from thickets.flows.search.scoring import Scoring
@@ -200,7 +201,8 @@ def measure_scoring(options: Any, plan: Any) -> None:
                 after = progress.engine
                 _say(took_s, n_tokens, after.load_s - before.load_s, after.generate_s - before.generate_s)
 
-    scored()
+    with TemporaryServer().serving():  # as the command line has it
+        scored()
 
 
 def _say(took_s: float, n_tokens: int, load_s: float, generate_s: float) -> None:

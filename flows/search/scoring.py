@@ -66,10 +66,13 @@ class Scoring:
                 self.executor,
                 shards,
                 retries=scoring.retries,
-                # Whoever reads the database keeps it: nobody waits for that.
-                on_tick=lambda: self.book.aggregate(judge=False, wait_s=0.0),
+                on_tick=self._aggregate_now,
                 tick_every_s=_AGGREGATE_EVERY_S,
             )
         if shards:
             done = aggregate_scores(self.book)
         check_complete(done, [candidate_id(respondent) for respondent in respondents], split, wanted)
+
+    def _aggregate_now(self) -> None:
+        # Whoever reads the database keeps it: the next time will do.
+        self.book.aggregate(judge=False, wait_s=0.0)

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from multiprocessing import Pipe
 
+from thickets.tasks.allocator import environment_that_keeps_memory
 from thickets.tasks.scoring.executors.job import ScoringJob
 from thickets.tasks.scoring.executors.messages import Ask, Message
 
@@ -31,7 +32,7 @@ class EngineProcess:
             threads: CPU threads; None: the libraries' choice.
         """
         ours, theirs = Pipe()
-        environment = dict(os.environ)
+        environment = {**os.environ, **environment_that_keeps_memory()}
         environment["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
         if threads is not None:
             environment |= dict.fromkeys(_THREADS, str(threads))

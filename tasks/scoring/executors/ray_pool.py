@@ -22,6 +22,7 @@ from typing import Any
 
 from thickets.storage.errors import RunError, ThicketsError
 from thickets.storage.shards.folder import open_shard_folder
+from thickets.tasks.allocator import environment_that_keeps_memory
 from thickets.tasks.scoring.executors.job import ScoringJob
 from thickets.tasks.scoring.executors.log_lines import LineSender, LogLine
 from thickets.tasks.scoring.executors.pool import EnginePool, PooledEngine, RemoteEngineError
@@ -140,6 +141,7 @@ class RayExecutor:
             + (f" (there is room for {room} at present)" if self.n_engines > room else "")
         )
         environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        environment |= environment_that_keeps_memory()
         if not on_gpu:
             environment["OMP_NUM_THREADS"] = str(job.engine.threads or cpus)
         if cluster.is_local:  # elsewhere the packages are installed, and these folders do not exist
