@@ -280,7 +280,9 @@ class ScoringConfig(Section):
         256, description="Examples answered together by one candidate: the unit of generation."
     )
     candidates_per_shard: PositiveInt = Field(
-        4, description="Candidates per task and file: what a kill can lose, at most."
+        4,
+        description="Candidates per task and file, what a kill can lose: at most; several engines get smaller ones "
+        "towards the end of a stage.",
     )
     retries: int = Field(2, ge=0, le=10, description="Further attempts at a shard whose engine failed.")
     unit_timeout_s: float | None = Field(
