@@ -13,9 +13,10 @@ from thickets.storage.models.base import resolve_model
 from thickets.storage.scores.database import BASE_ID
 from thickets.tasks.adaptive.token_limit import TokenLimit, learn_limit
 from thickets.tasks.engines import EngineSpec
-from thickets.tasks.engines.decoding import Prefix, StopChecker, common_prefix, compute_prefix, decode
+from thickets.tasks.engines.decoding import Prefix, common_prefix, compute_prefix, decode, prefill
 from thickets.tasks.engines.prompts import PromptTemplate
 from thickets.tasks.engines.sampling import TokenChooser
+from thickets.tasks.engines.stops import StopChecker
 from thickets.tasks.engines.transformers import TransformersEngine
 from thickets.tasks.noise import Perturbation
 from thickets.tasks.problems import ProblemConfig, load_problem
@@ -142,7 +143,8 @@ class Workload:
         for start in range(0, len(rows), self._batch_size):
             batch = rows[start : start + self._batch_size]
             chooser = TokenChooser(sampling, range(start, start + len(batch)))
-            answers += decode(model, batch, prefix, sampling.max_tokens, checker, self._engine._pad_id, chooser)
+            read = prefill(model, batch, prefix, sampling.max_tokens, self._engine._pad_id)
+            answers += decode(model, read, checker, chooser)
         return [checker.text(tokens)[0] for tokens in answers], sum(map(len, answers))
 
     def _tokens(self) -> list[list[int]]:

@@ -286,7 +286,9 @@ class ScoringConfig(Section):
         "elsewhere 256.",
     )
     candidates_per_shard: PositiveInt = Field(
-        4, description="Candidates per task and file: what a kill can lose, at most."
+        4,
+        description="Candidates per task and file, what a kill can lose: at most; several engines get smaller ones "
+        "towards the end of a stage.",
     )
     retries: int = Field(2, ge=0, le=10, description="Further attempts at a shard whose engine failed.")
     unit_timeout_s: float | None = Field(

@@ -8,6 +8,8 @@ import logging
 import os
 import sys
 
+from thickets.tasks.allocator import keep_freed_memory
+
 # Prefect sends this logger's lines to the flow run's page; the command line prints them.
 log = logging.getLogger("thickets")
 
@@ -54,6 +56,7 @@ _NO_TERMINAL = {
 def set_runtime_defaults() -> None:
     """Set the defaults for every use of the flows; called when the package is imported, before PyTorch and Prefect."""
     _set(_RUNTIME)
+    keep_freed_memory()
     _name_the_user()
     log = logging.getLogger("thickets")
     if log.level == logging.NOTSET:  # else the root's level holds, and Prefect would only get warnings

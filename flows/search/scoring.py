@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ from thickets.flows.search.progress import ScoringProgress
 from thickets.tasks.aggregation import ScoreBook, aggregate_scores, check_complete
 from thickets.tasks.scoring.executors import Executor
 from thickets.tasks.scoring.score import score_shards
-from thickets.tasks.scoring.units import candidate_id, plan_shards
+from thickets.tasks.scoring.units import candidate_id, plan_shards, shrink_towards_end
 from thickets.tasks.types import Respondent
 
 # Scores reach the database at least this often, so that `thickets sql` has something to say during a long run.
@@ -55,21 +54,25 @@ class Scoring:
         wanted = range(n_blocks) if blocks is None else blocks
         done = aggregate_scores(self.book)
         shards = plan_shards(split, n_blocks, respondents, done.iter_rows(), scoring.candidates_per_shard, wanted)
+        # One engine has none to wait for; a signals engine answers a whole shard in about the time of one candidate.
+        if self.executor.n_engines > 1 and plan.engine.kind != "signals":
+            shards = shrink_towards_end(shards, self.executor.slots)
         n_units = sum(len(shard.candidates) for shard in shards)
         n_done = len(respondents) * len(wanted) - n_units
-        last_aggregated = time.monotonic()
         if shards:
             self.begin()
-
-        def aggregate_now_and_then() -> None:
-            nonlocal last_aggregated
-            if time.monotonic() - last_aggregated > _AGGREGATE_EVERY_S:
-                last_aggregated = time.monotonic()
-                # Whoever reads the database keeps it: engines do not wait for that.
-                self.book.aggregate(judge=False, wait_s=0.0)
-
         with self.progress.split(label or split, n_units, n_done, self.executor.n_engines):
-            score_shards(self.executor, shards, retries=scoring.retries, on_tick=aggregate_now_and_then)
+            score_shards(
+                self.executor,
+                shards,
+                retries=scoring.retries,
+                on_tick=self._aggregate_now,
+                tick_every_s=_AGGREGATE_EVERY_S,
+            )
         if shards:
             done = aggregate_scores(self.book)
         check_complete(done, [candidate_id(respondent) for respondent in respondents], split, wanted)
+
+    def _aggregate_now(self) -> None:
+        # Whoever reads the database keeps it: the next time will do.
+        self.book.aggregate(judge=False, wait_s=0.0)

@@ -16,6 +16,7 @@ from thickets.storage.errors import InputError
 from thickets.storage.files import TEMPORARY_SUFFIX, atomic_path, check_can_write, move
 from thickets.storage.home import Home, timestamp
 from thickets.storage.shards.checksum import parquet_with_checksum
+from thickets.storage.shards.fetch import fetch
 from thickets.storage.shards.file import (
     BROKEN_SUFFIX,
     SHARD_SCHEMA,
@@ -267,10 +268,9 @@ class RemoteShardFolder:
     def mirror(self, local: Path) -> None:
         """See `ShardFolder.mirror`."""
         held = {path.name for path in list_shards(local)}
-        for name in self._names():
-            if name in held or not name.endswith(SUFFIX) or name.startswith("."):
-                continue
-            content = self._fs.cat_file(f"{self._path}/{name}")
+        shards = [name for name in self._names() if name.endswith(SUFFIX) and not name.startswith(".")]
+        for path, content in fetch(self._fs, [f"{self._path}/{name}" for name in shards if name not in held]):
+            name = path.rpartition("/")[2]
             if decode(content, self._schema) is None:
                 self._quarantine(name)
                 continue

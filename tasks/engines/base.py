@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
+from thickets.tasks.engines.token_answers import TokenAnswers
 from thickets.tasks.noise import Perturbation
 from thickets.tasks.types import Completion, Sampling, Weights
 
@@ -108,6 +109,14 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Free the model's memory; the engine cannot be used afterwards."""
+
+
+@runtime_checkable
+class TokenEngine(Engine, Protocol):
+    """An engine whose answers are tokens first; making their text need not keep its thread."""
+
+    def generate_tokens(self, prompts: Sequence[str], sampling: Sampling) -> TokenAnswers:
+        """Answer every prompt as `generate` does, whose completions are those of what this returns."""
 
 
 @runtime_checkable

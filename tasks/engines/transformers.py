@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 
@@ -18,13 +18,16 @@ from thickets.tasks.engines.base import EngineSpec
 from thickets.tasks.engines.candidate_weights import copy_base, noise_dtype
 from thickets.tasks.engines.card_memory import transformers_base_copy
 from thickets.tasks.engines.checksums import checksums
-from thickets.tasks.engines.decoding import Prefill, Prefix, StopChecker, common_prefix, compute_prefix, decode, prefill
+from thickets.tasks.engines.decoding import Prefill, Prefix, common_prefix, compute_prefix, decode, prefill
 from thickets.tasks.engines.devices import pick_device
 from thickets.tasks.engines.kernel_check import kernel_faults
 from thickets.tasks.engines.model_files import broken_files
+from thickets.tasks.engines.prompt_reader import PromptReader
 from thickets.tasks.engines.sampling import TokenChooser
+from thickets.tasks.engines.stops import StopChecker
 from thickets.tasks.engines.stored_names import stored_names
-from thickets.tasks.engines.tokenizer import load_tokenizer, prompt_ids
+from thickets.tasks.engines.token_answers import TokenAnswers
+from thickets.tasks.engines.tokenizer import load_tokenizer
 from thickets.tasks.types import Completion, Sampling, Weights
 
 _PROBE_LEN = 8  # tokens
@@ -100,6 +103,7 @@ class TransformersEngine:
 
     def _adopt(self, model: Any, tokenizer: Any, batch_size: int) -> None:
         self._model, self._tokenizer, self._batch_size = model, tokenizer, batch_size
+        self._reader = PromptReader(tokenizer)
         self._eos_ids = _eos_ids(model, tokenizer)
         self._pad_id = next(iter(sorted(self._eos_ids)), 0)
         self._held: Weights | None = None  # the live weights; None is the base
@@ -149,13 +153,17 @@ class TransformersEngine:
 
     def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
         """Answer the prompts; see `thickets.tasks.engines.base.Engine.generate`."""
+        return self.generate_tokens(prompts, sampling).completions()
+
+    def generate_tokens(self, prompts: Sequence[str], sampling: Sampling) -> TokenAnswers:
+        """Answer the prompts in tokens; see `thickets.tasks.engines.base.TokenEngine.generate_tokens`."""
+        checker = StopChecker(self._tokenizer, self._eos_ids, sampling.stop)
         if not prompts:
-            return []
-        rows = prompt_ids(self._tokenizer, prompts)
+            return TokenAnswers([], checker)
+        rows = self._reader.ids(prompts)
         self._check_lengths(rows, sampling.max_tokens)
         prefix = self._shared_prefix(rows)
-        checker = StopChecker(self._tokenizer, self._eos_ids, sampling.stop)
-        completions: list[Completion | None] = [None] * len(rows)
+        found: list[list[int]] = [[] for _ in rows]
         by_length = sorted(range(len(rows)), key=lambda index: (len(rows[index]), index))
         batches = [by_length[start : start + self._batch_size] for start in range(0, len(rows), self._batch_size)]
         prompts_of = [[rows[index] for index in batch] for batch in batches]
@@ -164,9 +172,8 @@ class TransformersEngine:
             start = self._read(batch_prompts, prefix, sampling)
             answers = decode(self._model, start, checker, TokenChooser(sampling, batch))
             for index, tokens in zip(batch, answers, strict=True):
-                text, ended = checker.text(tokens)
-                completions[index] = Completion(text, len(tokens), "stop" if ended else "length")
-        return cast(list[Completion], completions)
+                found[index] = tokens
+        return TokenAnswers(found, checker)
 
     def _read(self, prompts: list[list[int]], prefix: Prefix | None, sampling: Sampling) -> Prefill:
         """Let the model read a batch of prompts, unless it did so for the sample before."""

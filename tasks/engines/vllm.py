@@ -21,8 +21,10 @@ from thickets.tasks.engines import vllm_workarounds as workarounds
 from thickets.tasks.engines.base import EngineSpec
 from thickets.tasks.engines.card_memory import vllm_memory
 from thickets.tasks.engines.checkpoint import inspect_checkpoint
-from thickets.tasks.engines.decoding import StopChecker
-from thickets.tasks.engines.tokenizer import load_tokenizer, prompt_ids
+from thickets.tasks.engines.prompt_reader import PromptReader
+from thickets.tasks.engines.stops import StopChecker
+from thickets.tasks.engines.token_answers import TokenAnswers
+from thickets.tasks.engines.tokenizer import load_tokenizer
 from thickets.tasks.types import Candidate, Completion, Sampling, Weights
 
 T = TypeVar("T")
@@ -126,6 +128,7 @@ class VllmEngine:
         if reason:
             logger.info("vLLM reloads every candidate itself, which takes longer than writing its weights: %s", reason)
         self._tokenizer = load_tokenizer(spec.model_path, trust_remote_code=spec.trust_remote_code)
+        self._reader = PromptReader(self._tokenizer)
         self._eos_ids = _eos_ids(spec.model_path, config, self._tokenizer)
 
     def load(self, weights: Weights | None) -> None:
@@ -148,18 +151,16 @@ class VllmEngine:
 
     def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
         """Answer the prompts; see `thickets.tasks.engines.base.Engine.generate`."""
-        if not prompts:
-            return []
-        rows = prompt_ids(self._tokenizer, prompts)
-        self._check_lengths(rows, sampling.max_tokens)
-        outputs = self._answer(rows, sampling)
+        return self.generate_tokens(prompts, sampling).completions()
+
+    def generate_tokens(self, prompts: Sequence[str], sampling: Sampling) -> TokenAnswers:
+        """Answer the prompts in tokens; see `thickets.tasks.engines.base.TokenEngine.generate_tokens`."""
         checker = StopChecker(self._tokenizer, self._eos_ids, sampling.stop)
-        completions = []
-        for output in outputs:
-            tokens = list(output.outputs[0].token_ids)
-            text, ended = checker.text(tokens)
-            completions.append(Completion(text, len(tokens), "stop" if ended else "length"))
-        return completions
+        if not prompts:
+            return TokenAnswers([], checker)
+        rows = self._reader.ids(prompts)
+        self._check_lengths(rows, sampling.max_tokens)
+        return TokenAnswers([list(output.outputs[0].token_ids) for output in self._answer(rows, sampling)], checker)
 
     def _answer(self, rows: list[list[int]], sampling: Sampling) -> list[Any]:
         self._prepare_cache(rows, sampling)

@@ -1,9 +1,12 @@
-"""What only watches a run (a tick, a display) never ends it: the one guard that such calls go through."""
+"""What only watches a run (a tick, a display) never ends it and never holds it up: a guard for such calls, a thread."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import copy_context
 from typing import Generic, ParamSpec
 
 log = logging.getLogger(__name__)
@@ -35,3 +38,29 @@ class Onlooker(Generic[P]):
             self._is_failing = True
         else:
             self._is_failing = False
+
+
+@contextmanager
+def now_and_then(call: Callable[[], None], every_s: float, what: str) -> Iterator[None]:
+    """Make a call every so often on a thread of its own, guarded as an `Onlooker`; for the body of a ``with``.
+
+    A call that is under way at the end is waited for, so that nobody else is at what it does.
+
+    Args:
+        call: What is called, in the context (Prefect's run) of this call.
+        every_s: Seconds from the beginning to the first call, and from the end of each to the next.
+        what: What has not been done when it fails, for the log.
+    """
+    guarded, is_over = Onlooker(call, what), threading.Event()
+
+    def work() -> None:
+        while not is_over.wait(every_s):
+            guarded()
+
+    thread = threading.Thread(target=copy_context().run, args=(work,), name="now-and-then", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()

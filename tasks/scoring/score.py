@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import nullcontext
 from contextvars import copy_context
 
 from thickets.tasks.scoring.executor import Executor
-from thickets.tasks.scoring.onlooker import Onlooker
+from thickets.tasks.scoring.onlooker import now_and_then
 from thickets.tasks.scoring.units import Shard, ShardReport
 from thickets.tasks.task import task
 
-_TICK_S = 5.0
-
 
 def score_shards(
-    executor: Executor, shards: Iterable[Shard], *, retries: int, on_tick: Callable[[], None] = lambda: None
+    executor: Executor,
+    shards: Iterable[Shard],
+    *,
+    retries: int,
+    on_tick: Callable[[], None] | None = None,
+    tick_every_s: float = 30.0,
 ) -> None:
     """Score shards, each in a Prefect task, as many at a time as keep every engine of the executor busy.
 
@@ -25,16 +29,19 @@ def score_shards(
         executor: Scores them.
         shards: In the order in which they start.
         retries: Further attempts at a shard whose engine failed.
-        on_tick: Called whenever shards have finished, and at least every `_TICK_S`; if it fails, scoring goes on.
+        on_tick: Called every `tick_every_s` on a thread of its own, so that handing out shards never waits for it; if
+            it fails, scoring goes on.
+        tick_every_s: Seconds between two calls.
 
     Raises:
         Exception: What the last attempt at a shard raised.
     """
     score = score_shard.with_options(retries=retries)
-    tick = Onlooker(on_tick, "what is done now and then during scoring")
+    what = "what is done now and then during scoring"
+    ticking = nullcontext() if on_tick is None else now_and_then(on_tick, tick_every_s, what)
     waiting = iter(shards)
     under_way: set[Future[ShardReport]] = set()
-    with ThreadPoolExecutor(executor.slots, thread_name_prefix="score") as threads:
+    with ticking, ThreadPoolExecutor(executor.slots, thread_name_prefix="score") as threads:
         try:
             while True:
                 while len(under_way) < executor.slots and (shard := next(waiting, None)) is not None:
@@ -42,10 +49,9 @@ def score_shards(
                     under_way.add(threads.submit(copy_context().run, score, executor, shard))
                 if not under_way:
                     return
-                finished, under_way = wait(under_way, timeout=_TICK_S, return_when=FIRST_COMPLETED)
+                finished, under_way = wait(under_way, return_when=FIRST_COMPLETED)
                 for future in finished:
                     future.result()
-                tick()
         except BaseException:
             executor.cancel()  # shards under way end early, so that the error is raised soon
             raise

