@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -77,7 +78,7 @@ def describe_engine(plan: RunPlan) -> EngineDescription:
     on_cpu, on_cluster = spec.device == "cpu", config.executor == "ray" and config.address is not None
     device = f"{spec.device} of the Ray cluster at {config.address}" if on_cluster else device_name(spec.device)
     if not on_cluster and spec.device.startswith("cuda"):
-        n_used = (replicas or 1) * spec.vllm.tensor_parallel
+        n_used = math.ceil((replicas or 1) * spec.vllm.tensor_parallel / config.per_device)
         device = device_label(spec.device, device, n_used, torch.cuda.device_count())
     threads = threads_each(plan) if replicas is not None else spec.threads or torch.get_num_threads()
     dtype = "float32" if spec.dtype == "auto" else spec.dtype  # a signals network's

@@ -120,8 +120,10 @@ def test_the_problems_are_listed_a_line_each(thickets) -> None:
     assert status == 0
     assert [line.split()[0] for line in out.splitlines()] == [
         "largest_number",
+        "countdown",
         "signals",
         "gsm8k",
+        "mbpp",
         "file",
         "reasoning_gym:TASK",
     ]
@@ -131,7 +133,7 @@ def test_the_problems_are_listed_a_line_each(thickets) -> None:
     assert len(tasks) > 80
     assert all(re.match(r"reasoning_gym:\w+ +Generated", line) for line in tasks)
     listed = json.loads(thickets("problems", "--json")[1])
-    assert [row["name"] for row in listed][3:] == ["file", *(line.split()[0] for line in tasks)]
+    assert [row["name"] for row in listed][5:] == ["file", *(line.split()[0] for line in tasks)]
     assert all(row["summary"] for row in listed)
 
 
@@ -161,7 +163,7 @@ def test_without_reasoning_gym_its_line_says_how_to_install_it(thickets, monkeyp
         status, out, _ = thickets("problems")
         assert status == 0
         assert "install it with: pip install" in out.splitlines()[-1]
-        assert len(json.loads(thickets("problems", "--json")[1])) == 4
+        assert len(json.loads(thickets("problems", "--json")[1])) == 6
         assert "cannot be imported" in refused(thickets("problems", "chain_sum"))
     library.cache_clear()
 

@@ -42,10 +42,17 @@ def on_gpu(spec: EngineSpec) -> EngineSpec:
 def test_the_line_of_a_gpu_says_which_and_how_many_of_them(config: MakeConfig) -> None:
     plan = plan_of(config(engine={"kind": "transformers", "batch_size": 48}), on_gpu)
     line = str(describe_engine(plan))
-    assert line.startswith("1 engine: transformers (torch 2")
-    assert line.endswith("on cuda (NVIDIA H100 80GB, 1 of 8), weights in bfloat16, batches of 48")
-    divided = replace(plan, engine=replace(plan.engine, kind="vllm", vllm=replace(plan.engine.vllm, tensor_parallel=4)))
-    assert "cuda (NVIDIA H100 80GB, 4 of 8)" in str(describe_engine(divided))
+    assert line.startswith("8 engines: transformers (torch 2")
+    assert line.endswith("on cuda (NVIDIA H100 80GB, 8 of 8), weights in bfloat16, batches of 48")
+
+    def used(**engine: object) -> str:
+        made = plan_of(config(engine={"kind": "transformers", "batch_size": 48, **engine}), on_gpu)
+        return str(describe_engine(made))
+
+    assert "1 engine: " in (line := used(replicas=1))
+    assert "1 of 8)" in line
+    assert "3 engines: " in (line := used(replicas=3, per_device=2))
+    assert "2 of 8)" in line
 
 
 @pytest.mark.usefixtures("gpus")

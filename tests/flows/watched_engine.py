@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from thickets.tasks.engines import Engine, EngineSpec, build_engine
+from thickets.tasks.engines.base import TokenEngine
 
 
 def engine_that_tells(before: Callable[[int], None]) -> Callable[[EngineSpec], Engine]:
@@ -17,7 +18,8 @@ def engine_that_tells(before: Callable[[int], None]) -> Callable[[EngineSpec], E
 
     def build(spec: EngineSpec) -> Engine:
         engine = build_engine(spec)
-        generate = engine.generate
+        method = "generate_tokens" if isinstance(engine, TokenEngine) else "generate"
+        generate = getattr(engine, method)
 
         def told(*arguments: Any) -> Any:
             nonlocal n_asked
@@ -25,7 +27,7 @@ def engine_that_tells(before: Callable[[int], None]) -> Callable[[EngineSpec], E
             before(n_asked)
             return generate(*arguments)
 
-        engine.generate = told  # type: ignore[method-assign]
+        setattr(engine, method, told)
         return engine
 
     return build

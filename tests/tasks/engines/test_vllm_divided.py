@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from thickets.tasks.engines.average_weights import write_weights
 from thickets.tasks.engines.checkpoint import Checkpoint, StoredTensor
+from thickets.tasks.engines.stored_names import StoredNames
 from thickets.tasks.engines.vllm_direct import DirectWriter, find_copies
 from thickets.tasks.noise import Family, Perturbation
 from thickets.tasks.types import Average, Candidate, Weights
@@ -85,7 +86,10 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     torch.manual_seed(0)
     save_file({name: torch.randn(shape) for name, shape in SHAPES.items()}, file)
     tensors = tuple(StoredTensor(name, file, torch.float32, f"model.{name}") for name in SHAPES)
-    return Checkpoint(torch.float32, tensors, {f"model.{name}": 1 for name in SHAPES}, ())
+    parameters = {name: f"model.{name}" for name in SHAPES}
+    noise_names = {parameter: parameter for parameter in parameters.values()}
+    names = StoredNames({name: (file, name) for name in SHAPES}, parameters, noise_names, {})
+    return Checkpoint(torch.float32, tensors, dict.fromkeys(noise_names, 1), names, ())
 
 
 def whole(checkpoint: Checkpoint, wanted: Weights | None, perturbation: Perturbation) -> dict[str, torch.Tensor]:
