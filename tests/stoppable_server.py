@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 _START_WITHIN_S = 120.0
 _POLL_S = 0.25
@@ -64,11 +65,22 @@ class StoppableServer:
         raise TimeoutError(path.read_text())
 
     def stop(self) -> None:
-        """End it and what it has started by SIGKILL."""
+        """End it and what it has started by SIGKILL, and wait until nobody listens any more."""
         if self._process is not None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(30)
             self._process = None
+            deadline = time.monotonic() + _START_WITHIN_S
+            while self._is_listened_to() and time.monotonic() < deadline:  # by a process that it had started
+                time.sleep(_POLL_S)
+
+    def _is_listened_to(self) -> bool:
+        address = urlsplit(self._health)
+        try:
+            socket.create_connection((str(address.hostname), int(address.port or 0)), 1).close()
+        except OSError:
+            return False
+        return True
 
     def __enter__(self) -> Self:
         self.start()
