@@ -90,7 +90,8 @@ def _name_the_user() -> None:
 
 class _PlainLines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        print(record.getMessage(), file=sys.stderr, flush=True)
+        # In one write: another process may be writing to the same terminal.
+        print(f"{record.getMessage()}\n", end="", file=sys.stderr, flush=True)
 
 
 def _set(defaults: dict[str, str]) -> None:
