@@ -63,7 +63,7 @@ def own_problems() -> list[CatalogueEntry]:
     waves = ProblemConfig(name="signals")
     # The user supplies the data of these, so their sample is written here; the path is never opened.
     gsm8k = ProblemConfig(name="gsm8k", path="train.jsonl", test_path="test.jsonl")
-    mbpp = ProblemConfig(name="mbpp", path="mbpp.jsonl")
+    mbpp = ProblemConfig(name="mbpp", path="mbpp.jsonl", sandbox="weak")  # its sample is ours
     own = ProblemConfig(name="file", path="questions.jsonl", verifier="numeric")
     jars = Example("sample", "A shelf holds 4 rows of 6 jars. How many jars is that?", "24")
     return [
