@@ -19,11 +19,11 @@ RUN apt-get update \
 
 WORKDIR /src
 COPY . .
-RUN UV_NO_CACHE=1 PIP_NO_CACHE_DIR=1 deployments/install.sh "$DEVICE" /opt/thickets \
+RUN UV_NO_CACHE=1 PIP_NO_CACHE_DIR=1 deployments/install.sh "$DEVICE" /usr/local/thickets \
     && rm -rf build ./*.egg-info
 
 # Whatever is downloaded or compiled while it runs is kept beside the home, on its volume.
-ENV PATH=/opt/thickets/bin:$PATH \
+ENV PATH=/usr/local/thickets/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     THICKETS_HOME=/srv/thickets \
     THICKETS_CACHE=/srv/thickets/cache/models \

@@ -21,11 +21,11 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any
 
 from thickets.storage.errors import InputError
 from thickets.tasks.problems.base import Option, prompt
 from thickets.tasks.problems.config import ProblemConfig
+from thickets.tasks.problems.options import whole_number, with_defaults
 from thickets.tasks.types import FULL, JSON, Example, Message, Sampling, question_id
 from thickets.tasks.verifiers.expressions.reading import Tree, rational, read
 from thickets.tasks.verifiers.expressions.tokens import Unreadable
@@ -38,7 +38,6 @@ OPTIONS = (
     Option("largest", 20, "The numbers are distinct, from 1 to this one."),
     Option("largest_target", 100, "What is to be reached is at least 10 and at most this."),
 )
-_OPTIONS = {option.name: option.default for option in OPTIONS}
 _BOUNDS = {"numbers": (2, 8), "largest": (8, 1000), "largest_target": (10, 100_000)}
 _LEAST_TARGET = 10
 _TRIES = 200  # for each question that is still missing
@@ -47,7 +46,7 @@ _SPELLINGS = {
     **dict.fromkeys((r"\times", r"\cdot", "×", "·", "∗", "⋅"), "*"),
     **dict.fromkeys((r"\div", "÷", "∕"), "/"),
     **dict.fromkeys(("−", "–"), "-"),
-    **dict.fromkeys((r"\left", r"\right", "$", "`", "**"), ""),
+    **dict.fromkeys((r"\left", r"\right", "$", "`"), ""),
 }
 _SPELLING = re.compile("|".join(map(re.escape, sorted(_SPELLINGS, key=len, reverse=True))))
 _SIDE = re.compile(
@@ -73,9 +72,8 @@ class Countdown:
     def __init__(self, config: ProblemConfig) -> None:
         self.instruction = config.instruction or INSTRUCTION
         self._system = config.system
-        if unknown := sorted(set(config.options) - set(_OPTIONS)):
-            raise InputError(f"problem.options has {unknown[0]!r}; countdown takes {', '.join(_OPTIONS)}")
-        self._options = {name: _whole_number(config.options, name) for name in _OPTIONS}
+        options = with_defaults(self.name, OPTIONS, config.options)
+        self._options = {name: whole_number(options, name, *_BOUNDS[name]) for name in options}
         if self._options["largest"] < self._options["numbers"]:
             raise InputError("problem.options.largest is less than numbers; there are not so many distinct ones")
 
@@ -202,7 +200,7 @@ def _expression_in(text: str) -> str | None:
 
 def _one_side(line: str) -> str | None:
     """Return the expression of a line, or of an equation the side that is one."""
-    sides = _spelled(line.strip().rstrip(".!")).split("=")
+    sides = _spelled(line.strip(" *_").rstrip(".!")).split("=")
     if any(len(side) > _LONGEST for side in sides):
         return None
     # Words may stand before the first side and behind the last, but nothing that would change an expression.
@@ -238,10 +236,3 @@ def _numbers(tree: Tree) -> Iterator[Fraction]:
             yield from _numbers(right)
         case _:
             raise Unreadable("another operation")
-
-
-def _whole_number(options: dict[str, Any], name: str) -> int:
-    value, (least, most) = options.get(name, _OPTIONS[name]), _BOUNDS[name]
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise InputError(f"problem.options.{name} is {value!r}; it must be a whole number from {least} to {most:,}")
-    return value

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import Any
 
 from thickets.storage.errors import InputError
 from thickets.tasks.problems.base import Option, prompt
 from thickets.tasks.problems.config import ProblemConfig
 from thickets.tasks.problems.configured import make_verifier
+from thickets.tasks.problems.options import whole_number, with_defaults
 from thickets.tasks.types import JSON, Example, Message, Sampling, question_id
 from thickets.tasks.verifiers import NUMERIC
 
@@ -27,7 +27,6 @@ OPTIONS = (
     Option("count", 3, "Numbers in a question, at least 2."),
     Option("below", 1000, "Whole numbers from 0 up to this one, itself left out, are asked about."),
 )
-_OPTIONS = {option.name: option.default for option in OPTIONS}
 
 
 class LargestNumber:
@@ -44,10 +43,9 @@ class LargestNumber:
     def __init__(self, config: ProblemConfig) -> None:
         self._instruction = config.instruction or INSTRUCTION
         self._system = config.system
-        if unknown := sorted(set(config.options) - set(_OPTIONS)):
-            raise InputError(f"problem.options has {unknown[0]!r}; largest_number takes count and below")
-        self._count = _whole_number(config.options, "count", at_least=2)
-        self._below = _whole_number(config.options, "below", at_least=self._count)
+        options = with_defaults(self.name, OPTIONS, config.options)
+        self._count = whole_number(options, "count", 2)
+        self._below = whole_number(options, "below", self._count)
         self._verifier = NUMERIC if config.verifier is None else make_verifier(config)
         self.right_at = self._verifier.right_at
 
@@ -148,13 +146,6 @@ class LargestNumber:
             numbers.append(number)
         question = f"Which is the largest number: {', '.join(map(str, numbers[:-1]))} or {numbers[-1]}?"
         return Example(id=question_id(question), question=question, answer=str(max(numbers)))
-
-
-def _whole_number(options: dict[str, Any], name: str, at_least: int) -> int:
-    value = options.get(name, _OPTIONS[name])
-    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
-        raise InputError(f"problem.options.{name} is {value!r}; it must be a whole number of at least {at_least}")
-    return value
 
 
 def _hash(seed: int, step: int) -> int:

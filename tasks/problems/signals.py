@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from thickets.storage.errors import InputError
 from thickets.tasks.problems.base import Option, Replies, prompt
 from thickets.tasks.problems.config import ProblemConfig
+from thickets.tasks.problems.options import whole_number, with_defaults
 from thickets.tasks.signals.families import FAMILIES, TARGET, draw
 from thickets.tasks.signals.values import find, tenth, to_levels, write
 from thickets.tasks.types import FULL, JSON, Example, Message, Sampling, question_id
@@ -35,7 +36,6 @@ OPTIONS = (
     Option("family", TARGET, f"Kind of wave: {', '.join(FAMILIES)}."),
     Option("horizon", 12, f"Samples from the last value of the question to the one that counts, 1 to {_LONGEST}."),
 )
-_OPTIONS = {option.name: option.default for option in OPTIONS}
 _TOLERANCE = 1  # tenths
 # Most draws per distinct question. A family with hundreds of waves needs more than one only near the end of them.
 _DRAWS_PER_QUESTION = 20
@@ -54,16 +54,10 @@ class Signals:
     right_at = FULL
 
     def __init__(self, config: ProblemConfig) -> None:
-        if unknown := sorted(set(config.options) - set(_OPTIONS)):
-            raise InputError(f"problem.options has {unknown[0]!r}; signals takes family and horizon")
-        options = _OPTIONS | config.options
-        self._family, self._horizon = options["family"], options["horizon"]
+        options = with_defaults(self.name, OPTIONS, config.options)
+        self._family, self._horizon = options["family"], whole_number(options, "horizon", 1, _LONGEST)
         if not isinstance(self._family, str) or self._family not in FAMILIES:
             raise InputError(f"problem.options.family is {self._family!r}; allowed are {', '.join(FAMILIES)}")
-        if not isinstance(self._horizon, int) or isinstance(self._horizon, bool) or not 1 <= self._horizon <= _LONGEST:
-            raise InputError(
-                f"problem.options.horizon is {self._horizon!r}; it must be a whole number from 1 to {_LONGEST}"
-            )
         self._instruction = config.instruction or "{question}"
         self._system = config.system
         self.sampling = Sampling(max_tokens=self._horizon)

@@ -87,8 +87,8 @@ def test_secrets_and_histories_stay_out_of_the_image() -> None:
 
 
 def test_the_image_is_made_by_the_script_whose_extras_exist() -> None:
-    assert any('deployments/install.sh "$DEVICE" /opt/thickets' in text for text in of("RUN"))
-    assert variables()["PATH"].startswith("/opt/thickets/bin:")
+    assert any('deployments/install.sh "$DEVICE" /usr/local/thickets' in text for text in of("RUN"))
+    assert variables()["PATH"].startswith("/usr/local/thickets/bin:")
     script = (ROOT / "deployments" / "install.sh").read_text()
     extras = re.findall(r"^extras=(\S+)$", script, re.M)[0].split(",")
     named = {*extras, *re.findall(r"\$extras,([\w-]+)\]", script)}

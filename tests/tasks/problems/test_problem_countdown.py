@@ -70,6 +70,7 @@ KNOWN = (
         ("<answer>3 7 18</answer>", None),
         ("<answer>7 / (3 - 3)</answer>", None),
         ("<answer>3 ** 7</answer>", None),
+        ("<answer>3**7</answer>", None),
         ("<answer>3^7</answer>", None),
         ("<answer>__import__('os')</answer>", None),
         ("<answer>sqrt(9) * 13</answer>", None),
@@ -103,7 +104,7 @@ def test_what_is_read_is_a_value_and_a_word(text: str) -> None:
     ("options", "message"),
     [
         ({"numbers": 1}, "problem.options.numbers is 1; it must be a whole number from 2 to 8"),
-        ({"count": 3}, "problem.options has 'count'; countdown takes numbers, largest, largest_target"),
+        ({"count": 3}, "problem.options has 'count'; countdown takes numbers, largest and largest_target"),
         ({"largest": True}, "problem.options.largest is True"),
     ],
 )
