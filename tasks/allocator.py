@@ -1,9 +1,8 @@
 """Has the C library keep the memory that a process frees: an engine asks for the same again at the next token.
 
 glibc gives what is freed back to the system, and every page of it has to be zeroed anew when it is asked for again. On
-a thread of its own, as an engine has, it does so three times as often as on the main one: 93,000 pages for 64 answers
-of ten tokens, 4 % of vLLM's processor time on a CPU; keeping the memory saves 6 %. What is kept without use is
-`_MOST_KEPT` at most.
+a thread of its own, as an engine has, it does so more often than on the main one (docs/performance.md). What is kept
+without use is `_MOST_KEPT` at most.
 """
 
 from __future__ import annotations

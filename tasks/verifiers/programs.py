@@ -114,13 +114,16 @@ def _judged(jobs: Sequence[Job | None], isolation: Isolation) -> list[str | None
 
 def _outcomes(jobs: Sequence[Job], isolation: Isolation) -> list[Outcome]:
     """Run the jobs that were not run lately: candidates give the same program again and again."""
-    known = _known(isolation)
-    new = [job for job in dict.fromkeys(jobs) if job not in known]
-    if len(known) + len(new) > _KEPT:
+    known = _known(isolation)  # which other threads use as well
+    different = dict.fromkeys(jobs)
+    found = {job: outcome for job in different if (outcome := known.get(job)) is not None}
+    new = [job for job in different if job not in found]
+    made = dict(zip(new, run_all(new, isolation), strict=True))
+    if len(known) + len(made) > _KEPT:
         known.clear()
-        new = list(dict.fromkeys(jobs))
-    known.update(zip(new, run_all(new, isolation), strict=True))
-    return [known[job] for job in jobs]
+    known.update(made)
+    found |= made
+    return [found[job] for job in jobs]
 
 
 @lru_cache
