@@ -1,0 +1,1 @@
+"""Molecules in replies: finds them in a text, and brings them to one form."""
