@@ -116,7 +116,8 @@ def test_the_makefile_s_lines_for_a_gpu(python: str) -> None:
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize("options", [CONSTRAINED, ()], ids=["pinned", "free"])
 def test_vllm_for_cuda_beside_everything_else(python: str, options: tuple[str, ...]) -> None:
-    assert "vllm==0.32" in resolve([".[vllm,ray,s3,chemistry,distill,postgres,reasoning-gym]"], python, X86_LINUX, options)
+    everything = ".[vllm,ray,s3,chemistry,distill,postgres,reasoning-gym]"
+    assert "vllm==0.32" in resolve([everything], python, X86_LINUX, options)
 
 
 @pytest.mark.parametrize(("python", "platform"), product(PYTHONS, PLATFORMS))
