@@ -31,7 +31,8 @@ class MoleculeProcess(LimitedProcess):
             return None
         if not _is_installed():
             raise InputError(
-                "problem.verifier molecule needs RDKit, which is not installed; install the extra thickets[chemistry]"
+                "problem.verifier molecule and problem.name uspto50k need RDKit, which is not installed; install the "
+                "extra thickets[chemistry]"
             )
         found = self.ask("canonical", smiles)
         return found if isinstance(found, str) else None

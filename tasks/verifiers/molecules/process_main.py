@@ -12,11 +12,11 @@ from thickets.tasks.verifiers.limited_main import Answer, main
 
 def prepare() -> Answer:
     """Import RDKit and try it once."""
-    from rdkit import RDLogger
+    from rdkit.rdBase import DisableLog
 
     from thickets.tasks.verifiers.molecules.canonical import canonical
 
-    RDLogger.DisableLog("rdApp.*")
+    DisableLog("rdApp.*")
     canonical("c1ccccc1")
     # What C++ writes all the same would fill the pipe that nobody reads any more.
     silence = os.open(os.devnull, os.O_WRONLY)

@@ -180,5 +180,5 @@ def test_no_reply_holds_up_the_search_for_a_molecule(piece: str) -> None:
 
 def test_without_rdkit_one_line_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_is_installed", lambda: False)
-    with pytest.raises(InputError, match=r"needs RDKit.*thickets\[chemistry\]"):
+    with pytest.raises(InputError, match=r"need RDKit.*thickets\[chemistry\]"):
         MOLECULE.gold(ESTER)
