@@ -5,9 +5,8 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 
 from thickets.tasks.types import JSON, Example
-from thickets.tasks.verifiers.molecules import find
-from thickets.tasks.verifiers.molecules.find import Side
 from thickets.tasks.verifiers.molecules.process import PROCESS
+from thickets.tasks.verifiers.smiles import Side, marked, named, unmarked
 from thickets.tasks.verifiers.verifier import Verifier, gold_of_all
 
 _VERSION = 1
@@ -27,10 +26,10 @@ def molecule_answer(text: str, side: Side | None = None) -> str | None:
     Raises:
         InputError: RDKit is not installed.
     """
-    found = find.marked(text, side)
+    found = marked(text, side)
     if found is not None:
         return _only(found)
-    answers = map(_only, find.unmarked(text, side))
+    answers = map(_only, unmarked(text, side))
     return next((answer for answer in answers if answer is not None), None)
 
 
@@ -59,7 +58,7 @@ def molecule_verifier(side: Side | None = None) -> Verifier:
         extract=lambda text, _: molecule_answer(text, side),
         gold=gold_of_all(gold),
         gold_rule="it must be SMILES, several molecules joined by dots",
-        named=lambda text: {each for smiles in find.named(text) if (each := PROCESS.canonical(smiles)) is not None},
+        named=lambda text: {each for smiles in named(text) if (each := PROCESS.canonical(smiles)) is not None},
         details={**details, "side": side} if side else details,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from thickets.tasks.verifiers.limited_process import CPU_S, MEMORY_BYTES, WAIT_S, LimitedProcess
+from thickets.tasks.verifiers.limited.process import CPU_S, MEMORY_BYTES, WAIT_S, LimitedProcess
 
 _MODULE = "thickets.tasks.verifiers.expressions.process_main"
 

@@ -7,7 +7,7 @@ read.
 from __future__ import annotations
 
 from thickets.tasks.verifiers.expressions.tokens import Unreadable
-from thickets.tasks.verifiers.limited_main import Answer, main
+from thickets.tasks.verifiers.limited.main import Answer, main
 
 
 def prepare() -> Answer:

@@ -1,1 +1,1 @@
-"""Molecules in replies: finds them in a text, and brings them to one form."""
+"""RDKit, in a process of its own: brings molecules to one form."""

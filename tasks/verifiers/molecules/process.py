@@ -7,7 +7,7 @@ from functools import cache
 from importlib.util import find_spec
 
 from thickets.storage.errors import InputError
-from thickets.tasks.verifiers.limited_process import CPU_S, MEMORY_BYTES, WAIT_S, LimitedProcess
+from thickets.tasks.verifiers.limited.process import CPU_S, MEMORY_BYTES, WAIT_S, LimitedProcess
 
 LONGEST = 2_000
 """Characters of a molecule; those of USPTO-50k, with the numbers of their atoms, have fewer."""

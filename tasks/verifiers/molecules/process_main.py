@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from thickets.tasks.verifiers.limited_main import Answer, main
+from thickets.tasks.verifiers.limited.main import Answer, main
 
 
 def prepare() -> Answer:

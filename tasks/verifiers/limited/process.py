@@ -42,7 +42,7 @@ class LimitedProcess:
         """Start nothing yet.
 
         Args:
-            module: What the process runs; it calls `thickets.tasks.verifiers.limited_main.main`.
+            module: What the process runs; it calls `thickets.tasks.verifiers.limited.main.main`.
             verifier: Whose answers it judges, for messages.
             cpu_s: Most processor time for one request.
             wait_s: Most time for one request by the clock.

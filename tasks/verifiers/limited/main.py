@@ -1,4 +1,4 @@
-"""The other side of `limited_process`: serves one request at a time, each within its own processor time.
+"""The other side of `process`: serves one request at a time, each within its own processor time.
 
 A request over the limit ends the process, by the kernel, also within one operation of the interpreter or of a library
 in C: what asked sees the channel close. The process ends with the one that started it.
