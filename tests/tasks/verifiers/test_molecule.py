@@ -126,7 +126,7 @@ def test_a_reply_that_names_the_molecule_elsewhere_has_the_wrong_form() -> None:
 
 
 def test_a_gold_answer_that_is_no_molecule_cannot_be_judged() -> None:
-    for gold in ("C1CC", "ethanol", "CCO>>CC", "CCO or CCN"):
+    for gold in ("C1CC", "ethanol", "CCO>>CC", "CCO or CCN", "C*", "C[*]"):
         assert MOLECULE.gold(Example("1", "?", gold)) is None
 
 
