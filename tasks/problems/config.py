@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from thickets.tasks.problems.kind import PROMPT_FIELDS, TEST_FIELDS, Kind, find_kind, own_kinds
 from thickets.tasks.verifiers.regex import PatternError, compile_pattern
 
-VERIFIERS = ("exact", "numeric", "math", "choice", "regex", "tests")
+VERIFIERS = ("exact", "numeric", "math", "choice", "regex", "tests", "molecule")
 GRADED = ("tests",)
 """Verifiers that give scores between wrong and right, as a function of the user's own may."""
 REASONING_GYM_PREFIX = "reasoning_gym:"
@@ -110,8 +110,8 @@ class ProblemConfig(BaseModel):
     verifier: str | None = Field(
         default=None,
         description="How the answers of file, gsm8k and largest_number are judged: exact (the whole reply), numeric (a "
-        "number), math (an expression), choice (a letter), regex (see pattern), tests (a program, see tests_column) or "
-        "module:function (your own code). Left empty: file exact, mbpp tests, the others numeric.",
+        "number), math (an expression), choice (a letter), regex (see pattern), tests (a program, see tests_column), "
+        "molecule (SMILES) or module:function (your own code). Left empty: file exact, mbpp tests, the others numeric.",
     )
     pattern: str | None = Field(
         default=None,
@@ -234,7 +234,7 @@ class ProblemConfig(BaseModel):
                 "or hf:owner/dataset[:config][@split]"
             )
         columns = self.with_own_columns()
-        if columns.question_column == columns.answer_column:
+        if columns.question_column == columns.answer_column and not kind.one_column:
             raise ValueError(
                 f"problem.question_column and problem.answer_column are both {columns.question_column!r}; "
                 "they must name two columns"

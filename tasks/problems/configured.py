@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from thickets.tasks.problems.config import ProblemConfig
-from thickets.tasks.verifiers import CHOICE, EXACT, MATH, NUMERIC, Verifier, function_verifier, regex_verifier
+from thickets.tasks.verifiers import CHOICE, EXACT, MATH, MOLECULE, NUMERIC, Verifier, function_verifier, regex_verifier
 from thickets.tasks.verifiers.programs import program_verifier
 
-_WITHOUT_SETTINGS = {"exact": EXACT, "numeric": NUMERIC, "math": MATH, "choice": CHOICE}
+_WITHOUT_SETTINGS = {"exact": EXACT, "numeric": NUMERIC, "math": MATH, "choice": CHOICE, "molecule": MOLECULE}
 
 
 def make_verifier(config: ProblemConfig) -> Verifier:
