@@ -172,6 +172,66 @@ def test_nothing_but_the_value_is_right(what: str, isolation: Isolation) -> None
     assert outcome.notes[0]
 
 
+HELPED = {
+    "an argument that the test compares with": (
+        "def f(x):\n    x.clear()\n    return []",
+        "x = [3, 1]\nassert f(x) == sorted(x)",
+    ),
+    "an argument that a later line compares with": (
+        "def f(x):\n    x.clear()\n    return []",
+        "x = [3, 1]\ny = f(x)\nassert y == sorted(x)",
+    ),
+    "another sorted": ("def sorted(x): return [1, 3]\ndef f(x): return 0", "assert sorted(f([3, 1])) == [1, 3]"),
+    "another abs": ("abs = lambda x: 0\ndef f(x): return 0", "assert abs(f(2) - 1.5) < 0.1"),
+    "another module": (
+        "class math:\n    isclose = staticmethod(lambda *a: True)\ndef f(x): return 0",
+        "assert math.isclose(f(2), 1.5)",
+    ),
+    "another check": ("def check(f): pass\ndef f(): return 7", "check(f)"),
+    "another way of calling": (
+        "def _for_effect(f): return lambda *a: None\ndef f(): return 7",
+        "def own(f):\n    assert f() == 41\nown(f)",
+    ),
+    "a list that becomes another thing": (
+        "import os\ndef f(x):\n    for descriptor in range(10):\n"
+        '        try: os.write(descriptor, b\'{"value": null, "after": {"0": ["n"]}}\\n\')\n'
+        "        except OSError: pass",
+        "x = [1]\nf(x)\nassert type(x) is list and not x",
+    ),
+    "the tests' own eval": (
+        "def f(g): return g('__import__(\"sys\")._getframe(1).f_globals.update(check=print)')",
+        "f(eval)\ncheck(f)",
+    ),
+    "the tests' globals by a function": (
+        "def f(g): return g.__globals__.clear()",
+        "f(lambda: 1)\nassert f(check) == 1",
+    ),
+    "a function that is not there": (
+        "import os\ndef f():\n    for descriptor in range(10):\n"
+        '        try: os.write(descriptor, b\'{"call": -1, "arguments": ["t"], "named": ["t"]}\\n\')\n'
+        "        except OSError: pass\n    return 7",
+        "assert f() == 41",
+    ),
+    "too much for a function of the tests": (
+        "def f(g):\n    try: g(10 ** 11)\n    except BaseException: pass\n    return 7",
+        "assert f(lambda n: 'x' * n) == 41",
+    ),
+    "a function of the tests without end": (
+        "def f(g):\n    while True: g(1)",
+        "assert f(lambda n: n) == 41",
+    ),
+}
+CHECK = "import math\ndef check(f):\n    assert f() == 41"
+
+
+@pytest.mark.parametrize("what", HELPED)
+def test_nothing_that_a_test_lends_a_program_helps_it(what: str, isolation: Isolation) -> None:
+    program, test = HELPED[what]
+    outcome = run_tests(program, [test], setup=CHECK, isolation=isolation, bounds=BOUNDS)
+    assert outcome.passed == (False,)
+    assert outcome.notes[0]
+
+
 def sandboxes() -> set[int]:
     """Processes that run a script of a sandbox, those of this machine's other users included."""
     found = set()
