@@ -12,7 +12,9 @@ from thickets.tasks.types import Example
 PROMPT_FIELDS = ("instruction", "system", "label")
 """What every problem takes."""
 DATA_FIELDS = ("path", "test_path", "id_column", "question_column", "answer_column")
-VERIFIER_FIELDS = ("verifier", "pattern", "right_at")
+REWARD_FIELDS = ("votes", "answer_form", "score_range")
+"""Those of reward functions of trainers."""
+VERIFIER_FIELDS = ("verifier", "pattern", "right_at", *REWARD_FIELDS)
 TEST_FIELDS = ("tests_column", "sandbox")
 EXAMPLE_FIELDS = ("examples", "n_examples")
 

@@ -7,14 +7,23 @@ import inspect
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 from thickets.storage.errors import InputError
 from thickets.tasks.types import FULL
 from thickets.tasks.verifiers.sources import source_sha256
 
+Trainer: TypeAlias = Literal["trl", "verl"]
+"""Libraries whose reward functions can be verifiers."""
+
 SHOWN = 60
 """Characters of a text or a value in a message."""
+
+
+def trainer_of(verifier: str | None) -> tuple[Trainer, str] | None:
+    """Return the trainer and the ``module:function`` of a verifier, or None if it is not a trainer's."""
+    trainer, _, path = (verifier or "").partition(":")
+    return next(((each, path) for each in get_args(Trainer) if each == trainer and ":" in path), None)
 
 
 def import_function(verifier: str, path: str) -> Callable[..., Any]:

@@ -15,15 +15,13 @@ import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from thickets.storage.errors import InputError
 from thickets.tasks.types import FULL, JSON, Example
-from thickets.tasks.verifiers.own_code import described, import_function, in_thousandths, shown, source_hash
+from thickets.tasks.verifiers.own_code import Trainer, described, import_function, in_thousandths, shown, source_hash
 from thickets.tasks.verifiers.verifier import Verifier
 
-Trainer: TypeAlias = Literal["trl", "verl"]
-TRAINERS: tuple[Trainer, ...] = ("trl", "verl")
 _KEPT = 50_000
 
 
@@ -42,12 +40,6 @@ class RewardSettings:
     answer_form: str = "{answer}"
     score_range: tuple[float, float] = (0.0, 1.0)
     right_at: float = 1.0
-
-
-def trainer_of(verifier: str | None) -> tuple[Trainer, str] | None:
-    """Return the trainer and the ``module:function`` of a verifier, or None if it is not a trainer's."""
-    trainer, _, path = (verifier or "").partition(":")
-    return next(((each, path) for each in TRAINERS if each == trainer and ":" in path), None)
 
 
 def reward_verifier(trainer: Trainer, path: str, votes: Verifier, settings: RewardSettings) -> Verifier:

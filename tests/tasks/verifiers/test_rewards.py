@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from thickets.storage.errors import InputError
+from thickets.tasks.problems import ProblemConfig, load_problem
+from thickets.tasks.problems.judging import Judge
 from thickets.tasks.types import FULL, Example
 from thickets.tasks.verifiers import EXACT, MATH, NUMERIC, Verifier
-from thickets.tasks.verifiers.rewards import RewardSettings, Trainer, reward_verifier, trainer_of, whole_text
+from thickets.tasks.verifiers.own_code import Trainer, trainer_of
+from thickets.tasks.verifiers.rewards import RewardSettings, reward_verifier, whole_text
 
 FUNCTIONS = '''
 import re
@@ -262,3 +266,96 @@ def test_trls_own_functions_judge() -> None:
     assert thinks.accepts(thinks.gold(third), third)
     form = made("trl.rewards:think_format_reward")
     assert [form.score(text, third) for text in ("<think>Hm.</think>1", "1")] == [FULL, 0]
+
+
+def configured(path: Path, **fields: Any) -> ProblemConfig:
+    return ProblemConfig(name="file", path=str(path), **fields)
+
+
+def test_a_config_names_function_votes_form_and_range(tmp_path: Path) -> None:
+    data = tmp_path / "data.jsonl"
+    data.write_text('{"prompt": "What is 5 + 7?", "solution": "12.0"}\n{"prompt": "And 2 * 3?", "solution": "6"}\n')
+    columns = {"question_column": "prompt", "answer_column": "solution", "verifier": "trl:own_rewards:in_the_box"}
+    problem = load_problem(configured(data, **columns, votes="text", answer_form=r"\boxed{{answer}}"))
+    assert "Think step by step" not in problem.messages(problem.examples(2, 0)[0])[-1]["content"]
+    problem = load_problem(configured(data, **columns, votes="numeric", answer_form=r"\boxed{{answer}}"))
+    with pytest.raises(
+        InputError, match=r"line 1: the gold answer '12\.0' cannot be judged by verifier trl:own_rewards:in"
+    ):
+        problem.examples(2, seed=0)  # the function compares texts, and the answer that votes is 12
+    data.write_text(data.read_text().replace("12.0", "12"))
+    problem = load_problem(configured(data, **columns, votes="numeric", answer_form=r"\boxed{{answer}}"))
+    examples = problem.examples(2, seed=0)
+    assert "Think step by step" in problem.messages(examples[0])[-1]["content"]
+    before = len(calls())
+    verdicts = Judge(problem).judge(["It is 12.", "<think>6</think> I say 7"], examples)
+    assert [(each.answer, each.score, each.correct) for each in verdicts] == [("12", FULL, True), ("7", 0, False)]
+    assert len(calls()) == before + 1
+
+
+def test_gold_answers_of_gsm8k_are_what_stands_behind_the_mark(tmp_path: Path) -> None:
+    data = tmp_path / "data.jsonl"
+    data.write_text('{"question": "How many?", "answer": "There are 3 and 9.\\n#### 12"}\n')
+    fields = {"verifier": "verl:own_rewards:compute_score", "votes": "numeric", "answer_form": "#### {answer}"}
+    problem = load_problem(ProblemConfig(name="gsm8k", path=str(data), **fields))
+    [example] = problem.examples(1, seed=0)
+    before = len(calls())
+    verdicts = Judge(problem).judge(["So 12.", "So 13."], [example, example])
+    assert [each.score for each in verdicts] == [FULL, 0]
+    assert calls()[before:] == [("", "#### 13", "12", {})]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, "text"),
+        ({"votes": "math"}, "math"),
+        ({"choices_column": "options"}, "choice"),
+        ({"pattern": r"= (\d+)"}, "regex"),
+        ({"pattern": r"= (\d+)", "votes": "regex"}, "regex"),
+    ],
+)
+def test_what_votes_follows_from_the_other_settings(fields: dict[str, Any], expected: str) -> None:
+    assert configured(Path("a.csv"), verifier="trl:own_rewards:length", **fields).votes_by == expected
+    assert configured(Path("a.csv"), verifier="own_rewards:length").votes_by is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            {"verifier": "numeric", "votes": "text"},
+            r"problem\.votes is 'text', but problem\.verifier is 'numeric', which",
+        ),
+        (
+            {"verifier": "m:f", "answer_form": "= {answer}"},
+            r"problem\.answer_form is '= {answer}', but problem\.verifier",
+        ),
+        (
+            {"score_range": (-1, 1)},
+            r"problem\.score_range is \(-1\.0, 1\.0\), but problem\.verifier is None, which finds",
+        ),
+        (
+            {"verifier": "trl:m:f", "answer_form": "answer"},
+            r"problem\.answer_form contains \{answer\} 0 times: 'answer'",
+        ),
+        (
+            {"verifier": "trl:m:f", "score_range": (1, 1)},
+            r"problem\.score_range is \[1\.0, 1\.0\]; it must be the least",
+        ),
+        ({"verifier": "trl:m:f", "votes": "regex"}, r"problem\.votes is 'regex', but problem\.pattern is missing"),
+        (
+            {"verifier": "trl:m:f", "votes": "math", "pattern": "x"},
+            r"problem\.pattern is 'x', but problem\.verifier is",
+        ),
+        ({"verifier": "trl:m:f", "votes": "first"}, r"votes\n  Input should be 'text', 'exact', 'numeric', 'math'"),
+        (
+            {"verifier": "trl:m:f:g"},
+            r"problem\.verifier is 'trl:m:f:g'; allowed are exact, .* and verl:module:function",
+        ),
+        ({"verifier": "nemo:m:f"}, r"problem\.verifier is 'nemo:m:f'; allowed are exact"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        configured(Path("a.csv"), **fields)
