@@ -128,7 +128,7 @@ class ProblemConfig(BaseModel):
     )
     answer_form: str = Field(
         default="{answer}",
-        description=r"How an answer, the gold one too, is written for a reward function, such as \boxed{{answer}} or "
+        description=r"How an answer, the gold one too, is written for a reward function, such as \boxed{ {answer} } or "
         "#### {answer}.",
     )
     score_range: tuple[float, float] = Field(
