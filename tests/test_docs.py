@@ -30,7 +30,7 @@ DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "deployments/README.md")),
     *sorted((ROOT / "docs").glob("*.md")),
 ]
-LANGUAGES = {"bash", "python", "yaml", "text"}
+LANGUAGES = {"bash", "python", "yaml", "toml", "text"}
 
 _FENCE = re.compile(r"^(?:<!-- not run: (?P<why>[^\n]+) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
 _SPAN = re.compile(r"`([^`]+)`")

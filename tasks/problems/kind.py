@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 from thickets.tasks.problems.base import Option, Problem
 from thickets.tasks.types import Example
@@ -34,6 +35,7 @@ class Kind:
         options: Returns what ``problem.options`` may hold; a call, as a library may have to be imported for it.
         sample_config: Fields of the section with which it is shown; a path in them is never opened.
         sample_example: What is shown, in the form of the data; None: the first example that it makes.
+        source: The package that it comes from, with its version; empty: it comes with thickets. Is set when it is read.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Kind:
     options: Callable[[], tuple[Option, ...]] = tuple
     sample_config: Mapping[str, str] = field(default_factory=dict)
     sample_example: Example | None = None
+    source: str = ""
 
     @property
     def reads_data(self) -> bool:
@@ -63,11 +66,21 @@ def register(kind: Kind) -> None:
 
 
 def own_kinds() -> list[Kind]:
-    """List the problems that have a name of their own, in the order of the table."""
-    return [kind for name, kind in _known.items() if not name.endswith(_TASK)]
+    """List the problems that have a name of their own: in the order of the table, then those of installed packages."""
+    return [kind for name, kind in _known.items() if not name.endswith(_TASK)] + list(_of_packages().values())
 
 
 def find_kind(name: str) -> Kind | None:
     """Return the problem of a name, or what stands for all names with its beginning."""
     family, _, task = name.partition(":")
-    return _known.get(f"{family}{_TASK}") if task else _known.get(name)
+    if task:
+        return _known.get(f"{family}{_TASK}")
+    return _known.get(name) or _of_packages().get(name)
+
+
+@cache
+def _of_packages() -> dict[str, Kind]:
+    # Looked for only when it is asked for: packages import this one.
+    from thickets.tasks.problems.plugins import plugin_kinds
+
+    return plugin_kinds(_known)
