@@ -34,7 +34,7 @@ def read_rows(source: Source) -> list[Row]:
     numbers: list[int] = []  # of the rows that are kept, among all
     repeated = contradicted = 0
     reader = _Reader(source)
-    for number, (place, values) in enumerate(_raw_rows(source)):
+    for number, (place, values) in enumerate(raw_rows(source)):
         row = Row(place, reader.example(place, values))
         asked = asked_of(row.example)
         if (first := by_question.get(asked)) is not None:
@@ -78,7 +78,12 @@ def asked_of(example: Example) -> str:
     return json.dumps([*([turn["role"], turn["content"]] for turn in example.turns), example.question.strip()])
 
 
-def _raw_rows(source: Source) -> Iterable[Numbered]:
+def raw_rows(source: Source) -> Iterable[Numbered]:
+    """Return the rows of a source as they are, each with its place.
+
+    Raises:
+        InputError: The location cannot be read.
+    """
     return numbered(hub_rows(source)) if source.location.startswith("hf:") else file_rows(source)
 
 

@@ -186,6 +186,7 @@ class ProblemConfig(BaseModel):
     def _check(self) -> Self:
         kind = self._kind()
         self._check_taken(kind)
+        self._check_source(kind)
         if kind.reads_data:
             self._check_data(kind)
         if "verifier" in kind.fields:
@@ -242,7 +243,7 @@ class ProblemConfig(BaseModel):
             value = getattr(self, name)
             if is_taken or value == field.get_default(call_default_factory=True):
                 continue
-            if kind.reads_data:
+            if "path" in kind.fields:
                 why = "reads its questions from problem.path" if name == "options" else "takes none"
             else:
                 why = "runs no code of the model" if name == "allow_unsafe_verifier" else "makes its own questions"
@@ -250,6 +251,19 @@ class ProblemConfig(BaseModel):
             raise ValueError(
                 f"problem.{name} is {value!r}, but {self.name} {why}; remove it (it is for {', '.join(takers)})"
             )
+
+    def _check_source(self, kind: Kind) -> None:
+        """Refuse data beside options of a problem that either reads or makes its questions."""
+        if "path" not in kind.fields or not kind.makes_questions:
+            return
+        if self.path is not None and self.options:
+            raise ValueError(
+                f"problem.options has {', '.join(map(repr, self.options))}, but {self.name} reads its questions from "
+                "problem.path; remove one of the two"
+            )
+        for name in ("test_path", "id_column"):
+            if self.path is None and name in kind.fields and (value := getattr(self, name)) is not None:
+                raise ValueError(f"problem.{name} is {value!r}, but problem.path is missing; name the data")
 
     def _check_data(self, kind: Kind) -> None:
         if self.path is None:

@@ -28,7 +28,8 @@ class Kind:
         name: Value of ``problem.name``; one that ends in ``:TASK`` stands for every name with that beginning.
         summary: One line for ``thickets problems``.
         make: Builds it of its `ProblemConfig`, without reading its data.
-        fields: What it takes of the config's problem section besides `PROMPT_FIELDS`; ``path`` where it reads data.
+        fields: What it takes of the config's problem section besides `PROMPT_FIELDS`: ``path`` where it reads data,
+            ``options`` where it makes questions.
         columns: Fields whose default is another here: names of the data's columns.
         verifiers: Values of ``problem.verifier`` that it allows; None: all.
         default_verifier: What judges where the config says nothing; None: a way of its own.
@@ -52,8 +53,13 @@ class Kind:
 
     @property
     def reads_data(self) -> bool:
-        """Whether its questions come from data that a config names."""
-        return "path" in self.fields
+        """Whether its questions come from data that a config must name."""
+        return "path" in self.fields and not self.makes_questions
+
+    @property
+    def makes_questions(self) -> bool:
+        """Whether it has options by which it makes questions; it may read data in their place."""
+        return "options" in self.fields
 
 
 _TASK = ":TASK"

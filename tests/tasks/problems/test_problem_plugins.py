@@ -98,10 +98,7 @@ def test_package_and_source_are_part_of_the_identity(sorted_words: Path, monkeyp
 
 def test_the_command_line_lists_shows_and_judges_it(sorted_words: Path, tmp_path: Path) -> None:
     config = tmp_path / "own.yaml"
-    config.write_text(
-        "model: nowhere\nproblem: {name: sorted_words}\n"
-        f"storage: {{home: {tmp_path / 'home'}}}\n"
-    )
+    config.write_text(f"model: nowhere\nproblem: {{name: sorted_words}}\nstorage: {{home: {tmp_path / 'home'}}}\n")
     script = (
         "import sys; from thickets.flows.cli.main import app; app(sys.argv[1:], standalone_mode=False)"  # as installed
     )
