@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -165,6 +166,18 @@ def test_data_is_found_by_columns_of_either_name_and_in_tables(tmp_path: Path) -
     [one, two] = load_problem(ProblemConfig(name="countdown", path=str(table), id_column="id")).examples(2, seed=0)
     assert {one.id, two.id} == {"first", "second"}
     assert {*one.metadata["numbers"], *two.metadata["numbers"]} == {44, 19, 35, 7, 2}
+
+
+def test_a_hugging_face_data_set_gives_its_splits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    folder = tmp_path / "set" / "data"
+    folder.mkdir(parents=True)
+    frame = pl.DataFrame({"target": [98, 24], "nums": [[44, 19, 35], [3, 8]]})
+    frame.write_parquet(folder / "train-00000-of-00001.parquet")
+    [one, two] = load_problem(ProblemConfig(name="countdown", path=f"hf:{folder.parent}")).examples(2, seed=0)
+    assert {one.metadata["target"], two.metadata["target"]} == {98, 24}
 
 
 def test_official_rows_are_the_test_split_and_no_others(tmp_path: Path) -> None:

@@ -9,20 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.isolations import ISOLATIONS, usable
 from thickets.tasks.sandbox.inside.guard import filter_program
 from thickets.tasks.sandbox.inside.values import NotPlain, Shared, change, contents, decode, decode_shared, encode
-from thickets.tasks.sandbox.isolation import works
 from thickets.tasks.sandbox.launch import Isolation
 from thickets.tasks.sandbox.pool import Job, run_all
 from thickets.tasks.sandbox.run import Outcome, run_tests
 
 
-@pytest.fixture(scope="module", params=["bubblewrap", "landlock", "limits"])
+@pytest.fixture(scope="module", params=ISOLATIONS)
 def isolation(request: pytest.FixtureRequest) -> Isolation:
-    chosen: Isolation = request.param
-    if not works(chosen):
-        pytest.skip(f"{chosen} does not work on this machine")
-    return chosen
+    return usable(request.param)
 
 
 def run(program: str, *tests: str, isolation: Isolation = "limits", setup: str = "") -> Outcome:
