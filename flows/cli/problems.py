@@ -42,16 +42,16 @@ def problems(
         _sample(own, name, to)
         return
     if not name and not as_json:
-        _list([(each.name, each.summary) for each in own] + [(f"{_GYM}:TASK", _about_gym())])
+        _list([*map(_line, own), (f"{_GYM}:TASK", _about_gym())])
         say("one of them, with its options and a sample question: thickets problems NAME")
         return
     found = _fitting(own, name)
     if name and len(found) == 1:
         _show(found[0], as_json=as_json)
     elif as_json:
-        typer.echo(json.dumps([{"name": each.name, "summary": each.summary} for each in found], indent=2))
+        typer.echo(json.dumps([_named(each) for each in found], indent=2))
     else:
-        _list([(each.name, each.summary) for each in found])
+        _list([*map(_line, found)])
 
 
 def _sample(own: list[Kind], name: str, to: Path | None) -> None:
@@ -129,6 +129,14 @@ def _about_gym() -> str:
     return f"{len(gym)} generated problems; list them: thickets problems {_GYM}"
 
 
+def _line(kind: Kind) -> tuple[str, str]:
+    return kind.name, kind.summary + (f" (of {kind.source})" if kind.source else "")
+
+
+def _named(kind: Kind) -> dict[str, str]:
+    return {"name": kind.name, "summary": kind.summary, **({"source": kind.source} if kind.source else {})}
+
+
 def _list(rows: list[tuple[str, str]]) -> None:
     width = max(len(name) for name, _ in rows)
     for name, summary in rows:
@@ -141,10 +149,10 @@ def _show(kind: Kind, *, as_json: bool) -> None:
 
     options, sample = settings(kind), shown_sample(kind)
     if as_json:
-        shown = {"name": kind.name, "summary": kind.summary, "options": [asdict(each) for each in options]}
+        shown = {**_named(kind), "options": [asdict(each) for each in options]}
         typer.echo(json.dumps(shown | {"sample": asdict(sample)}, indent=2, default=str))
         return
-    typer.echo(f"{kind.name}: {kind.summary}\n\noptions")
+    typer.echo(": ".join(_line(kind)) + "\n\noptions")
     for each in options:
         default = "none" if each.default is None else json.dumps(each.default, default=str)
         value = "required" if each.required else default

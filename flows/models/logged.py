@@ -26,6 +26,7 @@ from thickets.tasks.engines.prompts import PromptTemplate
 from thickets.tasks.problems.config import REASONING_GYM_PREFIX, VERIFIERS, problem_title
 from thickets.tasks.serving import load_recipe_problem
 from thickets.tasks.types import FULL, Example, question_id
+from thickets.tasks.verifiers.own_code import trainer_of
 
 # In the model's folder, beside what MLflow puts there.
 TEST_ANSWERS = "test_answers.parquet"
@@ -232,7 +233,8 @@ def _code(recipe: Recipe) -> list[Path]:
     found = [_PACKAGE]
     verifier = recipe.problem_config.get("verifier")
     if verifier and verifier not in VERIFIERS:
-        module = importlib.util.find_spec(verifier.partition(":")[0].partition(".")[0])
+        _, function = trainer_of(verifier) or ("", verifier)
+        module = importlib.util.find_spec(function.partition(":")[0].partition(".")[0])
         if module and module.origin and "site-packages" not in module.origin:
             path = Path(module.origin)
             found.append(path.parent if path.name == "__init__.py" else path)

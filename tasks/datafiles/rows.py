@@ -88,13 +88,18 @@ def asked_of(example: Example) -> str:
     return json.dumps([*([turn["role"], turn["content"]] for turn in example.turns), example.question.strip()])
 
 
-def _raw_rows(source: Source) -> Iterable[Numbered]:
+def raw_rows(source: Source) -> Iterable[Numbered]:
+    """Return the rows of a source as they are, each with its place.
+
+    Raises:
+        InputError: The location cannot be read.
+    """
     return numbered(hub_rows(source)) if source.location.startswith("hf:") else file_rows(source)
 
 
 def _prepared(source: Source, left_out: Counter[str]) -> Iterator[Numbered]:
     """Yield the rows that are read, and count the others."""
-    for place, values in _raw_rows(source):
+    for place, values in raw_rows(source):
         row = values if source.prepare is None else source.prepare(place, values)
         if isinstance(row, str):
             left_out[row] += 1

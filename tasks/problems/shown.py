@@ -69,4 +69,4 @@ def settings(kind: Kind) -> list[Option]:
 def _field(kind: Kind, name: str) -> Option:
     field = ProblemConfig.model_fields[name]
     default = kind.columns.get(name, field.default)
-    return Option(f"problem.{name}", default, field.description or "", required=name == "path")
+    return Option(f"problem.{name}", default, field.description or "", required=name == "path" and kind.reads_data)
