@@ -20,6 +20,7 @@ from thickets.tasks.evaluation.controls import (
 )
 from thickets.tasks.evaluation.ensemble import choose_on_validation
 from thickets.tasks.evaluation.wordings import best_prompt, best_prompt_self_consistency, choose_prompt_on_validation
+from thickets.tasks.problems.consensus import consensus_of
 from thickets.tasks.results.evaluation import CurvePoint
 from thickets.tasks.seeds import candidates_of
 from thickets.tasks.selection.ranking import rank_candidates, select_top_k, union
@@ -70,7 +71,9 @@ def select(scoring: Scoring) -> Selected:
     rankings = rank_candidates(book, selection.methods, selection.k_values[-1])
     tried = union(rankings.values())
     scoring.ask("validation", [None, *candidates_of(tried)])
-    choice, curve = choose_on_validation(book, rankings, selection.k_values, selection.votes)
+    choice, curve = choose_on_validation(
+        book, rankings, selection.k_values, selection.votes, consensus_of(scoring.plan.problem)
+    )
     log.info(f"{_describe(choice)} chosen on the validation split among {_options(selection)}")
     return Selected(choice, curve, rankings[choice.method], tried, select_top_k(book, 1))
 

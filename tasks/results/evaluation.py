@@ -177,6 +177,8 @@ class Evaluation(BaseModel):
     Attributes:
         method: The ranking of which the first `k` vote.
         best_single: The candidate with the best score on the selection split, whatever the method.
+        metric: Name of the similarity by which the answer that is closest to all others wins; None: the most frequent
+            answer wins (`thickets.tasks.problems.consensus`).
     """
 
     model_config = ConfigDict(frozen=True)
@@ -193,6 +195,14 @@ class Evaluation(BaseModel):
     test_curve: tuple[CurvePoint, ...]
     n_tokens: AnswerTokens
     controls: tuple[Control, ...] = ()
+    metric: str | None = None
+
+    @property
+    def vote(self) -> str:
+        """The kind of vote in words: ``majority``, ``weighted``, ``closest-text``, ``weighted closest-text``."""
+        if self.metric is None:
+            return self.rule
+        return "weighted closest-text" if self.rule == "weighted" else "closest-text"
 
     @property
     def is_graded(self) -> bool:
@@ -291,6 +301,8 @@ class Agreement(BaseModel):
         n: Questions.
         n_same: By rank, `[k][k]`; on the diagonal, how many questions the expert answered.
         mean: Mean share over all pairs; None for a single expert.
+        metric: Where answers are texts, the name of their similarity. A question then counts as much as the two answers
+            are similar, n and n_same are in thousandths of questions, and mean is the mean similarity.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -298,6 +310,7 @@ class Agreement(BaseModel):
     n: int
     n_same: tuple[tuple[int, ...], ...]
     mean: float | None
+    metric: str | None = None
 
 
 class GainSplit(BaseModel):

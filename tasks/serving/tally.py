@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from thickets.tasks.problems.consensus import Consensus
+from thickets.tasks.types import FULL
+
 
 class Tally:
     """Counts votes in order of rank, until no remaining expert can change the answer.
@@ -65,3 +68,70 @@ class Tally:
     def n_votes(self) -> int:
         """Experts that gave the answer so far."""
         return sum(ballot is not None and ballot == self.answer for ballot in self.ballots)
+
+    @property
+    def similarity(self) -> float | None:
+        """Mean similarity of the answer to those of the other experts, 0 to 1, where texts vote; else None."""
+        return None
+
+
+class ClosestTally(Tally):
+    """Compares answers that are texts: the closest to all others wins, as in `thickets.tasks.evaluation.closest`.
+
+    The next expert may always write what is closer still, so all must answer.
+    """
+
+    def __init__(self, powers: list[int], consensus: Consensus) -> None:
+        """Expect one ballot of each of the experts with these powers, by rank.
+
+        Args:
+            powers: Votes that each expert has; >= 0.
+            consensus: Compares answers.
+        """
+        super().__init__(powers)
+        self._consensus = consensus
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether all have answered."""
+        return len(self.ballots) == len(self._powers)
+
+    @property
+    def answer(self) -> str | None:
+        """The closest answer so far; None if all have abstained."""
+        texts, _, support = self._compared()
+        return texts[_first_largest(support)] if texts else None
+
+    @property
+    def margin(self) -> float:
+        """Lead over the next other text, as a share of all votes; 0 if no expert has a vote."""
+        texts, _, support = self._compared()
+        others = [votes for text, votes in zip(texts, support, strict=True) if text != self.answer]
+        total = FULL * sum(self._powers)
+        return (max(support, default=0) - max(others, default=0)) / total if total else 0.0
+
+    @property
+    def similarity(self) -> float | None:
+        """Mean similarity of the answer to those of the other experts, 0 to 1; None without others that vote."""
+        texts, powers, support = self._compared()
+        place = _first_largest(support) if texts else 0
+        others = sum(powers) - powers[place] if texts else 0
+        return (support[place] - FULL * powers[place]) / (FULL * others) if others else None
+
+    def _compared(self) -> tuple[list[str], list[int], list[int]]:
+        """Return the answers, abstentions left out, their experts' powers, and their votes in thousandths."""
+        voted = [each for each in zip(self.ballots, self._powers, strict=False) if each[0] is not None]
+        texts, powers = [text for text, _ in voted if text is not None], [power for _, power in voted]
+        if not texts:
+            return texts, powers, []
+        similar = self._consensus.pairs(texts)
+        return texts, powers, [int(votes) for votes in similar @ powers]
+
+
+def _first_largest(values: list[int]) -> int:
+    return values.index(max(values))
+
+
+def make_tally(powers: list[int], consensus: Consensus) -> Tally:
+    """Return the tally of a question."""
+    return ClosestTally(powers, consensus) if consensus.is_closest else Tally(powers)
