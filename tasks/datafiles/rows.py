@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -79,7 +79,19 @@ def asked_of(example: Example) -> str:
 
 
 def _raw_rows(source: Source) -> Iterable[Numbered]:
-    return numbered(hub_rows(source)) if source.location.startswith("hf:") else file_rows(source)
+    rows = numbered(hub_rows(source)) if source.location.startswith("hf:") else file_rows(source)
+    return rows if source.adapt is None else _adapted(source, rows, source.adapt)
+
+
+def _adapted(
+    source: Source, rows: Iterable[Numbered], adapt: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+) -> Iterator[Numbered]:
+    for place, values in rows:
+        try:
+            made = adapt(values)
+        except ValueError as error:
+            raise source.error(str(error), place) from None
+        yield place, dict(made)
 
 
 class _Reader:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from thickets.storage.errors import InputError
 from thickets.tasks.types import Example
@@ -24,6 +26,7 @@ class Source:
         keep_columns: Whether the other columns go into ``Example.metadata``.
         aliases_column: Column with lists of further accepted answers, or ``None``.
         choices_column: Column with the options to choose from, or ``None``.
+        adapt: Makes the columns above of a row that has others; a ValueError says what is wrong with the row.
     """
 
     field: str
@@ -35,6 +38,7 @@ class Source:
     keep_columns: bool = False
     aliases_column: str | None = None
     choices_column: str | None = None
+    adapt: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:

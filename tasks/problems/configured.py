@@ -5,6 +5,7 @@ from __future__ import annotations
 from thickets.tasks.problems.config import ProblemConfig
 from thickets.tasks.verifiers import CHOICE, EXACT, MATH, NUMERIC, Verifier, function_verifier, regex_verifier
 from thickets.tasks.verifiers.programs import program_verifier
+from thickets.tasks.verifiers.similarity import similarity_verifier
 
 _WITHOUT_SETTINGS = {"exact": EXACT, "numeric": NUMERIC, "math": MATH, "choice": CHOICE}
 
@@ -23,5 +24,7 @@ def make_verifier(config: ProblemConfig) -> Verifier:
             return regex_verifier(config.pattern)
         case "tests":
             return program_verifier(config.tests_column, config.sandbox, config.right_at)
+        case "similarity":
+            return similarity_verifier(config.metric, config.right_at)
         case str() as function:
             return function_verifier(function, config.right_at)

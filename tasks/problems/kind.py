@@ -14,6 +14,7 @@ PROMPT_FIELDS = ("instruction", "system", "label")
 DATA_FIELDS = ("path", "test_path", "id_column", "question_column", "answer_column")
 VERIFIER_FIELDS = ("verifier", "pattern", "right_at")
 TEST_FIELDS = ("tests_column", "sandbox")
+TEXT_FIELDS = ("metric",)
 EXAMPLE_FIELDS = ("examples", "n_examples")
 
 

@@ -10,13 +10,10 @@ from thickets.tasks.types import FULL, Example
 from thickets.tasks.verifiers.texts import SIMILARITY, words
 from thickets.tasks.verifiers.verifier import Verifier, gold_of_all
 
-RIGHT_AT = 0.5
-"""From here on a text counts as right if nothing is said: half of the words are the reference's, in its order. It is
-high on purpose: right answers are counted, and rows of a distillation chosen, by it; all else goes by the mean."""
 _VERSION = 1
 
 
-def similarity_verifier(metric: str, right_at: float = RIGHT_AT) -> Verifier:
+def similarity_verifier(metric: str, right_at: float) -> Verifier:
     """Make a verifier that compares a reply with its reference, or with the nearest of several.
 
     Args:

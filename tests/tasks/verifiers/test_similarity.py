@@ -57,7 +57,7 @@ def test_all_pairs_at_once_are_the_pairs_one_by_one(metric: str, found: list[str
 
 @pytest.mark.parametrize("metric", sorted(PAIRS))
 def test_a_reply_is_graded_against_its_reference(metric: str) -> None:
-    verifier, story = similarity_verifier(metric), example("The dog found its ball.")
+    verifier, story = similarity_verifier(metric, 0.5), example("The dog found its ball.")
 
     def score(reply: str) -> int | None:
         answer = verifier.extract(reply, story)
@@ -77,13 +77,13 @@ def test_a_reply_is_graded_against_its_reference(metric: str) -> None:
 
 
 def test_the_nearest_of_several_references_counts() -> None:
-    verifier, story = similarity_verifier("rougeL"), example("They went home.", "It rained all day.")
+    verifier, story = similarity_verifier("rougeL", 0.5), example("They went home.", "It rained all day.")
     assert verifier.score("It rained all day", story) == verifier.score("they went home", story) == 1000
     assert verifier.score("It rained", story) == 666
 
 
 def test_a_reference_without_a_word_cannot_be_judged() -> None:
-    verifier = similarity_verifier("rougeL")
+    verifier = similarity_verifier("rougeL", 0.5)
     assert verifier.gold(example("...")) is None
     assert verifier.gold(example("They went home.", "!")) is None
 
