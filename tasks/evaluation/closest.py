@@ -1,8 +1,9 @@
 """The vote of answers that are texts: the one that is closest to all others wins (`thickets.tasks.problems.consensus`).
 
-Every expert gives every answer a part of its vote: its similarity to the expert's own answer, in thousandths. So an
-answer's `votes` are a sum of whole thousandths of votes, out of a `total` of a thousand for each vote. If answers were
-either equal or not similar at all, this would be the vote that counts equal ones.
+Every expert gives every other answer a part of its vote: the similarity to its own answer, in thousandths. So an
+answer's `votes` are a sum of whole thousandths of votes, out of a `total` of a thousand for each vote of the others,
+and the largest share wins. If answers were either equal or not similar at all, and each expert had one vote, this
+would be the vote that counts equal ones.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from thickets.tasks.problems.consensus import means, support
 from thickets.tasks.results.evaluation import VoteRule
 from thickets.tasks.types import FULL
 from thickets.tasks.verifiers.texts import Pairs
@@ -57,7 +59,7 @@ class Compared:
         correct: Whether these are right.
         scores: Their scores, in thousandths.
         powers: The votes of each expert.
-        support: Votes of an answer from the first experts, `[m, m]`: of answer i from those up to place j.
+        given: What an answer gets of the votes of others, `[m, m]`: answer i from the experts up to place j.
     """
 
     example_id: str
@@ -67,23 +69,29 @@ class Compared:
     correct: list[bool]
     scores: list[int]
     powers: list[int]
-    support: NDArray[np.int64]
+    given: NDArray[np.int64]
 
     def count(self, k: int) -> int:
         """Return how many of the experts of rank 1 to k have an answer."""
         return bisect_right(self.ranks, k)
 
+    def means(self, k: int) -> NDArray[np.float64]:
+        """Return the mean similarity of each answer of the first k to those of the others, 0 to 1."""
+        n = self.count(k)
+        return means(self.given[:n, n - 1], self.powers[:n])
+
     def winner(self, k: int) -> int | None:
         """Return the place of the winning answer of the first k; None if all abstain. Ties go to the better rank."""
-        n = self.count(k)
-        return int(self.support[:n, n - 1].argmax()) if n else None  # the first of equals
+        return int(self.means(k).argmax()) if self.count(k) else None  # the first of equals
 
-    def similarity(self, place: int, k: int) -> int | None:
-        """Return the mean similarity of an answer to those of the other experts, in thousandths; None: no others."""
+    def votes(self, place: int, k: int) -> tuple[int, int, int | None]:
+        """Return the votes that others give an answer, of how many, both in thousandths, and the share in thousandths.
+
+        The share is the mean similarity, rounded down; None if no other expert has a vote.
+        """
         n = self.count(k)
-        own = self.powers[place]
-        others = sum(self.powers[:n]) - own
-        return (int(self.support[place, n - 1]) - FULL * own) // others if others else None
+        votes, total = int(self.given[place, n - 1]), FULL * (sum(self.powers[:n]) - self.powers[place])
+        return votes, total, FULL * votes // total if total else None
 
 
 def compare(ballots: pl.DataFrame, rule: VoteRule, pairs: Pairs) -> list[Compared]:
@@ -116,7 +124,7 @@ def _compared(ballots: pl.DataFrame, rule: VoteRule, pairs: Pairs) -> Iterator[C
             correct=list(correct),
             scores=list(scores),
             powers=powers,
-            support=np.cumsum(found * np.array(powers, dtype=np.int64), axis=1),
+            given=support(found, powers),
         )
 
 
@@ -133,9 +141,9 @@ def vote(ballots: pl.DataFrame, k: int, rule: VoteRule, pairs: Pairs) -> pl.Data
         if place is None:
             rows.append((each.example_id, None, False, 0, 0, 0, n_abstain, None))
             continue
-        total, votes = FULL * sum(each.powers), int(each.support[place, -1])
+        votes, total, similarity = each.votes(place, k)
         judged = each.answers[place], each.correct[place], each.scores[place]
-        rows.append((each.example_id, *judged, votes, total, n_abstain, each.similarity(place, k)))
+        rows.append((each.example_id, *judged, votes, total, n_abstain, similarity))
     return pl.DataFrame(rows, schema=_VOTE_SCHEMA, orient="row")
 
 
@@ -143,18 +151,23 @@ def tally(ballots: pl.DataFrame, k: int, rule: VoteRule, pairs: Pairs) -> pl.Dat
     """Count the votes of the first `k` experts for every answer; see `thickets.tasks.evaluation.voting.tally`.
 
     Returns:
-        Its columns, and similarity as `vote` has it.
+        Its columns, and similarity as `vote` has it, by question. Of several experts with the same answer, the one
+        whose others are closer to it counts.
     """
     rows = []
     for each in compare(ballots.filter(pl.col("rank") <= k), rule, pairs):
-        for place, answer in enumerate(each.answers):
-            if each.answers.index(answer) < place:
+        found = each.means(k)
+        seen = set()
+        for place in np.argsort(-found, kind="stable").tolist():  # equals stay in the order of their ranks
+            answer = each.answers[place]
+            if answer in seen:
                 continue
-            judged = each.ranks[place], each.correct[place], each.scores[place]
-            votes, n_experts = int(each.support[place, -1]), each.answers.count(answer)
-            rows.append((each.example_id, answer, votes, *judged, n_experts, each.similarity(place, k)))
-    found = pl.DataFrame(rows, schema=_TALLY_SCHEMA, orient="row")
-    return found.sort(["votes", "best_rank"], descending=[True, False])
+            seen.add(answer)
+            of_answer = [at for at, text in enumerate(each.answers) if text == answer]
+            judged = each.ranks[of_answer[0]], each.correct[place], each.scores[place]
+            votes, _, similarity = each.votes(place, k)
+            rows.append((each.example_id, answer, votes, *judged, len(of_answer), similarity))
+    return pl.DataFrame(rows, schema=_TALLY_SCHEMA, orient="row")
 
 
 def sums(

@@ -36,7 +36,8 @@ class Answer:
 
     Attributes:
         answer: As the problem extracts it; None if all abstained.
-        margin: Lead over the next answer when the last expert had answered, as a share of all votes.
+        margin: Lead over the next answer when the last expert had answered, as a share of all votes; where texts vote,
+            of the mean similarity.
         n_votes: Experts that gave the answer.
         ballots: Answers of the experts that answered, by rank; None is an abstention.
         n_tokens: Tokens generated for it, all experts together.

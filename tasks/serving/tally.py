@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from thickets.tasks.problems.consensus import Consensus
-from thickets.tasks.types import FULL
+from thickets.tasks.problems.consensus import Consensus, means, support
 
 
 class Tally:
@@ -99,37 +98,29 @@ class ClosestTally(Tally):
     @property
     def answer(self) -> str | None:
         """The closest answer so far; None if all have abstained."""
-        texts, _, support = self._compared()
-        return texts[_first_largest(support)] if texts else None
+        texts, found = self._compared()
+        return texts[found.index(max(found))] if texts else None  # the first of equals
 
     @property
     def margin(self) -> float:
-        """Lead over the next other text, as a share of all votes; 0 if no expert has a vote."""
-        texts, _, support = self._compared()
-        others = [votes for text, votes in zip(texts, support, strict=True) if text != self.answer]
-        total = FULL * sum(self._powers)
-        return (max(support, default=0) - max(others, default=0)) / total if total else 0.0
+        """Lead of the mean similarity over that of the next other text; 0 if no other expert has a vote."""
+        texts, found = self._compared()
+        others = [mean for text, mean in zip(texts, found, strict=True) if text != self.answer]
+        return max(found, default=0.0) - max(others, default=0.0)
 
     @property
     def similarity(self) -> float | None:
-        """Mean similarity of the answer to those of the other experts, 0 to 1; None without others that vote."""
-        texts, powers, support = self._compared()
-        place = _first_largest(support) if texts else 0
-        others = sum(powers) - powers[place] if texts else 0
-        return (support[place] - FULL * powers[place]) / (FULL * others) if others else None
+        """Mean similarity of the answer to those of the other experts, 0 to 1; None without others."""
+        texts, found = self._compared()
+        return max(found) if len(texts) > 1 else None
 
-    def _compared(self) -> tuple[list[str], list[int], list[int]]:
-        """Return the answers, abstentions left out, their experts' powers, and their votes in thousandths."""
-        voted = [each for each in zip(self.ballots, self._powers, strict=False) if each[0] is not None]
-        texts, powers = [text for text, _ in voted if text is not None], [power for _, power in voted]
+    def _compared(self) -> tuple[list[str], list[float]]:
+        """Return the answers, abstentions left out, and their mean similarities to those of the other experts."""
+        voted = [(text, power) for text, power in zip(self.ballots, self._powers, strict=False) if text is not None]
+        texts, powers = [text for text, _ in voted], [power for _, power in voted]
         if not texts:
-            return texts, powers, []
-        similar = self._consensus.pairs(texts)
-        return texts, powers, [int(votes) for votes in similar @ powers]
-
-
-def _first_largest(values: list[int]) -> int:
-    return values.index(max(values))
+            return texts, []
+        return texts, [float(mean) for mean in means(support(self._consensus.pairs(texts), powers)[:, -1], powers)]
 
 
 def make_tally(powers: list[int], consensus: Consensus) -> Tally:
