@@ -78,7 +78,7 @@ class Compared:
     def means(self, k: int) -> NDArray[np.float64]:
         """Return the mean similarity of each answer of the first k to those of the others, 0 to 1."""
         n = self.count(k)
-        return means(self.given[:n, n - 1], self.powers[:n])
+        return means(self.given[:n, n - 1], self.powers[:n]) if n else np.zeros(0)
 
     def winner(self, k: int) -> int | None:
         """Return the place of the winning answer of the first k; None if all abstain. Ties go to the better rank."""
