@@ -115,3 +115,8 @@ def test_without_a_metric_answers_are_counted() -> None:
     assert vote(cast, 3, consensus=MAJORITY).equals(vote(cast, 3))
     with pytest.raises(KeyError):
         MAJORITY.pairs(["a"])
+
+
+def test_a_question_that_only_later_experts_were_asked_is_theirs_alone() -> None:
+    cast = ballots([["a", "b"], ["a", "a"]]).filter(~((pl.col("rank") == 1) & (pl.col("example_id") == "e1")))
+    assert closest.sums(cast, [1, 2], "majority", equal) == curve(cast, [1, 2]).rows()
