@@ -135,7 +135,7 @@ def vote(ballots: pl.DataFrame, k: int, rule: VoteRule, pairs: Pairs) -> pl.Data
         Its columns, and similarity: the mean similarity of the answer to those of the other experts, in thousandths;
         null where no other expert has a vote.
     """
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for each in compare(ballots.filter(pl.col("rank") <= k), rule, pairs):
         place, n_abstain = each.winner(k), len(each.abstained)
         if place is None:
@@ -154,7 +154,7 @@ def tally(ballots: pl.DataFrame, k: int, rule: VoteRule, pairs: Pairs) -> pl.Dat
         Its columns, and similarity as `vote` has it, by question. Of several experts with the same answer, the one
         whose others are closer to it counts.
     """
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for each in compare(ballots.filter(pl.col("rank") <= k), rule, pairs):
         found = each.means(k)
         seen = set()
