@@ -52,9 +52,12 @@ def answer_table(found: Answers, *, votes: bool) -> Group:
             table.add_row(str(rank), _answer(ballot))
         return Group(title, table)
     table.add_column("answer")
-    table.add_column("experts", justify="right")
-    for ballot, count in Counter(row.ballots).most_common():
-        table.add_row(_answer(ballot), str(count), style="bold" if ballot is not None and ballot == row.answer else "")
+    counted = Counter(row.ballots).most_common()
+    if row.similarity is None:
+        table.add_column("experts", justify="right")
+    for ballot, count in counted:
+        cells = (_answer(ballot), *([str(count)] if row.similarity is None else []))
+        table.add_row(*cells, style="bold" if ballot is not None and ballot == row.answer else "")
     return Group(title, table)
 
 

@@ -105,7 +105,7 @@ def log_evaluation(
     with tracker.child(
         "evaluation", "The test split: base, ensemble, controls, and the vote on every question."
     ) as stage:
-        stage.log_new_config(_section(run, "controls") | {"k": found.k, "method": found.method, "rule": found.rule})
+        stage.log_new_config(_section(run, "controls") | {"k": found.k, "method": found.method, "rule": found.vote})
         name = _log_split(stage, run, scores, "test")
         for who, score in (("base", found.base), ("ensemble", found.ensemble)):
             stage.log_metrics(score_metrics(f"{who}.", score, is_graded=graded), model_id=model_ids[who], dataset=name)

@@ -171,6 +171,13 @@ class AnswerTokens(BaseModel):
     ensemble: int
 
 
+def vote_in_words(rule: VoteRule, metric: str | None) -> str:
+    """Return the kind of a vote: ``majority``, ``weighted``, ``closest-text``, ``weighted closest-text``."""
+    if metric is None:
+        return rule
+    return "weighted closest-text" if rule == "weighted" else "closest-text"
+
+
 class Evaluation(BaseModel):
     """The result on the test split; every accuracy is on the same examples.
 
@@ -199,10 +206,8 @@ class Evaluation(BaseModel):
 
     @property
     def vote(self) -> str:
-        """The kind of vote in words: ``majority``, ``weighted``, ``closest-text``, ``weighted closest-text``."""
-        if self.metric is None:
-            return self.rule
-        return "weighted closest-text" if self.rule == "weighted" else "closest-text"
+        """The kind of vote in words; see `vote_in_words`."""
+        return vote_in_words(self.rule, self.metric)
 
     @property
     def is_graded(self) -> bool:

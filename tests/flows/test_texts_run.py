@@ -125,7 +125,9 @@ def test_the_ensemble_answers_as_the_run_did_and_asks_every_expert(run: Finished
     assert (served.saved, {row.n_asked for row in served.rows}) == (0, {K})
     one = Answers(served.rows[:1], served.k)
     assert answer_json(one)["similarity"] == one.rows[0].similarity is not None
-    assert "closest to the others" in str(answer_table(one, votes=False).renderables[0])
+    title, table = answer_table(one, votes=False).renderables
+    assert "closest to the others" in str(title)
+    assert [column.header for column in table.columns] == ["answer"]  # type: ignore[union-attr]
 
 
 def test_mlflow_s_model_answers_with_similarities(run: Finished, served: Answers) -> None:
