@@ -52,12 +52,13 @@ def answer_table(found: Answers, *, votes: bool) -> Group:
             table.add_row(str(rank), _answer(ballot))
         return Group(title, table)
     table.add_column("answer")
-    counted = Counter(row.ballots).most_common()
-    if row.similarity is None:
+    is_counted = row.similarity is None  # texts are compared
+    if is_counted:
         table.add_column("experts", justify="right")
-    for ballot, count in counted:
-        cells = (_answer(ballot), *([str(count)] if row.similarity is None else []))
-        table.add_row(*cells, style="bold" if ballot is not None and ballot == row.answer else "")
+    for ballot, count in Counter(row.ballots).most_common():
+        cells = [_answer(ballot), Text(str(count))]
+        style = "bold" if ballot is not None and ballot == row.answer else ""
+        table.add_row(*cells[: 2 if is_counted else 1], style=style)
     return Group(title, table)
 
 
