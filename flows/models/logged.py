@@ -115,18 +115,20 @@ def log_ensemble(tracker: Tracker, manifest_file: Path, run_id: str, answers: Ke
         import pandas as pd
 
         name = manifest.base.name
+        is_closest = manifest.problem.get("metric") is not None
         mlflow.pyfunc.save_model(
             str(folder),
             python_model=str(_MODEL_CODE),
             artifacts={"manifest": str(manifest_file)},
             code_paths=[str(path) for path in _code(manifest.recipe)],
-            signature=_signature(),
+            signature=_signature(has_similarity=is_closest),
             input_example=(pd.DataFrame({"question": [question]}), {"k": 0, "temperature": 0.0, "return_votes": False}),
             pip_requirements=pinned(
                 [
                     *_ANSWERING,
                     *(_GGUF if name.lower() == BUILT_IN or name.endswith(".gguf") else ()),
                     *judging_packages(manifest.problem),
+                    *(["rapidfuzz"] if is_closest else []),
                     *(["reasoning-gym"] if str(manifest.problem["name"]).startswith(REASONING_GYM_PREFIX) else ()),
                 ]
             ),
@@ -241,7 +243,7 @@ def _code(recipe: Recipe) -> list[Path]:
     return found
 
 
-def _signature() -> Any:
+def _signature(*, has_similarity: bool) -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
@@ -254,6 +256,7 @@ def _signature() -> Any:
                 ColSpec("long", "n_votes"),
                 ColSpec("long", "n_asked"),
                 ColSpec("string", "votes", required=False),
+                *([ColSpec("double", "similarity", required=False)] if has_similarity else []),
             ]
         ),
         params=ParamSchema(

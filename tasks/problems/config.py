@@ -12,9 +12,12 @@ from thickets.tasks.problems.kind import PROMPT_FIELDS, REWARD_FIELDS, TEST_FIEL
 from thickets.tasks.verifiers.own_code import trainer_of
 from thickets.tasks.verifiers.regex import PatternError, compile_pattern
 
-VERIFIERS = ("exact", "numeric", "math", "choice", "regex", "tests", "molecule")
-GRADED = ("tests",)
+VERIFIERS = ("exact", "numeric", "math", "choice", "regex", "tests", "molecule", "similarity")
+GRADED = ("tests", "similarity")
 """Verifiers that give scores between wrong and right, as a function of the user's own may."""
+RIGHT_AT = {"similarity": 0.5}
+"""What ``problem.right_at`` is for a verifier if nothing is said: half of the words are the reference's, in its order.
+It is 1 for the others. A text that is all of the reference is too rare to count anything by."""
 REASONING_GYM_PREFIX = "reasoning_gym:"
 _LABEL = re.compile(r"\w[\w .+-]{0,59}")  # goes into titles, table cells and names of models
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -112,8 +115,9 @@ class ProblemConfig(BaseModel):
         default=None,
         description="How the answers of file, gsm8k and largest_number are judged: exact (the whole reply), numeric (a "
         "number), math (an expression), choice (a letter), regex (see pattern), tests (a program, see tests_column), "
-        "molecule (SMILES), module:function (your own code), or a reward function of TRL or verl: trl:module:function, "
-        "verl:module:function (see votes). Left empty: file exact, mbpp tests, the others numeric.",
+        "molecule (SMILES), similarity (a text, see metric), module:function (your own code), or a reward function of "
+        "TRL or verl: trl:module:function, verl:module:function (see votes). Left empty: file exact, mbpp tests, "
+        "rocstories similarity, the others numeric.",
     )
     pattern: str | None = Field(
         default=None,
@@ -146,12 +150,17 @@ class ProblemConfig(BaseModel):
         description="Where programs of verifier tests run: required refuses a machine that cannot shut them in; weak "
         "also takes limits of time and memory alone.",
     )
+    metric: Literal["rougeL", "rouge1"] = Field(
+        default="rougeL",
+        description="Similarity of verifier similarity, to the reference and between answers: rougeL (words in common "
+        "in one order) or rouge1 (words in common).",
+    )
     right_at: float = Field(
         default=1.0,
         gt=0,
         le=1,
-        description="Score, up to 1, from which on an answer counts as right where verifier tests, a module:function "
-        "or a reward function gives scores.",
+        description="Score, up to 1, from which on an answer counts as right where verifier tests, similarity, a "
+        "module:function or a reward function gives scores. Left out with similarity: 0.5.",
     )
     instruction: str | None = Field(
         default=None,
@@ -181,6 +190,16 @@ class ProblemConfig(BaseModel):
     @classmethod
     def _from_name(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_right_at(cls, value: Any) -> Any:
+        """Write the default down that depends on the verifier, so that a kept config says it."""
+        if not isinstance(value, dict) or "right_at" in value:
+            return value
+        kind = find_kind(str(value.get("name")))
+        judge = value.get("verifier") or (kind and kind.default_verifier)
+        return {**value, "right_at": RIGHT_AT[judge]} if judge in RIGHT_AT else value
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -312,6 +331,16 @@ class ProblemConfig(BaseModel):
             raise ValueError(
                 f"problem.right_at is {self.right_at!r}, but verifier {judge} gives no scores between wrong and right; "
                 f"remove it (it is for verifier: {', '.join(GRADED)} and module:function)"
+            )
+        if judge == "similarity" and "metric" not in kind.fields:
+            takers = ", ".join(each.name for each in own_kinds() if "metric" in each.fields)
+            raise ValueError(
+                f"problem.verifier is 'similarity', but {self.name} has no texts for answers; it is for {takers}"
+            )
+        if judge != "similarity" and self.metric != type(self).model_fields["metric"].default:
+            raise ValueError(
+                f"problem.metric is {self.metric!r}, but no texts are compared; remove it (it is for verifier: "
+                "similarity)"
             )
         for name in TEST_FIELDS:
             if judge != "tests" and (value := getattr(self, name)) != type(self).model_fields[name].default:

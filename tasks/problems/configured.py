@@ -7,6 +7,7 @@ from thickets.tasks.verifiers import CHOICE, EXACT, MATH, MOLECULE, NUMERIC, Ver
 from thickets.tasks.verifiers.own_code import trainer_of
 from thickets.tasks.verifiers.programs import program_verifier
 from thickets.tasks.verifiers.rewards import RewardSettings, reward_verifier, whole_text
+from thickets.tasks.verifiers.similarity import similarity_verifier
 
 _WITHOUT_SETTINGS = {"exact": EXACT, "numeric": NUMERIC, "math": MATH, "choice": CHOICE, "molecule": MOLECULE}
 
@@ -25,6 +26,8 @@ def make_verifier(config: ProblemConfig) -> Verifier:
             return regex_verifier(config.pattern)
         case "tests":
             return program_verifier(config.tests_column, config.sandbox, config.right_at)
+        case "similarity":
+            return similarity_verifier(config.metric, config.right_at)
         case str() as function:
             return _of_function(function, config)
 

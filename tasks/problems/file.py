@@ -28,7 +28,15 @@ from thickets.tasks.datafiles import Row, Source, read_rows
 from thickets.tasks.problems.base import Problem, prompt
 from thickets.tasks.problems.config import ProblemConfig, WorkedExample
 from thickets.tasks.problems.configured import make_verifier
-from thickets.tasks.problems.kind import DATA_FIELDS, EXAMPLE_FIELDS, TEST_FIELDS, VERIFIER_FIELDS, Kind, find_kind
+from thickets.tasks.problems.kind import (
+    DATA_FIELDS,
+    EXAMPLE_FIELDS,
+    TEST_FIELDS,
+    TEXT_FIELDS,
+    VERIFIER_FIELDS,
+    Kind,
+    find_kind,
+)
 from thickets.tasks.problems.worked import first_worked, read_worked
 from thickets.tasks.types import JSON, Example, Message, Sampling
 from thickets.tasks.verifiers import Verifier
@@ -46,7 +54,7 @@ class FileProblem:
         InputError: The config names a verifier that cannot be imported.
     """
 
-    summary = "Your own questions and answers: .jsonl, .csv, .json, .parquet, hf:owner/dataset; six ways to judge them."
+    summary = "Your own questions and answers: .jsonl, .csv, .json, .parquet, hf:owner/dataset; judged in many ways."
 
     def __init__(self, config: ProblemConfig, verifier: Verifier | None = None) -> None:
         self.name = config.name
@@ -54,6 +62,7 @@ class FileProblem:
         self._verifier = verifier or make_verifier(config)
         self.sampling = Sampling(max_tokens=self._verifier.max_tokens)
         self.right_at = self._verifier.right_at
+        self.metric = self._verifier.metric
 
     @cached_property
     def instruction(self) -> str:
@@ -304,7 +313,15 @@ KIND = Kind(
     name="file",
     summary=FileProblem.summary,
     make=FileProblem,
-    fields=(*DATA_FIELDS, "answer_aliases_column", "choices_column", *VERIFIER_FIELDS, *TEST_FIELDS, *EXAMPLE_FIELDS),
+    fields=(
+        *DATA_FIELDS,
+        "answer_aliases_column",
+        "choices_column",
+        *VERIFIER_FIELDS,
+        *TEST_FIELDS,
+        *TEXT_FIELDS,
+        *EXAMPLE_FIELDS,
+    ),
     default_verifier="exact",
     sample_config={"path": "questions.jsonl", "verifier": "numeric"},
     sample_example=Example("sample", "A shelf holds 4 rows of 6 jars. How many jars is that?", "24"),

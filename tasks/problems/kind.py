@@ -17,6 +17,7 @@ REWARD_FIELDS = ("votes", "answer_form", "score_range")
 """Those of reward functions of trainers."""
 VERIFIER_FIELDS = ("verifier", "pattern", "right_at", *REWARD_FIELDS)
 TEST_FIELDS = ("tests_column", "sandbox")
+TEXT_FIELDS = ("metric",)
 EXAMPLE_FIELDS = ("examples", "n_examples")
 
 

@@ -11,6 +11,7 @@ from thickets.tasks.problems import (
     mbpp,
     olympiadbench,
     reasoning_gym,
+    rocstories,
     signals,
     uspto50k,
 )
@@ -21,7 +22,7 @@ from thickets.tasks.problems.kind import Kind, find_kind, own_kinds, register
 # Those that need no data come first.
 for _module in (
     *(largest_number, countdown, signals),
-    *(gsm8k, math500, olympiadbench, mbpp, uspto50k),
+    *(gsm8k, math500, olympiadbench, mbpp, rocstories, uspto50k),
     *(file, reasoning_gym),
 ):
     register(_module.KIND)

@@ -8,7 +8,7 @@ from importlib import resources
 from typing import Any
 
 from thickets.tasks.problems.base import Option, Problem
-from thickets.tasks.problems.config import ProblemConfig
+from thickets.tasks.problems.config import RIGHT_AT, ProblemConfig
 from thickets.tasks.problems.kind import PROMPT_FIELDS, Kind
 from thickets.tasks.types import Example
 
@@ -69,4 +69,6 @@ def settings(kind: Kind) -> list[Option]:
 def _field(kind: Kind, name: str) -> Option:
     field = ProblemConfig.model_fields[name]
     default = kind.columns.get(name, field.default)
+    if name == "right_at":
+        default = RIGHT_AT.get(kind.default_verifier or "", default)
     return Option(f"problem.{name}", default, field.description or "", required=name == "path" and kind.reads_data)

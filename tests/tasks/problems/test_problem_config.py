@@ -88,7 +88,7 @@ def test_a_good_config_survives_a_round_trip(values: dict[str, Any]) -> None:
         ),
         (
             {"name": "gsm8k", "path": "a", "answer_aliases_column": "p"},
-            r"is 'p', but gsm8k takes none; remove it \(it is for file\)",
+            r"is 'p', but gsm8k takes none; remove it \(it is for .*file\)",
         ),
         (
             {"name": "file", "path": "a.csv", "n_examples": 2},

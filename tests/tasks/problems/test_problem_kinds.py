@@ -34,7 +34,7 @@ def test_options_are_named_as_in_a_config_and_have_the_problem_s_own_defaults() 
 
 def test_samples_show_the_prompt_and_an_answer_that_scores_one() -> None:
     for entry in all_kinds():
-        if entry.name in ("largest_number", "signals", "gsm8k", "file", "reasoning_gym:chain_sum"):
+        if entry.name in ("largest_number", "signals", "gsm8k", "rocstories", "file", "reasoning_gym:chain_sum"):
             asked = sample(entry)
             problem, example = shown(entry)
             assert example.question in asked.prompt
