@@ -75,7 +75,8 @@ def read_labels(
     contexts = [rows[row].context for row in batch.rows]
     start = prefill(model, contexts, prefix, n_new, pad_id)
     heads = [(place, number) for place, row in enumerate(batch.rows) for number in range(len(rows[row].labels))]
-    first = _log_probabilities(start.logits, [(place, _label(rows, batch, place, number)[0]) for place, number in heads])
+    tokens_of = {(place, number): rows[batch.rows[place]].labels[number] for place, number in heads}
+    first = _log_probabilities(start.logits, [(place, tokens_of[place, number][0]) for place, number in heads])
     found = dict(zip(heads, first, strict=True))
     if longer:
         places = torch.tensor([place for place, _ in batch.longer], device=start.logits.device)
@@ -85,7 +86,7 @@ def read_labels(
             following = _log_probabilities(logits[:, step], [(pair, longer[pair][step + 1]) for pair in reached])
             for pair, value in zip(reached, following, strict=True):
                 found[batch.longer[pair]] += value
-    whole = {*batch.longer, *(key for key in heads if len(_label(rows, batch, *key)) == 1)}
+    whole = {*batch.longer, *(key for key in heads if len(tokens_of[key]) == 1)}
     return {(batch.rows[place], number): value for (place, number), value in found.items() if (place, number) in whole}
 
 
@@ -124,7 +125,3 @@ def _log_probabilities(logits: torch.Tensor, tokens: Sequence[tuple[int, int]]) 
     rows, ids = torch.tensor(tokens, device=logits.device).T
     chosen: list[float] = torch.log_softmax(logits.float(), dim=-1)[rows, ids].tolist()
     return chosen
-
-
-def _label(rows: Sequence[LabelRow], batch: LabelBatch, place: int, number: int) -> list[int]:
-    return rows[batch.rows[place]].labels[number]

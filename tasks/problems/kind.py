@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from thickets.tasks.problems.base import Option, Problem
 from thickets.tasks.types import Example
@@ -15,6 +16,7 @@ DATA_FIELDS = ("path", "test_path", "id_column", "question_column", "answer_colu
 VERIFIER_FIELDS = ("verifier", "pattern", "right_at")
 TEST_FIELDS = ("tests_column", "sandbox")
 EXAMPLE_FIELDS = ("examples", "n_examples")
+LIKELIHOOD_FIELDS = ("scoring", "likelihood_per")
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Kind:
     verifiers: tuple[str, ...] | None = None
     default_verifier: str | None = None
     options: Callable[[], tuple[Option, ...]] = tuple
-    sample_config: Mapping[str, str] = field(default_factory=dict)
+    sample_config: Mapping[str, Any] = field(default_factory=dict)
     sample_example: Example | None = None
 
     @property

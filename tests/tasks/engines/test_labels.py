@@ -77,7 +77,6 @@ def test_the_completion_is_the_likeliest_label_with_its_own_tokens(tiny_model: P
             best = max(row, key=lambda each: each.log / (each.n_tokens if given.per == "token" else 1))
             assert completion.text == "ABC"[row.index(best)]
             assert (completion.n_tokens, completion.finish_reason) == (best.n_tokens, "stop")
-        assert len({completion.text for completion in found}) > 1
 
 
 def test_other_weights_have_other_likelihoods(tiny_model: Path) -> None:
@@ -132,7 +131,7 @@ def test_where_one_label_is_joined_with_the_prompt_all_begin_there() -> None:
     ],
 )
 def test_labels_that_cannot_be_compared_are_refused(tiny_model: Path, texts: tuple[str, ...], said: str) -> None:
-    with pytest.raises(InputError, match="problem.labels") as error:
+    with pytest.raises(InputError, match="problem\\.labels") as error:
         engine(tiny_model).likelihoods(PROMPTS[:1], labels(*texts, n=1))
     assert said in str(error.value)
 
