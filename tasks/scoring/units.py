@@ -137,9 +137,12 @@ def prompts_of(who: Respondent, block: Block) -> tuple[str, ...]:
 
 
 def sampling_of(who: Respondent, block: Block, sampling: Sampling) -> Sampling:
-    """Return the run's sampling with the block's labels; for an `Attempt` its temperature and a seed of its own."""
+    """Return the run's sampling, or for an `Attempt` its temperature and a seed for this attempt and block.
+
+    Where answers are chosen from labels there is nothing to draw, and every attempt is the base's own answer.
+    """
     if block.labels is not None:
-        sampling = replace(sampling, labels=block.labels)
+        return replace(sampling, labels=block.labels)
     if not isinstance(who, Attempt):
         return sampling
     unit = f"thickets attempt 1:{who.seed}:{who.index}:{block.split}:{block.index}"
