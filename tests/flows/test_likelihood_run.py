@@ -147,29 +147,41 @@ def test_check_shows_how_probable_the_labels_are(config: MakeConfig, reviews: di
 def test_other_machines_and_an_ensemble_that_is_asked_need_no_data(
     config: MakeConfig, reviews: dict[str, Any], questions: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    experts = pl.DataFrame({"rank": [1, 2], "seed": [7, 8], "sigma": [0.1, 0.2], "n_correct": [3, 2], "weight": [1, 1]})
+    experts = pl.DataFrame({"rank": [1, 2, 3], "seed": [9, 13, 14], "sigma": [0.1, 0.1, 0.1]})
+    experts = experts.with_columns(n_correct=3, weight=1)
     score = Accuracy(n_correct=3, n=10, value=0.3, low=0.1, high=0.6)
+    n_asked = set()
     for problem in (reviews, questions):
         plan = plan_of(config(problem=problem, **LIMIT))
-        manifest = make_manifest(plan, experts, CurvePoint(k=2, method="top_k", rule="majority", accuracy=score))
+        manifest = make_manifest(plan, experts, CurvePoint(k=3, method="top_k", rule="majority", accuracy=score))
         Path(problem["path"]).unlink()
         assert load_problem(scoring_job(plan).problem).identity() == plan.problem.identity()
         monkeypatch.setenv("THICKETS_BASE_MODEL", config().model)
         answerer = open_ensemble(manifest, device="cpu")
         block = plan.blocks[0]
-        answers = answerer.ask([example.question for example in block.examples], every=True)
-        engine = answerer._engine
-        for place, candidate in enumerate((Candidate(7, 0.1), Candidate(8, 0.2))):
+        asked = [example.question for example in block.examples]
+        answers, engine = answerer.ask(asked, every=True), answerer._engine
+        for place, candidate in enumerate(Candidate(seed, 0.1) for seed in (9, 13, 14)):
             engine.load(candidate)
             assert [row.ballots[place] for row in answers.rows] == by_hand(engine, block)  # type: ignore[arg-type]
+        # The third is asked only where the first two differ.
+        fewer = answerer.ask(asked).rows
+        n_asked |= {row.n_asked for row in fewer}
+        assert [row.ballots for row in fewer] == [
+            row.ballots[: short.n_asked] for row, short in zip(answers.rows, fewer, strict=True)
+        ]
         with pytest.raises(InputError, match="temperature"):
             answerer.ask([block.examples[0].question], temperature=0.5)
         answerer.close()
+    assert n_asked == {2, 3}
 
 
 @pytest.mark.slow
-def test_a_whole_run_by_likelihood(config: MakeConfig, reviews: dict[str, Any], prefect_server: None) -> None:
-    made = config(problem=reviews, **LIMIT)
+def test_a_whole_run_by_likelihood_with_its_engine_in_a_process_of_its_own(
+    config: MakeConfig, reviews: dict[str, Any], prefect_server: None
+) -> None:
+    engine = {"kind": "transformers", "device": "cpu", "batch_size": 5, "replicas": 1}
+    made = config(problem=reviews, engine=engine, **LIMIT)
     expected = estimate(made)
     assert expected.tokens > 0
     summary = randopt(made)
