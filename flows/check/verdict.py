@@ -66,7 +66,7 @@ def check_reply(judge: Judge, name: str, example: Example, reply: str, cut_off_a
         why += f", score {found.score / FULL:g}" if 0 < found.score < FULL else ""
     return CheckedReply(
         example_id=example.id,
-        question=example.question,
+        question=example.shown,
         gold=gold,
         reply=reply,
         extracted=found.answer,

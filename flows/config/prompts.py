@@ -12,6 +12,7 @@ from thickets.tasks.engines.prompts import Template
 from thickets.tasks.problems import Problem
 from thickets.tasks.problems.splits import Split
 from thickets.tasks.scoring.room import Fitted, Room, dropped_line, fit
+from thickets.tasks.types import text_of
 from thickets.tasks.verifiers.thought import Thoughts, ends_in_thought
 
 
@@ -62,7 +63,7 @@ def plan_prompts(config: RunConfig, model: Path, problem: Problem, splits: Itera
     first = next(each for each in fitted if each.prompts)
     template.check(problem.messages(first.split.examples[0]))
     tags = config.decoding.reasoning
-    reasoning = None if tags is None else Thoughts(*tags, ends_in_thought(first.prompts[0], tags))
+    reasoning = None if tags is None else Thoughts(*tags, ends_in_thought(text_of(first.prompts[0]), tags))
     warnings = (*template.warnings, dropped_line(fitted, room), _hidden_tags(reasoning, template))
     return PromptPlan(template, room, fitted, reasoning, tuple(filter(None, warnings)))
 

@@ -29,6 +29,7 @@ from thickets.tasks.problems import load_problem
 from thickets.tasks.problems.splits import draw_splits
 from thickets.tasks.scoring.units import judged
 from thickets.tasks.seeds import candidates_of, population
+from thickets.tasks.types import Prompt
 
 # Two probes less far apart would tell the difference between their answers, not between their sizes.
 _APART = 1.5
@@ -235,7 +236,7 @@ def _probe_limit(engine: Engine, plan: RunPlan) -> _Learning:
     return _Learning(limit, round(share * answers.height), share * limit.n_tokens, seconds)
 
 
-def _probe(engine: Engine, plan: RunPlan, prompts: Sequence[str]) -> Probe:
+def _probe(engine: Engine, plan: RunPlan, prompts: Sequence[Prompt]) -> Probe:
     [candidate] = candidates_of(population(1, plan.config.population.sigmas, plan.config.population.seed))
     engine.load(candidate)
     engine.generate(prompts[:2], replace(plan.sampling, max_tokens=2))  # the first call pays for compilation

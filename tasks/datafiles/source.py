@@ -24,6 +24,7 @@ class Source:
         keep_columns: Whether the other columns go into ``Example.metadata``.
         aliases_column: Column with lists of further accepted answers, or ``None``.
         choices_column: Column with the options to choose from, or ``None``.
+        image_column: Column with the image that a question is about, or ``None``.
     """
 
     field: str
@@ -35,11 +36,15 @@ class Source:
     keep_columns: bool = False
     aliases_column: str | None = None
     choices_column: str | None = None
+    image_column: str | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that every row must have."""
-        named = (self.question_column, self.answer_column, self.id_column, self.choices_column)
+        named = (
+            *(self.question_column, self.answer_column, self.id_column),
+            *(self.choices_column, self.image_column),
+        )
         return tuple(name for name in named if name is not None)
 
     def error(self, problem: str, place: str = "") -> InputError:
