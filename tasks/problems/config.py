@@ -107,6 +107,13 @@ class ProblemConfig(BaseModel):
         description="Column with the options of a multiple-choice question, which are put under it by letters "
         "(verifier choice). The answer is then a letter, a number counted from 0, or the text of an option.",
     )
+    image_column: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Column with the image that a question is about, for a model that reads images: a path that leads "
+        "from the folder of the data, and not out of it, or the bytes of a data set's image. Left empty: gqa image, "
+        "file none.",
+    )
     verifier: str | None = Field(
         default=None,
         description="How the answers of file, gsm8k and largest_number are judged: exact (the whole reply), numeric (a "
@@ -248,6 +255,11 @@ class ProblemConfig(BaseModel):
             raise ValueError(
                 f"problem.answer_aliases_column is {self.answer_aliases_column!r}, but of the options in "
                 "problem.choices_column one is right; remove one of the two"
+            )
+        if self.examples is not None and self.image_column is not None:
+            raise ValueError(
+                f"problem.examples is set, and problem.image_column is {self.image_column!r}; worked examples cannot "
+                "have images: remove one of the two"
             )
         if self.examples is not None and not self.examples:
             raise ValueError("problem.examples is empty; name a file, list questions with their answers, or remove it")

@@ -27,7 +27,7 @@ from thickets.tasks.datafiles import Row, Source, read_rows
 from thickets.tasks.problems.base import Problem, prompt
 from thickets.tasks.problems.config import ProblemConfig, WorkedExample
 from thickets.tasks.problems.configured import make_verifier
-from thickets.tasks.problems.kind import DATA_FIELDS, EXAMPLE_FIELDS, TEST_FIELDS, VERIFIER_FIELDS, Kind
+from thickets.tasks.problems.kind import DATA_FIELDS, EXAMPLE_FIELDS, IMAGE_FIELDS, TEST_FIELDS, VERIFIER_FIELDS, Kind
 from thickets.tasks.problems.worked import first_worked, read_worked
 from thickets.tasks.types import JSON, Example, Message, Sampling
 from thickets.tasks.verifiers import Verifier
@@ -137,7 +137,10 @@ class FileProblem:
         for each in self._worked:
             shown += prompt(template, None, each.question)
             shown.append({"role": "assistant", "content": each.answer})
-        return [*shown, *before, *prompt(template, None, example.question)]
+        [asked] = prompt(template, None, example.question)
+        if example.image is not None:
+            asked["image"] = example.image
+        return [*shown, *before, asked]
 
     def extract(self, text: str, example: Example) -> str | None:
         """Return the answer that the verifier finds in the reply."""
@@ -160,6 +163,11 @@ class FileProblem:
     def score(self, answer: str, example: Example) -> int:
         """Return the verifier's score of the answer."""
         return self._verifier.score(answer, example)
+
+    @property
+    def asks_about_images(self) -> bool:
+        """See `thickets.tasks.problems.base.HasImages`."""
+        return self._config.image_column is not None
 
     def n_options(self, example: Example) -> int | None:
         """See `thickets.tasks.problems.base.HasOptions`."""
@@ -232,6 +240,7 @@ class FileProblem:
             keep_columns=self._verifier.uses_columns,
             aliases_column=self._config.answer_aliases_column,
             choices_column=self._config.choices_column,
+            image_column=self._config.image_column,
         )
 
     def _read(self, source: Source) -> list[Row]:
@@ -282,7 +291,10 @@ KIND = Kind(
     name="file",
     summary=FileProblem.summary,
     make=FileProblem,
-    fields=(*DATA_FIELDS, "answer_aliases_column", "choices_column", *VERIFIER_FIELDS, *TEST_FIELDS, *EXAMPLE_FIELDS),
+    fields=(
+        *(*DATA_FIELDS, "answer_aliases_column", "choices_column", *IMAGE_FIELDS),
+        *(*VERIFIER_FIELDS, *TEST_FIELDS, *EXAMPLE_FIELDS),
+    ),
     default_verifier="exact",
     sample_config={"path": "questions.jsonl", "verifier": "numeric"},
     sample_example=Example("sample", "A shelf holds 4 rows of 6 jars. How many jars is that?", "24"),

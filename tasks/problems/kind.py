@@ -12,6 +12,7 @@ from thickets.tasks.types import Example
 PROMPT_FIELDS = ("instruction", "system", "label")
 """What every problem takes."""
 DATA_FIELDS = ("path", "test_path", "id_column", "question_column", "answer_column")
+IMAGE_FIELDS = ("image_column",)
 VERIFIER_FIELDS = ("verifier", "pattern", "right_at")
 TEST_FIELDS = ("tests_column", "sandbox")
 EXAMPLE_FIELDS = ("examples", "n_examples")

@@ -233,7 +233,7 @@ def test_a_chat_template_that_leaves_the_image_out_is_refused(folder: Path, imag
 
 def test_a_model_of_text_alone_is_refused(tmp_path: Path, images: list[Image]) -> None:
     folder = make_tiny_model(tmp_path)
-    with pytest.raises(InputError, match="the questions are about images, but .* is of model_type 'llama'"):
+    with pytest.raises(InputError, match=r"the questions are about images, but .* is of model_type 'llama'"):
         asked(PromptTemplate.from_folder(folder), images[0])
     engine = build(folder)
     with pytest.raises(InputError, match="model_type 'llama'"):
@@ -253,9 +253,7 @@ def test_an_image_that_changes_is_an_error_and_never_another_answer(folder: Path
     engine.close()
 
 
-def test_a_shape_that_the_model_does_not_take_names_the_image(
-    template: PromptTemplate, images: list[Image]
-) -> None:
+def test_a_shape_that_the_model_does_not_take_names_the_image(template: PromptTemplate, images: list[Image]) -> None:
     thin = replace(images[0], width=4000, height=10, name="thin.png")
     with pytest.raises(InputError, match=r"the image thin\.png is 4000 x 10"):
         template.lengths([asked(template, thin)])
