@@ -11,6 +11,7 @@ from thickets.tasks.verifiers.verifier import Verifier, gold_of_all
 _ARTICLES = frozenset(["a", "an", "the"])
 _MOST_WORDS = 10
 """More is a sentence about an answer, whatever word of it may be one."""
+_LONGEST = 400  # characters
 _IN_A_WORD = re.compile(r"(?<=\w)['’](?=\w)")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 # A point between digits is part of a number; of every other sign only its place remains.
@@ -24,10 +25,10 @@ def short_answer(text: str) -> str | None:
     ``"it's"`` gives ``"its"``; ``"1,000"`` gives ``"1000"``.
 
     Returns:
-        None for a reply without words, or with more than ten.
+        None for a reply without words, or with more than ten (or 400 characters).
     """
     phrase = exact_answer(text)
-    if phrase is None:
+    if phrase is None or len(phrase) > _LONGEST:
         return None
     bare = _SIGNS.sub(" ", _THOUSANDS.sub("", _IN_A_WORD.sub("", phrase)))
     words = bare.split()

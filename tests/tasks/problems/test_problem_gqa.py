@@ -190,7 +190,7 @@ class TestDataSetsWithImages:
         import datasets
 
         monkeypatch.setenv("THICKETS_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "hf"))
+        monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hf")
         columns = {
             "question": ["What colour?", "What colour?"],
             "answer": ["red", "blue"],

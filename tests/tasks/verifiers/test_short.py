@@ -7,6 +7,8 @@ import pytest
 from thickets.tasks.types import FULL, Example
 from thickets.tasks.verifiers.short import SHORT, short_answer
 
+SENTENCE = "I see a boy who holds a kite on the green lawn there"
+
 
 @pytest.mark.parametrize(
     ("reply", "found"),
@@ -36,9 +38,7 @@ def test_a_reply_has_one_form(reply: str, found: str) -> None:
     assert short_answer(found) == found  # its own answer, judged again
 
 
-@pytest.mark.parametrize(
-    "reply", ["", "...", " ?! ", "\ud800", "I see a boy who holds a kite on the green lawn there", "<answer></answer>"]
-)
+@pytest.mark.parametrize("reply", ["", "...", " ?! ", "\ud800", SENTENCE, "<answer></answer>"])
 def test_what_is_no_short_answer_abstains(reply: str) -> None:
     assert short_answer(reply) is None
 
