@@ -72,6 +72,8 @@ def let_vllm_see(folder: Path, max_length: int) -> None:
             return super().get_image_size_with_most_features(most if max_pixels is None else min(most, max_pixels))
 
     model = getattr(theirs, _ARCHITECTURE)
+    if "_processor_factory" in vars(model):
+        del model._processor_factory  # theirs; vLLM warns of one that is replaced
     register = MULTIMODAL_REGISTRY.register_processor(
         theirs.Qwen2_5_VLMultiModalProcessor, info=Info, dummy_inputs=theirs.Qwen2_5_VLDummyInputsBuilder
     )
