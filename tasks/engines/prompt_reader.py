@@ -56,7 +56,7 @@ class PromptReader:
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
-        rows = prompt_ids(self._tokenizer, [text_of(prompt) for prompt in prompts])
+        rows = prompt_ids(self._tokenizer, tuple(map(text_of, prompts)))
         for place, prompt in enumerate(prompts):
             if isinstance(prompt, ImagePrompt):
                 rows[place] = self.images.expand(rows[place], prompt.image)
