@@ -219,6 +219,18 @@ class TestDataSetsWithImages:
         as_file = problem_of(folder / "train-00000-of-00001.parquet").examples(0, 0)
         assert as_file == as_set
 
+    def test_an_address_in_place_of_bytes_is_not_fetched(self, tmp_path: Path) -> None:
+        import polars as pl
+
+        image = {"bytes": None, "path": "https://example.com/a.png"}
+        schema = {"bytes": pl.Binary, "path": pl.String}
+        rows = pl.DataFrame({"question": ["What?"], "answer": ["red"]}).with_columns(
+            image=pl.Series([image], dtype=pl.Struct(schema))
+        )
+        rows.write_parquet(tmp_path / "rows.parquet")
+        with pytest.raises(InputError, match=r"row 1: the image .* it is an address; nothing is fetched"):
+            problem_of(tmp_path / "rows.parquet").examples(0, 0)
+
     def test_a_folder_of_images_with_a_table_is_read_by_its_paths(self, tmp_path: Path) -> None:
         folder = tmp_path / "pictures" / "train"
         folder.mkdir(parents=True)
