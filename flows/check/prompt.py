@@ -8,7 +8,7 @@ from thickets.flows.plan import RunPlan
 from thickets.storage.errors import InputError
 from thickets.tasks.problems import Problem
 from thickets.tasks.problems.base import HasGold
-from thickets.tasks.types import Example
+from thickets.tasks.types import Example, Prompt, text_of
 
 _SHOWN_TOKENS = 6  # at the beginning, and as many at the end
 
@@ -38,7 +38,8 @@ class FirstPrompt(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     example_id: str
-    text: str = Field(description="Special tokens are written out.")
+    text: str = Field(description="Special tokens are written out; an image is its placeholder.")
+    image: str | None = Field(None, description="What the data calls the question's image; null: it has none.")
     n_tokens: int
     beginning: tuple[Token, ...] = Field(description="The first tokens; all of them in a short prompt.")
     end: tuple[Token, ...] = Field(description="The last tokens; none in a short prompt.")
@@ -63,13 +64,14 @@ def first_prompt(plan: RunPlan, row: str | None = None) -> FirstPrompt:
     Raises:
         InputError: No example of the run has that id.
     """
-    example, text = _asked(plan, row)
-    found = plan.template.tokens(text)
+    example, prompt = _asked(plan, row)
+    found = plan.template.tokens(prompt)
     tokens = tuple(Token(id=id_, text=shown) for id_, shown in zip(found.ids, found.texts, strict=True))
     is_short = len(tokens) <= 2 * _SHOWN_TOKENS
     return FirstPrompt(
         example_id=example.id,
-        text=text,
+        text=text_of(prompt),
+        image=None if example.image is None else example.image.name,
         n_tokens=len(tokens),
         beginning=tokens if is_short else tokens[:_SHOWN_TOKENS],
         end=() if is_short else tokens[-_SHOWN_TOKENS:],
@@ -79,7 +81,7 @@ def first_prompt(plan: RunPlan, row: str | None = None) -> FirstPrompt:
     )
 
 
-def _asked(plan: RunPlan, row: str | None) -> tuple[Example, str]:
+def _asked(plan: RunPlan, row: str | None) -> tuple[Example, Prompt]:
     """Return an example with its prompt."""
     for block in plan.blocks:
         for example, prompt in zip(block.examples, block.prompts, strict=True):

@@ -115,6 +115,13 @@ class ProblemConfig(BaseModel):
         description="Column with the options of a multiple-choice question, which are put under it by letters "
         "(verifier choice). The answer is then a letter, a number counted from 0, or the text of an option.",
     )
+    image_column: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Column with the image that a question is about, for a model that reads images: a path that leads "
+        "from the folder of the data, and not out of it, or the bytes of a data set's image. Left empty: gqa image, "
+        "file none.",
+    )
     verifier: str | None = Field(
         default=None,
         description="How the answers of file, gsm8k and largest_number are judged: exact (the whole reply), numeric (a "
@@ -298,7 +305,7 @@ class ProblemConfig(BaseModel):
 
     def _check_source(self, kind: Kind) -> None:
         """Refuse data beside options of a problem that either reads or makes its questions."""
-        if "path" not in kind.fields or not kind.makes_questions:
+        if not kind.may_read_data:
             return
         if self.path is not None and self.options:
             raise ValueError(
@@ -330,6 +337,11 @@ class ProblemConfig(BaseModel):
             raise ValueError(
                 f"problem.answer_aliases_column is {self.answer_aliases_column!r}, but of the options in "
                 "problem.choices_column one is right; remove one of the two"
+            )
+        if self.examples is not None and self.image_column is not None:
+            raise ValueError(
+                f"problem.examples is set, and problem.image_column is {self.image_column!r}; worked examples cannot "
+                "have images: remove one of the two"
             )
         if self.examples is not None and not self.examples:
             raise ValueError("problem.examples is empty; name a file, list questions with their answers, or remove it")
@@ -402,6 +414,11 @@ class ProblemConfig(BaseModel):
                 raise ValueError(
                     f"problem.scoring is 'loglikelihood', but verifier {judge} knows no labels to choose from; take "
                     "verifier: choice, or problem classification or choice"
+                )
+            if self.image_column is not None:
+                raise ValueError(
+                    "problem.scoring is 'loglikelihood', but the questions are about images "
+                    f"(problem.image_column is {self.image_column!r}); write scoring: generate"
                 )
             if self.likelihood_of == "text" and self.with_own_columns().choices_column is None:
                 raise ValueError(
