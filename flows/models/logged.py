@@ -26,6 +26,7 @@ from thickets.tasks.engines.prompts import PromptTemplate
 from thickets.tasks.problems.config import REASONING_GYM_PREFIX, VERIFIERS, problem_title
 from thickets.tasks.serving import load_recipe_problem
 from thickets.tasks.types import FULL, Example, question_id
+from thickets.tasks.verifiers.own_code import trainer_of
 
 # In the model's folder, beside what MLflow puts there.
 TEST_ANSWERS = "test_answers.parquet"
@@ -56,6 +57,7 @@ _ANSWERING = (
 )
 _STUDENT = ("mlflow-skinny", "accelerate", "numpy", "pandas", "safetensors", "torch", "transformers")
 _GGUF = ("accelerate", "gguf")
+_OF_VERIFIER = {"math": "math-verify", "olympiadbench": "math-verify", "molecule": "rdkit", "similarity": "rapidfuzz"}
 _TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt", "*.jinja", "*.model", "*.tiktoken")
 
 
@@ -85,6 +87,12 @@ class KeptAnswers:
     def save(self, folder: Path) -> None:
         """Write the answers into a model's folder."""
         self.frame.select("example_id", "answer", "correct", "score").write_parquet(folder / TEST_ANSWERS)
+
+
+def judging_packages(problem: dict[str, Any]) -> list[str]:
+    """Return the packages that finding and comparing answers imports besides, by the problem's identity."""
+    package = _OF_VERIFIER.get(str(problem.get("verifier")))
+    return [] if package is None else [package]
 
 
 def log_ensemble(tracker: Tracker, manifest_file: Path, run_id: str, answers: KeptAnswers, question: str) -> str:
@@ -119,8 +127,7 @@ def log_ensemble(tracker: Tracker, manifest_file: Path, run_id: str, answers: Ke
                 [
                     *_ANSWERING,
                     *(_GGUF if name.lower() == BUILT_IN or name.endswith(".gguf") else ()),
-                    *(["rapidfuzz"] if is_closest else []),
-                    *(["math-verify"] if manifest.problem.get("verifier") == "math" else ()),
+                    *judging_packages(manifest.problem),
                     *(["reasoning-gym"] if str(manifest.problem["name"]).startswith(REASONING_GYM_PREFIX) else ()),
                 ]
             ),
@@ -227,7 +234,8 @@ def _code(recipe: Recipe) -> list[Path]:
     found = [_PACKAGE]
     verifier = recipe.problem_config.get("verifier")
     if verifier and verifier not in VERIFIERS:
-        module = importlib.util.find_spec(verifier.partition(":")[0].partition(".")[0])
+        _, function = trainer_of(verifier) or ("", verifier)
+        module = importlib.util.find_spec(function.partition(":")[0].partition(".")[0])
         if module and module.origin and "site-packages" not in module.origin:
             path = Path(module.origin)
             found.append(path.parent if path.name == "__init__.py" else path)

@@ -26,7 +26,8 @@ class Source:
         keep_columns: Whether the other columns go into ``Example.metadata``.
         aliases_column: Column with lists of further accepted answers, or ``None``.
         choices_column: Column with the options to choose from, or ``None``.
-        adapt: Makes the columns above of a row that has others; a ValueError says what is wrong with the row.
+        prepare: What a problem makes of a row, given its place and its columns, before it is read: the columns to read,
+            or text that says which rows are left out ("with an image"), for a line that counts them.
     """
 
     field: str
@@ -38,7 +39,7 @@ class Source:
     keep_columns: bool = False
     aliases_column: str | None = None
     choices_column: str | None = None
-    adapt: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
+    prepare: Callable[[str, Mapping[str, Any]], Mapping[str, Any] | str] | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:

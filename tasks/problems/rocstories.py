@@ -45,7 +45,15 @@ class RocStories(FileProblem):
         super().__init__(config, replace(make_verifier(config), instruction=INSTRUCTION, max_tokens=64))
 
     def _source(self, field: str, location: str, default_split: str) -> Source:
-        return replace(super()._source(field, location, default_split), adapt=as_prompt)
+        source = super()._source(field, location, default_split)
+
+        def prepare(place: str, row: Mapping[str, Any]) -> Mapping[str, Any] | str:
+            try:
+                return as_prompt(self._as_named(row))
+            except ValueError as error:
+                raise source.error(str(error), place) from None
+
+        return replace(source, prepare=prepare)
 
 
 def as_prompt(values: Mapping[str, Any]) -> Mapping[str, Any]:
