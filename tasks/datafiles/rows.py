@@ -100,7 +100,10 @@ def raw_rows(source: Source) -> Iterable[Numbered]:
 def _prepared(source: Source, left_out: Counter[str]) -> Iterator[Numbered]:
     """Yield the rows that are read, and count the others."""
     for place, values in raw_rows(source):
-        row = values if source.prepare is None else source.prepare(place, values)
+        try:
+            row = values if source.prepare is None else source.prepare(place, values)
+        except ValueError as error:
+            raise source.error(str(error), place) from None
         if isinstance(row, str):
             left_out[row] += 1
         else:

@@ -27,7 +27,8 @@ class Source:
         aliases_column: Column with lists of further accepted answers, or ``None``.
         choices_column: Column with the options to choose from, or ``None``.
         prepare: What a problem makes of a row, given its place and its columns, before it is read: the columns to read,
-            or text that says which rows are left out ("with an image"), for a line that counts them.
+            or text that says which rows are left out ("with an image"), for a line that counts them. A ValueError says
+            what is wrong with the row.
     """
 
     field: str

@@ -23,7 +23,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from thickets.tasks.datafiles import Source
 from thickets.tasks.problems.config import ProblemConfig
 from thickets.tasks.problems.configured import make_verifier
 from thickets.tasks.problems.file import FileProblem
@@ -44,16 +43,8 @@ class RocStories(FileProblem):
         config = config.with_own_columns().model_copy(update={"verifier": "similarity"})
         super().__init__(config, replace(make_verifier(config), instruction=INSTRUCTION, max_tokens=64))
 
-    def _source(self, field: str, location: str, default_split: str) -> Source:
-        source = super()._source(field, location, default_split)
-
-        def prepare(place: str, row: Mapping[str, Any]) -> Mapping[str, Any] | str:
-            try:
-                return as_prompt(self._as_named(row))
-            except ValueError as error:
-                raise source.error(str(error), place) from None
-
-        return replace(source, prepare=prepare)
+    def _prepare(self, place: str, row: Mapping[str, Any]) -> Mapping[str, Any] | str:
+        return super()._prepare(place, as_prompt(row))
 
 
 def as_prompt(values: Mapping[str, Any]) -> Mapping[str, Any]:
