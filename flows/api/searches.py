@@ -150,11 +150,12 @@ def judge(config: RunConfig, replies: Sequence[tuple[str, str]]) -> list[Checked
             question.
 
     Example:
+        >>> import json
         >>> from pathlib import Path
         >>> from thickets import RunConfig, judge
-        >>> rows = "".join(f'{{"question": "{n} + 1?", "answer": "{n + 1}"}}\\n' for n in range(9))
-        >>> _ = Path("sums.jsonl").write_text(rows)
-        >>> problem = {"name": "file", "path": "sums.jsonl", "verifier": "numeric"}
+        >>> rows = [{"question": f"{n} + 1?", "answer": n + 1} for n in range(9)]
+        >>> _ = Path("sums.json").write_text(json.dumps(rows))
+        >>> problem = {"name": "file", "path": "sums.json", "verifier": "numeric"}
         >>> config = RunConfig(problem=problem, data={"selection": 3, "validation": 3, "test": 3})
         >>> [found] = judge(config, [("4 + 1?", "It is 5.")])
         >>> found.why

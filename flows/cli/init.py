@@ -13,9 +13,7 @@ from thickets.storage.errors import InputError
 
 def init(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Of the folder, its configuration and its run.")],
-    kind: Annotated[
-        str | None, typer.Option(metavar="KIND", help=f"What an answer is: {', '.join(KINDS)}.")
-    ] = None,
+    kind: Annotated[str | None, typer.Option(metavar="KIND", help=f"What an answer is: {', '.join(KINDS)}.")] = None,
 ) -> None:
     """Write a small project of your own: questions, a configuration, a test, and commands; overwrite nothing."""
     if kind is None:

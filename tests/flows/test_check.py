@@ -144,7 +144,8 @@ def test_a_reply_to_a_question_of_the_run_needs_no_model(thickets, my_yaml) -> N
     assert status == 0
     assert out.startswith(f"right: {found['gold']['read']} = gold {found['gold']['read']}\n")
     assert f"⟦{found['gold']['read']}⟧" in out
-    assert "--row: no row has the id or question 'none'" in refused(thickets("check", path, "--reply", "3", "--row", "none"))
+    line = refused(thickets("check", path, "--reply", "3", "--row", "none"))
+    assert "--row: no row has the id or question 'none'" in line
 
 
 # A configuration
@@ -221,7 +222,7 @@ def test_the_prompt_of_another_row_can_be_shown(config) -> None:
     shown = check(config(), n=0, row=other.example_id).prompt
     assert other.question in shown.text
     assert shown.gold == other.gold
-    with pytest.raises(InputError, match="--row: no question of the run has the id or text 'none'; its first ones are "):
+    with pytest.raises(InputError, match="--row: no question of the run has the id or text 'none'; its first ones"):
         check(config(), n=0, row="none")
 
 
