@@ -41,8 +41,7 @@ def write_project(name: str, kind: str, parent: Path = Path()) -> list[Path]:
     folder = parent / name
     files = {folder / file: text for file, text in _texts(name, kind).items()}
     try:
-        folder.mkdir(exist_ok=True)
-        _write(files)
+        _write(folder, files)
     except FileExistsError as error:
         raise InputError(
             f"NAME: {error.filename} is there already, and nothing is overwritten; give another name, or move it away"
@@ -75,14 +74,17 @@ def _texts(name: str, kind: str) -> dict[str, str]:
     return texts if kind != "function" else texts | {f"{module}.py": rendered("function/judge.py.jinja")}
 
 
-def _write(files: dict[Path, str]) -> None:
-    """Write every file or none; one that is there stays as it is.
+def _write(folder: Path, files: dict[Path, str]) -> None:
+    """Write every file into a folder, or none; one that is there stays as it is.
 
     Raises:
         FileExistsError: One of them is there.
         OSError: One cannot be written.
     """
     with ExitStack() as undo:
+        if not folder.is_dir():
+            folder.mkdir()
+            undo.callback(folder.rmdir)
         for path, text in files.items():
             with path.open("x", encoding="utf-8") as file:
                 undo.callback(path.unlink)
