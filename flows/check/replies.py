@@ -22,6 +22,7 @@ from thickets.tasks.problems.splits import Splits, draw_splits
 from thickets.tasks.types import Example
 
 _MANY = 1 / 5  # of the replies: with more, the figures of a run would be about its settings
+_TELLING = 10  # replies: of fewer, all may be wrong by chance
 
 
 class Check(BaseModel):
@@ -183,7 +184,7 @@ def _warnings(replies: tuple[CheckedReply, ...], plan: RunPlan) -> list[str]:
         reply.verdict == "abstains" and UNFINISHED_THOUGHT not in reply.why for reply in replies if not reply.cut_off
     )
     if thinking + cut_off + without <= _MANY * n:
-        return []
+        return _all_alike(replies, plan)
     remedies = {
         f"in the middle of a thought: raise decoding.max_tokens (now {limit}), or turn thinking off where the chat "
         "template can: decoding.chat_template_kwargs: {enable_thinking: false}": thinking,
@@ -194,3 +195,17 @@ def _warnings(replies: tuple[CheckedReply, ...], plan: RunPlan) -> list[str]:
     }
     most = max(remedies.values())
     return [f"{count} of {n} replies {text}" for text, count in remedies.items() if count > _MANY * n or count == most]
+
+
+def _all_alike(replies: tuple[CheckedReply, ...], plan: RunPlan) -> list[str]:
+    """Return what to change where none of the replies is right, or all of them are."""
+    n, n_right = len(replies), sum(reply.verdict == "right" for reply in replies)
+    if n < _TELLING or 0 < n_right < n:
+        return []
+    if n_right == n:
+        return [f"all {n} replies are right, so little is left to gain: ask harder questions, or take a smaller model"]
+    shown = "" if plan.config.single_problem.path is None else "show worked examples (problem.examples) or "
+    return [
+        f"none of {n} replies is right, so there may be nothing to select by: where the right answer stands in them, "
+        f"change problem.instruction or problem.verifier; else {shown}take a larger model"
+    ]

@@ -259,6 +259,18 @@ def test_a_warning_names_the_setting_that_helps(config, scripted: list[Completio
     assert warning.startswith(said)
 
 
+def test_replies_that_are_all_wrong_or_all_right_are_a_warning(config) -> None:
+    run: RunConfig = config()
+    gold = [str(reply.gold.read) for reply in _checked(run, replies(*["-1"] * 10)).replies]
+    [warning] = _checked(run, replies(*["-1"] * 10)).warnings
+    assert warning.startswith("none of 10 replies is right, so there may be nothing to select by: ")
+    assert warning.endswith("else take a larger model")  # questions that are made have no worked examples
+    [warning] = _checked(run, replies(*gold)).warnings
+    assert warning.startswith("all 10 replies are right, so little is left to gain")
+    assert _checked(run, replies(*["-1"] * 9)).warnings == ()
+    assert _checked(run, replies(gold[0], *["-1"] * 9)).warnings == ()
+
+
 def test_the_replies_are_to_the_runs_own_prompts(config) -> None:
     engine = Scripted(replies("1", "2", "3"))
     found = check(config(scoring={"examples_per_block": 2}), n=3, build=lambda spec: engine)

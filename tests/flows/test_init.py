@@ -115,7 +115,7 @@ def test_judging_reads_the_data_so_a_gold_answer_that_is_not_right_is_an_error_t
     data = tmp_path / "sums" / "questions.jsonl"
     lines = data.read_text().splitlines(keepends=True)
     data.write_text("".join([*lines[:4], '{"question": "Today?", "answer": "Monday"}\n', *lines[5:]]))
-    with pytest.raises(InputError, match="questions.jsonl', line 5: the gold answer 'Monday' cannot be judged"):
+    with pytest.raises(InputError, match=r"questions\.jsonl', line 5: the gold answer 'Monday' cannot be judged"):
         judge(config, [])
 
 
