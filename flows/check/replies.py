@@ -198,9 +198,9 @@ def _warnings(replies: tuple[CheckedReply, ...], plan: RunPlan) -> list[str]:
 
 
 def _all_alike(replies: tuple[CheckedReply, ...], plan: RunPlan) -> list[str]:
-    """Return what to change where none of the replies is right, or all of them are."""
+    """Return what to change where no reply is right, not even in part, or all of them are."""
     n, n_right = len(replies), sum(reply.verdict == "right" for reply in replies)
-    if n < _TELLING or 0 < n_right < n:
+    if n < _TELLING or (n_right < n and any(reply.score for reply in replies)):
         return []
     if n_right == n:
         return [f"all {n} replies are right, so little is left to gain: ask harder questions, or take a smaller model"]
