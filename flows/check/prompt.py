@@ -59,7 +59,7 @@ def first_prompt(plan: RunPlan, row: str | None = None) -> FirstPrompt:
 
     Args:
         plan: The run.
-        row: Id of the example; None: the first question of the first split.
+        row: Id or question of the example; None: the first question of the first split.
 
     Raises:
         InputError: No example of the run has that id.
@@ -81,11 +81,19 @@ def first_prompt(plan: RunPlan, row: str | None = None) -> FirstPrompt:
     )
 
 
+def is_meant(example: Example, row: str) -> bool:
+    """Tell whether a row named by its id or its question is this example; under some questions stand options."""
+    asked = example.question
+    if "options" in example.metadata:
+        asked = asked.rpartition("\n\n")[0]
+    return example.id == row or asked.split() == row.split()
+
+
 def _asked(plan: RunPlan, row: str | None) -> tuple[Example, Prompt]:
     """Return an example with its prompt."""
     for block in plan.blocks:
         for example, prompt in zip(block.examples, block.prompts, strict=True):
-            if row is None or example.id == row:
+            if row is None or is_meant(example, row):
                 return example, prompt
     first = ", ".join(example.id for example in plan.blocks[0].examples[:3])
-    raise InputError(f"--row: no question of the run has the id {row!r}; its first ones are {first}")
+    raise InputError(f"--row: no question of the run has the id or text {row!r}; its first ones are {first}")
