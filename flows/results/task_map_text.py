@@ -128,7 +128,8 @@ def _overlap(each: SigmaMap, found: TaskMap) -> Iterator[str]:
     yield (
         f"At sigma {each.sigma:g}, two tasks have {percent(mean, 0)} of their {shared.n_best} best candidates in "
         f"common on average, where chance gives {percent(shared.by_chance, 0)}; {len(outside)} of "
-        f"{_counted(len(pairs), 'pair')} {'lies' if len(outside) == 1 else 'lie'} outside what chance gives in 95 %{named}."
+        f"{_counted(len(pairs), 'pair')} {'lies' if len(outside) == 1 else 'lie'} outside what chance gives in "
+        f"95 %{named}."
     )
 
 
