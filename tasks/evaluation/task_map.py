@@ -37,7 +37,7 @@ def sigma_map(
 
     Args:
         sigma: Of all candidates.
-        candidate_ids: The candidates in the order of the scores.
+        candidate_ids: The candidates in the order of the scores, at least one.
         tasks: Scores in thousandths, `[n_candidates, n_questions]` each.
         base: The base's score on each question of each task, `[n_questions]` each.
         seed: Of the orders drawn for what chance gives; equal seeds give equal figures.
@@ -60,7 +60,7 @@ def sigma_map(
     return SigmaMap(
         sigma=sigma,
         candidates=tuple(sorted(candidates, key=lambda each: (-round(each.mean_percentile, 12), each.candidate_id))),
-        best=tuple(_best(sigma, task) for task in tasks) if n else (),
+        best=tuple(_best(sigma, task) for task in tasks),
         overlap=overlap([task.scores for task in tasks], seed) if n >= LEAST_FOR_OVERLAP else None,
     )
 

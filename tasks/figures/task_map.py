@@ -29,7 +29,7 @@ from thickets.tasks.results.task_map import MappedCandidate, MappedTask, SigmaMa
 
 # Faint to strong, but never so strong that a number written on it could not be read.
 _FAINT, _STRONG = 0.1, 0.55
-_STEPS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
+_STEPS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25)  # four of the last hold everything
 _MOST_SHADES = 4
 MOST_ROWS = 120
 _MOST_WITH_NUMBERS = 48
@@ -55,10 +55,10 @@ class Shade:
 def shades(maps: Sequence[SigmaMap]) -> tuple[Shade, ...]:
     """Return the steps of one scale for all maps, above and below the base alike, from the faintest."""
     most = max((abs(gap) for each in maps for one in each.candidates for gap in one.over_base), default=0.0)
-    step = next((each for each in _STEPS if each * _MOST_SHADES >= most - 1e-9), _STEPS[-1])
+    step = next(each for each in _STEPS if each * _MOST_SHADES >= most - 1e-9)
     count = min(_MOST_SHADES, max(1, math.ceil(most / step - 1e-9)))
     strengths = [_FAINT + (_STRONG - _FAINT) * place / max(1, count - 1) for place in range(count)]
-    ends = [*(step * place for place in range(count)), max(step * count, most)]
+    ends = [step * place for place in range(count + 1)]
     return tuple(Shade(ends[place], ends[place + 1], strengths[place]) for place in range(count))
 
 

@@ -33,7 +33,12 @@ def made_up_scores(n: int, n_questions: int, n_tasks: int, seed: int, shared: fl
 
 
 def made_up_group(
-    names: Sequence[str] = TASKS, n: int = 16, n_questions: int = 32, shared: float = 0.5, k: int = 5
+    names: Sequence[str] = TASKS,
+    n: int = 16,
+    n_questions: int = 32,
+    shared: float = 0.5,
+    k: int = 5,
+    flat: str | None = None,
 ) -> tuple[Group, TaskMap]:
     """Make the comparison and the map of a group; every task has k experts of each sigma.
 
@@ -43,13 +48,15 @@ def made_up_group(
         n_questions: Selection questions of each task.
         shared: See `made_up_scores`.
         k: Experts of each task and sigma, those with the highest scores.
+        flat: The task that no candidate has a right answer to.
     """
     maps, rows = [], []
     base = made_up_scores(1, n_questions, len(names), 99)
     for place, sigma in enumerate(SIGMAS):
         tables = made_up_scores(n, n_questions, len(names), place, shared)
         tasks = []
-        for name, table in zip(names, tables, strict=True):
+        for name, drawn in zip(names, tables, strict=True):
+            table = 0 * drawn if name == flat else drawn
             best = np.argsort(-table.sum(axis=1), kind="stable")[:k]
             tasks.append(TaskScores(name, table, np.isin(np.arange(n), best)))
         ids = [f"{seed:016x}@{sigma!r}" for seed in range(n)]
