@@ -192,3 +192,46 @@ def test_a_group_is_found_by_its_id_or_the_beginning_of_it(made: tuple[Group, Ta
 def test_figures_of_very_many_candidates_are_left_to_sql() -> None:
     group, found = made_up_group(names=("a", "b"), n=400)
     assert not collect_group(group, found).is_listed
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("prefect_server")
+def test_the_preset_of_five_tasks_ends_with_its_page(thickets, tiny_model: Path, tmp_path: Path) -> None:
+    """The preset on the tiny model: the page is written, logged, named, and the same when it is written again."""
+    import mlflow
+
+    small = {
+        "model": str(tiny_model),
+        "engine.batch_size": 32,
+        "data": "{selection: 6, validation: 4, test: 6}",
+        "population": "{size: 8, sigmas: [0.1, 0.3]}",
+        "decoding.max_tokens": 4,
+        "selection.k_values": "[1]",
+    }
+    home = tmp_path / "home"
+    overrides = [word for name, value in small.items() for word in ("--set", f"{name}={value}")]
+    status, out, _ = thickets("run", "thicket-map", *overrides, "--home", str(home))
+    assert status == 0
+    [folder] = (home / "groups").iterdir()
+    group = GroupFolder(folder)
+    assert f"report:  {group.report}\n" in out
+    page = group.report.read_text(encoding="utf-8")
+    words = squeezed(Page(page).words)
+    for label in ("largest", "sums", "multiples", "notations", "names"):
+        assert label in words
+    assert page.count("<svg") == 2
+    # Random weights answer nothing right, so nobody is above the base, and the page says that it cannot be told.
+    assert "it cannot be told whether the tasks want different candidates" in words
+
+    group.report.unlink()
+    status, out, _ = thickets("report", "thicket-map", "--home", str(home))
+    assert (status, out) == (0, f"{group.report}\n")
+    assert group.report.read_text(encoding="utf-8") == page
+    status, out, _ = thickets("report", group.group_id, "--home", str(home), "--out", "page.html")
+    assert (status, out) == (0, "page.html\n")
+
+    client = mlflow.MlflowClient(f"sqlite:///{Home(home).mlflow_db.resolve()}")
+    [parent] = client.search_runs(["1"], f"tags.`thickets.run_id` = '{group.group_id}'")
+    assert {"report.html", "comparison.json"} <= {item.path for item in client.list_artifacts(parent.info.run_id)}
+    drawn = {item.path for item in client.list_artifacts(parent.info.run_id, "figures")}
+    assert drawn == {"figures/task_map_0.png", "figures/task_map_1.png"}
