@@ -165,3 +165,6 @@ def test_it_can_be_drawn_at_its_limits(n: int, theme: object) -> None:
     numbers = [text.get_text() for text in figure.axes[0].texts]
     assert len(numbers) == (0 if n > 100 else 2 * n)
     assert n > 100 or numbers[0] == "-15"
+    [outlined] = [patch for patch in figure.axes[0].patches if patch.get_facecolor()[3] == 0]
+    assert outlined.get_path().get_extents().get_points()[:, 0] == pytest.approx([-0.47, 0.47]), "the first task's"
+    assert outlined.get_path().get_extents().get_points()[:, 1] == pytest.approx([-0.44, 0.44]), "the first candidate's"
