@@ -17,7 +17,7 @@ from thickets.flows.results.task_map_text import headline, map_sentences
 from thickets.storage.errors import InputError
 from thickets.storage.files import write_text_atomically
 from thickets.storage.home import Home
-from thickets.tasks.figures.task_map import Shade, shade_words, shades, task_map
+from thickets.tasks.figures.task_map import Shade, shade_words, shades, shown_rows, task_map
 from thickets.tasks.figures.theme import PRINT
 from thickets.tasks.results.discordance import SigmaDiscordance
 from thickets.tasks.results.task_map import SigmaMap, TaskMap
@@ -115,7 +115,7 @@ def map_plots(found: TaskMap) -> list[Plot]:
         Plot(
             f"task_map_{place}",
             f"Sigma {each.sigma:g}",
-            "",
+            _thinned(each),
             _spoken(each, found),
             partial(task_map, each, found.tasks, scale),
         )
@@ -174,6 +174,11 @@ def _row(label: str, run: ComparedRun) -> TaskRow:
 def _legend(scale: Sequence[Shade]) -> list[tuple[str, str, float]]:
     below = [(shade_words(shade, -1), "series-1", shade.strength) for shade in reversed(scale)]
     return [*below, *((shade_words(shade, 1), "series-0", shade.strength) for shade in scale)]
+
+
+def _thinned(each: SigmaMap) -> str:
+    n_shown, n = len(shown_rows(each.candidates)), len(each.candidates)
+    return "" if n_shown == n else f"{n_shown} of {n:,} candidates: all experts, and others at even distances."
 
 
 def _spoken(each: SigmaMap, found: TaskMap) -> str:

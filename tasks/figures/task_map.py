@@ -86,7 +86,7 @@ def task_map(found: SigmaMap, tasks: Sequence[MappedTask], scale: Sequence[Shade
     with_numbers = len(rows) <= _MOST_WITH_NUMBERS
     entries = _legend(scale, theme) if theme.has_title else {}
     height = _HEAD_IN + min(_ROW_IN * len(rows), _TALLEST_IN) + legend_height_in(-(-len(entries) // _LEGEND_COLUMNS))
-    figure, axes = new_figure(theme, f"Candidates by tasks, sigma {found.sigma:g}", height)
+    figure, axes = new_figure(theme, f"Points over the base, sigma {found.sigma:g}", height)
     cells = {
         (row, column): gap
         for row, place in enumerate(rows)

@@ -191,7 +191,9 @@ def test_a_group_is_found_by_its_id_or_the_beginning_of_it(made: tuple[Group, Ta
 
 def test_figures_of_very_many_candidates_are_left_to_sql() -> None:
     group, found = made_up_group(names=("a", "b"), n=400)
-    assert not collect_group(group, found).is_listed
+    report = collect_group(group, found)
+    assert not report.is_listed
+    assert [plot.caption.partition(":")[0] for plot in report.plots] == ["120 of 400 candidates"] * 2
 
 
 @pytest.mark.slow
