@@ -24,6 +24,7 @@ _PROGRAMS = ("tests", "mbpp")
 _LACKING = {
     "choice": "no letter that is surely the answer",
     "regex": "no match of problem.pattern",
+    **dict.fromkeys(("similarity", "rocstories"), "no word"),
     **dict.fromkeys(_PROGRAMS, "no Python function that gives a value"),
 }
 
