@@ -57,6 +57,7 @@ _ANSWERING = (
 )
 _STUDENT = ("mlflow-skinny", "accelerate", "numpy", "pandas", "safetensors", "torch", "transformers")
 _GGUF = ("accelerate", "gguf")
+_OF_VERIFIER = {"math": "math-verify", "olympiadbench": "math-verify", "molecule": "rdkit"}
 _TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt", "*.jinja", "*.model", "*.tiktoken")
 
 
@@ -86,6 +87,12 @@ class KeptAnswers:
     def save(self, folder: Path) -> None:
         """Write the answers into a model's folder."""
         self.frame.select("example_id", "answer", "correct", "score").write_parquet(folder / TEST_ANSWERS)
+
+
+def judging_packages(problem: dict[str, Any]) -> list[str]:
+    """Return the packages that finding and comparing answers imports besides, by the problem's identity."""
+    package = _OF_VERIFIER.get(str(problem.get("verifier")))
+    return [] if package is None else [package]
 
 
 def log_ensemble(tracker: Tracker, manifest_file: Path, run_id: str, answers: KeptAnswers, question: str) -> str:
@@ -119,7 +126,7 @@ def log_ensemble(tracker: Tracker, manifest_file: Path, run_id: str, answers: Ke
                 [
                     *_ANSWERING,
                     *(_GGUF if name.lower() == BUILT_IN or name.endswith(".gguf") else ()),
-                    *(["math-verify"] if manifest.problem.get("verifier") == "math" else ()),
+                    *judging_packages(manifest.problem),
                     *(["reasoning-gym"] if str(manifest.problem["name"]).startswith(REASONING_GYM_PREFIX) else ()),
                 ]
             ),

@@ -12,7 +12,7 @@ from thickets.tasks.problems.kind import PROMPT_FIELDS, REWARD_FIELDS, TEST_FIEL
 from thickets.tasks.verifiers.own_code import trainer_of
 from thickets.tasks.verifiers.regex import PatternError, compile_pattern
 
-VERIFIERS = ("exact", "numeric", "math", "choice", "regex", "tests")
+VERIFIERS = ("exact", "numeric", "math", "choice", "regex", "tests", "molecule")
 GRADED = ("tests",)
 """Verifiers that give scores between wrong and right, as a function of the user's own may."""
 REASONING_GYM_PREFIX = "reasoning_gym:"
@@ -112,7 +112,7 @@ class ProblemConfig(BaseModel):
         default=None,
         description="How the answers of file, gsm8k and largest_number are judged: exact (the whole reply), numeric (a "
         "number), math (an expression), choice (a letter), regex (see pattern), tests (a program, see tests_column), "
-        "module:function (your own code), or a reward function of TRL or verl: trl:module:function, "
+        "molecule (SMILES), module:function (your own code), or a reward function of TRL or verl: trl:module:function, "
         "verl:module:function (see votes). Left empty: file exact, mbpp tests, the others numeric.",
     )
     pattern: str | None = Field(
@@ -272,7 +272,7 @@ class ProblemConfig(BaseModel):
                 "or hf:owner/dataset[:config][@split]"
             )
         columns = self.with_own_columns()
-        if columns.question_column == columns.answer_column:
+        if columns.question_column == columns.answer_column and not kind.one_column:
             raise ValueError(
                 f"problem.question_column and problem.answer_column are both {columns.question_column!r}; "
                 "they must name two columns"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from thickets.tasks.problems.config import ProblemConfig
-from thickets.tasks.verifiers import CHOICE, EXACT, MATH, NUMERIC, Verifier, function_verifier, regex_verifier
+from thickets.tasks.verifiers import CHOICE, EXACT, MATH, MOLECULE, NUMERIC, Verifier, function_verifier, regex_verifier
 from thickets.tasks.verifiers.own_code import trainer_of
 from thickets.tasks.verifiers.programs import program_verifier
 from thickets.tasks.verifiers.rewards import RewardSettings, reward_verifier, whole_text
 
-_WITHOUT_SETTINGS = {"exact": EXACT, "numeric": NUMERIC, "math": MATH, "choice": CHOICE}
+_WITHOUT_SETTINGS = {"exact": EXACT, "numeric": NUMERIC, "math": MATH, "choice": CHOICE, "molecule": MOLECULE}
 
 
 def make_verifier(config: ProblemConfig) -> Verifier:

@@ -18,16 +18,17 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 from thickets.storage.errors import InputError
 from thickets.tasks.datafiles import Row, Source, read_rows
 from thickets.tasks.problems.base import Problem, prompt
 from thickets.tasks.problems.config import ProblemConfig, WorkedExample
 from thickets.tasks.problems.configured import make_verifier
-from thickets.tasks.problems.kind import DATA_FIELDS, EXAMPLE_FIELDS, TEST_FIELDS, VERIFIER_FIELDS, Kind
+from thickets.tasks.problems.kind import DATA_FIELDS, EXAMPLE_FIELDS, TEST_FIELDS, VERIFIER_FIELDS, Kind, find_kind
 from thickets.tasks.problems.worked import first_worked, read_worked
 from thickets.tasks.types import JSON, Example, Message, Sampling
 from thickets.tasks.verifiers import Verifier
@@ -232,7 +233,28 @@ class FileProblem:
             keep_columns=self._verifier.uses_columns,
             aliases_column=self._config.answer_aliases_column,
             choices_column=self._config.choices_column,
+            prepare=self._prepare if self._own_columns else None,
         )
+
+    def _prepare(self, place: str, row: Mapping[str, Any]) -> Mapping[str, Any] | str:
+        """Return what is read of a row, or why it is left out; see `Source`."""
+        return self._as_named(row)
+
+    def _as_named(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Let a column that is called as in other files stand for the problem's own, where that one is missing.
+
+        A config that names the usual one cannot be told from a config that names none.
+        """
+        usual = {own: name for own, name in self._own_columns.items() if own not in row and name in row}
+        return {**row, **{own: row[name] for own, name in usual.items()}} if usual else row
+
+    @cached_property
+    def _own_columns(self) -> dict[str, str]:
+        """The columns in use that this problem calls otherwise than others do, with the others' names."""
+        kind = find_kind(self.name)
+        own = {} if kind is None or kind.one_column else kind.columns
+        fields = ProblemConfig.model_fields
+        return {name: fields[field].default for field, name in own.items() if getattr(self._config, field) == name}
 
     def _read(self, source: Source) -> list[Row]:
         rows = read_rows(source)

@@ -33,6 +33,7 @@ class Kind:
         columns: Fields whose default is another here: names of the data's columns.
         verifiers: Values of ``problem.verifier`` that it allows; None: all.
         default_verifier: What judges where the config says nothing; None: a way of its own.
+        one_column: Whether question and answer may be parts of one column.
         options: Returns what ``problem.options`` may hold; a call, as a library may have to be imported for it.
         sample_config: Fields of the section with which it is shown; a path in them is never opened.
         sample_example: What is shown, in the form of the data; None: the first example that it makes.
@@ -46,6 +47,7 @@ class Kind:
     columns: Mapping[str, str] = field(default_factory=dict)
     verifiers: tuple[str, ...] | None = None
     default_verifier: str | None = None
+    one_column: bool = False
     options: Callable[[], tuple[Option, ...]] = tuple
     sample_config: Mapping[str, str] = field(default_factory=dict)
     sample_example: Example | None = None

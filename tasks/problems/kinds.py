@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from thickets.tasks.problems import countdown, file, gsm8k, largest_number, mbpp, reasoning_gym, signals
+from thickets.tasks.problems import (
+    countdown,
+    file,
+    gsm8k,
+    largest_number,
+    math500,
+    mbpp,
+    olympiadbench,
+    reasoning_gym,
+    signals,
+    uspto50k,
+)
 from thickets.tasks.problems.base import Problem
 from thickets.tasks.problems.config import ProblemConfig
 from thickets.tasks.problems.kind import Kind, find_kind, own_kinds, register
 
 # Those that need no data come first.
-for _module in (largest_number, countdown, signals, gsm8k, mbpp, file, reasoning_gym):
+for _module in (
+    *(largest_number, countdown, signals),
+    *(gsm8k, math500, olympiadbench, mbpp, uspto50k),
+    *(file, reasoning_gym),
+):
     register(_module.KIND)
 
 
