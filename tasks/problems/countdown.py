@@ -302,5 +302,6 @@ KIND = Kind(
     summary=Countdown.summary,
     make=Countdown,
     fields=("options", "path", "test_path", "id_column"),
+    makes_questions=True,
     options=lambda: OPTIONS,
 )

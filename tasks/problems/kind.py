@@ -28,8 +28,8 @@ class Kind:
         name: Value of ``problem.name``; one that ends in ``:TASK`` stands for every name with that beginning.
         summary: One line for ``thickets problems``.
         make: Builds it of its `ProblemConfig`, without reading its data.
-        fields: What it takes of the config's problem section besides `PROMPT_FIELDS`: ``path`` where it reads data,
-            ``options`` where it makes questions.
+        fields: What it takes of the config's problem section besides `PROMPT_FIELDS`; ``path`` where it reads data.
+        makes_questions: Whether it makes questions by its options where a config names no data.
         columns: Fields whose default is another here: names of the data's columns.
         verifiers: Values of ``problem.verifier`` that it allows; None: all.
         default_verifier: What judges where the config says nothing; None: a way of its own.
@@ -44,6 +44,7 @@ class Kind:
     summary: str
     make: Callable[..., Problem]
     fields: tuple[str, ...]
+    makes_questions: bool = False
     columns: Mapping[str, str] = field(default_factory=dict)
     verifiers: tuple[str, ...] | None = None
     default_verifier: str | None = None
@@ -58,19 +59,20 @@ class Kind:
         """Whether its questions come from data that a config must name."""
         return "path" in self.fields and not self.makes_questions
 
-    @property
-    def makes_questions(self) -> bool:
-        """Whether it has options by which it makes questions; it may read data in their place."""
-        return "options" in self.fields
-
 
 _TASK = ":TASK"
 _known: dict[str, Kind] = {}
+_elsewhere: list[Callable[[dict[str, Kind]], dict[str, Kind]]] = []
 
 
 def register(kind: Kind) -> None:
     """Put a problem on the table, at its end."""
     _known[kind.name] = kind
+
+
+def look_elsewhere(find: Callable[[dict[str, Kind]], dict[str, Kind]]) -> None:
+    """Ask a function for further problems by name, given those on the table, when one is first needed."""
+    _elsewhere.append(find)
 
 
 def own_kinds() -> list[Kind]:
@@ -88,7 +90,5 @@ def find_kind(name: str) -> Kind | None:
 
 @cache
 def _of_packages() -> dict[str, Kind]:
-    # Looked for only when it is asked for: packages import this one.
-    from thickets.tasks.problems.plugins import plugin_kinds
-
-    return plugin_kinds(_known)
+    """Look for problems of installed packages, when they are first asked for: the packages import this one."""
+    return {name: kind for find in _elsewhere for name, kind in find(_known).items()}

@@ -16,7 +16,8 @@ from thickets.tasks.problems import (
 )
 from thickets.tasks.problems.base import Problem
 from thickets.tasks.problems.config import ProblemConfig
-from thickets.tasks.problems.kind import Kind, find_kind, own_kinds, register
+from thickets.tasks.problems.kind import Kind, find_kind, look_elsewhere, own_kinds, register
+from thickets.tasks.problems.plugins import plugin_kinds
 
 # Those that need no data come first.
 for _module in (
@@ -25,6 +26,7 @@ for _module in (
     *(file, reasoning_gym),
 ):
     register(_module.KIND)
+look_elsewhere(plugin_kinds)
 
 
 def all_kinds() -> list[Kind]:
