@@ -305,7 +305,7 @@ class ProblemConfig(BaseModel):
 
     def _check_source(self, kind: Kind) -> None:
         """Refuse data beside options of a problem that either reads or makes its questions."""
-        if not kind.may_read_data:
+        if not kind.makes_questions:
             return
         if self.path is not None and self.options:
             raise ValueError(
