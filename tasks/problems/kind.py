@@ -30,11 +30,12 @@ class Kind:
         summary: One line for ``thickets problems``.
         make: Builds it of its `ProblemConfig`, without reading its data.
         fields: What it takes of the config's problem section besides `PROMPT_FIELDS`: ``path`` where it reads data,
-            ``options`` where it makes questions.
+            ``options`` where it has some.
         columns: Fields whose default is another here: names of the data's columns.
         verifiers: Values of ``problem.verifier`` that it allows; None: all.
         default_verifier: What judges where the config says nothing; None: a way of its own.
         one_column: Whether question and answer may be parts of one column.
+        needs_data: Whether its options change how data is asked, and make no questions.
         options: Returns what ``problem.options`` may hold; a call, as a library may have to be imported for it.
         sample_config: Fields of the section with which it is shown; a path in them is never opened.
         sample_example: What is shown, in the form of the data; None: the first example that it makes.
@@ -49,6 +50,7 @@ class Kind:
     verifiers: tuple[str, ...] | None = None
     default_verifier: str | None = None
     one_column: bool = False
+    needs_data: bool = False
     options: Callable[[], tuple[Option, ...]] = tuple
     sample_config: Mapping[str, str] = field(default_factory=dict)
     sample_example: Example | None = None
@@ -62,7 +64,7 @@ class Kind:
     @property
     def makes_questions(self) -> bool:
         """Whether it has options by which it makes questions; it may read data in their place."""
-        return "options" in self.fields
+        return "options" in self.fields and not self.needs_data
 
 
 _TASK = ":TASK"

@@ -154,6 +154,7 @@ KIND = Kind(
     fields=(*DATA_FIELDS, *EXAMPLE_FIELDS, "options"),
     columns=_COLUMNS,
     one_column=True,
+    needs_data=True,
     options=lambda: OPTIONS,
     sample_config={"path": "uspto50k.jsonl"},
     sample_example=Example("sample", "CC(=O)Cl.CCO", "CCOC(C)=O"),
