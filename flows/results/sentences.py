@@ -84,6 +84,11 @@ def remarks(summary: RunSummary) -> list[str]:
         lines.append(pilot_sentence(summary.pilot))
     if summary.race:
         lines.append(_race(summary.race))
+    if summary.by_likelihood:
+        lines.append(
+            "An answer is the label that a model finds likeliest; none is generated. So there is no self-consistency "
+            "to compare with: every sample of the base would be its own answer."
+        )
     if summary.dropped:
         lines.append(_dropped(summary.dropped))
     if summary.thinking:

@@ -20,6 +20,7 @@ from thickets.tasks.evaluation.controls import (
 )
 from thickets.tasks.evaluation.ensemble import choose_on_validation
 from thickets.tasks.evaluation.wordings import best_prompt, best_prompt_self_consistency, choose_prompt_on_validation
+from thickets.tasks.problems.base import chooses
 from thickets.tasks.problems.consensus import Consensus, consensus_of
 from thickets.tasks.results.evaluation import CurvePoint, vote_in_words
 from thickets.tasks.seeds import candidates_of
@@ -107,7 +108,9 @@ def plan_controls(
     wanted = plan.config.controls
     k = experts.height
     panels: list[Panel] = []
-    if wanted.self_consistency:
+    # Likelihoods are not sampled: every sample would be the base's own answer.
+    samples = wanted.self_consistency and not chooses(plan.problem)
+    if samples:
         panels.append(self_consistency(k, wanted.temperature, wanted.seed))
     if wanted.random_experts:
         panels.append(random_experts(population, k, wanted.seed))
@@ -115,7 +118,7 @@ def plan_controls(
         panels.append(weight_average(candidates_of(experts)))
     if plan.wordings:
         panels.append(best_prompt(plan.wordings, wording))
-        if wanted.self_consistency:
+        if samples:
             panels.append(best_prompt_self_consistency(plan.wordings, wording, k, wanted.temperature, wanted.seed))
     return Controls(
         panels=tuple(panels),

@@ -21,6 +21,7 @@ from thickets.tasks.engines.tokenizer import (
 )
 from thickets.tasks.types import JSON, Message, Scalar
 
+_REPLY = "Thickets"  # any word that no prompt begins or ends with
 _PLAIN_FORM = "question-answer-2"
 
 
@@ -37,6 +38,9 @@ class Template(Protocol):
 
     def render(self, messages: Sequence[Message]) -> str:
         """Render the prompt as text."""
+
+    def gap(self, messages: Sequence[Message]) -> str:
+        """Return the white space between a rendered prompt and a reply to it."""
 
     def check(self, messages: Sequence[Message]) -> None:
         """Check that the tokens of a rendered prompt are those that the model's library would make of the messages."""
@@ -69,6 +73,10 @@ class ValuesTemplate:
     def render(self, messages: Sequence[Message]) -> str:
         """Join the contents as they are; the engine refuses anything but values."""
         return "\n".join(message["content"] for message in messages)
+
+    def gap(self, messages: Sequence[Message]) -> str:
+        """Return a space, which stands between two values."""
+        return " "
 
     def check(self, messages: Sequence[Message]) -> None:
         """Accept everything: there is no tokenizer."""
@@ -176,6 +184,23 @@ class PromptTemplate:
         if self.is_chat:
             return render_chat(self._tokenizer, messages, self._given)
         return self._beginning.text + _plain(messages) + "\nAnswer:"
+
+    def gap(self, messages: Sequence[Message]) -> str:
+        """Return the white space between a rendered prompt and a reply to it, as in a chat that goes on.
+
+        The chat template tells where it can: the messages are rendered with a reply. One that writes the turns that
+        went before otherwise than a prompt tells nothing, and a reply then follows its prompt at once. In the plain
+        form it is a space.
+        """
+        if not self.is_chat:
+            return " "
+        reply: Message = {"role": "assistant", "content": _REPLY}
+        try:
+            whole = render_chat(self._tokenizer, [*messages, reply], self._given, is_prompt=False)
+        except InputError:  # a template that takes questions alone
+            return ""
+        before, found, _ = whole.removeprefix(self.render(messages)).partition(_REPLY)
+        return before if found and not before.strip() else ""
 
     def check(self, messages: Sequence[Message]) -> None:
         """Check that the tokens of a rendered prompt are those that the library would make of the messages.

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from thickets.tasks.problems.kind import PROMPT_FIELDS, REWARD_FIELDS, TEST_FIELDS, Kind, find_kind, own_kinds
 from thickets.tasks.verifiers.own_code import trainer_of
+from thickets.tasks.verifiers.phrases import normalise
 from thickets.tasks.verifiers.regex import PatternError, compile_pattern
 
 VERIFIERS = ("exact", "numeric", "math", "choice", "regex", "tests", "molecule", "similarity")
@@ -18,8 +19,11 @@ GRADED = ("tests", "similarity")
 RIGHT_AT = {"similarity": 0.5}
 """What ``problem.right_at`` is for a verifier if nothing is said: half of the words are the reference's, in its order.
 It is 1 for the others. A text that is all of the reference is too rare to count anything by."""
+CHOOSING = ("choice", "label")
+"""Verifiers that know the answers to choose from."""
 REASONING_GYM_PREFIX = "reasoning_gym:"
 _LABEL = re.compile(r"\w[\w .+-]{0,59}")  # goes into titles, table cells and names of models
+_LONGEST_LABEL = 200
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
@@ -162,6 +166,25 @@ class ProblemConfig(BaseModel):
         description="Score, up to 1, from which on an answer counts as right where verifier tests, similarity, a "
         "module:function or a reward function gives scores. Left out with similarity: 0.5.",
     )
+    labels: tuple[str, ...] = Field(
+        default=(),
+        description="The labels of a classification, in the order in which a prompt names them; rows may also give a "
+        "label's number, counted from 0. Left empty, the names in the data set, else all answers of path.",
+    )
+    scoring: Literal["generate", "loglikelihood"] = Field(
+        default="generate",
+        description="Whether the answer is generated and read, or is the label, letter or option that the model finds "
+        "likeliest (loglikelihood: no text is generated).",
+    )
+    likelihood_of: Literal["letter", "text"] = Field(
+        default="letter",
+        description="With loglikelihood, what of an option is compared: its letter, or its text.",
+    )
+    likelihood_per: Literal["label", "token", "byte"] | None = Field(
+        default=None,
+        description="With loglikelihood, what a log-likelihood is divided by: label (nothing), token or byte (the "
+        "number of a label's tokens or bytes). Left empty: byte for the texts of options, else label.",
+    )
     instruction: str | None = Field(
         default=None,
         description="Prompt with {question} where the question goes. Left empty, the problem's own.",
@@ -210,6 +233,8 @@ class ProblemConfig(BaseModel):
             self._check_data(kind)
         if "verifier" in kind.fields:
             self._check_verifier(kind)
+        self._check_scoring(kind)
+        self._check_labels()
         if self.label is not None and not _LABEL.fullmatch(self.label):
             raise ValueError(
                 f"problem.label is {self.label!r}; it must be 1 to 60 letters, digits, spaces, '.', '_', '+' and "
@@ -296,7 +321,7 @@ class ProblemConfig(BaseModel):
                 f"problem.question_column and problem.answer_column are both {columns.question_column!r}; "
                 "they must name two columns"
             )
-        if self.choices_column is not None and "choice" not in (self.verifier, self.votes_by):
+        if self.choices_column is not None and "choice" not in (self.verifier or kind.default_verifier, self.votes_by):
             raise ValueError(
                 f"problem.choices_column is {self.choices_column!r}, but problem.verifier is {self.verifier!r}; "
                 "options go with verifier: choice"
@@ -369,6 +394,45 @@ class ProblemConfig(BaseModel):
                 f"problem.score_range is {list(self.score_range)}; it must be the least and the greatest reward, such "
                 "as [-1, 1]"
             )
+
+    def _check_scoring(self, kind: Kind) -> None:
+        judge = self.verifier or kind.default_verifier
+        if self.scoring == "loglikelihood":
+            if judge not in CHOOSING:
+                raise ValueError(
+                    f"problem.scoring is 'loglikelihood', but verifier {judge} knows no labels to choose from; take "
+                    "verifier: choice, or problem classification or choice"
+                )
+            if self.likelihood_of == "text" and self.with_own_columns().choices_column is None:
+                raise ValueError(
+                    "problem.likelihood_of is 'text', but problem.choices_column is missing; name the column with the "
+                    "texts of the options, or take letter"
+                )
+            return
+        for name in ("likelihood_of", "likelihood_per"):
+            if (value := getattr(self, name)) != type(self).model_fields[name].default:
+                raise ValueError(
+                    f"problem.{name} is {value!r}, but problem.scoring is 'generate'; write scoring: loglikelihood, or "
+                    "remove it"
+                )
+
+    def _check_labels(self) -> None:
+        forms: dict[str | None, str] = {}
+        for label in self.labels:
+            form = normalise(label)
+            if form is None or "\n" in label or "{question}" in label or len(label) > _LONGEST_LABEL:
+                raise ValueError(
+                    f"problem.labels has {label[:80]!r}; a label is one line of up to {_LONGEST_LABEL} characters, "
+                    "more than punctuation, and without {question}"
+                )
+            if form in forms:
+                raise ValueError(
+                    f"problem.labels has {forms[form]!r} and {label!r}, which differ in case, spaces or punctuation "
+                    "alone; rename one"
+                )
+            forms[form] = label
+        if len(self.labels) == 1:
+            raise ValueError(f"problem.labels has only {self.labels[0]!r}; name two at least, or leave it empty")
 
     def _check_pattern(self) -> None:
         if "regex" not in (self.verifier, self.votes_by):

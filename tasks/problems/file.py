@@ -31,14 +31,16 @@ from thickets.tasks.problems.configured import make_verifier
 from thickets.tasks.problems.kind import (
     DATA_FIELDS,
     EXAMPLE_FIELDS,
+    LIKELIHOOD_FIELDS,
     TEST_FIELDS,
     TEXT_FIELDS,
     VERIFIER_FIELDS,
     Kind,
     find_kind,
 )
+from thickets.tasks.problems.labelled import options_as_labels
 from thickets.tasks.problems.worked import first_worked, read_worked
-from thickets.tasks.types import JSON, Example, Message, Sampling
+from thickets.tasks.types import JSON, Example, Label, LikelihoodPer, Message, Sampling
 from thickets.tasks.verifiers import Verifier
 
 _VERSION = 2
@@ -63,6 +65,18 @@ class FileProblem:
         self.sampling = Sampling(max_tokens=self._verifier.max_tokens)
         self.right_at = self._verifier.right_at
         self.metric = self._verifier.metric
+
+    @property
+    def likelihood_per(self) -> LikelihoodPer | None:
+        """See `thickets.tasks.problems.base.HasLabels`."""
+        config = self._config
+        if config.scoring == "generate":
+            return None
+        return config.likelihood_per or ("byte" if config.likelihood_of == "text" else "label")
+
+    def labels(self, example: Example) -> tuple[Label, ...]:
+        """See `thickets.tasks.problems.base.HasLabels`; the options of a question, by their letters."""
+        return options_as_labels(example, self._config.likelihood_of)
 
     @cached_property
     def instruction(self) -> str:
@@ -288,6 +302,11 @@ class FileProblem:
                     f"{' or '.join(map(repr, columns))}",
                     row.place,
                 )
+        if self.likelihood_per is not None:
+            try:
+                self.labels(example)
+            except InputError as error:
+                raise source.error(str(error), row.place) from None
         if self._config.system is not None and example.turns and example.turns[0]["role"] == "system":
             raise source.error(
                 f"column {source.question_column!r} begins with a system turn, and problem.system is set as well; "
@@ -315,11 +334,11 @@ KIND = Kind(
     make=FileProblem,
     fields=(
         *DATA_FIELDS,
-        "answer_aliases_column",
-        "choices_column",
+        *("answer_aliases_column", "choices_column"),
         *VERIFIER_FIELDS,
         *TEST_FIELDS,
         *TEXT_FIELDS,
+        *("likelihood_of", *LIKELIHOOD_FIELDS),
         *EXAMPLE_FIELDS,
     ),
     default_verifier="exact",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 from thickets.tasks.problems.base import Option, Problem
 from thickets.tasks.types import Example
@@ -19,6 +20,7 @@ VERIFIER_FIELDS = ("verifier", "pattern", "right_at", *REWARD_FIELDS)
 TEST_FIELDS = ("tests_column", "sandbox")
 TEXT_FIELDS = ("metric",)
 EXAMPLE_FIELDS = ("examples", "n_examples")
+LIKELIHOOD_FIELDS = ("scoring", "likelihood_per")
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Kind:
     one_column: bool = False
     needs_data: bool = False
     options: Callable[[], tuple[Option, ...]] = tuple
-    sample_config: Mapping[str, str] = field(default_factory=dict)
+    sample_config: Mapping[str, Any] = field(default_factory=dict)
     sample_example: Example | None = None
     source: str = ""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from thickets.tasks.problems import (
+    choice,
+    classification,
     countdown,
     file,
     gsm8k,
@@ -23,7 +25,7 @@ from thickets.tasks.problems.kind import Kind, find_kind, own_kinds, register
 for _module in (
     *(largest_number, countdown, signals),
     *(gsm8k, math500, olympiadbench, mbpp, rocstories, uspto50k),
-    *(file, reasoning_gym),
+    *(classification, choice, file, reasoning_gym),
 ):
     register(_module.KIND)
 

@@ -55,8 +55,20 @@ def answer_identity(
         "questions": _questions(problem, blocks),
         "prompt": template.identity(),
         "decoding": {"greedy": True, "max_tokens": sampling.max_tokens, "stop": list(sampling.stop)},
+        **_labels(blocks),
         "examples_per_block": examples_per_block,
     }
+
+
+def _labels(blocks: Iterable[Block]) -> dict[str, Any]:
+    """Return what answers are chosen from and how, where they are not generated."""
+    chosen = [(block.split, block.index, block.labels) for block in blocks if block.labels is not None]
+    if not chosen:
+        return {}
+    rows = [
+        [split, index, [[asdict(label) for label in each] for each in of.of_prompts]] for split, index, of in chosen
+    ]
+    return {"labels": {"version": 1, "gap": chosen[0][2].gap, "per": chosen[0][2].per, "sha256": _sha256(rows)}}
 
 
 def _vllm_settings(engine: EngineSpec) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from thickets.tasks.engines.prompts import Template
 from thickets.tasks.problems.base import Problem
 from thickets.tasks.problems.consensus import Consensus, consensus_of
 from thickets.tasks.problems.judging import Judge
+from thickets.tasks.problems.labelled import labels_of
 from thickets.tasks.serving.tally import make_tally
 from thickets.tasks.types import Candidate, Example, Sampling, question_id
 
@@ -152,13 +153,16 @@ class Answerer:
         tallies = [make_tally([voter.power for voter in voters], self.consensus) for _ in examples]
         n_tokens = [0] * len(examples)
         prompts = [self._template.render(self.problem.messages(example)) for example in examples]
+        labels = labels_of(self.problem, self._template, examples)
         with self._lock:
             for place, voter in enumerate(voters):
                 open_ones = [i for i, tally in enumerate(tallies) if every or not tally.is_decided]
                 if not open_ones:
                     break
                 self._load(voters, place)
-                sampling = replace(self._sampling, temperature=temperature, seed=_seed(voter))
+                sampling = replace(
+                    self._sampling, temperature=temperature, seed=_seed(voter), labels=labels and labels.of(open_ones)
+                )
                 completions = self._engine.generate([prompts[i] for i in open_ones], sampling)
                 for i, completion in zip(open_ones, completions, strict=True):
                     tallies[i].cast(self.judge.extract(completion.text, examples[i]))
