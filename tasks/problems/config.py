@@ -207,7 +207,7 @@ class ProblemConfig(BaseModel):
     )
     options: dict[str, Any] = Field(
         default_factory=dict,
-        description="Options of a generated problem, or the dataset options of a reasoning_gym task; "
+        description="Options of a problem that has some, or the dataset options of a reasoning_gym task; "
         "`thickets problems NAME` lists them.",
     )
     allow_unsafe_verifier: bool = Field(
