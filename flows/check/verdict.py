@@ -25,6 +25,7 @@ _LACKING = {
     "choice": "no letter that is surely the answer",
     "classification": "no label that is surely the answer",
     "regex": "no match of problem.pattern",
+    **dict.fromkeys(("similarity", "rocstories"), "no word"),
     **dict.fromkeys(_PROGRAMS, "no Python function that gives a value"),
 }
 

@@ -95,7 +95,12 @@ def remarks(summary: RunSummary) -> list[str]:
         lines.append(summary.thinking.sentence)
     thicket = summary.thicket
     mean = thicket.agreement.mean
-    same = "" if mean is None else f"Two experts give the same answer to {percent(mean)} of the test questions. "
+    if mean is None:
+        same = ""
+    elif metric := thicket.agreement.metric:
+        same = f"The texts of two experts are similar by {percent(mean)} ({metric}), on average. "
+    else:
+        same = f"Two experts give the same answer to {percent(mean)} of the test questions. "
     return [
         *lines,
         *[_prompt(control) for control in summary.evaluation.controls if control.name == "best_prompt"],

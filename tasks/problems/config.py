@@ -8,15 +8,19 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from thickets.tasks.problems.kind import PROMPT_FIELDS, TEST_FIELDS, Kind, find_kind, own_kinds
+from thickets.tasks.problems.kind import PROMPT_FIELDS, REWARD_FIELDS, TEST_FIELDS, Kind, find_kind, own_kinds
+from thickets.tasks.verifiers.own_code import trainer_of
 from thickets.tasks.verifiers.phrases import normalise
 from thickets.tasks.verifiers.regex import PatternError, compile_pattern
 
-VERIFIERS = ("exact", "numeric", "math", "choice", "regex", "tests")
-GRADED = ("tests",)
+VERIFIERS = ("exact", "numeric", "math", "choice", "regex", "tests", "molecule", "similarity")
+GRADED = ("tests", "similarity")
 """Verifiers that give scores between wrong and right, as a function of the user's own may."""
 CHOOSING = ("choice", "label")
 """Verifiers that know the answers to choose from."""
+RIGHT_AT = {"similarity": 0.5}
+"""What ``problem.right_at`` is for a verifier if nothing is said: half of the words are the reference's, in its order.
+It is 1 for the others. A text that is all of the reference is too rare to count anything by."""
 REASONING_GYM_PREFIX = "reasoning_gym:"
 _LABEL = re.compile(r"\w[\w .+-]{0,59}")  # goes into titles, table cells and names of models
 _LONGEST_LABEL = 200
@@ -114,13 +118,30 @@ class ProblemConfig(BaseModel):
     verifier: str | None = Field(
         default=None,
         description="How the answers of file, gsm8k and largest_number are judged: exact (the whole reply), numeric (a "
-        "number), math (an expression), choice (a letter), regex (see pattern), tests (a program, see tests_column) or "
-        "module:function (your own code). Left empty: file exact, mbpp tests, the others numeric.",
+        "number), math (an expression), choice (a letter), regex (see pattern), tests (a program, see tests_column), "
+        "molecule (SMILES), similarity (a text, see metric), module:function (your own code), or a reward function of "
+        "TRL or verl: trl:module:function, verl:module:function (see votes). Left empty: file exact, mbpp tests, "
+        "rocstories similarity, the others numeric.",
     )
     pattern: str | None = Field(
         default=None,
         description="Regular expression of the regex verifier. Its last match is the answer: group 1 if it has a "
         "group, else the whole match.",
+    )
+    votes: Literal["text", "exact", "numeric", "math", "choice", "regex"] | None = Field(
+        default=None,
+        description="What votes where verifier is a reward function of TRL or verl, which is asked about that answer: "
+        "text (the whole reply) or what the verifier of that name finds. Left empty: choice with choices_column, regex "
+        "with pattern, else text.",
+    )
+    answer_form: str = Field(
+        default="{answer}",
+        description=r"How an answer, the gold one too, is written for a reward function, such as \boxed{ {answer} } or "
+        "#### {answer}.",
+    )
+    score_range: tuple[float, float] = Field(
+        default=(0.0, 1.0),
+        description="The least and the greatest reward of a reward function, which are score 0 and score 1.",
     )
     tests_column: str = Field(
         default="test_list",
@@ -133,12 +154,17 @@ class ProblemConfig(BaseModel):
         description="Where programs of verifier tests run: required refuses a machine that cannot shut them in; weak "
         "also takes limits of time and memory alone.",
     )
+    metric: Literal["rougeL", "rouge1"] = Field(
+        default="rougeL",
+        description="Similarity of verifier similarity, to the reference and between answers: rougeL (words in common "
+        "in one order) or rouge1 (words in common).",
+    )
     right_at: float = Field(
         default=1.0,
         gt=0,
         le=1,
-        description="Score, up to 1, from which on an answer counts as right where verifier tests or a module:function "
-        "gives scores.",
+        description="Score, up to 1, from which on an answer counts as right where verifier tests, similarity, a "
+        "module:function or a reward function gives scores. Left out with similarity: 0.5.",
     )
     labels: tuple[str, ...] = Field(
         default=(),
@@ -188,10 +214,21 @@ class ProblemConfig(BaseModel):
     def _from_name(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_right_at(cls, value: Any) -> Any:
+        """Write the default down that depends on the verifier, so that a kept config says it."""
+        if not isinstance(value, dict) or "right_at" in value:
+            return value
+        kind = find_kind(str(value.get("name")))
+        judge = value.get("verifier") or (kind and kind.default_verifier)
+        return {**value, "right_at": RIGHT_AT[judge]} if judge in RIGHT_AT else value
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         kind = self._kind()
         self._check_taken(kind)
+        self._check_source(kind)
         if kind.reads_data:
             self._check_data(kind)
         if "verifier" in kind.fields:
@@ -220,6 +257,13 @@ class ProblemConfig(BaseModel):
         """Whether replies are programs, which are run."""
         return (self.verifier or self._kind().default_verifier) == "tests"
 
+    @property
+    def votes_by(self) -> str | None:
+        """What votes where the verifier is a reward function of a trainer; None where it is not."""
+        if trainer_of(self.verifier) is None:
+            return None
+        return self.votes or ("choice" if self.choices_column else "regex" if self.pattern else "text")
+
     def with_own_columns(self) -> Self:
         """Return the config with the problem's own columns where it names no others."""
         fields = type(self).model_fields
@@ -243,7 +287,7 @@ class ProblemConfig(BaseModel):
             value = getattr(self, name)
             if is_taken or value == field.get_default(call_default_factory=True):
                 continue
-            if kind.reads_data:
+            if "path" in kind.fields:
                 why = "reads its questions from problem.path" if name == "options" else "takes none"
             else:
                 why = "runs no code of the model" if name == "allow_unsafe_verifier" else "makes its own questions"
@@ -252,6 +296,19 @@ class ProblemConfig(BaseModel):
                 f"problem.{name} is {value!r}, but {self.name} {why}; remove it (it is for {', '.join(takers)})"
             )
 
+    def _check_source(self, kind: Kind) -> None:
+        """Refuse data beside options of a problem that either reads or makes its questions."""
+        if "path" not in kind.fields or not kind.makes_questions:
+            return
+        if self.path is not None and self.options:
+            raise ValueError(
+                f"problem.options has {', '.join(map(repr, self.options))}, but {self.name} reads its questions from "
+                "problem.path; remove one of the two"
+            )
+        for name in ("test_path", "id_column"):
+            if self.path is None and name in kind.fields and (value := getattr(self, name)) is not None:
+                raise ValueError(f"problem.{name} is {value!r}, but problem.path is missing; name the data")
+
     def _check_data(self, kind: Kind) -> None:
         if self.path is None:
             raise ValueError(
@@ -259,12 +316,12 @@ class ProblemConfig(BaseModel):
                 "or hf:owner/dataset[:config][@split]"
             )
         columns = self.with_own_columns()
-        if columns.question_column == columns.answer_column:
+        if columns.question_column == columns.answer_column and not kind.one_column:
             raise ValueError(
                 f"problem.question_column and problem.answer_column are both {columns.question_column!r}; "
                 "they must name two columns"
             )
-        if self.choices_column is not None and (self.verifier or kind.default_verifier) != "choice":
+        if self.choices_column is not None and "choice" not in (self.verifier or kind.default_verifier, self.votes_by):
             raise ValueError(
                 f"problem.choices_column is {self.choices_column!r}, but problem.verifier is {self.verifier!r}; "
                 "options go with verifier: choice"
@@ -288,9 +345,11 @@ class ProblemConfig(BaseModel):
                 "remove it"
             )
         known = self.verifier is None or self.verifier in VERIFIERS
-        if not known and not _FUNCTION.fullmatch(str(self.verifier)):
+        trainer = trainer_of(self.verifier)
+        if not known and not _FUNCTION.fullmatch(trainer[1] if trainer else str(self.verifier)):
             raise ValueError(
-                f"problem.verifier is {self.verifier!r}; allowed are {', '.join(VERIFIERS)} and module:function"
+                f"problem.verifier is {self.verifier!r}; allowed are {', '.join(VERIFIERS)}, module:function, "
+                "trl:module:function and verl:module:function"
             )
         judge = self.verifier or kind.default_verifier
         if known and self.right_at != 1 and judge not in GRADED:
@@ -298,11 +357,22 @@ class ProblemConfig(BaseModel):
                 f"problem.right_at is {self.right_at!r}, but verifier {judge} gives no scores between wrong and right; "
                 f"remove it (it is for verifier: {', '.join(GRADED)} and module:function)"
             )
+        if judge == "similarity" and "metric" not in kind.fields:
+            takers = ", ".join(each.name for each in own_kinds() if "metric" in each.fields)
+            raise ValueError(
+                f"problem.verifier is 'similarity', but {self.name} has no texts for answers; it is for {takers}"
+            )
+        if judge != "similarity" and self.metric != type(self).model_fields["metric"].default:
+            raise ValueError(
+                f"problem.metric is {self.metric!r}, but no texts are compared; remove it (it is for verifier: "
+                "similarity)"
+            )
         for name in TEST_FIELDS:
             if judge != "tests" and (value := getattr(self, name)) != type(self).model_fields[name].default:
                 raise ValueError(
                     f"problem.{name} is {value!r}, but no program is run; remove it (it is for verifier: tests)"
                 )
+        self._check_reward()
         self._check_pattern()
 
     def _check_scoring(self, kind: Kind) -> None:
@@ -344,17 +414,38 @@ class ProblemConfig(BaseModel):
         if len(self.labels) == 1:
             raise ValueError(f"problem.labels has only {self.labels[0]!r}; name two at least, or leave it empty")
 
+    def _check_reward(self) -> None:
+        if self.votes_by is None:
+            for name in REWARD_FIELDS:
+                if (value := getattr(self, name)) != type(self).model_fields[name].default:
+                    raise ValueError(
+                        f"problem.{name} is {value!r}, but problem.verifier is {self.verifier!r}, which finds answers "
+                        "by itself; remove it (it is for verifier: trl:module:function and verl:module:function)"
+                    )
+            return
+        if (found := self.answer_form.count("{answer}")) != 1:
+            raise ValueError(
+                f"problem.answer_form contains {{answer}} {found} times: {self.answer_form!r}; write {{answer}} "
+                "exactly once, where the answer goes"
+            )
+        if not self.score_range[0] < self.score_range[1]:
+            raise ValueError(
+                f"problem.score_range is {list(self.score_range)}; it must be the least and the greatest reward, such "
+                "as [-1, 1]"
+            )
+
     def _check_pattern(self) -> None:
-        if self.verifier != "regex":
+        if "regex" not in (self.verifier, self.votes_by):
             if self.pattern is not None:
                 raise ValueError(
                     f"problem.pattern is {self.pattern!r}, but problem.verifier is {self.verifier!r}; "
-                    "a pattern goes with verifier: regex and with nothing else"
+                    "a pattern goes with verifier: regex (or votes: regex) and with nothing else"
                 )
             return
         if self.pattern is None:
             raise ValueError(
-                r"problem.verifier is 'regex', but problem.pattern is missing; give one, for example 'Answer: (\d+)'"
+                rf"problem.{'verifier' if self.verifier == 'regex' else 'votes'} is 'regex', but problem.pattern is "
+                r"missing; give one, for example 'Answer: (\d+)'"
             )
         try:
             compiled = compile_pattern(self.pattern)

@@ -9,16 +9,24 @@ from thickets.tasks.problems import (
     file,
     gsm8k,
     largest_number,
+    math500,
     mbpp,
+    olympiadbench,
     reasoning_gym,
+    rocstories,
     signals,
+    uspto50k,
 )
 from thickets.tasks.problems.base import Problem
 from thickets.tasks.problems.config import ProblemConfig
 from thickets.tasks.problems.kind import Kind, find_kind, own_kinds, register
 
 # Those that need no data come first.
-for _module in (largest_number, countdown, signals, gsm8k, mbpp, classification, choice, file, reasoning_gym):
+for _module in (
+    *(largest_number, countdown, signals),
+    *(gsm8k, math500, olympiadbench, mbpp, rocstories, uspto50k, classification, choice),
+    *(file, reasoning_gym),
+):
     register(_module.KIND)
 
 
