@@ -38,7 +38,6 @@ class Kind:
         verifiers: Values of ``problem.verifier`` that it allows; None: all.
         default_verifier: What judges where the config says nothing; None: a way of its own.
         one_column: Whether question and answer may be parts of one column.
-        needs_data: Whether its options change how data is asked, and make no questions.
         options: Returns what ``problem.options`` may hold; a call, as a library may have to be imported for it.
         sample_config: Fields of the section with which it is shown; a path in them is never opened.
         sample_example: What is shown, in the form of the data; None: the first example that it makes.
@@ -54,7 +53,6 @@ class Kind:
     verifiers: tuple[str, ...] | None = None
     default_verifier: str | None = None
     one_column: bool = False
-    needs_data: bool = False
     options: Callable[[], tuple[Option, ...]] = tuple
     sample_config: Mapping[str, Any] = field(default_factory=dict)
     sample_example: Example | None = None
