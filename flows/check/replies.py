@@ -15,12 +15,16 @@ from thickets.flows.plan import RunPlan, make_plan, own_limit
 from thickets.storage.errors import InputError
 from thickets.tasks.engines import Engine, EngineSpec, build_engine, resolve_spec
 from thickets.tasks.engines.base_model import find_base_model
+from thickets.tasks.engines.labels import LabelEngine, shares
 from thickets.tasks.engines.model_kinds import kind_of
 from thickets.tasks.problems import Problem, load_problem
 from thickets.tasks.problems.judging import Judge
 from thickets.tasks.problems.splits import Splits, draw_splits
+from thickets.tasks.results.text import percent
+from thickets.tasks.scoring.units import Block, sampling_of
 from thickets.tasks.types import Example
 
+_MOST_LABELS_SHOWN = 4
 _MANY = 1 / 5  # of the replies: with more, the figures of a run would be about its settings
 
 
@@ -124,15 +128,12 @@ def _example(config: RunConfig, problem: Problem, splits: Splits, row: str) -> E
 
 
 def _replies(plan: RunPlan, n: int, build: Callable[[EngineSpec], Engine]) -> tuple[CheckedReply, ...]:
-    asked = [
-        pair
-        for block in plan.blocks
-        if block.split == "selection"
-        for pair in zip(block.examples, block.prompts, strict=True)
-    ][:n]
+    block = plan.first_questions(n)
+    sampling = sampling_of(None, block, plan.sampling)
     with short_lived_engine(plan, build) as engine:
         engine.load(None)
-        completions = engine.generate([prompt for _, prompt in asked], plan.sampling)
+        completions = engine.generate(block.prompts, sampling)
+        chances = _chances(engine, block)
     judge, name = plan.judge, _verifier(plan.config)
     ends = kind_of(plan.base.path).ends_answers  # else the limit cuts nothing off
     return tuple(
@@ -142,9 +143,24 @@ def _replies(plan: RunPlan, n: int, build: Callable[[EngineSpec], Engine]) -> tu
             example,
             completion.text,
             plan.sampling.max_tokens if ends and completion.finish_reason == "length" else None,
+            among,
         )
-        for (example, _), completion in zip(asked, completions, strict=True)
+        for example, completion, among in zip(block.examples, completions, chances, strict=True)
     )
+
+
+def _chances(engine: Engine, block: Block) -> list[str]:
+    """Say of each question how probable its labels are among each other, the likeliest first; empty without labels."""
+    if block.labels is None or not isinstance(engine, LabelEngine):
+        return [""] * len(block.examples)
+    found = []
+    for labels, likelihoods in zip(
+        block.labels.of_prompts, engine.likelihoods(block.prompts, block.labels), strict=True
+    ):
+        pairs = zip(labels, shares(labels, likelihoods, block.labels), strict=True)
+        ranked = sorted(pairs, key=lambda pair: -pair[1])[:_MOST_LABELS_SHOWN]
+        found.append(", ".join(f"{label.answer} {percent(share, 0)}" for label, share in ranked))
+    return found
 
 
 def _prompt_warnings(prompt: FirstPrompt) -> list[str]:

@@ -23,7 +23,9 @@ _NUMERIC = ("numeric", "gsm8k", "largest_number")
 _PROGRAMS = ("tests", "mbpp")
 _LACKING = {
     "choice": "no letter that is surely the answer",
+    "classification": "no label that is surely the answer",
     "regex": "no match of problem.pattern",
+    **dict.fromkeys(("similarity", "rocstories"), "no word"),
     **dict.fromkeys(_PROGRAMS, "no Python function that gives a value"),
 }
 
@@ -45,7 +47,9 @@ class CheckedReply(BaseModel):
     why: str = Field(description="The verdict and its reason, in a line.")
 
 
-def check_reply(judge: Judge, name: str, example: Example, reply: str, cut_off_at: int | None = None) -> CheckedReply:
+def check_reply(
+    judge: Judge, name: str, example: Example, reply: str, cut_off_at: int | None = None, among: str = ""
+) -> CheckedReply:
     """Judge a reply as a run does.
 
     Args:
@@ -54,6 +58,7 @@ def check_reply(judge: Judge, name: str, example: Example, reply: str, cut_off_a
         example: The question.
         reply: The whole completion.
         cut_off_at: The limit of tokens if the reply ran into it.
+        among: Of a label that was chosen, how probable it and others are; empty for other replies.
     """
     found = judge.of_answer(judge.extract(reply, example), example)
     gold = read_gold(judge.problem, example)
@@ -74,7 +79,7 @@ def check_reply(judge: Judge, name: str, example: Example, reply: str, cut_off_a
         score=found.score / FULL,
         verdict=verdict,
         cut_off=cut_off_at is not None,
-        why=why + ("" if cut_off_at is None else f"; cut off at {cut_off_at} tokens"),
+        why=why + (among and f"; {among}") + ("" if cut_off_at is None else f"; cut off at {cut_off_at} tokens"),
     )
 
 

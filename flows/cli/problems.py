@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -25,23 +26,63 @@ def problems(
             metavar="[NAME]", help="One problem, to see its options and a sample; or part of a name, to list those."
         ),
     ] = "",
+    sample: Annotated[
+        bool, typer.Option("--sample", help="A small data file of the problem, one JSON object a line, to try it with.")
+    ] = False,
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="FILE", help="With --sample: write it there; default: print it.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List the problems, a line each; or show one of them with its options and a sample question."""
     from thickets.tasks.problems import own_kinds
 
     own = own_kinds()
+    if sample or to is not None:
+        _sample(own, name, to)
+        return
     if not name and not as_json:
-        _list([(each.name, each.summary) for each in own] + [(f"{_GYM}:TASK", _about_gym())])
+        _list([*map(_line, own), (f"{_GYM}:TASK", _about_gym())])
         say("one of them, with its options and a sample question: thickets problems NAME")
         return
     found = _fitting(own, name)
     if name and len(found) == 1:
         _show(found[0], as_json=as_json)
     elif as_json:
-        typer.echo(json.dumps([{"name": each.name, "summary": each.summary} for each in found], indent=2))
+        typer.echo(json.dumps([_named(each) for each in found], indent=2))
     else:
-        _list([(each.name, each.summary) for each in found])
+        _list([*map(_line, found)])
+
+
+def _sample(own: list[Kind], name: str, to: Path | None) -> None:
+    """Print or write the sample data of a problem, and say how it is asked.
+
+    Raises:
+        InputError: Not one problem is named, or the file is there already or cannot be written.
+    """
+    from thickets.tasks.problems.shown import sample_data
+
+    found = _fitting(own, name) if name else []
+    if len(found) != 1:
+        listed = ", ".join(each.name for each in found) or "none"
+        raise InputError(f"NAME: --sample needs one problem; found {listed}; name one of `thickets problems`")
+    [kind] = found
+    text = sample_data(kind)
+    if to is None:
+        typer.echo(text, nl=False)
+        return
+    try:
+        with to.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise InputError(f"--to is {str(to)!r}, which exists; name another file or remove it") from None
+    except OSError as error:
+        raise InputError(f"--to is {str(to)!r}: {error.strerror}; name a file in a folder that is there") from None
+    say(f"{len(text.splitlines())} rows in {to}")
+    if kind.reads_data:
+        fields = {"name": kind.name, **kind.sample_config, "path": str(to)}
+        shown = ", ".join(f"{field}: {value}" for field, value in fields.items() if field != "test_path")
+        say(f"asked by: problem: {{{shown}}} and data: {{selection: 4, validation: 2, test: 4}}")
 
 
 def _fitting(own: list[Kind], name: str) -> list[Kind]:
@@ -88,6 +129,14 @@ def _about_gym() -> str:
     return f"{len(gym)} generated problems; list them: thickets problems {_GYM}"
 
 
+def _line(kind: Kind) -> tuple[str, str]:
+    return kind.name, kind.summary + (f" (of {kind.source})" if kind.source else "")
+
+
+def _named(kind: Kind) -> dict[str, str]:
+    return {"name": kind.name, "summary": kind.summary, **({"source": kind.source} if kind.source else {})}
+
+
 def _list(rows: list[tuple[str, str]]) -> None:
     width = max(len(name) for name, _ in rows)
     for name, summary in rows:
@@ -100,10 +149,10 @@ def _show(kind: Kind, *, as_json: bool) -> None:
 
     options, sample = settings(kind), shown_sample(kind)
     if as_json:
-        shown = {"name": kind.name, "summary": kind.summary, "options": [asdict(each) for each in options]}
+        shown = {**_named(kind), "options": [asdict(each) for each in options]}
         typer.echo(json.dumps(shown | {"sample": asdict(sample)}, indent=2, default=str))
         return
-    typer.echo(f"{kind.name}: {kind.summary}\n\noptions")
+    typer.echo(": ".join(_line(kind)) + "\n\noptions")
     for each in options:
         default = "none" if each.default is None else json.dumps(each.default, default=str)
         value = "required" if each.required else default

@@ -26,6 +26,7 @@ def answer_json(found: Answers) -> dict[str, Any]:
         "saved": found.saved,
         "n_tokens": row.n_tokens,
         "votes": list(row.ballots),
+        **({} if row.similarity is None else {"similarity": row.similarity}),
     }
 
 
@@ -36,6 +37,11 @@ def answer_table(found: Answers, *, votes: bool) -> Group:
     """
     [row] = found.rows
     title = f"{row.n_asked} of {found.k} experts asked, lead {percent(row.margin, 0)} of all votes"
+    if row.similarity is not None:
+        title = (
+            f"{row.n_asked} of {found.k} experts asked; the text that is closest to the others, similar to them by "
+            f"{percent(row.similarity, 0)} on average"
+        )
     if row.n_asked < found.k:
         title += f"; the others could not have changed the answer ({percent(found.saved, 0)} of the calls saved)"
     table = Table()
@@ -46,9 +52,13 @@ def answer_table(found: Answers, *, votes: bool) -> Group:
             table.add_row(str(rank), _answer(ballot))
         return Group(title, table)
     table.add_column("answer")
-    table.add_column("experts", justify="right")
+    is_counted = row.similarity is None  # texts are compared
+    if is_counted:
+        table.add_column("experts", justify="right")
     for ballot, count in Counter(row.ballots).most_common():
-        table.add_row(_answer(ballot), str(count), style="bold" if ballot is not None and ballot == row.answer else "")
+        cells = [_answer(ballot), Text(str(count))]
+        style = "bold" if ballot is not None and ballot == row.answer else ""
+        table.add_row(*cells[: 2 if is_counted else 1], style=style)
     return Group(title, table)
 
 

@@ -10,10 +10,16 @@ from thickets.flows.config.run import RunConfig
 from thickets.tasks.engines.model_kinds import kind_of
 from thickets.tasks.engines.prompts import Template
 from thickets.tasks.problems import Problem
+from thickets.tasks.problems.base import chooses
 from thickets.tasks.problems.splits import Split
 from thickets.tasks.scoring.room import Fitted, Room, dropped_line, fit
 from thickets.tasks.types import text_of
 from thickets.tasks.verifiers.thought import Thoughts, ends_in_thought
+
+_LABELS_IN_THOUGHT = (
+    "problem.scoring: loglikelihood compares labels right behind the prompt, where this chat template has begun a "
+    "thought; turn thinking off where it can: decoding.chat_template_kwargs: {enable_thinking: false}"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +70,8 @@ def plan_prompts(config: RunConfig, model: Path, problem: Problem, splits: Itera
     template.check(problem.messages(first.split.examples[0]))
     tags = config.decoding.reasoning
     reasoning = None if tags is None else Thoughts(*tags, ends_in_thought(text_of(first.prompts[0]), tags))
-    warnings = (*template.warnings, dropped_line(fitted, room), _hidden_tags(reasoning, template))
+    thinks = _LABELS_IN_THOUGHT if chooses(problem) and reasoning is not None and reasoning.is_open else None
+    warnings = (*template.warnings, dropped_line(fitted, room), _hidden_tags(reasoning, template), thinks)
     return PromptPlan(template, room, fitted, reasoning, tuple(filter(None, warnings)))
 
 

@@ -25,6 +25,7 @@ from thickets.tasks.distillation.training import check_can_learn, library_versio
 from thickets.tasks.engines import EngineSpec
 from thickets.tasks.evaluation.controls import attempts
 from thickets.tasks.problems import Problem
+from thickets.tasks.problems.consensus import consensus_of
 from thickets.tasks.problems.splits import Split, Splits, draw_training
 from thickets.tasks.seeds import POPULATION_SCHEMA
 from thickets.tasks.types import Attempt, Candidate, Respondent
@@ -115,6 +116,7 @@ def plan_distillation(
     if section is None:
         raise InputError("distillation: missing; add the section to the config, or --set distillation.examples=500")
     check_can_learn(base.name, base.path)
+    _check_margin(section, problem)
     learned = recall(config, base, problem, splits, resolve)
     limit = None if learned is None else learned.max_tokens
     run = make_plan(config, base, problem, splits, resolve, limit=limit)
@@ -137,6 +139,14 @@ def plan_distillation(
         id=name,
         folder=distill_folder(run_folder, name),
     )
+
+
+def _check_margin(section: DistillationConfig, problem: Problem) -> None:
+    if section.margin is not None and consensus_of(problem).is_closest:
+        raise InputError(
+            f"distillation.margin is {section.margin:g}, but the answers of {problem.name} are texts, which are "
+            "compared and not counted, so none leads by a share of the votes; remove it: verified answers are kept"
+        )
 
 
 def distill_config(home: Home, folder: RunFolder, overrides: Sequence[str]) -> RunConfig:

@@ -25,6 +25,7 @@ from thickets.tasks.distillation.data import label_rows, rejection_rows, student
 from thickets.tasks.distillation.results import Arm, DataReport
 from thickets.tasks.engines import build_engine
 from thickets.tasks.evaluation.voting import ballots
+from thickets.tasks.problems.consensus import Consensus
 from thickets.tasks.scoring.executors.ray_cluster import RayCluster
 from thickets.tasks.scoring.units import candidate_id
 from thickets.tasks.statistics import accuracy_of, paired_difference, shares
@@ -61,7 +62,9 @@ def choose_rows(plan: DistillPlan, book: ScoreBook) -> tuple[pl.DataFrame, DataR
         texts, on=["candidate_id", "example_id"], how="left", maintain_order="left"
     )
     attempts = order.join(written, on=["candidate_id", "example_id"], how="left", maintain_order="left")
-    rows, report = student_rows(experts, attempts, plan.rules, plan.found.evaluation.rule)
+    rows, report = student_rows(
+        experts, attempts, plan.rules, plan.found.evaluation.rule, Consensus(plan.found.evaluation.metric)
+    )
     parts, controls = [rows], plan.section.controls
     if plan.section.margin is None:
         if controls.rejection_sampling:

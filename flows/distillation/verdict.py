@@ -15,6 +15,7 @@ from thickets.tasks.distillation.data import LABELS, REJECTION, STUDENT
 from thickets.tasks.distillation.results import Arm, DataReport, StudentDifference
 from thickets.tasks.evaluation.controls import count_tokens
 from thickets.tasks.evaluation.voting import ballots, vote
+from thickets.tasks.problems.consensus import Consensus
 from thickets.tasks.results.evaluation import Accuracy
 from thickets.tasks.scoring.units import candidate_id
 from thickets.tasks.statistics import accuracy_of, paired_difference, shares
@@ -55,7 +56,7 @@ def read_test_answers(plan: DistillPlan) -> TestAnswers:
             base=on_test(BASE_ID),
             best_single=on_test(scores.leaderboard("selection", limit=1)["candidate_id"][0]),
             weight_average=on_test(Average(plan.candidates).id) if has_average else None,
-            ensemble=shares(vote(ballots(scores, "test", plan.experts), found.k, found.rule)),
+            ensemble=shares(vote(ballots(scores, "test", plan.experts), found.k, found.rule, Consensus(found.metric))),
             base_validation=accuracy_of(scores.answers("validation", [BASE_ID])),
         )
 

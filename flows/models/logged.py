@@ -26,6 +26,7 @@ from thickets.tasks.engines.prompts import PromptTemplate
 from thickets.tasks.problems.config import REASONING_GYM_PREFIX, VERIFIERS, problem_title
 from thickets.tasks.serving import load_recipe_problem
 from thickets.tasks.types import FULL, Example, question_id
+from thickets.tasks.verifiers.own_code import trainer_of
 
 # In the model's folder, beside what MLflow puts there.
 TEST_ANSWERS = "test_answers.parquet"
@@ -56,6 +57,7 @@ _ANSWERING = (
 )
 _STUDENT = ("mlflow-skinny", "accelerate", "numpy", "pandas", "safetensors", "torch", "transformers")
 _GGUF = ("accelerate", "gguf")
+_OF_VERIFIER = {"math": "math-verify", "olympiadbench": "math-verify", "molecule": "rdkit"}
 _TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt", "*.jinja", "*.model", "*.tiktoken")
 
 
@@ -87,6 +89,12 @@ class KeptAnswers:
         self.frame.select("example_id", "answer", "correct", "score").write_parquet(folder / TEST_ANSWERS)
 
 
+def judging_packages(problem: dict[str, Any]) -> list[str]:
+    """Return the packages that finding and comparing answers imports besides, by the problem's identity."""
+    package = _OF_VERIFIER.get(str(problem.get("verifier")))
+    return [] if package is None else [package]
+
+
 def log_ensemble(tracker: Tracker, manifest_file: Path, run_id: str, answers: KeptAnswers, question: str) -> str:
     """Log the ensemble of a run: code, manifest and requirements, a few hundred kilobytes and no weights.
 
@@ -107,18 +115,20 @@ def log_ensemble(tracker: Tracker, manifest_file: Path, run_id: str, answers: Ke
         import pandas as pd
 
         name = manifest.base.name
+        is_closest = manifest.problem.get("metric") is not None
         mlflow.pyfunc.save_model(
             str(folder),
             python_model=str(_MODEL_CODE),
             artifacts={"manifest": str(manifest_file)},
             code_paths=[str(path) for path in _code(manifest.recipe)],
-            signature=_signature(),
+            signature=_signature(has_similarity=is_closest),
             input_example=(pd.DataFrame({"question": [question]}), {"k": 0, "temperature": 0.0, "return_votes": False}),
             pip_requirements=pinned(
                 [
                     *_ANSWERING,
                     *(_GGUF if name.lower() == BUILT_IN or name.endswith(".gguf") else ()),
-                    *(["math-verify"] if manifest.problem.get("verifier") == "math" else ()),
+                    *judging_packages(manifest.problem),
+                    *(["rapidfuzz"] if is_closest else []),
                     *(["reasoning-gym"] if str(manifest.problem["name"]).startswith(REASONING_GYM_PREFIX) else ()),
                 ]
             ),
@@ -225,14 +235,15 @@ def _code(recipe: Recipe) -> list[Path]:
     found = [_PACKAGE]
     verifier = recipe.problem_config.get("verifier")
     if verifier and verifier not in VERIFIERS:
-        module = importlib.util.find_spec(verifier.partition(":")[0].partition(".")[0])
+        _, function = trainer_of(verifier) or ("", verifier)
+        module = importlib.util.find_spec(function.partition(":")[0].partition(".")[0])
         if module and module.origin and "site-packages" not in module.origin:
             path = Path(module.origin)
             found.append(path.parent if path.name == "__init__.py" else path)
     return found
 
 
-def _signature() -> Any:
+def _signature(*, has_similarity: bool) -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
@@ -245,6 +256,7 @@ def _signature() -> Any:
                 ColSpec("long", "n_votes"),
                 ColSpec("long", "n_asked"),
                 ColSpec("string", "votes", required=False),
+                *([ColSpec("double", "similarity", required=False)] if has_similarity else []),
             ]
         ),
         params=ParamSchema(

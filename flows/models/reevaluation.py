@@ -182,7 +182,7 @@ def judged(judge: Judge, examples: list[Example], answers: Answers) -> pl.DataFr
 
 
 def _table(examples: list[Example], answers: Answers, verdicts: pl.DataFrame) -> pl.DataFrame:
-    return pl.DataFrame(
+    table = pl.DataFrame(
         {
             "example_id": [example.id for example in examples],
             "question": [example.question for example in examples],
@@ -195,6 +195,9 @@ def _table(examples: list[Example], answers: Answers, verdicts: pl.DataFrame) ->
             "n_asked": [row.n_asked for row in answers.rows],
         }
     )
+    if all(row.similarity is None for row in answers.rows):
+        return table
+    return table.with_columns(similarity=pl.Series([row.similarity for row in answers.rows], dtype=pl.Float64))
 
 
 def _log(home: Home, model: NamedModel, found: Reevaluation, table: pl.DataFrame) -> Reevaluation:

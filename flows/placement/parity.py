@@ -19,7 +19,7 @@ from thickets.tasks.engines.base_model import find_base_model
 from thickets.tasks.engines.parity import Parity, compare
 from thickets.tasks.problems import load_problem
 from thickets.tasks.problems.splits import draw_splits
-from thickets.tasks.scoring.units import candidate_id, judged
+from thickets.tasks.scoring.units import candidate_id, judged, sampling_of
 from thickets.tasks.seeds import candidates_of, population
 from thickets.tasks.types import Candidate
 
@@ -135,7 +135,12 @@ def _answer(
             say(f"engine {name} ({plan.engine.kind}): {done + 1} of {len(respondents)}, {candidate_id(candidate)}")
             engine.load(candidate)
             frames += [
-                judged(candidate_id(candidate), block, engine.generate(block.prompts, plan.sampling), plan.judge)
+                judged(
+                    candidate_id(candidate),
+                    block,
+                    engine.generate(block.prompts, sampling_of(None, block, plan.sampling)),
+                    plan.judge,
+                )
                 for block in blocks
             ]
     finally:

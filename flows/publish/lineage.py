@@ -14,6 +14,7 @@ from thickets.storage.scores.queries import ScoreQueries
 from thickets.storage.tracking.models import link_base
 from thickets.storage.tracking.run import MetricPoint, Tracker
 from thickets.tasks.evaluation.voting import ballots, vote
+from thickets.tasks.problems.consensus import Consensus
 from thickets.tasks.results.text import score_metrics
 
 # The head of a large table is enough to browse; all of it is in the run's DuckDB file.
@@ -38,10 +39,10 @@ def log_lineage(tracker: Tracker, found: FinishedRun, scores: ScoreQueries) -> N
 
 
 def ensemble_answers(scores: ScoreQueries, summary: RunSummary) -> pl.DataFrame:
-    """Return the vote on every test question: example_id, answer, correct, score, votes, total, n_abstain."""
+    """Return the vote on every test question, as `thickets.tasks.evaluation.voting.vote` has it."""
     experts = experts_of(summary)
     found = summary.evaluation
-    return vote(ballots(scores, "test", experts), found.k, found.rule)
+    return vote(ballots(scores, "test", experts), found.k, found.rule, Consensus(found.metric))
 
 
 def log_population(tracker: Tracker, found: FinishedRun, scores: ScoreQueries) -> None:
@@ -104,7 +105,7 @@ def log_evaluation(
     with tracker.child(
         "evaluation", "The test split: base, ensemble, controls, and the vote on every question."
     ) as stage:
-        stage.log_new_config(_section(run, "controls") | {"k": found.k, "method": found.method, "rule": found.rule})
+        stage.log_new_config(_section(run, "controls") | {"k": found.k, "method": found.method, "rule": found.vote})
         name = _log_split(stage, run, scores, "test")
         for who, score in (("base", found.base), ("ensemble", found.ensemble)):
             stage.log_metrics(score_metrics(f"{who}.", score, is_graded=graded), model_id=model_ids[who], dataset=name)

@@ -160,7 +160,7 @@ def log_results(tracker: Tracker, run: FinishedRun, scores: ScoreQueries) -> Non
     for path in (folder.manifest, folder.summary, folder.report):
         tracker.log_file(path)
     found = summary.evaluation
-    tracker.log_tags({"thickets.method": found.method, "thickets.vote": found.rule})
+    tracker.log_tags({"thickets.method": found.method, "thickets.vote": found.vote})
     tracker.log_tags({"mlflow.note.content": result_markdown(summary)})  # the description on the run's page
 
 

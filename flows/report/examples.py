@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain, zip_longest
+from typing import Any
 
 import polars as pl
 
@@ -13,6 +14,8 @@ from thickets.flows.results.summary import RunSummary, experts_of
 from thickets.storage.scores.database import BASE_ID
 from thickets.storage.scores.queries import ScoreQueries
 from thickets.tasks.evaluation.voting import ballots, tally, vote
+from thickets.tasks.problems.consensus import Consensus
+from thickets.tasks.types import FULL
 from thickets.tasks.verifiers.thought import Thoughts, after_thought
 
 _COUNT = 10
@@ -49,12 +52,15 @@ class Counted:
         votes: How many votes it got, by the run's rule.
         n_experts: How many experts gave it.
         correct: Whether it is right.
+        similarity: Mean similarity to the answers of the other experts, 0 to 1, where the closest text wins and there
+            are others; else None.
     """
 
     answer: str
     votes: int
     n_experts: int
     correct: bool
+    similarity: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +96,10 @@ def changed_examples(scores: ScoreQueries, summary: RunSummary, count: int = _CO
     """The first questions of the test split that the vote fixed, the kinds in turn, and then some that it broke."""
     found = summary.evaluation
     experts = experts_of(summary)
-    cast = ballots(scores, "test", experts)
-    voted = {row["example_id"]: row for row in vote(cast, found.k, found.rule).iter_rows(named=True)}
+    cast, consensus = ballots(scores, "test", experts), Consensus(found.metric)
+    voted = {row["example_id"]: row for row in vote(cast, found.k, found.rule, consensus).iter_rows(named=True)}
     base = {row["example_id"]: row for row in scores.answers("test", [BASE_ID]).iter_rows(named=True)}
-    counted = tally(cast, found.k, found.rule).partition_by("example_id", as_dict=True, maintain_order=True)
+    counted = tally(cast, found.k, found.rule, consensus).partition_by("example_id", as_dict=True, maintain_order=True)
     ids = dict(experts.select("rank", "candidate_id").iter_rows())
 
     @cache
@@ -110,7 +116,7 @@ def changed_examples(scores: ScoreQueries, summary: RunSummary, count: int = _CO
             gold=gold,
             fate=fate,
             base=Reply(texts(BASE_ID).get(name), own["answer"], own["correct"]),
-            counted=tuple(Counted(row["answer"], row["votes"], row["n_experts"], row["correct"]) for row in votes),
+            counted=tuple(map(_counted, votes)),
             n_abstain=voted[name]["n_abstain"],
             expert_rank=rank,
             expert=Reply(texts(ids[rank]).get(name), votes[0]["answer"], votes[0]["correct"]) if votes else None,
@@ -126,6 +132,18 @@ def changed_examples(scores: ScoreQueries, summary: RunSummary, count: int = _CO
         name: summary.thicket.changed[name] for name in questions if voted[name]["correct"] != base[name]["correct"]
     }
     return tuple(example(name, fates[name], *questions[name]) for name in pick(fates, count))
+
+
+def _counted(row: Mapping[str, Any]) -> Counted:
+    """Make one answer of a row of `thickets.tasks.evaluation.voting.tally`."""
+    similarity = row.get("similarity")
+    return Counted(
+        row["answer"],
+        row["votes"],
+        row["n_experts"],
+        row["correct"],
+        None if similarity is None else similarity / FULL,
+    )
 
 
 def _said(text: str, summary: RunSummary) -> str:

@@ -24,6 +24,7 @@ from thickets.tasks.figures import (
 )
 from thickets.tasks.problems import Problem
 from thickets.tasks.problems.base import HasFigure, Replies
+from thickets.tasks.problems.consensus import Consensus
 from thickets.tasks.results.evaluation import ThicketDescription
 from thickets.tasks.results.text import figure_name, percent
 
@@ -73,7 +74,9 @@ def own_plots(problem: Problem, summary: RunSummary, scores: ScoreQueries) -> li
     """Return the problem's own plot of the answers to the test split; an empty list if it has none."""
     if not isinstance(problem, HasFigure):
         return []
-    replies = replies_on_test(scores, experts_of(summary), summary.evaluation.rule)
+    replies = replies_on_test(
+        scores, experts_of(summary), summary.evaluation.rule, consensus=Consensus(summary.evaluation.metric)
+    )
     return [
         Plot(
             "predictions",
@@ -139,11 +142,13 @@ def _agreement(thicket: ThicketDescription) -> Plot:
     agreement = thicket.agreement
     k = len(agreement.n_same)
     pairs = [100 * agreement.n_same[i][j] / agreement.n for i in range(k) for j in range(i)]
+    shown = "On how many test questions, in percent, each pair of experts gives the same answer."
+    if agreement.metric is not None:
+        shown = f"How similar the texts of each pair of experts are ({agreement.metric}), mean over the test questions."
     return Plot(
         "agreement_map",
         "Agreement of the experts",
-        "On how many test questions, in percent, each pair of experts gives the same answer. A vote needs members that "
-        "are good and differ: where all agree, voting cannot change anything.",
+        f"{shown} A vote needs members that are good and differ: where all agree, voting cannot change anything.",
         f"Map of the agreement of {k} experts in pairs, from {min(pairs):.0f} to {max(pairs):.0f} %, "
         f"mean {sum(pairs) / len(pairs):.0f} %.",
         partial(agreement_map, agreement),

@@ -30,6 +30,7 @@ from thickets.storage.models.manifest import EnsembleManifest
 from thickets.storage.scores.reader import ScoreReader
 from thickets.tasks.evaluation.discordance import TaskScores, discordance
 from thickets.tasks.evaluation.voting import ballots, vote
+from thickets.tasks.problems.consensus import Consensus
 from thickets.tasks.results.discordance import SigmaDiscordance
 from thickets.tasks.results.evaluation import Evaluation
 from thickets.tasks.results.verdicts import verdict
@@ -114,7 +115,7 @@ def _compared(summary: RunSummary) -> ComparedRun:
         n_candidates=summary.n_candidates,
         sigmas=tuple(row.sigma for row in summary.sigmas),
         k=found.k,
-        rule=found.rule,
+        rule=found.vote,
         rows=tuple(_rows(found)),
         gain=found.ensemble_minus_base,
         n_tokens=sum(summary.n_tokens.values()),
@@ -164,7 +165,7 @@ def _ensemble_scores(run: _Run) -> list[float]:
     """Return for each test question the score of the vote, 0 to 1, computed from the stored answers."""
     experts = experts_of(run.summary)
     found = run.summary.evaluation
-    voted = vote(ballots(run.scores, "test", experts), found.k, found.rule)
+    voted = vote(ballots(run.scores, "test", experts), found.k, found.rule, Consensus(found.metric))
     again, said = accuracy_of(voted), found.ensemble
     if (again.n_correct, again.total) != (said.n_correct, said.total):
         points = f" and {again.total / FULL:g} points" if again.is_graded or said.is_graded else ""

@@ -40,7 +40,7 @@ def result_rows(found: Evaluation) -> list[ResultRow]:
         *map(_control_row, controls.values()),
         ResultRow("best single expert", found.best_single, found.best_single_minus_base, tokens.best_single),
         ResultRow(
-            f"ensemble, {found.rule} vote of {found.k}{method}",
+            f"ensemble, {found.vote} vote of {found.k}{method}",
             found.ensemble,
             found.ensemble_minus_base,
             tokens.ensemble,

@@ -21,6 +21,7 @@ from thickets.storage.scores.database import BASE_ID
 from thickets.storage.scores.reader import ScoreReader, read_only
 from thickets.tasks.evaluation.voting import ballots, vote
 from thickets.tasks.problems import problem_title
+from thickets.tasks.problems.consensus import Consensus
 
 log = logging.getLogger("thickets")
 
@@ -141,7 +142,9 @@ def example_votes(reader: ScoreReader, summary: RunSummary, count: int = 3) -> p
     chosen = pl.col("example_id").is_in(disputed)
     base = reader.answers("test", [BASE_ID]).select("example_id", "answer", "correct", who=pl.lit("base"))
     each = cast.select("example_id", "answer", "correct", who=pl.format("expert {}", "rank"))
-    voted = vote(cast, k, summary.evaluation.rule).select("example_id", "answer", "correct", who=pl.lit("vote"))
+    voted = vote(cast, k, summary.evaluation.rule, Consensus(summary.evaluation.metric)).select(
+        "example_id", "answer", "correct", who=pl.lit("vote")
+    )
     rows = pl.concat([base.filter(chosen), each.filter(chosen), voted.filter(chosen)])
     questions = reader.query(
         "SELECT example_id, question, answer AS gold FROM examples WHERE split = 'test' ORDER BY position"

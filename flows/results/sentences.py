@@ -84,13 +84,23 @@ def remarks(summary: RunSummary) -> list[str]:
         lines.append(pilot_sentence(summary.pilot))
     if summary.race:
         lines.append(_race(summary.race))
+    if summary.by_likelihood:
+        lines.append(
+            "An answer is the label that a model finds likeliest; none is generated. So there is no self-consistency "
+            "to compare with: every sample of the base would be its own answer."
+        )
     if summary.dropped:
         lines.append(_dropped(summary.dropped))
     if summary.thinking:
         lines.append(summary.thinking.sentence)
     thicket = summary.thicket
     mean = thicket.agreement.mean
-    same = "" if mean is None else f"Two experts give the same answer to {percent(mean)} of the test questions. "
+    if mean is None:
+        same = ""
+    elif metric := thicket.agreement.metric:
+        same = f"The texts of two experts are similar by {percent(mean)} ({metric}), on average. "
+    else:
+        same = f"Two experts give the same answer to {percent(mean)} of the test questions. "
     return [
         *lines,
         *[_prompt(control) for control in summary.evaluation.controls if control.name == "best_prompt"],

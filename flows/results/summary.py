@@ -206,6 +206,7 @@ class RunSummary(BaseModel):
         rescored_from: Id of the run whose answers were judged again; None unless `thickets rescore` began this run.
         changed_verdicts: How the verdicts differ from an earlier run's on the same answers; None without one.
         sandbox: How programs of the model were shut in (`thickets.tasks.sandbox.launch`); None where none was run.
+        by_likelihood: Whether answers are the likeliest labels (`problem.scoring`), and none was generated.
 
     Example:
         >>> from thickets import open_run
@@ -245,6 +246,7 @@ class RunSummary(BaseModel):
     dropped: dict[str, int] = {}
     thinking: Thinking | None = None
     sandbox: str | None = None
+    by_likelihood: bool = False
 
     @property
     def is_graded(self) -> bool:

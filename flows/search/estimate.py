@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -27,9 +26,8 @@ from thickets.tasks.engines import BatchEngine, Engine
 from thickets.tasks.engines.base_model import find_base_model
 from thickets.tasks.problems import load_problem
 from thickets.tasks.problems.splits import draw_splits
-from thickets.tasks.scoring.units import judged
+from thickets.tasks.scoring.units import Block, judged, sampling_of
 from thickets.tasks.seeds import candidates_of, population
-from thickets.tasks.types import Prompt
 
 # Two probes less far apart would tell the difference between their answers, not between their sizes.
 _APART = 1.5
@@ -128,7 +126,7 @@ def estimate(config: RunConfig) -> Estimate:
         if learns:
             learning = _probe_limit(engine, plan)
             plan = make_plan(config, base, problem, splits, limit=learning.limit.max_tokens)
-        probe = _probe(engine, plan, plan.blocks[0].prompts[: plan.engine.batch_size])
+        probe = _probe(engine, plan, plan.first_questions(min(plan.engine.batch_size, len(plan.blocks[0].prompts))))
         racing = _racing_time(engine, plan, probe, n_engines)
     engines = describe_engine(plan)
     n_respondents = count_respondents(plan)
@@ -195,14 +193,13 @@ def _racing_time(engine: Engine, plan: RunPlan, probe: Probe, n_engines: int) ->
     """Time a block of another size too, and compare the race with the same questions in the device's own blocks."""
     if (rule := race_rule(plan.config)) is None:
         return None
-    prompts = [prompt for block in plan.blocks if block.split == "selection" for prompt in block.prompts]
     plain_block = max(default_block(plan.engine.device), *plan.block_sizes("selection"))
-    n_other = min(plain_block, len(prompts), plan.engine.batch_size)
+    n_other = min(plain_block, sum(plan.block_sizes("selection")), plan.engine.batch_size)
     if n_other < _APART * probe.n_examples:
         n_other = probe.n_examples // 2
     measured = [(probe.n_examples, probe.generate_s)]
     if n_other > 0:
-        measured.append((n_other, _probe(engine, plan, prompts[:n_other]).generate_s))
+        measured.append((n_other, _probe(engine, plan, plan.first_questions(n_other)).generate_s))
     return racing_time(
         UnitTime(probe.load_s, tuple(sorted(measured)), plan.engine.batch_size),
         plan.block_sizes("selection"),
@@ -236,24 +233,27 @@ def _probe_limit(engine: Engine, plan: RunPlan) -> _Learning:
     return _Learning(limit, round(share * answers.height), share * limit.n_tokens, seconds)
 
 
-def _probe(engine: Engine, plan: RunPlan, prompts: Sequence[Prompt]) -> Probe:
+def _probe(engine: Engine, plan: RunPlan, block: Block) -> Probe:
     [candidate] = candidates_of(population(1, plan.config.population.sigmas, plan.config.population.seed))
     engine.load(candidate)
-    engine.generate(prompts[:2], replace(plan.sampling, max_tokens=2))  # the first call pays for compilation
+    sampling, warm_up = sampling_of(None, block, plan.sampling), plan.first_questions(2)
+    # The first call pays for compilation.
+    n_tokens = plan.sampling.max_tokens if warm_up.labels else 2
+    engine.generate(warm_up.prompts, sampling_of(None, warm_up, replace(plan.sampling, max_tokens=n_tokens)))
     engine.load(None)  # or the candidate would be there already, and its load take no time
     together = plan.config.scoring.candidates_per_shard if isinstance(engine, BatchEngine) else 1
     started = time.perf_counter()
     if isinstance(engine, BatchEngine):
         engine.load_many([candidate] * together)
         loaded = time.perf_counter()
-        completions = engine.generate_many(prompts, [plan.sampling] * together)[0]
+        completions = engine.generate_many(block.prompts, [sampling] * together)[0]
     else:
         engine.load(candidate)
         loaded = time.perf_counter()
-        completions = engine.generate(prompts, plan.sampling)
+        completions = engine.generate(block.prompts, sampling)
     ended = time.perf_counter()
     return Probe(
-        n_examples=len(prompts),
+        n_examples=len(block.prompts),
         load_s=(loaded - started) / together,
         generate_s=(ended - loaded) / together,
         tokens_per_completion=sum(c.n_tokens for c in completions) / len(completions),

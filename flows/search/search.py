@@ -52,6 +52,7 @@ from thickets.tasks.evaluation.ensemble import evaluate_ensemble
 from thickets.tasks.noise import NOISE_VERSION
 from thickets.tasks.preparation import prepare_base_model, prepare_splits
 from thickets.tasks.problems import load_problem
+from thickets.tasks.problems.consensus import consensus_of
 from thickets.tasks.problems.file import written_out
 from thickets.tasks.results.evaluation import CurvePoint
 from thickets.tasks.seeds import generate_seeds
@@ -118,7 +119,9 @@ def _search(
                     population = score_affordable(scoring, candidates, folder, meter)
                 selected = select(scoring)
                 controls = score_test(scoring, population, selected)
-            evaluation = evaluate_ensemble(book, selected.experts, selected.choice, selected.best_id, controls)
+            evaluation = evaluate_ensemble(
+                book, selected.experts, selected.choice, selected.best_id, controls, consensus_of(plan.problem)
+            )
             make_manifest(plan, selected.experts, selected.choice).save(folder.manifest)
             summary = summarise(
                 plan,

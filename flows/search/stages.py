@@ -20,7 +20,9 @@ from thickets.tasks.evaluation.controls import (
 )
 from thickets.tasks.evaluation.ensemble import choose_on_validation
 from thickets.tasks.evaluation.wordings import best_prompt, best_prompt_self_consistency, choose_prompt_on_validation
-from thickets.tasks.results.evaluation import CurvePoint
+from thickets.tasks.problems.base import chooses
+from thickets.tasks.problems.consensus import Consensus, consensus_of
+from thickets.tasks.results.evaluation import CurvePoint, vote_in_words
 from thickets.tasks.seeds import candidates_of
 from thickets.tasks.selection.ranking import rank_candidates, select_top_k, union
 from thickets.tasks.types import Reworded
@@ -70,8 +72,9 @@ def select(scoring: Scoring) -> Selected:
     rankings = rank_candidates(book, selection.methods, selection.k_values[-1])
     tried = union(rankings.values())
     scoring.ask("validation", [None, *candidates_of(tried)])
-    choice, curve = choose_on_validation(book, rankings, selection.k_values, selection.votes)
-    log.info(f"{_describe(choice)} chosen on the validation split among {_options(selection)}")
+    consensus = consensus_of(scoring.plan.problem)
+    choice, curve = choose_on_validation(book, rankings, selection.k_values, selection.votes, consensus)
+    log.info(f"{_describe(choice, consensus)} chosen on the validation split among {_options(selection)}")
     return Selected(choice, curve, rankings[choice.method], tried, select_top_k(book, 1))
 
 
@@ -105,7 +108,9 @@ def plan_controls(
     wanted = plan.config.controls
     k = experts.height
     panels: list[Panel] = []
-    if wanted.self_consistency:
+    # Likelihoods are not sampled: every sample would be the base's own answer.
+    samples = wanted.self_consistency and not chooses(plan.problem)
+    if samples:
         panels.append(self_consistency(k, wanted.temperature, wanted.seed))
     if wanted.random_experts:
         panels.append(random_experts(population, k, wanted.seed))
@@ -113,7 +118,7 @@ def plan_controls(
         panels.append(weight_average(candidates_of(experts)))
     if plan.wordings:
         panels.append(best_prompt(plan.wordings, wording))
-        if wanted.self_consistency:
+        if samples:
             panels.append(best_prompt_self_consistency(plan.wordings, wording, k, wanted.temperature, wanted.seed))
     return Controls(
         panels=tuple(panels),
@@ -132,8 +137,8 @@ def _best_wording(scoring: Scoring) -> Reworded | None:
     return choose_prompt_on_validation(scoring.book, wordings.trials)
 
 
-def _describe(choice: CurvePoint) -> str:
-    return f"{choice.method}, {choice.rule} vote, K = {choice.k}"
+def _describe(choice: CurvePoint, consensus: Consensus) -> str:
+    return f"{choice.method}, {vote_in_words(choice.rule, consensus.metric)} vote, K = {choice.k}"
 
 
 def _options(selection: SelectionConfig) -> str:

@@ -28,6 +28,7 @@ from thickets.tasks.engines.model_kinds import kind_of
 from thickets.tasks.evaluation.controls import Controls, count_tokens
 from thickets.tasks.evaluation.thicket import describe
 from thickets.tasks.evaluation.thinking import describe_thinking
+from thickets.tasks.problems.base import chooses
 from thickets.tasks.results.evaluation import Evaluation
 from thickets.tasks.results.pilot import Pilot
 from thickets.tasks.scoring.units import candidate_id
@@ -158,6 +159,7 @@ def summarise(
         dropped=dict(plan.dropped),
         thinking=thinking,
         sandbox=isolation_of(problem.sandbox) if problem.runs_programs else None,
+        by_likelihood=chooses(plan.problem),
     )
 
 

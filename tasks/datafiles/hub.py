@@ -23,6 +23,22 @@ def hub_rows(source: Source) -> Iterable[Mapping[str, Any]]:
     Raises:
         InputError: The location is not of the form ``hf:owner/dataset[:config][@split]``, or it cannot be loaded.
     """
+    rows: Iterable[Mapping[str, Any]] = _load(source)
+    return rows
+
+
+def label_names(source: Source) -> tuple[str, ...]:
+    """Return the names that a data set has for the numbers in its column of answers; none where it has none.
+
+    Raises:
+        InputError: As `hub_rows`.
+    """
+    if not source.location.startswith("hf:"):
+        return ()
+    return tuple(getattr(_load(source).features.get(source.answer_column), "names", ()))
+
+
+def _load(source: Source) -> Any:
     where = _PLACE.fullmatch(source.location)
     if where is None:
         raise source.error("allowed is hf:owner/dataset[:config][@split], for example hf:openai/gsm8k:main@train")
@@ -43,8 +59,7 @@ def hub_rows(source: Source) -> Iterable[Mapping[str, Any]]:
             f"Hugging Face data set cannot be loaded ({type(error).__name__}: {reason}); check its name, config, split "
             "and the network"
         ) from error
-    found: Iterable[Mapping[str, Any]] = rows
-    return found
+    return rows
 
 
 def _undecoded(feature: Any) -> Any:

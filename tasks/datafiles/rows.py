@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +27,8 @@ _OWN = ("aliases", "turns")
 def read_rows(source: Source) -> list[Row]:
     """Read every row, in order; of rows with the same question the first is kept and a warning says how many went.
 
+    Another warning counts the rows that ``source.prepare`` leaves out.
+
     Raises:
         InputError: The location cannot be read, a column or a value is missing, a question is empty, or an id names two
             questions.
@@ -35,7 +38,8 @@ def read_rows(source: Source) -> list[Row]:
     numbers: list[int] = []  # of the rows that are kept, among all
     repeated = contradicted = 0
     reader = _Reader(source)
-    for number, (place, values) in enumerate(_raw_rows(source)):
+    left_out: Counter[str] = Counter()
+    for number, (place, values) in enumerate(_prepared(source, left_out)):
         row = Row(place, reader.example(place, values))
         asked = asked_of(row.example)
         if (first := by_question.get(asked)) is not None:
@@ -50,8 +54,14 @@ def read_rows(source: Source) -> list[Row]:
             )
         by_question[asked] = by_id[row.example.id] = row
         numbers.append(number)
+    went = ", ".join(f"{count} {which}" for which, count in left_out.items())
     if not by_question:
-        raise source.error("there are no rows")
+        raise source.error(f"there are no rows{went and f' but those left out: {went}'}")
+    if left_out:
+        total = left_out.total() + repeated + len(by_question)
+        logger.warning(
+            "%s %s: left out %d of %d rows: %s", source.field, source.location, left_out.total(), total, went
+        )
     if repeated:
         # A question that stands twice could be drawn into two splits and leak from one into the other.
         logger.warning(
@@ -81,8 +91,26 @@ def asked_of(example: Example) -> str:
     return json.dumps([*before, *image, example.question.strip()])
 
 
-def _raw_rows(source: Source) -> Iterable[Numbered]:
+def raw_rows(source: Source) -> Iterable[Numbered]:
+    """Return the rows of a source as they are, each with its place.
+
+    Raises:
+        InputError: The location cannot be read.
+    """
     return numbered(hub_rows(source)) if source.location.startswith("hf:") else file_rows(source)
+
+
+def _prepared(source: Source, left_out: Counter[str]) -> Iterator[Numbered]:
+    """Yield the rows that are read, and count the others."""
+    for place, values in raw_rows(source):
+        try:
+            row = values if source.prepare is None else source.prepare(place, values)
+        except ValueError as error:
+            raise source.error(str(error), place) from None
+        if isinstance(row, str):
+            left_out[row] += 1
+        else:
+            yield place, row
 
 
 class _Reader:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from thickets.storage.errors import InputError
 from thickets.tasks.types import Example
@@ -25,6 +27,9 @@ class Source:
         aliases_column: Column with lists of further accepted answers, or ``None``.
         choices_column: Column with the options to choose from, or ``None``.
         image_column: Column with the image that a question is about, or ``None``.
+        prepare: What a problem makes of a row, given its place and its columns, before it is read: the columns to read,
+            or text that says which rows are left out ("with an image"), for a line that counts them. A ValueError says
+            what is wrong with the row.
     """
 
     field: str
@@ -37,6 +42,7 @@ class Source:
     aliases_column: str | None = None
     choices_column: str | None = None
     image_column: str | None = None
+    prepare: Callable[[str, Mapping[str, Any]], Mapping[str, Any] | str] | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:

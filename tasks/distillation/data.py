@@ -13,6 +13,7 @@ import polars as pl
 
 from thickets.tasks.distillation.results import DataReport
 from thickets.tasks.evaluation.voting import BALLOT_SCHEMA, vote
+from thickets.tasks.problems.consensus import MAJORITY, Consensus
 from thickets.tasks.problems.judging import Judge
 from thickets.tasks.results.evaluation import VoteRule
 from thickets.tasks.types import Example
@@ -48,7 +49,11 @@ class Rules:
 
 
 def student_rows(
-    experts: pl.DataFrame, attempts: pl.DataFrame, rules: Rules, vote_rule: VoteRule = "majority"
+    experts: pl.DataFrame,
+    attempts: pl.DataFrame,
+    rules: Rules,
+    vote_rule: VoteRule = "majority",
+    consensus: Consensus = MAJORITY,
 ) -> tuple[pl.DataFrame, DataReport]:
     """Choose among the experts' responses.
 
@@ -57,11 +62,12 @@ def student_rows(
         attempts: The base's samples: example_id, answer, correct.
         rules: What is kept.
         vote_rule: How the experts vote.
+        consensus: How answers vote.
 
     Returns:
         As in `ROW_SCHEMA`, ordered by example and rank; and the account of kept and dropped responses.
     """
-    votes = _with_margin(experts, vote_rule)
+    votes = _with_margin(experts, vote_rule, consensus)
     if rules.margin is None:
         chosen = votes.filter("correct")
         rule = "ensemble's answer, verified"
@@ -134,11 +140,11 @@ def label_rows(judge: Judge, examples: Sequence[Example], first: Sequence[str], 
     return _as_rows(LABELS, pl.DataFrame(rows[:n_rows], schema=empty))
 
 
-def _with_margin(experts: pl.DataFrame, rule: VoteRule) -> pl.DataFrame:
+def _with_margin(experts: pl.DataFrame, rule: VoteRule, consensus: Consensus) -> pl.DataFrame:
     """The vote, with the lead of its answer over the runner-up as a share of the votes cast."""
     cast = experts.select(BALLOT_SCHEMA.names())
     k = int(cast.select(pl.col("rank").max()).item() or 0)
-    votes = vote(cast, k, rule)
+    votes = vote(cast, k, rule, consensus)
     losers = cast.join(votes.select("example_id", "answer"), on=["example_id", "answer"], how="anti")
     second = vote(losers, k, rule).select("example_id", second="votes")
     return (

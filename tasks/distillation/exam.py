@@ -11,7 +11,7 @@ import polars as pl
 from thickets.storage.scores.database import BASE_ID
 from thickets.tasks.distillation.training import Exam
 from thickets.tasks.problems.judging import Judge
-from thickets.tasks.scoring.units import Block, judged
+from thickets.tasks.scoring.units import Block, judged, sampling_of
 from thickets.tasks.types import Sampling
 
 
@@ -41,7 +41,7 @@ def validation_exam(
 
     def take(model: Any) -> tuple[int, int]:
         engine = TransformersEngine.over(model, tokenizer, batch_size)
-        answered = [(block, engine.generate(block.prompts, sampling)) for block in blocks]
+        answered = [(block, engine.generate(block.prompts, sampling_of(None, block, sampling))) for block in blocks]
         verdicts = pl.concat([judged(BASE_ID, block, texts, judge) for block, texts in answered])
         return int(verdicts["correct"].sum()), int(verdicts["score"].cast(pl.Int64).sum())
 

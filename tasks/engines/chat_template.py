@@ -46,13 +46,14 @@ RESERVED = frozenset(
 """Names that the rendering itself gives to a template, so that ``decoding.chat_template_kwargs`` may not."""
 
 
-def render_chat(tokenizer: Any, messages: Sequence[Any], given: Mapping[str, Scalar]) -> str:
+def render_chat(tokenizer: Any, messages: Sequence[Any], given: Mapping[str, Scalar], *, is_prompt: bool = True) -> str:
     """Render messages with a tokenizer's chat template, up to where the model's turn begins.
 
     Args:
         tokenizer: Has a chat template.
         messages: Chat turns, also `in_parts`.
         given: Further values for the template (``decoding.chat_template_kwargs``).
+        is_prompt: Whether the model's turn is to begin; else the last message is its.
 
     Raises:
         InputError: The template cannot be rendered, or does not take a system turn.
@@ -62,13 +63,13 @@ def render_chat(tokenizer: Any, messages: Sequence[Any], given: Mapping[str, Sca
     # A template computes: what it does with a value that it does not expect ends in any of Python's own errors.
     failures = (TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
     try:
-        return _rendered(tokenizer, messages, given)
+        return _rendered(tokenizer, messages, given, is_prompt=is_prompt)
     except failures as error:
         reason = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
     turns = [message for message in messages if message["role"] != "system"]
     if 0 < len(turns) < len(messages):
         try:
-            _rendered(tokenizer, turns, given)
+            _rendered(tokenizer, turns, given, is_prompt=is_prompt)
         except failures:
             pass
         else:
@@ -140,8 +141,9 @@ def mentioned(template: Any) -> frozenset[str]:
         raise InputError(f"model: its chat template cannot be read ({str(error).splitlines()[0]})") from None
 
 
-def _rendered(tokenizer: Any, messages: Sequence[Any], given: Mapping[str, Scalar]) -> str:
-    text: str = tokenizer.apply_chat_template(list(messages), tokenize=False, **chat_arguments(given))
+def _rendered(tokenizer: Any, messages: Sequence[Any], given: Mapping[str, Scalar], *, is_prompt: bool) -> str:
+    arguments = {**chat_arguments(given), "add_generation_prompt": is_prompt}
+    text: str = tokenizer.apply_chat_template(list(messages), tokenize=False, **arguments)
     return text
 
 

@@ -25,6 +25,7 @@ from thickets.tasks.types import JSON, ImagePrompt, Message, Prompt, Scalar, tex
 if TYPE_CHECKING:
     from thickets.tasks.engines.images import ImageReader
 
+_REPLY = "Thickets"  # any word that no prompt begins or ends with
 _PLAIN_FORM = "question-answer-2"
 
 
@@ -41,6 +42,9 @@ class Template(Protocol):
 
     def render(self, messages: Sequence[Message]) -> Prompt:
         """Render the prompt as text, with its image if a message has one."""
+
+    def gap(self, messages: Sequence[Message]) -> str:
+        """Return the white space between a rendered prompt and a reply to it."""
 
     def check(self, messages: Sequence[Message]) -> None:
         """Check that the tokens of a rendered prompt are those that the model's library would make of the messages."""
@@ -82,6 +86,10 @@ class ValuesTemplate:
         if any("image" in message for message in messages):
             raise InputError("model: the questions are about images, but a signals network reads values alone")
         return "\n".join(message["content"] for message in messages)
+
+    def gap(self, messages: Sequence[Message]) -> str:
+        """Return a space, which stands between two values."""
+        return " "
 
     def check(self, messages: Sequence[Message]) -> None:
         """Accept everything: there is no tokenizer."""
@@ -229,6 +237,23 @@ class PromptTemplate:
             self._images.expand(row, prompt.image) if isinstance(prompt, ImagePrompt) else row
             for row, prompt in zip(rows, prompts, strict=True)
         ]
+
+    def gap(self, messages: Sequence[Message]) -> str:
+        """Return the white space between a rendered prompt and a reply to it, as in a chat that goes on.
+
+        The chat template tells where it can: the messages are rendered with a reply. One that writes the turns that
+        went before otherwise than a prompt tells nothing, and a reply then follows its prompt at once. In the plain
+        form it is a space.
+        """
+        if not self.is_chat:
+            return " "
+        reply: Message = {"role": "assistant", "content": _REPLY}
+        try:
+            whole = render_chat(self._tokenizer, [*messages, reply], self._given, is_prompt=False)
+        except InputError:  # a template that takes questions alone
+            return ""
+        before, found, _ = whole.removeprefix(self._text(messages)).partition(_REPLY)
+        return before if found and not before.strip() else ""
 
     def check(self, messages: Sequence[Message]) -> None:
         """Check that the tokens of a rendered prompt are those that the library would make of the messages.

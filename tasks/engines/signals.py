@@ -69,6 +69,8 @@ class SignalsEngine:
                 f"decoding.stop: found {sorted(stops)}; a signals model writes values until decoding.max_tokens and "
                 "knows no stop; leave it empty"
             )
+        if any(sampling.labels for sampling in samplings):
+            raise InputError("problem.scoring: found loglikelihood; a signals model writes values and knows no labels")
         windows = self._read(prompts)
         answers: list[list[Completion]] = []
         for place, stack in enumerate(self._stacks):

@@ -24,6 +24,8 @@ from thickets.tasks.engines.devices import pick_device
 from thickets.tasks.engines.image_features import ImageFeatures, embed
 from thickets.tasks.engines.images import ImageReader
 from thickets.tasks.engines.kernel_check import kernel_faults
+from thickets.tasks.engines.label_reading import label_batches, read_labels
+from thickets.tasks.engines.labels import Likelihood, choose, label_rows
 from thickets.tasks.engines.model_files import broken_files
 from thickets.tasks.engines.prompt_reader import PromptReader
 from thickets.tasks.engines.sampling import TokenChooser
@@ -32,7 +34,7 @@ from thickets.tasks.engines.stored_names import stored_names
 from thickets.tasks.engines.token_answers import TokenAnswers
 from thickets.tasks.engines.tokenizer import load_tokenizer
 from thickets.tasks.noise import Perturbation
-from thickets.tasks.types import Completion, Image, ImagePrompt, Prompt, Sampling, Weights
+from thickets.tasks.types import Completion, Image, ImagePrompt, Labels, Prompt, Sampling, Weights
 
 _PROBE_LEN = 8  # tokens
 # Keys and values of prompts that are sampled again and again; beyond this, every sample reads them anew.
@@ -161,7 +163,26 @@ class TransformersEngine:
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """Answer the prompts; see `thickets.tasks.engines.base.Engine.generate`."""
+        if sampling.labels is not None:
+            return choose(self, prompts, sampling)
         return self.generate_tokens(prompts, sampling).completions()
+
+    def likelihoods(self, prompts: Sequence[Prompt], labels: Labels) -> list[tuple[Likelihood, ...]]:
+        """Compare labels; see `thickets.tasks.engines.labels.LabelEngine.likelihoods`."""
+        rows = label_rows(self._reader, prompts, labels)
+        if not rows:
+            return []
+        self._kept = []
+        for row in rows:
+            self._check_lengths([row.context], max(map(len, row.labels)))
+        prefix = self._shared_prefix([row.context for row in rows])
+        found: dict[tuple[int, int], float] = {}
+        for batch in label_batches(rows, self._batch_size):
+            found |= read_labels(self._model, rows, batch, prefix, self._pad_id)
+        return [
+            tuple(Likelihood(found[place, number], len(tokens)) for number, tokens in enumerate(row.labels))
+            for place, row in enumerate(rows)
+        ]
 
     def generate_tokens(self, prompts: Sequence[Prompt], sampling: Sampling) -> TokenAnswers:
         """Answer the prompts in tokens; see `thickets.tasks.engines.base.TokenEngine.generate_tokens`."""

@@ -22,12 +22,14 @@ from thickets.tasks.engines.base import EngineSpec
 from thickets.tasks.engines.card_memory import vllm_memory
 from thickets.tasks.engines.checkpoint import inspect_checkpoint
 from thickets.tasks.engines.images import MODEL_TYPES, ImageReader
+from thickets.tasks.engines.labels import Likelihood, choose, label_rows
 from thickets.tasks.engines.prompt_reader import PromptReader
 from thickets.tasks.engines.stops import StopChecker
 from thickets.tasks.engines.token_answers import TokenAnswers
 from thickets.tasks.engines.tokenizer import load_tokenizer
 from thickets.tasks.engines.vllm_images import OPTIONS, Pictures, let_vllm_see
-from thickets.tasks.types import Candidate, Completion, Image, ImagePrompt, Prompt, Sampling, Weights
+from thickets.tasks.engines.vllm_labels import vllm_likelihoods
+from thickets.tasks.types import Candidate, Completion, Image, ImagePrompt, Labels, Prompt, Sampling, Weights
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -158,7 +160,17 @@ class VllmEngine:
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """Answer the prompts; see `thickets.tasks.engines.base.Engine.generate`."""
+        if sampling.labels is not None:
+            return choose(self, prompts, sampling)
         return self.generate_tokens(prompts, sampling).completions()
+
+    def likelihoods(self, prompts: Sequence[Prompt], labels: Labels) -> list[tuple[Likelihood, ...]]:
+        """Compare labels; see `thickets.tasks.engines.labels.LabelEngine.likelihoods`."""
+        rows = label_rows(self._reader, prompts, labels)
+        for row in rows:
+            self._check_lengths([row.context], max(map(len, row.labels)))
+        self._forget()
+        return vllm_likelihoods(self._llm, rows)
 
     def generate_tokens(self, prompts: Sequence[Prompt], sampling: Sampling) -> TokenAnswers:
         """Answer the prompts in tokens; see `thickets.tasks.engines.base.TokenEngine.generate_tokens`."""

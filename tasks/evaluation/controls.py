@@ -15,6 +15,7 @@ import polars as pl
 from thickets.storage.scores.queries import ScoreQueries
 from thickets.tasks.evaluation.voting import ballots, vote
 from thickets.tasks.problems.base import HasOptions, Problem
+from thickets.tasks.problems.consensus import MAJORITY, Consensus
 from thickets.tasks.results.evaluation import Accuracy, Control, ControlName, Difference
 from thickets.tasks.scoring.units import candidate_id
 from thickets.tasks.seeds import candidates_of
@@ -131,7 +132,11 @@ def best_guess(problem: Problem, examples: Sequence[Example]) -> Guess | None:
 
 
 def judge_controls(
-    scores: ScoreQueries, controls: Controls, ensemble: pl.DataFrame, base: pl.DataFrame
+    scores: ScoreQueries,
+    controls: Controls,
+    ensemble: pl.DataFrame,
+    base: pl.DataFrame,
+    consensus: Consensus = MAJORITY,
 ) -> tuple[Control, ...]:
     """Compare every control with the ensemble and the base on the test split.
 
@@ -143,6 +148,7 @@ def judge_controls(
         controls: The controls to compare with.
         ensemble: The ensemble's answers, in the order of the examples: correct, score.
         base: The base's answers, likewise.
+        consensus: How the answers of a panel vote: as those of the ensemble.
     """
     judged = []
     is_graded = accuracy_of(ensemble).is_graded or accuracy_of(base).is_graded
@@ -152,7 +158,7 @@ def judge_controls(
     for panel in controls.panels:
         ids = [candidate_id(member) for member in panel.members]
         members = pl.DataFrame({"candidate_id": ids, "rank": range(1, len(ids) + 1), "n_correct": 1})
-        voted = vote(ballots(scores, "test", members), len(ids))
+        voted = vote(ballots(scores, "test", members), len(ids), consensus=consensus)
         n_tokens = count_tokens(scores, "test", ids)
         judged.append(_control(panel, panel.name, accuracy_of(voted), n_tokens, shares(voted), ensemble, base))
     return tuple(judged)

@@ -11,18 +11,23 @@ from thickets.storage.scores.database import BASE_ID, ScoreStore
 from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.evaluation.controls import Controls, count_tokens, judge_controls
 from thickets.tasks.evaluation.voting import ballots, curve, vote
+from thickets.tasks.problems.consensus import MAJORITY, Consensus
 from thickets.tasks.results.evaluation import AnswerTokens, CurvePoint, Evaluation, Method, VoteRule
 from thickets.tasks.statistics import accuracy, accuracy_of, paired_difference, shares
 from thickets.tasks.task import task
 
 
 def curve_points(
-    cast: pl.DataFrame, k_values: Sequence[int], rule: VoteRule, method: Method = "top_k"
+    cast: pl.DataFrame,
+    k_values: Sequence[int],
+    rule: VoteRule,
+    method: Method = "top_k",
+    consensus: Consensus = MAJORITY,
 ) -> tuple[CurvePoint, ...]:
     """Compute the vote's mean score, with its interval, for each K."""
     return tuple(
         CurvePoint(method=method, k=k, rule=rule, accuracy=accuracy(*sums))
-        for k, *sums in curve(cast, k_values, rule).iter_rows()
+        for k, *sums in curve(cast, k_values, rule, consensus).iter_rows()
     )
 
 
@@ -43,6 +48,7 @@ def evaluate(
     *,
     method: Method = "top_k",
     best_single: str | None = None,
+    consensus: Consensus = MAJORITY,
 ) -> Evaluation:
     """Compare base, best single expert, controls and the vote of `k` on the test split.
 
@@ -54,9 +60,10 @@ def evaluate(
         controls: Controls to compare with.
         method: The method that ranked the experts.
         best_single: Id of the candidate with the best selection score, voting or not; empty: the first expert.
+        consensus: How answers vote.
     """
     cast = ballots(store, "test", experts.head(k))
-    voted = vote(cast, k, rule)
+    voted = vote(cast, k, rule, consensus)
     base = store.answers("test", [BASE_ID])
     voters = experts.head(k)["candidate_id"].to_list()
     best = best_single or voters[0]
@@ -71,13 +78,14 @@ def evaluate(
         ensemble_minus_base=paired_difference(shares(voted), shares(base)),
         best_single_minus_base=paired_difference(shares(single), shares(base)),
         ensemble_minus_best_single=paired_difference(shares(voted), shares(single)),
-        test_curve=curve_points(cast, range(1, k + 1), rule, method),
+        test_curve=curve_points(cast, range(1, k + 1), rule, method, consensus),
         n_tokens=AnswerTokens(
             base=count_tokens(store, "test", [BASE_ID]),
             best_single=count_tokens(store, "test", [best]),
             ensemble=count_tokens(store, "test", voters),
         ),
-        controls=judge_controls(store, controls or Controls(), voted, base),
+        controls=judge_controls(store, controls or Controls(), voted, base, consensus),
+        metric=consensus.metric,
     )
 
 
@@ -87,6 +95,7 @@ def choose_on_validation(
     rankings: Mapping[Method, pl.DataFrame],
     k_values: Sequence[int],
     votes: Sequence[VoteRule],
+    consensus: Consensus = MAJORITY,
 ) -> tuple[CurvePoint, tuple[CurvePoint, ...]]:
     """Choose method, vote rule and K from the validation curves (Prefect task).
 
@@ -95,6 +104,7 @@ def choose_on_validation(
         rankings: The candidates of every method, as `ranking.rank_by` gives them, in the order listed.
         k_values: The K to choose from, ascending.
         votes: The vote rules to choose from.
+        consensus: How answers vote.
 
     Returns:
         The choice; and for every method, every vote rule (listed or not: it costs nothing) and every K a point.
@@ -106,7 +116,7 @@ def choose_on_validation(
         point
         for method in cast
         for rule in get_args(VoteRule)
-        for point in curve_points(cast[method], every_k, rule, method)
+        for point in curve_points(cast[method], every_k, rule, method, consensus)
     )
     tried = [point for point in points if point.k in k_values and point.rule in votes]
     return choose(tried, tuple(rankings), votes), points
@@ -114,8 +124,22 @@ def choose_on_validation(
 
 @task("evaluate-ensemble", retries=2, retry_delays_s=[2])
 def evaluate_ensemble(
-    book: ScoreBook, experts: pl.DataFrame, choice: CurvePoint, best_single: str, controls: Controls
+    book: ScoreBook,
+    experts: pl.DataFrame,
+    choice: CurvePoint,
+    best_single: str,
+    controls: Controls,
+    consensus: Consensus = MAJORITY,
 ) -> Evaluation:
     """Run `evaluate` as a Prefect task."""
     with book.open() as store:
-        return evaluate(store, experts, choice.k, choice.rule, controls, method=choice.method, best_single=best_single)
+        return evaluate(
+            store,
+            experts,
+            choice.k,
+            choice.rule,
+            controls,
+            method=choice.method,
+            best_single=best_single,
+            consensus=consensus,
+        )

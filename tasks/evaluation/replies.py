@@ -8,12 +8,15 @@ from thickets.storage.scores.database import BASE_ID
 from thickets.storage.scores.queries import ScoreQueries
 from thickets.tasks.evaluation.voting import ballots, vote
 from thickets.tasks.problems.base import Replies
+from thickets.tasks.problems.consensus import MAJORITY, Consensus
 from thickets.tasks.results.evaluation import VoteRule
 
 _CONTROL_PREFIX = f"{BASE_ID}~"
 
 
-def replies_on_test(store: ScoreQueries, experts: pl.DataFrame, rule: VoteRule, count: int = 4) -> tuple[Replies, ...]:
+def replies_on_test(
+    store: ScoreQueries, experts: pl.DataFrame, rule: VoteRule, count: int = 4, consensus: Consensus = MAJORITY
+) -> tuple[Replies, ...]:
     """Return the replies to the first questions of the test split; the first, so that none are hand-picked.
 
     Args:
@@ -21,6 +24,7 @@ def replies_on_test(store: ScoreQueries, experts: pl.DataFrame, rule: VoteRule, 
         experts: rank, candidate_id, n_correct; the voters, by rank.
         rule: The vote rule.
         count: Largest number of questions.
+        consensus: How answers vote.
     """
     examples = store.query(
         "SELECT example_id, question, answer AS gold FROM examples WHERE run_id = ? AND split = 'test' "
@@ -38,7 +42,8 @@ def replies_on_test(store: ScoreQueries, experts: pl.DataFrame, rule: VoteRule, 
         {"run_id": store.run_id, "ids": examples["example_id"].to_list()},
     )
     voters = experts["candidate_id"].to_list()
-    voted = {row["example_id"]: row for row in vote(ballots(store, "test", experts), len(voters), rule).to_dicts()}
+    answered = vote(ballots(store, "test", experts), len(voters), rule, consensus)
+    voted = {row["example_id"]: row for row in answered.to_dicts()}
     found = []
     for example_id, question, gold in examples.iter_rows():
         wrote = dict(rows.filter(pl.col("example_id") == example_id).select("candidate_id", "completion").iter_rows())

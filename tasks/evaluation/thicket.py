@@ -14,6 +14,7 @@ import polars as pl
 from thickets.storage.scores.database import BASE_ID
 from thickets.storage.scores.queries import ScoreQueries, Sums
 from thickets.tasks.evaluation.voting import ballots, vote
+from thickets.tasks.problems.consensus import MAJORITY, Consensus, consensus_of
 from thickets.tasks.problems.judging import Judge
 from thickets.tasks.results.evaluation import (
     Accuracy,
@@ -45,7 +46,7 @@ def describe(
 
     Args:
         store: Scores of a finished run.
-        judge: Reads the base's wrong replies leniently, their thoughts taken out.
+        judge: Reads the base's wrong replies leniently, their thoughts taken out; its problem says how answers vote.
         test: The test split.
         ranked: Candidates with validation scores, as `ranking.rank_by` gives them; the first `k` vote.
         k: Number of experts that vote.
@@ -55,9 +56,9 @@ def describe(
     base_score = store.common_base("selection")
     board = store.common_scores("selection")
     groups = sigma_counts(board, store.question_counts("selection"))
-    cast = ballots(store, "test", ranked.head(k))
+    cast, consensus = ballots(store, "test", ranked.head(k)), consensus_of(judge.problem)
     base = store.answers("test", [BASE_ID]).select("example_id", base="correct")
-    voted = vote(cast, k, rule).select("example_id", ensemble="correct")
+    voted = vote(cast, k, rule, consensus).select("example_id", ensemble="correct")
     outcome = voted.join(base, on="example_id", maintain_order="left")
     wrong = outcome.filter(~pl.col("base"))["example_id"]
     replies = store.completions("test", BASE_ID).filter(pl.col("example_id").is_in(wrong.to_list()))
@@ -67,7 +68,7 @@ def describe(
         sigmas=tuple(sigma_scores(group, base_score.n_correct, base_score.points) for group in groups),
         correlation=lasting(store, ranked, board.height),
         best=best_candidate(groups, board["sigma"][0], accuracy(*board.select(Sums._fields).row(0))),
-        agreement=agreement(cast),
+        agreement=agreement(cast, consensus),
         oracle=oracle(cast),
         gains=gain_split(outcome, named),
         changed={name: fate for name, fate in fates(outcome, named).items() if fate not in ("retained", "still_wrong")},
@@ -132,12 +133,15 @@ def lasting(store: ScoreQueries, ranked: pl.DataFrame, n_population: int) -> Ran
     return rank_correlation(both["points"].to_list(), both["score"].to_list(), n_population)
 
 
-def agreement(cast: pl.DataFrame) -> Agreement:
-    """Count how often each pair of experts gives the same answer.
+def agreement(cast: pl.DataFrame, consensus: Consensus = MAJORITY) -> Agreement:
+    """Count how often each pair of experts gives the same answer, or sum up how similar the answers are.
 
     Args:
         cast: Ballots, as `thickets.tasks.evaluation.voting.BALLOT_SCHEMA`.
+        consensus: How answers vote: where the closest one wins, they are compared.
     """
+    if consensus.is_closest:
+        return _similarity(cast, consensus)
     wide = cast.pivot("rank", index="example_id", values="answer")
     names = [name for name in wide.columns if name != "example_id"]
     # [k, n]: equal numbers for equal answers, across experts; -1 for an abstention.
@@ -147,6 +151,22 @@ def agreement(cast: pl.DataFrame) -> Agreement:
     k, n = codes.shape
     pairs = [n_same[i][j] for i in range(k) for j in range(i)]
     return Agreement(n=n, n_same=tuple(map(tuple, n_same)), mean=sum(pairs) / (len(pairs) * n) if pairs else None)
+
+
+def _similarity(cast: pl.DataFrame, consensus: Consensus) -> Agreement:
+    ranks, n = sorted(cast["rank"].unique()), FULL * cast["example_id"].n_unique()
+    place, k = {rank: place for place, rank in enumerate(ranks)}, len(ranks)
+    total = np.zeros((k, k), dtype=np.int64)
+    for _, group in cast.drop_nulls("answer").group_by("example_id", maintain_order=True):
+        at = [place[rank] for rank in group["rank"]]
+        total[np.ix_(at, at)] += consensus.pairs(group["answer"].to_list())
+    of_pairs = total[np.tril_indices(k, -1)]
+    return Agreement(
+        n=n,
+        n_same=tuple(map(tuple, total.tolist())),
+        mean=int(of_pairs.sum()) / (len(of_pairs) * n) if len(of_pairs) else None,
+        metric=consensus.metric,
+    )
 
 
 def oracle(cast: pl.DataFrame) -> Accuracy:

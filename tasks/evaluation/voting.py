@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from thickets.tasks.evaluation import closest
+from thickets.tasks.problems.consensus import MAJORITY, Consensus
 from thickets.tasks.results.evaluation import VoteRule
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ def ballots(scores: ScoreQueries, split: str, experts: pl.DataFrame) -> pl.DataF
     return joined.select(pl.col(name).cast(dtype) for name, dtype in BALLOT_SCHEMA.items())
 
 
-def vote(ballots: pl.DataFrame, k: int, rule: VoteRule = "majority") -> pl.DataFrame:
+def vote(ballots: pl.DataFrame, k: int, rule: VoteRule = "majority", consensus: Consensus = MAJORITY) -> pl.DataFrame:
     """Let the first `k` experts vote.
 
     The answer with most votes wins; ties go to the answer of the better-ranked expert. An abstention is
@@ -59,11 +61,16 @@ def vote(ballots: pl.DataFrame, k: int, rule: VoteRule = "majority") -> pl.DataF
         ballots: As in `BALLOT_SCHEMA`.
         k: Experts of rank 1 to k vote.
         rule: One vote each, or `weight` votes each.
+        consensus: What an answer's votes are: with `Consensus.metric` thousandths of votes, see
+            `thickets.tasks.evaluation.closest`.
 
     Returns:
         Per example, in the order of first appearance: example_id, answer (null if all abstain), correct, score (that of
-        the answer, in thousandths), votes for the answer, total votes cast, n_abstain.
+        the answer, in thousandths), votes for the answer, total votes cast, n_abstain; where the closest answer wins
+        also similarity.
     """
+    if consensus.is_closest:
+        return closest.vote(ballots, k, rule, consensus.pairs)
     voters = ballots.filter(pl.col("rank") <= k)
     counted = tally(ballots, k, rule)
     winners = counted.group_by("example_id", maintain_order=True).first()
@@ -85,13 +92,15 @@ def vote(ballots: pl.DataFrame, k: int, rule: VoteRule = "majority") -> pl.DataF
     )
 
 
-def tally(ballots: pl.DataFrame, k: int, rule: VoteRule = "majority") -> pl.DataFrame:
+def tally(ballots: pl.DataFrame, k: int, rule: VoteRule = "majority", consensus: Consensus = MAJORITY) -> pl.DataFrame:
     """Count the votes of the first `k` experts for every answer; see `vote`.
 
     Returns:
         One row per example and answer, the winning answer of an example first: example_id, answer, votes, best_rank,
-        correct, score, n_experts.
+        correct, score, n_experts; where the closest answer wins also similarity.
     """
+    if consensus.is_closest:
+        return closest.tally(ballots, k, rule, consensus.pairs)
     power = pl.col("weight") if rule == "weighted" else pl.lit(1, pl.Int64)
     voted = ballots.filter((pl.col("rank") <= k) & pl.col("answer").is_not_null()).with_columns(power=power)
     return (
@@ -107,13 +116,18 @@ def tally(ballots: pl.DataFrame, k: int, rule: VoteRule = "majority") -> pl.Data
     )
 
 
-def curve(ballots: pl.DataFrame, k_values: Sequence[int], rule: VoteRule = "majority") -> pl.DataFrame:
+def curve(
+    ballots: pl.DataFrame, k_values: Sequence[int], rule: VoteRule = "majority", consensus: Consensus = MAJORITY
+) -> pl.DataFrame:
     """Sum the scores of the votes for each K.
 
     Returns:
         One row per K: k, n_correct, n, points (thousandths), squares (of the scores).
     """
     columns = pl.Schema(dict.fromkeys(("k", "n_correct", "n", "points", "squares"), pl.Int64()))
+    if consensus.is_closest:
+        found = closest.sums(ballots, k_values, rule, consensus.pairs)
+        return pl.DataFrame(found, schema=columns, orient="row")
     score = pl.col("score").cast(pl.Int64)
     sums = [
         vote(ballots, k, rule).select(

@@ -32,7 +32,7 @@ _COLUMNS = 3
 
 
 def agreement_map(found: Agreement, theme: Theme = PRINT) -> Figure:
-    """On which share of the questions each pair of experts gives the same answer, by rank.
+    """On which share of the questions each pair of experts gives the same answer, or how similar they are, by rank.
 
     Args:
         found: At least two experts.

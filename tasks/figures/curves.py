@@ -32,7 +32,7 @@ def k_curve(validation: Sequence[CurvePoint], evaluation: Evaluation, theme: The
     controls = evaluation.controls
     what = figure_name(is_graded=evaluation.is_graded or any(point.accuracy.is_graded for point in validation))
     height_in = 3.5 + legend_height_in(4 + len(controls))
-    figure, axes = new_figure(theme, f"{what.capitalize()} of the {evaluation.rule} vote against K", height_in)
+    figure, axes = new_figure(theme, f"{what.capitalize()} of the {evaluation.vote} vote against K", height_in)
     _curve(axes, chosen_curve(validation, evaluation), theme.color(0), "o", "vote, validation (chooses K)")
     _curve(axes, evaluation.test_curve, theme.color(1), "s", "vote, test (not used to choose)")
     axes.axhline(evaluation.base.value, color=theme.ink, linewidth=1.1, label="base, test")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from thickets.tasks.problems.base import Problem
+from thickets.tasks.problems.base import Option, Problem, prompt
 from thickets.tasks.problems.config import ProblemConfig, problem_title
 from thickets.tasks.problems.kind import Kind, find_kind, own_kinds
 from thickets.tasks.problems.kinds import all_kinds, load_problem
 
 __all__ = [
     "Kind",
+    "Option",
     "Problem",
     "ProblemConfig",
     "all_kinds",
@@ -16,4 +17,5 @@ __all__ = [
     "load_problem",
     "own_kinds",
     "problem_title",
+    "prompt",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from thickets.tasks.types import JSON, Example, Message, Sampling
+from thickets.tasks.types import JSON, Example, Label, LikelihoodPer, Message, Sampling
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -134,6 +134,29 @@ class HasImages(Protocol):
     def asks_about_images(self) -> bool:
         """Return whether they are."""
         ...
+
+
+@runtime_checkable
+class HasLabels(Protocol):
+    """A problem whose answers may be chosen by their likelihood, so that none is generated."""
+
+    @property
+    def likelihood_per(self) -> LikelihoodPer | None:
+        """Return what the log-likelihood of a label is divided by; None: answers are generated."""
+        ...
+
+    def labels(self, example: Example) -> tuple[Label, ...]:
+        """Return the answers to choose from.
+
+        Raises:
+            InputError: The question lists none.
+        """
+        ...
+
+
+def chooses(problem: Problem) -> bool:
+    """Return whether a problem's answers are chosen by their likelihood."""
+    return isinstance(problem, HasLabels) and problem.likelihood_per is not None
 
 
 @runtime_checkable

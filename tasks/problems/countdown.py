@@ -1,4 +1,4 @@
-"""Countdown: reach a number with a few given ones and the four operations; generated, and solvable by construction.
+"""Countdown: reach a number with a few given ones and the four operations; generated so that it can be, or from data.
 
 Sample (numbers=3, largest=20, largest_target=100):
 
@@ -6,7 +6,9 @@ Sample (numbers=3, largest=20, largest_target=100):
                expression in <answer> tags.
     assistant: 7 * 3 is 21, and 18 more are 39. <answer>3 * 7 + 18</answer>
 
-Source: our own questions, of the kind of the paper's Countdown (numbers game of television; public domain).
+Source: our own questions, of the kind of the paper's Countdown (numbers game of television; public domain). ``path``
+reads others: rows with ``nums`` or ``numbers`` and ``target``, as hf:Jiayi-Pan/Countdown-Tasks-3to4 has them. The rows
+that a run draws are solved by search, and one that cannot be solved is refused.
 
 An expression is read by a grammar, never run: whole numbers, brackets, + - * / in their usual spellings, exact
 fractions. "= 39" behind it or before it is read over; a chain of equations abstains. Its vote is what it comes to, and
@@ -19,12 +21,15 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from functools import cached_property
 
 from thickets.storage.errors import InputError
+from thickets.tasks.datafiles import Source
 from thickets.tasks.problems.base import Option, prompt
 from thickets.tasks.problems.config import ProblemConfig
+from thickets.tasks.problems.countdown_data import Row, TooHard, read_countdown, solve
 from thickets.tasks.problems.kind import Kind
 from thickets.tasks.problems.options import whole_number, with_defaults
 from thickets.tasks.types import FULL, JSON, Example, Message, Sampling, question_id
@@ -66,32 +71,35 @@ class Countdown:
     """
 
     name = "countdown"
-    summary = "Generated: reach a number with a few others and + - * /; as hard as its options say."
+    summary = "Generated, or from data: reach a number with a few others and + - * /; as hard as its options say."
     sampling = Sampling(max_tokens=256)
     right_at = FULL
 
     def __init__(self, config: ProblemConfig) -> None:
         self.instruction = config.instruction or INSTRUCTION
-        self._system = config.system
+        self._system, self._config = config.system, config
         options = with_defaults(self.name, OPTIONS, config.options)
         self._options = {name: whole_number(options, name, *_BOUNDS[name]) for name in options}
         if self._options["largest"] < self._options["numbers"]:
             raise InputError("problem.options.largest is less than numbers; there are not so many distinct ones")
 
     def identity(self) -> dict[str, JSON]:
-        """Return the options and the template; every number follows from them and the seed."""
-        return {**self.judgement(), **self._options, "instruction": self.instruction, "system": self._system}
+        """Return the template, and the options: every number follows from them and the seed; the splits hash data."""
+        options = self._options if self._config.path is None else {"questions": "data"}
+        return {**self.judgement(), **options, "instruction": self.instruction, "system": self._system}
 
     def judgement(self) -> dict[str, JSON]:
         """Return the version of the reading."""
         return {"name": self.name, "version": _VERSION}
 
     def examples(self, count: int, seed: int) -> list[Example]:
-        """Make ``count`` distinct questions; a larger count starts with the questions of a smaller one.
+        """Make or draw ``count`` distinct questions; a larger count starts with the questions of a smaller one.
 
         Raises:
-            InputError: The options do not make so many.
+            InputError: The options do not make so many; the data cannot be read, or a row that is drawn not be solved.
         """
+        if self._config.path is not None:
+            return self._drawn(count, seed)
         found: dict[str, Example] = {}
         for step in range(_TRIES * count + _TRIES):
             if len(found) == count:
@@ -105,9 +113,13 @@ class Countdown:
             )
         return list(found.values())
 
-    def test_examples(self) -> None:
-        """Return None: questions are generated, so any of them can be held out."""
-        return
+    def test_examples(self) -> list[Example] | None:
+        """Return every row of ``problem.test_path``, or None: any question can be held out.
+
+        Raises:
+            InputError: The data cannot be read, or a row cannot be solved.
+        """
+        return None if self._official is None else [self._of_row(*each) for each in self._official.values()]
 
     def messages(self, example: Example) -> list[Message]:
         """Return the question in the template."""
@@ -147,12 +159,58 @@ class Countdown:
         if made is None or not _LEAST_TARGET <= made[0] <= self._options["largest_target"] or made[0] in numbers:
             return None
         target, solution = made
-        listed = ", ".join(map(str, numbers[:-1]))
-        question = (
-            f"Reach {target} with the numbers {listed} and {numbers[-1]}. "
-            "Use +, -, * and /, and each number at most once."
-        )
-        return Example(question_id(question), question, solution, {"numbers": numbers, "target": target})
+        return _example(None, numbers, target, solution)
+
+    def _drawn(self, count: int, seed: int) -> list[Example]:
+        """Draw rows; the others are not solved, which would take minutes for a large file."""
+        held_out = self._official or {}
+        rows = [each for question, each in self._pool.items() if question not in held_out]
+        # By hash, as splits are drawn: the order of the file does not count.
+        rows.sort(key=lambda each: hashlib.blake2b(f"{seed}:{each[1].numbers}:{each[1].target}".encode()).digest())
+        return [self._of_row(*each) for each in rows[:count]]
+
+    def _of_row(self, source: Source, row: Row) -> Example:
+        try:
+            solution = solve(row.numbers, row.target)
+        except TooHard:
+            raise source.error(
+                "no solution was found within the steps of a search; take the row out", row.place
+            ) from None
+        if solution is None:
+            raise source.error(
+                f"{row.target} cannot be reached with {', '.join(map(str, row.numbers))}; take the row out", row.place
+            )
+        return _example(row.id, list(row.numbers), row.target, solution)
+
+    @cached_property
+    def _pool(self) -> dict[str, tuple[Source, Row]]:
+        assert self._config.path is not None
+        return self._rows("problem.path", self._config.path, "train")
+
+    @cached_property
+    def _official(self) -> dict[str, tuple[Source, Row]] | None:
+        location = self._config.test_path
+        return None if location is None else self._rows("problem.test_path", location, "test")
+
+    def _rows(self, field: str, location: str, split: str) -> dict[str, tuple[Source, Row]]:
+        """Read rows by their question; of two that ask the same the first stays."""
+        source = Source(field, location, split, self._config.id_column, question_column="nums", answer_column="target")
+        found: dict[str, tuple[Source, Row]] = {}
+        for row in read_countdown(source):
+            found.setdefault(_question(row.numbers, row.target), (source, row))
+        return found
+
+
+def _question(numbers: Sequence[int], target: int) -> str:
+    listed = ", ".join(map(str, numbers[:-1]))
+    return (
+        f"Reach {target} with the numbers {listed} and {numbers[-1]}. Use +, -, * and /, and each number at most once."
+    )
+
+
+def _example(name: str | None, numbers: list[int], target: int, solution: str) -> Example:
+    question = _question(numbers, target)
+    return Example(name or question_id(question), question, solution, {"numbers": numbers, "target": target})
 
 
 class _Draws:
@@ -243,6 +301,6 @@ KIND = Kind(
     name=Countdown.name,
     summary=Countdown.summary,
     make=Countdown,
-    fields=("options",),
+    fields=("options", "path", "test_path", "id_column"),
     options=lambda: OPTIONS,
 )

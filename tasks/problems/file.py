@@ -18,18 +18,30 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 from thickets.storage.errors import InputError
 from thickets.tasks.datafiles import Row, Source, read_rows
 from thickets.tasks.problems.base import Problem, prompt
 from thickets.tasks.problems.config import ProblemConfig, WorkedExample
 from thickets.tasks.problems.configured import make_verifier
-from thickets.tasks.problems.kind import DATA_FIELDS, EXAMPLE_FIELDS, IMAGE_FIELDS, TEST_FIELDS, VERIFIER_FIELDS, Kind
+from thickets.tasks.problems.kind import (
+    DATA_FIELDS,
+    EXAMPLE_FIELDS,
+    IMAGE_FIELDS,
+    LIKELIHOOD_FIELDS,
+    TEST_FIELDS,
+    TEXT_FIELDS,
+    VERIFIER_FIELDS,
+    Kind,
+    find_kind,
+)
+from thickets.tasks.problems.labelled import options_as_labels
 from thickets.tasks.problems.worked import first_worked, read_worked
-from thickets.tasks.types import JSON, Example, Message, Sampling
+from thickets.tasks.types import JSON, Example, Label, LikelihoodPer, Message, Sampling
 from thickets.tasks.verifiers import Verifier
 
 _VERSION = 2
@@ -45,7 +57,7 @@ class FileProblem:
         InputError: The config names a verifier that cannot be imported.
     """
 
-    summary = "Your own questions and answers: .jsonl, .csv, .json, .parquet, hf:owner/dataset; six ways to judge them."
+    summary = "Your own questions and answers: .jsonl, .csv, .json, .parquet, hf:owner/dataset; judged in many ways."
 
     def __init__(self, config: ProblemConfig, verifier: Verifier | None = None) -> None:
         self.name = config.name
@@ -53,6 +65,19 @@ class FileProblem:
         self._verifier = verifier or make_verifier(config)
         self.sampling = Sampling(max_tokens=self._verifier.max_tokens)
         self.right_at = self._verifier.right_at
+        self.metric = self._verifier.metric
+
+    @property
+    def likelihood_per(self) -> LikelihoodPer | None:
+        """See `thickets.tasks.problems.base.HasLabels`."""
+        config = self._config
+        if config.scoring == "generate":
+            return None
+        return config.likelihood_per or ("byte" if config.likelihood_of == "text" else "label")
+
+    def labels(self, example: Example) -> tuple[Label, ...]:
+        """See `thickets.tasks.problems.base.HasLabels`; the options of a question, by their letters."""
+        return options_as_labels(example, self._config.likelihood_of)
 
     @cached_property
     def instruction(self) -> str:
@@ -241,7 +266,28 @@ class FileProblem:
             aliases_column=self._config.answer_aliases_column,
             choices_column=self._config.choices_column,
             image_column=self._config.image_column,
+            prepare=self._prepare if self._own_columns else None,
         )
+
+    def _prepare(self, place: str, row: Mapping[str, Any]) -> Mapping[str, Any] | str:
+        """Return what is read of a row, or why it is left out; see `Source`."""
+        return self._as_named(row)
+
+    def _as_named(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Let a column that is called as in other files stand for the problem's own, where that one is missing.
+
+        A config that names the usual one cannot be told from a config that names none.
+        """
+        usual = {own: name for own, name in self._own_columns.items() if own not in row and name in row}
+        return {**row, **{own: row[name] for own, name in usual.items()}} if usual else row
+
+    @cached_property
+    def _own_columns(self) -> dict[str, str]:
+        """The columns in use that this problem calls otherwise than others do, with the others' names."""
+        kind = find_kind(self.name)
+        own = {} if kind is None or kind.one_column else kind.columns
+        fields = ProblemConfig.model_fields
+        return {name: fields[field].default for field, name in own.items() if getattr(self._config, field) == name}
 
     def _read(self, source: Source) -> list[Row]:
         rows = read_rows(source)
@@ -266,6 +312,11 @@ class FileProblem:
                     f"{' or '.join(map(repr, columns))}",
                     row.place,
                 )
+        if self.likelihood_per is not None:
+            try:
+                self.labels(example)
+            except InputError as error:
+                raise source.error(str(error), row.place) from None
         if self._config.system is not None and example.turns and example.turns[0]["role"] == "system":
             raise source.error(
                 f"column {source.question_column!r} begins with a system turn, and problem.system is set as well; "
@@ -292,8 +343,13 @@ KIND = Kind(
     summary=FileProblem.summary,
     make=FileProblem,
     fields=(
-        *(*DATA_FIELDS, "answer_aliases_column", "choices_column", *IMAGE_FIELDS),
-        *(*VERIFIER_FIELDS, *TEST_FIELDS, *EXAMPLE_FIELDS),
+        *DATA_FIELDS,
+        *("answer_aliases_column", "choices_column", *IMAGE_FIELDS),
+        *VERIFIER_FIELDS,
+        *TEST_FIELDS,
+        *TEXT_FIELDS,
+        *("likelihood_of", *LIKELIHOOD_FIELDS),
+        *EXAMPLE_FIELDS,
     ),
     default_verifier="exact",
     sample_config={"path": "questions.jsonl", "verifier": "numeric"},

@@ -36,12 +36,13 @@ def _on_final_answers(verifier: Verifier) -> Verifier:
     def final(example: Example) -> Example:
         return replace(example, answer=example.answer.rpartition("####")[2].strip())
 
-    judge, span = verifier.judge, verifier.span
+    judge, span, extract_all = verifier.judge, verifier.span, verifier.extract_all
     return replace(
         verifier,
         instruction=INSTRUCTION,
         max_tokens=320,
         extract=lambda text, example: verifier.extract(text, final(example)),
+        extract_all=extract_all and (lambda texts, examples: extract_all(texts, [final(each) for each in examples])),
         gold=lambda example: verifier.gold(final(example)) if "####" in example.answer else None,
         gold_rule="it must end in #### and an answer that this verifier reads (for other data take name: file)",
         judge=judge and (lambda answer, example: judge(answer, final(example))),

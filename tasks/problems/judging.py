@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from thickets.tasks.problems.base import HasMany, HasSpan, Problem
+from thickets.tasks.problems.base import HasMany, HasSpan, Problem, chooses
 from thickets.tasks.types import JSON, Example
 from thickets.tasks.verifiers.thought import THOUGHT_TAGS, Thoughts, after_thought
 
@@ -39,6 +39,8 @@ class Judge:
             reasoning: What begins and what ends a thought (``decoding.reasoning``); None: replies hold none.
         """
         self.problem = problem
+        if chooses(problem):  # a label is no thought, even where the prompt has opened one
+            reasoning = None
         self.reasoning = None if reasoning is None else Thoughts(*reasoning)
 
     def identity(self) -> dict[str, JSON]:

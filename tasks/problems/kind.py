@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
 
 from thickets.tasks.problems.base import Option, Problem
 from thickets.tasks.types import Example
@@ -13,9 +15,13 @@ PROMPT_FIELDS = ("instruction", "system", "label")
 """What every problem takes."""
 DATA_FIELDS = ("path", "test_path", "id_column", "question_column", "answer_column")
 IMAGE_FIELDS = ("image_column",)
-VERIFIER_FIELDS = ("verifier", "pattern", "right_at")
+REWARD_FIELDS = ("votes", "answer_form", "score_range")
+"""Those of reward functions of trainers."""
+VERIFIER_FIELDS = ("verifier", "pattern", "right_at", *REWARD_FIELDS)
 TEST_FIELDS = ("tests_column", "sandbox")
+TEXT_FIELDS = ("metric",)
 EXAMPLE_FIELDS = ("examples", "n_examples")
+LIKELIHOOD_FIELDS = ("scoring", "likelihood_per")
 
 
 @dataclass(frozen=True)
@@ -26,13 +32,16 @@ class Kind:
         name: Value of ``problem.name``; one that ends in ``:TASK`` stands for every name with that beginning.
         summary: One line for ``thickets problems``.
         make: Builds it of its `ProblemConfig`, without reading its data.
-        fields: What it takes of the config's problem section besides `PROMPT_FIELDS`; ``path`` where it reads data.
+        fields: What it takes of the config's problem section besides `PROMPT_FIELDS`: ``path`` where it reads data,
+            ``options`` where it makes questions.
         columns: Fields whose default is another here: names of the data's columns.
         verifiers: Values of ``problem.verifier`` that it allows; None: all.
         default_verifier: What judges where the config says nothing; None: a way of its own.
+        one_column: Whether question and answer may be parts of one column.
         options: Returns what ``problem.options`` may hold; a call, as a library may have to be imported for it.
         sample_config: Fields of the section with which it is shown; a path in them is never opened.
         sample_example: What is shown, in the form of the data; None: the first example that it makes.
+        source: The package that it comes from, with its version; empty: it comes with thickets. Is set when it is read.
     """
 
     name: str
@@ -42,14 +51,21 @@ class Kind:
     columns: Mapping[str, str] = field(default_factory=dict)
     verifiers: tuple[str, ...] | None = None
     default_verifier: str | None = None
+    one_column: bool = False
     options: Callable[[], tuple[Option, ...]] = tuple
-    sample_config: Mapping[str, str] = field(default_factory=dict)
+    sample_config: Mapping[str, Any] = field(default_factory=dict)
     sample_example: Example | None = None
+    source: str = ""
 
     @property
     def reads_data(self) -> bool:
-        """Whether its questions come from data that a config names."""
-        return "path" in self.fields
+        """Whether its questions come from data that a config must name."""
+        return "path" in self.fields and not self.makes_questions
+
+    @property
+    def makes_questions(self) -> bool:
+        """Whether it has options by which it makes questions; it may read data in their place."""
+        return "options" in self.fields
 
 
 _TASK = ":TASK"
@@ -62,11 +78,21 @@ def register(kind: Kind) -> None:
 
 
 def own_kinds() -> list[Kind]:
-    """List the problems that have a name of their own, in the order of the table."""
-    return [kind for name, kind in _known.items() if not name.endswith(_TASK)]
+    """List the problems that have a name of their own: in the order of the table, then those of installed packages."""
+    return [kind for name, kind in _known.items() if not name.endswith(_TASK)] + list(_of_packages().values())
 
 
 def find_kind(name: str) -> Kind | None:
     """Return the problem of a name, or what stands for all names with its beginning."""
     family, _, task = name.partition(":")
-    return _known.get(f"{family}{_TASK}") if task else _known.get(name)
+    if task:
+        return _known.get(f"{family}{_TASK}")
+    return _known.get(name) or _of_packages().get(name)
+
+
+@cache
+def _of_packages() -> dict[str, Kind]:
+    # Looked for only when it is asked for: packages import this one.
+    from thickets.tasks.problems.plugins import plugin_kinds
+
+    return plugin_kinds(_known)

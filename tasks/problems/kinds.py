@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from thickets.tasks.problems import countdown, file, gqa, gsm8k, largest_number, mbpp, reasoning_gym, signals
+from thickets.tasks.problems import (
+    choice,
+    classification,
+    countdown,
+    file,
+    gqa,
+    gsm8k,
+    largest_number,
+    math500,
+    mbpp,
+    olympiadbench,
+    reasoning_gym,
+    rocstories,
+    signals,
+    uspto50k,
+)
 from thickets.tasks.problems.base import Problem
 from thickets.tasks.problems.config import ProblemConfig
 from thickets.tasks.problems.kind import Kind, find_kind, own_kinds, register
 
 # Those that need no data come first.
-for _module in (largest_number, countdown, signals, gsm8k, mbpp, gqa, file, reasoning_gym):
+for _module in (
+    *(largest_number, countdown, signals),
+    *(gsm8k, math500, olympiadbench, mbpp, gqa, rocstories, uspto50k),
+    *(classification, choice, file, reasoning_gym),
+):
     register(_module.KIND)
 
 

@@ -23,7 +23,8 @@ def with_defaults(name: str, options: Iterable[Option], given: Mapping[str, Any]
     known = {option.name: option.default for option in options}
     if unknown := sorted(set(given) - set(known)):
         *first, last = known
-        raise InputError(f"problem.options has {unknown[0]!r}; {name} takes {', '.join(first)} and {last}")
+        taken = f"{', '.join(first)} and {last}" if first else last
+        raise InputError(f"problem.options has {unknown[0]!r}; {name} takes {taken}")
     return {**known, **given}
 
 

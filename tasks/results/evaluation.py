@@ -171,12 +171,21 @@ class AnswerTokens(BaseModel):
     ensemble: int
 
 
+def vote_in_words(rule: VoteRule, metric: str | None) -> str:
+    """Return the kind of a vote: ``majority``, ``weighted``, ``closest-text``, ``weighted closest-text``."""
+    if metric is None:
+        return rule
+    return "weighted closest-text" if rule == "weighted" else "closest-text"
+
+
 class Evaluation(BaseModel):
     """The result on the test split; every accuracy is on the same examples.
 
     Attributes:
         method: The ranking of which the first `k` vote.
         best_single: The candidate with the best score on the selection split, whatever the method.
+        metric: Name of the similarity by which the answer that is closest to all others wins; None: the most frequent
+            answer wins (`thickets.tasks.problems.consensus`).
     """
 
     model_config = ConfigDict(frozen=True)
@@ -193,6 +202,12 @@ class Evaluation(BaseModel):
     test_curve: tuple[CurvePoint, ...]
     n_tokens: AnswerTokens
     controls: tuple[Control, ...] = ()
+    metric: str | None = None
+
+    @property
+    def vote(self) -> str:
+        """The kind of vote in words; see `vote_in_words`."""
+        return vote_in_words(self.rule, self.metric)
 
     @property
     def is_graded(self) -> bool:
@@ -291,6 +306,8 @@ class Agreement(BaseModel):
         n: Questions.
         n_same: By rank, `[k][k]`; on the diagonal, how many questions the expert answered.
         mean: Mean share over all pairs; None for a single expert.
+        metric: Where answers are texts, the name of their similarity. A question then counts as much as the two answers
+            are similar, n and n_same are in thousandths of questions, and mean is the mean similarity.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -298,6 +315,7 @@ class Agreement(BaseModel):
     n: int
     n_same: tuple[tuple[int, ...], ...]
     mean: float | None
+    metric: str | None = None
 
 
 class GainSplit(BaseModel):

@@ -112,7 +112,8 @@ def _talk(asking: _Side, asked: _Side, seen: _Seen, deadline: float, n_tests: in
             except _Ended:
                 is_gone = True
                 asked.kill()
-        seen.add(reply)
+        if "call" not in reply:  # how often a program calls a function of the tests is its own affair
+            seen.add(reply)
         # The tests go on where the program is out of time, to say what had passed before.
         deadline = max(deadline, time.monotonic() + 1.0) if is_gone else deadline
         asking.say(reply, deadline)

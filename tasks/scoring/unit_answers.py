@@ -50,6 +50,6 @@ class UnitAnswers:
 
 def answer(engine: Engine, prompts: Sequence[Prompt], sampling: Sampling) -> TokenAnswers | Sequence[Completion]:
     """Have the weights that an engine holds answer, without making text if it can leave that to `UnitAnswers.rows`."""
-    if isinstance(engine, TokenEngine):
+    if sampling.labels is None and isinstance(engine, TokenEngine):
         return engine.generate_tokens(prompts, sampling)
     return engine.generate(prompts, sampling)

@@ -14,6 +14,7 @@ from thickets.storage.shards.file import SHARD_SCHEMA, VERDICT_SCHEMA
 from thickets.tasks.engines.prompts import Template
 from thickets.tasks.problems.base import Problem
 from thickets.tasks.problems.judging import Judge
+from thickets.tasks.problems.labelled import labels_of
 from thickets.tasks.problems.splits import Split
 from thickets.tasks.types import (
     Attempt,
@@ -21,6 +22,7 @@ from thickets.tasks.types import (
     Candidate,
     Completion,
     Example,
+    Labels,
     Prompt,
     Respondent,
     Reworded,
@@ -39,6 +41,7 @@ class Block:
         examples: The examples.
         prompts: Their rendered prompts, one each.
         rewordings: The prompts in every other wording that a respondent may need, by the text of its instruction.
+        labels: The answers to choose from by likelihood, under every wording; None: answers are generated.
     """
 
     split: str
@@ -46,6 +49,7 @@ class Block:
     examples: tuple[Example, ...]
     prompts: tuple[Prompt, ...]
     rewordings: Mapping[str, tuple[Prompt, ...]] = field(default_factory=dict)
+    labels: Labels | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +138,12 @@ def prompts_of(who: Respondent, block: Block) -> tuple[Prompt, ...]:
 
 
 def sampling_of(who: Respondent, block: Block, sampling: Sampling) -> Sampling:
-    """Return the run's sampling, or for an `Attempt` its temperature and a seed for this attempt and block."""
+    """Return the run's sampling, or for an `Attempt` its temperature and a seed for this attempt and block.
+
+    Where answers are chosen from labels there is nothing to draw, and every attempt is the base's own answer.
+    """
+    if block.labels is not None:
+        return replace(sampling, labels=block.labels)
     if not isinstance(who, Attempt):
         return sampling
     unit = f"thickets attempt 1:{who.seed}:{who.index}:{block.split}:{block.index}"
@@ -173,6 +182,7 @@ def make_blocks(
             examples,
             rendered(problem, examples) if prompts is None else tuple(prompts[index * size : (index + 1) * size]),
             {words: rendered(wording, examples) for words, wording in (rewordings or {}).items()},
+            labels_of(problem, template, examples),
         )
         for index, examples in enumerate(
             split.examples[start : start + size] for start in range(0, len(split.examples), size)

@@ -11,8 +11,10 @@ from thickets.storage.errors import InputError
 from thickets.tasks.engines.base import Engine
 from thickets.tasks.engines.prompts import Template
 from thickets.tasks.problems.base import HasImages, Problem
+from thickets.tasks.problems.consensus import Consensus, consensus_of
 from thickets.tasks.problems.judging import Judge
-from thickets.tasks.serving.tally import Tally
+from thickets.tasks.problems.labelled import labels_of
+from thickets.tasks.serving.tally import make_tally
 from thickets.tasks.types import Candidate, Example, Sampling, question_id
 
 
@@ -35,10 +37,13 @@ class Answer:
 
     Attributes:
         answer: As the problem extracts it; None if all abstained.
-        margin: Lead over the next answer when the last expert had answered, as a share of all votes.
+        margin: Lead over the next answer when the last expert had answered, as a share of all votes; where texts vote,
+            of the mean similarity.
         n_votes: Experts that gave the answer.
         ballots: Answers of the experts that answered, by rank; None is an abstention.
         n_tokens: Tokens generated for it, all experts together.
+        similarity: Mean similarity of the answer to those of the other experts, 0 to 1, where texts vote and there are
+            others; else None.
     """
 
     answer: str | None
@@ -46,6 +51,7 @@ class Answer:
     n_votes: int
     ballots: tuple[str | None, ...]
     n_tokens: int
+    similarity: float | None = None
 
     @property
     def n_asked(self) -> int:
@@ -101,6 +107,11 @@ class Answerer:
         """The problem whose rules extract and judge the answers."""
         return self.judge.problem
 
+    @property
+    def consensus(self) -> Consensus:
+        """How answers vote."""
+        return consensus_of(self.problem)
+
     def ask(self, questions: Sequence[str], *, k: int = 0, temperature: float = 0.0, every: bool = False) -> Answers:
         """Answer questions that have no gold answer; see `answer`.
 
@@ -124,7 +135,8 @@ class Answerer:
     ) -> Answers:
         """Let the first `k` experts vote on every question.
 
-        In order of rank, each expert answers all questions whose vote is still open. The answers are those of a vote of
+        In order of rank, each expert answers all questions whose vote is still open; where texts vote, that is every
+        question to the end. The answers are those of a vote of
         all `k`; but in bfloat16 an expert's text depends a little on the other questions of its batch, so an answer may
         differ from the run's.
 
@@ -143,22 +155,25 @@ class Answerer:
         if not 0 <= temperature <= 2:
             raise InputError(f"temperature: found {temperature}; 0 (greedy) to 2 are allowed")
         voters = self._voters[: k or self.k]
-        tallies = [Tally([voter.power for voter in voters]) for _ in examples]
+        tallies = [make_tally([voter.power for voter in voters], self.consensus) for _ in examples]
         n_tokens = [0] * len(examples)
         prompts = [self._template.render(self.problem.messages(example)) for example in examples]
+        labels = labels_of(self.problem, self._template, examples)
         with self._lock:
             for place, voter in enumerate(voters):
                 open_ones = [i for i, tally in enumerate(tallies) if every or not tally.is_decided]
                 if not open_ones:
                     break
                 self._load(voters, place)
-                sampling = replace(self._sampling, temperature=temperature, seed=_seed(voter))
+                sampling = replace(
+                    self._sampling, temperature=temperature, seed=_seed(voter), labels=labels and labels.of(open_ones)
+                )
                 completions = self._engine.generate([prompts[i] for i in open_ones], sampling)
                 for i, completion in zip(open_ones, completions, strict=True):
                     tallies[i].cast(self.judge.extract(completion.text, examples[i]))
                     n_tokens[i] += completion.n_tokens
         rows = (
-            Answer(tally.answer, tally.margin, tally.n_votes, tuple(tally.ballots), tokens)
+            Answer(tally.answer, tally.margin, tally.n_votes, tuple(tally.ballots), tokens, tally.similarity)
             for tally, tokens in zip(tallies, n_tokens, strict=True)
         )
         return Answers(tuple(rows), len(voters))

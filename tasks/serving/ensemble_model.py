@@ -50,7 +50,8 @@ class EnsembleModel(mlflow.pyfunc.PythonModel):
         Returns:
             Per question: answer (null if all abstained), margin (lead over the next answer when the last expert had
             answered, as a share of all votes), n_votes (experts that gave the answer), n_asked (experts that answered),
-            votes (null without ``return_votes``).
+            votes (null without ``return_votes``). Where texts vote also similarity (of the answer to those of the other
+            experts, mean; null without others).
         """
         given = params or {}
         every = bool(given.get("return_votes", False))
@@ -69,16 +70,18 @@ class EnsembleModel(mlflow.pyfunc.PythonModel):
             found.n_calls,
             100 * found.saved,
         )
-        return pd.DataFrame([_row(answer, every) for answer in found.rows])
+        is_closest = self._answerer.consensus.is_closest
+        return pd.DataFrame([_row(answer, every, is_closest) for answer in found.rows])
 
 
-def _row(answer: Answer, every: bool) -> dict[str, Any]:
+def _row(answer: Answer, every: bool, is_closest: bool) -> dict[str, Any]:
     return {
         "answer": answer.answer,
         "margin": answer.margin,
         "n_votes": answer.n_votes,
         "n_asked": answer.n_asked,
         "votes": json.dumps(answer.ballots) if every else None,
+        **({"similarity": answer.similarity} if is_closest else {}),
     }
 
 

@@ -21,7 +21,7 @@ from thickets.tasks.verifiers.verifier import Verifier
 
 Sandbox: TypeAlias = Literal["required", "weak"]
 
-_VERSION = 1
+_VERSION = 2
 _INSTRUCTION = "{question}\n\nWrite the function in Python, in one ```python block."
 _SETUP_COLUMNS = ("test_setup_code", "test_imports")
 _STRONG: tuple[Isolation, ...] = ("bubblewrap", "landlock")

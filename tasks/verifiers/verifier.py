@@ -27,6 +27,8 @@ class Verifier:
         uses_columns: Whether it looks at other columns of the data, in an example's metadata.
         span: Where in a text its answer stands (start and end), to be shown; None: cannot be told.
         n_options: How many answers a question lists, of which exactly one is right; None: it lists none.
+        metric: Name of the similarity by which the answer that is closest to all others wins the vote
+            (`thickets.tasks.verifiers.texts.PAIRS`); None: the most frequent answer wins.
         details: Other values that change an extraction or a verdict, for the fingerprint.
     """
 
@@ -43,6 +45,7 @@ class Verifier:
     uses_columns: bool = False
     span: Callable[[str, Example], tuple[int, int] | None] | None = None
     n_options: Callable[[Example], int | None] = lambda example: None
+    metric: str | None = None
     details: dict[str, JSON] = field(default_factory=dict)
 
     def score(self, answer: str, example: Example) -> int:

@@ -40,7 +40,7 @@ def test_the_projects_own_cases_are_judged_as_allowed(thickets, path: Path) -> N
 
 def test_there_are_cases_of_every_kind() -> None:
     rows = [json.loads(line) for path in CASES for line in path.read_text().splitlines()]
-    assert {row["verifier"] for row in rows} >= {"numeric", "math", "choice", "exact"}
+    assert {row["verifier"] for row in rows} >= {"numeric", "math", "choice", "exact", "molecule"}
 
 
 def test_a_case_that_is_judged_otherwise_is_shown_and_the_status_is_1(thickets, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.flows.command_line import refused
+from thickets.tasks.problems import own_kinds
 from thickets.tasks.problems.reasoning_gym import library
 
 
@@ -118,22 +119,16 @@ def test_every_command_has_help_with_an_example(thickets, command: str) -> None:
 def test_the_problems_are_listed_a_line_each(thickets) -> None:
     status, out, err = thickets("problems")
     assert status == 0
-    assert [line.split()[0] for line in out.splitlines()] == [
-        "largest_number",
-        "countdown",
-        "signals",
-        "gsm8k",
-        "mbpp",
-        "file",
-        "reasoning_gym:TASK",
-    ]
+    own = [kind.name for kind in own_kinds()]
+    assert own[0] == "largest_number"
+    assert [line.split()[0] for line in out.splitlines()] == [*own, "reasoning_gym:TASK"]
     assert re.search(r" \d\d generated problems; list them: thickets problems reasoning_gym$", out)
     assert "thickets problems NAME" in err
     tasks = thickets("problems", "reasoning_gym")[1].splitlines()
     assert len(tasks) > 80
     assert all(re.match(r"reasoning_gym:\w+ +Generated", line) for line in tasks)
     listed = json.loads(thickets("problems", "--json")[1])
-    assert [row["name"] for row in listed][5:] == ["file", *(line.split()[0] for line in tasks)]
+    assert [row["name"] for row in listed] == [*own, *(line.split()[0] for line in tasks)]
     assert all(row["summary"] for row in listed)
 
 
@@ -150,6 +145,21 @@ def test_one_problem_is_shown_with_options_and_a_sample(thickets) -> None:
     assert found["sample"]["answer"].isdigit()
 
 
+def test_the_sample_of_a_problem_is_printed_or_written_and_said_how_to_ask(thickets, tmp_path: Path) -> None:
+    status, out, err = thickets("problems", "--sample", "gsm8k")
+    assert (status, err) == (0, "")
+    assert all("####" in json.loads(line)["answer"] for line in out.splitlines())
+    status, printed, err = thickets("problems", "gsm8k", "--sample", "--to", "mine.jsonl")
+    assert (status, printed) == (0, "")
+    assert (tmp_path / "mine.jsonl").read_text() == out
+    assert "problem: {name: gsm8k, path: mine.jsonl}" in err
+    assert "--to is 'mine.jsonl', which exists" in refused(thickets("problems", "gsm8k", "--to", "mine.jsonl"))
+    assert "No such file" in refused(thickets("problems", "gsm8k", "--to", "nowhere/mine.jsonl"))
+    assert "found none" in refused(thickets("problems", "--sample"))
+    assert "found countdown, reasoning_gym:count_bits" in refused(thickets("problems", "--sample", "count"))
+    assert "Reach " in json.loads(thickets("problems", "--sample", "countdown")[1].splitlines()[0])["question"]
+
+
 def test_a_problem_that_is_not_there_is_told_the_nearest(thickets) -> None:
     assert refused(thickets("problems", "no such thing")).startswith("NAME: no problem is called 'no such thing'; `")
     assert "did you mean reasoning_gym:chain_sum?" in refused(thickets("problems", "chian_sum"))
@@ -163,7 +173,7 @@ def test_without_reasoning_gym_its_line_says_how_to_install_it(thickets, monkeyp
         status, out, _ = thickets("problems")
         assert status == 0
         assert "install it with: pip install" in out.splitlines()[-1]
-        assert len(json.loads(thickets("problems", "--json")[1])) == 6
+        assert len(json.loads(thickets("problems", "--json")[1])) == len(own_kinds())
         assert "cannot be imported" in refused(thickets("problems", "chain_sum"))
     library.cache_clear()
 

@@ -11,13 +11,29 @@ import yaml
 from thickets.flows.config.file import PRESETS, dump_config, load_config, parse_config, preset_names
 from thickets.flows.config.run import RunConfig
 from thickets.storage.errors import InputError
+from thickets.tasks.problems import load_problem
 
 MINIMAL = {"problem": "largest_number"}
 
 
 @pytest.mark.parametrize("name", preset_names())
-def test_every_preset_is_valid(name: str) -> None:
-    assert load_config(name).name == name
+def test_every_preset_is_valid_and_its_problems_take_its_fields(name: str) -> None:
+    config = load_config(name)
+    assert config.name == name
+    for each in config.per_problem:
+        assert load_problem(each.single_problem).name == each.single_problem.name  # no data is read
+
+
+PAPER = ["countdown", "gsm8k", "math500", "mbpp", "olympiadbench", "uspto50k"]
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_the_paper_s_tasks_have_the_paper_s_setting(name: str) -> None:
+    config = load_config(name)
+    assert config.single_problem.name == name
+    assert (config.population.size, config.population.sigmas) == (5000, (5e-4, 1e-3, 2e-3))
+    assert (config.data.selection, config.selection.k_values) == (200, (5, 10, 25, 50))
+    assert config.model == "Qwen/Qwen2.5-3B-Instruct"
 
 
 def test_there_are_presets() -> None:

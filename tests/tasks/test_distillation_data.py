@@ -7,6 +7,7 @@ import pytest
 
 from tests.judges import JUDGE
 from thickets.tasks.distillation.data import LABELS, REJECTION, STUDENT, Rules, label_rows, rejection_rows, student_rows
+from thickets.tasks.problems.consensus import Consensus
 from thickets.tasks.types import Example
 
 # Example, rank, answer, correct, completion, finish reason.
@@ -162,3 +163,22 @@ def test_experts_that_all_abstain_leave_nothing(rules: Rules) -> None:
     rows, report = student_rows(experts(wrong("x", 1, None)), tries(x=HARD), rules)
     assert rows.is_empty()
     assert report.n_ensemble == 0
+
+
+def test_of_texts_the_closest_one_is_the_response_and_only_where_it_is_verified() -> None:
+    near, middle, far = "the dog ran home", "the dog ran home again", "a cat slept"
+    replies = experts(
+        ("x", 1, far, False, far, "stop"),
+        ("x", 2, middle, True, middle, "stop"),
+        ("x", 3, near, True, near, "stop"),
+        ("x", 4, "the dog ran away", True, "the dog ran away", "stop"),
+        ("y", 1, near, True, near, "stop"),
+        ("y", 2, far, False, far, "stop"),
+        ("y", 3, f"{far} well", False, far, "stop"),
+    )
+    attempts = tries(x=HARD, y=HARD)
+    rows, report = student_rows(replies, attempts, Rules(), consensus=Consensus("rougeL"))
+    assert kept(rows) == [("x", "e3", near)]
+    assert (report.n_ensemble, report.n_agreeing) == (1, 1)
+    counted, _ = student_rows(replies, attempts, Rules())
+    assert kept(counted) == [("y", "e1", near)]  # no two are equal, and so the best expert's

@@ -15,6 +15,7 @@ from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.evaluation.thicket import agreement, density, describe, gain_split, oracle, sigma_scores
 from thickets.tasks.evaluation.voting import BALLOT_SCHEMA, vote
 from thickets.tasks.problems import ProblemConfig, load_problem
+from thickets.tasks.problems.consensus import Consensus
 from thickets.tasks.problems.judging import Judge
 from thickets.tasks.results.evaluation import GainSplit, ThicketDescription
 from thickets.tasks.scoring.units import Block
@@ -70,6 +71,15 @@ def test_an_abstention_agrees_with_nothing_not_even_another() -> None:
 
 def test_a_single_expert_agrees_with_nobody() -> None:
     assert agreement(ballots([["a", None]])).mean is None
+
+
+def test_texts_agree_as_far_as_they_are_similar() -> None:
+    texts = [["the dog ran", "it rained", None], ["the dog slept", "it rained", "the dog"], ["a cat", None, "a dog"]]
+    found = agreement(ballots(texts), Consensus("rougeL"))
+    assert (found.n, found.metric) == (3000, "rougeL")
+    assert found.n_same == ((2000, 1666, 0), (1666, 3000, 500), (0, 500, 2000))
+    assert found.mean == (1666 + 0 + 500) / (3 * 3000)
+    assert agreement(ballots([["a"]]), Consensus("rougeL")).mean is None
 
 
 @settings(deadline=None)  # the first call imports and compiles

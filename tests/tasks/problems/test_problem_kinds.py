@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from thickets.tasks.problems import ProblemConfig, all_kinds, load_problem
+import re
+from pathlib import Path
+
+from thickets.tasks.problems import ProblemConfig, all_kinds, load_problem, own_kinds
 from thickets.tasks.problems.reasoning_gym_tasks import UNSAFE, UNUSABLE
 from thickets.tasks.problems.shown import sample, settings, shown
 
@@ -31,7 +34,7 @@ def test_options_are_named_as_in_a_config_and_have_the_problem_s_own_defaults() 
 
 def test_samples_show_the_prompt_and_an_answer_that_scores_one() -> None:
     for entry in all_kinds():
-        if entry.name in ("largest_number", "signals", "gsm8k", "file", "reasoning_gym:chain_sum"):
+        if entry.name in ("largest_number", "signals", "gsm8k", "rocstories", "file", "reasoning_gym:chain_sum"):
             asked = sample(entry)
             problem, example = shown(entry)
             assert example.question in asked.prompt
@@ -43,3 +46,13 @@ def test_samples_show_the_prompt_and_an_answer_that_scores_one() -> None:
 def test_a_problem_s_own_columns_are_its_defaults() -> None:
     mbpp = {each.name: each.default for kind in all_kinds() if kind.name == "mbpp" for each in settings(kind)}
     assert (mbpp["problem.question_column"], mbpp["problem.answer_column"]) == ("text", "code")
+
+
+def test_the_page_of_problems_has_a_row_for_each_with_its_own_columns() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "problems.md").read_text(encoding="utf-8")
+    table = page.partition("## What there is")[2].partition("\n## ")[0]
+    rows = {found[1]: found[2] for found in re.finditer(r"^\| `([\w:]+)` \| ([^|]*)", table, re.MULTILINE)}
+    assert set(rows) == {*(kind.name for kind in own_kinds()), "reasoning_gym:TASK"}
+    for kind in own_kinds():
+        assert ("generated" in rows[kind.name]) is not kind.reads_data
+        assert all(f"`{column}`" in rows[kind.name] for column in kind.columns.values())

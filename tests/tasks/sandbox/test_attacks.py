@@ -13,7 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from thickets.tasks.sandbox.isolation import works
+from tests.isolations import ISOLATIONS, STRONG, usable
+from thickets.tasks.sandbox.isolation import strongest, works
 from thickets.tasks.sandbox.launch import Isolation
 from thickets.tasks.sandbox.run import Bounds, Outcome, run_tests
 
@@ -22,12 +23,15 @@ ASKS = ["assert f() == 41"]
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.fixture(params=["bubblewrap", "landlock"])
+@pytest.fixture(params=STRONG)
 def isolation(request: pytest.FixtureRequest) -> Isolation:
-    chosen: Isolation = request.param
-    if not works(chosen):
-        pytest.skip(f"{chosen} does not work on this machine")
-    return chosen
+    return usable(request.param)
+
+
+@pytest.fixture(params=ISOLATIONS)
+def any_isolation(request: pytest.FixtureRequest) -> Isolation:
+    """Limits alone as well: they do not keep a program from files and processes, but no verdict is worth less."""
+    return usable(request.param)
 
 
 def attempt(body: str, isolation: Isolation) -> Outcome:
@@ -115,7 +119,10 @@ AMOUNTS = {
 
 
 @pytest.mark.parametrize("what", AMOUNTS)
-def test_a_program_that_takes_too_much_is_wrong_in_time(what: str, isolation: Isolation) -> None:
+def test_a_program_that_takes_too_much_is_wrong_in_time(what: str, any_isolation: Isolation) -> None:
+    isolation = any_isolation
+    if what == "fork bomb" and isolation == "limits":
+        pytest.skip("limits alone let a program start others")
     began, others = time.monotonic(), len(psutil.pids())
     outcome = run_tests(f"def f():\n    {AMOUNTS[what]}", ASKS, isolation=isolation, bounds=BOUNDS)
     assert outcome.passed == (False,)
@@ -166,8 +173,70 @@ def f():
 
 
 @pytest.mark.parametrize("what", SCORES)
-def test_nothing_but_the_value_is_right(what: str, isolation: Isolation) -> None:
-    outcome = run_tests(SCORES[what], ASKS, isolation=isolation, bounds=BOUNDS)
+def test_nothing_but_the_value_is_right(what: str, any_isolation: Isolation) -> None:
+    if what == "a child that answers" and any_isolation == "limits":
+        pytest.skip("limits alone let a program start others, and its value is right")
+    outcome = run_tests(SCORES[what], ASKS, isolation=any_isolation, bounds=BOUNDS)
+    assert outcome.passed == (False,)
+    assert outcome.notes[0]
+
+
+HELPED = {
+    "an argument that the test compares with": (
+        "def f(x):\n    x.clear()\n    return []",
+        "x = [3, 1]\nassert f(x) == sorted(x)",
+    ),
+    "an argument that a later line compares with": (
+        "def f(x):\n    x.clear()\n    return []",
+        "x = [3, 1]\ny = f(x)\nassert y == sorted(x)",
+    ),
+    "another sorted": ("def sorted(x): return [1, 3]\ndef f(x): return 0", "assert sorted(f([3, 1])) == [1, 3]"),
+    "another abs": ("abs = lambda x: 0\ndef f(x): return 0", "assert abs(f(2) - 1.5) < 0.1"),
+    "another module": (
+        "class math:\n    isclose = staticmethod(lambda *a: True)\ndef f(x): return 0",
+        "assert math.isclose(f(2), 1.5)",
+    ),
+    "another check": ("def check(f): pass\ndef f(): return 7", "check(f)"),
+    "another way of calling": (
+        "def _for_effect(f): return lambda *a: None\ndef f(): return 7",
+        "def own(f):\n    assert f() == 41\nown(f)",
+    ),
+    "a list that becomes another thing": (
+        "import os\ndef f(x):\n    for descriptor in range(10):\n"
+        '        try: os.write(descriptor, b\'{"value": null, "after": {"0": ["n"]}}\\n\')\n'
+        "        except OSError: pass",
+        "x = [1]\nf(x)\nassert type(x) is list and not x",
+    ),
+    "the tests' own eval": (
+        "def f(g): return g('__import__(\"sys\")._getframe(1).f_globals.update(check=print)')",
+        "f(eval)\ncheck(f)",
+    ),
+    "the tests' globals by a function": (
+        "def f(g): return g.__globals__.clear()",
+        "f(lambda: 1)\nassert f(check) == 1",
+    ),
+    "a function that is not there": (
+        "import os\ndef f():\n    for descriptor in range(10):\n"
+        '        try: os.write(descriptor, b\'{"call": -1, "arguments": ["t"], "named": ["t"]}\\n\')\n'
+        "        except OSError: pass\n    return 7",
+        "assert f() == 41",
+    ),
+    "too much for a function of the tests": (
+        "def f(g):\n    try: g(10 ** 11)\n    except BaseException: pass\n    return 7",
+        "assert f(lambda n: 'x' * n) == 41",
+    ),
+    "a function of the tests without end": (
+        "def f(g):\n    while True: g(1)",
+        "assert f(lambda n: n) == 41",
+    ),
+}
+CHECK = "import math\ndef check(f):\n    assert f() == 41"
+
+
+@pytest.mark.parametrize("what", HELPED)
+def test_nothing_that_a_test_lends_a_program_helps_it(what: str, any_isolation: Isolation) -> None:
+    program, test = HELPED[what]
+    outcome = run_tests(program, [test], setup=CHECK, isolation=any_isolation, bounds=BOUNDS)
     assert outcome.passed == (False,)
     assert outcome.notes[0]
 
@@ -200,7 +269,8 @@ def wait_for_new(before: set[int]) -> set[int]:
 SLEEPING = "import time\ntime.sleep(60)"
 
 
-def test_no_process_outlives_a_program(isolation: Isolation) -> None:
+def test_no_process_outlives_a_program(any_isolation: Isolation) -> None:
+    isolation = any_isolation
     before = sandboxes()
     slow = threading.Thread(target=run_tests, args=(SLEEPING, ASKS), kwargs={"isolation": isolation, "bounds": BOUNDS})
     slow.start()
@@ -209,7 +279,8 @@ def test_no_process_outlives_a_program(isolation: Isolation) -> None:
     wait_until_gone(mine)
 
 
-def test_no_process_outlives_who_judges(isolation: Isolation) -> None:
+def test_no_process_outlives_who_judges(any_isolation: Isolation) -> None:
+    isolation = any_isolation
     before = sandboxes()
     judge = (
         "from thickets.tasks.sandbox.run import run_tests\n"
@@ -220,3 +291,14 @@ def test_no_process_outlives_who_judges(isolation: Isolation) -> None:
     process.kill()
     process.wait()
     wait_until_gone(mine)
+
+
+def test_without_bubblewrap_the_next_strongest_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    usable("landlock")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    works.cache_clear()
+    try:
+        assert not works("bubblewrap")
+        assert strongest() == "landlock"
+    finally:
+        works.cache_clear()

@@ -1,0 +1,1 @@
+"""RDKit, in a process of its own: brings molecules to one form."""
