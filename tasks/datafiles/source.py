@@ -26,10 +26,10 @@ class Source:
         keep_columns: Whether the other columns go into ``Example.metadata``.
         aliases_column: Column with lists of further accepted answers, or ``None``.
         choices_column: Column with the options to choose from, or ``None``.
+        image_column: Column with the image that a question is about, or ``None``.
         prepare: What a problem makes of a row, given its place and its columns, before it is read: the columns to read,
             or text that says which rows are left out ("with an image"), for a line that counts them. A ValueError says
             what is wrong with the row.
-        image_column: Column with the image that a question is about, or ``None``.
     """
 
     field: str
@@ -41,8 +41,8 @@ class Source:
     keep_columns: bool = False
     aliases_column: str | None = None
     choices_column: str | None = None
-    prepare: Callable[[str, Mapping[str, Any]], Mapping[str, Any] | str] | None = None
     image_column: str | None = None
+    prepare: Callable[[str, Mapping[str, Any]], Mapping[str, Any] | str] | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:

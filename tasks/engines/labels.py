@@ -15,7 +15,7 @@ from typing import Protocol, runtime_checkable
 from thickets.storage.errors import InputError
 from thickets.tasks.engines.base import Engine
 from thickets.tasks.engines.prompt_reader import PromptReader
-from thickets.tasks.types import Completion, ImagePrompt, Label, Labels, Prompt, Sampling, text_of
+from thickets.tasks.types import Completion, Label, Labels, Prompt, Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +132,15 @@ def label_rows(reader: PromptReader, prompts: Sequence[Prompt], labels: Labels) 
     """
     if not prompts:
         return []
-    if any(isinstance(prompt, ImagePrompt) for prompt in prompts):
-        raise InputError("problem.scoring: found loglikelihood, but a question is about an image; write generate")
+    texts = [prompt for prompt in prompts if isinstance(prompt, str)]
+    if len(texts) < len(prompts):
+        raise InputError("problem.scoring: labels are not compared behind a prompt with an image; write generate")
     wholes = [
-        text_of(prompt) + labels.gap + label.text
-        for prompt, each in zip(prompts, labels.of_prompts, strict=True)
+        prompt + labels.gap + label.text
+        for prompt, each in zip(texts, labels.of_prompts, strict=True)
         for label in each
     ]
-    ids = reader.ids([*prompts, *wholes])
+    ids = reader.ids([*texts, *wholes])
     alone, rest = ids[: len(prompts)], iter(ids[len(prompts) :])
     rows = []
     for prompt, each in zip(alone, labels.of_prompts, strict=True):

@@ -224,6 +224,20 @@ class PromptTemplate:
             raise InputError("model: the questions are about images, and it has no chat template that places them")
         return self._beginning.text + _plain(messages) + "\nAnswer:"
 
+    @cached_property
+    def _images(self) -> ImageReader:
+        if self._make_images is None:
+            raise InputError("model: the questions are about images, and only their text is rendered here")
+        return self._make_images()
+
+    def _ids(self, prompts: Sequence[Prompt]) -> list[list[int]]:
+        """Return token ids as the model reads them, an image's all."""
+        rows = prompt_ids(self._tokenizer, [text_of(prompt) for prompt in prompts])
+        return [
+            self._images.expand(row, prompt.image) if isinstance(prompt, ImagePrompt) else row
+            for row, prompt in zip(rows, prompts, strict=True)
+        ]
+
     def gap(self, messages: Sequence[Message]) -> str:
         """Return the white space between a rendered prompt and a reply to it, as in a chat that goes on.
 
@@ -240,20 +254,6 @@ class PromptTemplate:
             return ""
         before, found, _ = whole.removeprefix(self._text(messages)).partition(_REPLY)
         return before if found and not before.strip() else ""
-
-    @cached_property
-    def _images(self) -> ImageReader:
-        if self._make_images is None:
-            raise InputError("model: the questions are about images, and only their text is rendered here")
-        return self._make_images()
-
-    def _ids(self, prompts: Sequence[Prompt]) -> list[list[int]]:
-        """Return token ids as the model reads them, an image's all."""
-        rows = prompt_ids(self._tokenizer, [text_of(prompt) for prompt in prompts])
-        return [
-            self._images.expand(row, prompt.image) if isinstance(prompt, ImagePrompt) else row
-            for row, prompt in zip(rows, prompts, strict=True)
-        ]
 
     def check(self, messages: Sequence[Message]) -> None:
         """Check that the tokens of a rendered prompt are those that the library would make of the messages.

@@ -127,6 +127,16 @@ class HasOptions(Protocol):
 
 
 @runtime_checkable
+class HasImages(Protocol):
+    """A problem whose questions may be about images, so that their text alone is not the question."""
+
+    @property
+    def asks_about_images(self) -> bool:
+        """Return whether they are."""
+        ...
+
+
+@runtime_checkable
 class HasLabels(Protocol):
     """A problem whose answers may be chosen by their likelihood, so that none is generated."""
 
@@ -147,16 +157,6 @@ class HasLabels(Protocol):
 def chooses(problem: Problem) -> bool:
     """Return whether a problem's answers are chosen by their likelihood."""
     return isinstance(problem, HasLabels) and problem.likelihood_per is not None
-
-
-@runtime_checkable
-class HasImages(Protocol):
-    """A problem whose questions may be about images, so that their text alone is not the question."""
-
-    @property
-    def asks_about_images(self) -> bool:
-        """Return whether they are."""
-        ...
 
 
 @runtime_checkable

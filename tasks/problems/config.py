@@ -410,15 +410,15 @@ class ProblemConfig(BaseModel):
     def _check_scoring(self, kind: Kind) -> None:
         judge = self.verifier or kind.default_verifier
         if self.scoring == "loglikelihood":
+            if self.image_column is not None:
+                raise ValueError(
+                    f"problem.scoring is 'loglikelihood', and problem.image_column is {self.image_column!r}; labels "
+                    "are not compared behind an image: remove problem.scoring"
+                )
             if judge not in CHOOSING:
                 raise ValueError(
                     f"problem.scoring is 'loglikelihood', but verifier {judge} knows no labels to choose from; take "
                     "verifier: choice, or problem classification or choice"
-                )
-            if self.image_column is not None:
-                raise ValueError(
-                    "problem.scoring is 'loglikelihood', but the questions are about images "
-                    f"(problem.image_column is {self.image_column!r}); write scoring: generate"
                 )
             if self.likelihood_of == "text" and self.with_own_columns().choices_column is None:
                 raise ValueError(

@@ -265,8 +265,8 @@ class FileProblem:
             keep_columns=self._verifier.uses_columns,
             aliases_column=self._config.answer_aliases_column,
             choices_column=self._config.choices_column,
-            prepare=self._prepare if self._own_columns else None,
             image_column=self._config.image_column,
+            prepare=self._prepare if self._own_columns else None,
         )
 
     def _prepare(self, place: str, row: Mapping[str, Any]) -> Mapping[str, Any] | str:
@@ -343,8 +343,11 @@ KIND = Kind(
     summary=FileProblem.summary,
     make=FileProblem,
     fields=(
-        *(*DATA_FIELDS, "answer_aliases_column", "choices_column", *IMAGE_FIELDS),
-        *(*VERIFIER_FIELDS, *TEST_FIELDS, *TEXT_FIELDS),
+        *DATA_FIELDS,
+        *("answer_aliases_column", "choices_column", *IMAGE_FIELDS),
+        *VERIFIER_FIELDS,
+        *TEST_FIELDS,
+        *TEXT_FIELDS,
         *("likelihood_of", *LIKELIHOOD_FIELDS),
         *EXAMPLE_FIELDS,
     ),

@@ -26,7 +26,7 @@ from thickets.tasks.problems.plugins import plugin_kinds
 # Those that need no data come first.
 for _module in (
     *(largest_number, countdown, signals),
-    *(gsm8k, math500, olympiadbench, mbpp, rocstories, uspto50k, gqa),
+    *(gsm8k, math500, olympiadbench, mbpp, gqa, rocstories, uspto50k),
     *(classification, choice, file, reasoning_gym),
 ):
     register(_module.KIND)

@@ -61,6 +61,12 @@ def answer_identity(
     }
 
 
+def _images(blocks: Sequence[Block], template: Template) -> dict[str, Any]:
+    """Return how images are read, where prompts have any; what they show is among the questions."""
+    has_images = any(isinstance(prompt, ImagePrompt) for block in blocks for prompt in block.prompts)
+    return {"images": template.image_identity()} if has_images else {}
+
+
 def _labels(blocks: Iterable[Block]) -> dict[str, Any]:
     """Return what answers are chosen from and how, where they are not generated."""
     chosen = [(block.split, block.index, block.labels) for block in blocks if block.labels is not None]
@@ -70,12 +76,6 @@ def _labels(blocks: Iterable[Block]) -> dict[str, Any]:
         [split, index, [[asdict(label) for label in each] for each in of.of_prompts]] for split, index, of in chosen
     ]
     return {"labels": {"version": 1, "gap": chosen[0][2].gap, "per": chosen[0][2].per, "sha256": _sha256(rows)}}
-
-
-def _images(blocks: Sequence[Block], template: Template) -> dict[str, Any]:
-    """Return how images are read, where prompts have any; what they show is among the questions."""
-    has_images = any(isinstance(prompt, ImagePrompt) for block in blocks for prompt in block.prompts)
-    return {"images": template.image_identity()} if has_images else {}
 
 
 def _vllm_settings(engine: EngineSpec) -> dict[str, Any]:

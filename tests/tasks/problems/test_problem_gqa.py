@@ -253,5 +253,7 @@ def test_any_verifier_of_a_file_can_judge_questions_about_images(tmp_path: Path)
 def test_settings_that_do_not_go_with_images_are_refused() -> None:
     with pytest.raises(ValidationError, match="worked examples cannot have images"):
         ProblemConfig(name="file", path="a.jsonl", image_column="image", examples=({"question": "1", "answer": "2"},))
+    with pytest.raises(ValidationError, match="labels are not compared behind an image"):
+        ProblemConfig(name="file", path="a.jsonl", image_column="image", verifier="choice", scoring="loglikelihood")
     with pytest.raises(ValidationError, match=r"problem\.image_column is 'image', but gsm8k takes none"):
         ProblemConfig(name="gsm8k", path="a.jsonl", image_column="image")
