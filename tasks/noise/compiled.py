@@ -195,6 +195,18 @@ def _to_half(value):  # type: ignore[no-untyped-def]
 
 
 @_jit
+def _fetch(arrays, at, n):  # type: ignore[no-untyped-def]
+    """Have memory work while words are made, or the additions would wait for it."""
+    out32, base32, out16, base16 = arrays
+    for line in range(at, min(at + n, len(out16)), _LINE_LEN):
+        _fetch_to_read(base16, line)
+        _fetch_to_write(out16, line)
+    for line in range(at, min(at + n, len(out32)), _LINE_LEN // 2):
+        _fetch_to_read(base32, line)
+        _fetch_to_write(out32, line)
+
+
+@_jit
 def perturb_chunks(counter, arrays, code, parts, draw):  # type: ignore[no-untyped-def]
     """Claim chunks from ``counter`` and perturb them until none is left; any number of threads may run this at once.
 
@@ -229,10 +241,8 @@ def perturb_chunks(counter, arrays, code, parts, draw):  # type: ignore[no-untyp
             first, start, row_len, row_stride = places[part, 0], places[part, 2], places[part, 3], places[part, 4]
             if start < 0:
                 n = min(last, places[part, 1]) - at
-                if code == FLOAT32:
-                    out32[at : at + n] = base32[at : at + n]
-                else:
-                    out16[at : at + n] = base16[at : at + n]
+                out32[at : at + n] = base32[at : at + n]
+                out16[at : at + n] = base16[at : at + n]
                 at += n
                 continue
             row = (at - first) // row_len
@@ -242,13 +252,7 @@ def perturb_chunks(counter, arrays, code, parts, draw):  # type: ignore[no-untyp
             block = index // block_len
             skip = index - block * block_len
             n = min(_GROUP_LEN - skip, last - at, row_len - column)
-            for line in range(at, at + n, _LINE_LEN):
-                # Memory works while words are made: the additions would wait for it.
-                if code == FLOAT32:
-                    _fetch_to_read(base32, line)
-                else:
-                    _fetch_to_read(base16, line)
-                    _fetch_to_write(out16, line)
+            _fetch(arrays, at, n)
             n_blocks = (skip + n + block_len - 1) // block_len
             _philox(words[: 4 * n_blocks], np.uint64(block), (keys[part, 0], keys[part, 1], seed[0], seed[1]))
             if block_len == 8:
