@@ -24,8 +24,9 @@ from thickets.storage.errors import InputError
 from thickets.storage.files import write_text_atomically
 from thickets.storage.fingerprint import fingerprint
 from thickets.storage.home import Home
-from thickets.storage.tracking.run import MetricPoint, Tracker
+from thickets.storage.tracking.run import Tracker
 from thickets.storage.tracking.store import RUN_ID_TAG
+from thickets.storage.tracking.writer import MetricPoint
 from thickets.tasks.task import task
 
 

@@ -41,7 +41,7 @@ class FusedWeights:
             for gap in self._gaps():
                 self._live[gap].copy_(self._base[gap], non_blocking=True)
             for part in self._parts:
-                here = slice(part.at, part.at + part.count)
+                here = slice(part.at, part.at + part.size)
                 write_weights(
                     self._live[here],
                     self._base[here],
@@ -57,6 +57,6 @@ class FusedWeights:
         for part in self._parts:
             if part.at > end:
                 yield slice(end, part.at)
-            end = part.at + part.count
+            end = part.at + part.size
         if end < len(self._live):
             yield slice(end, None)

@@ -122,13 +122,13 @@ def _places(parts: Sequence[Part], count: int) -> tuple[NDArray[np.int64], NDArr
             keys.append((0, 0))
         if part is None:
             break
-        start, (row_len, row_stride) = check_rows(part.start, part.count, part.row)
-        if not end <= at <= at + part.count <= count:
+        start, (row_len, row_stride) = check_rows(part.start, part.size, part.row)
+        if not end <= at <= at + part.size <= count:
             raise InputError(
-                f"parts: {part.name} takes {part.count} weights from {at} on of {count}, the first {end} of which are "
+                f"parts: {part.name} takes {part.size} weights from {at} on of {count}, the first {end} of which are "
                 "taken; parts must follow one another"
             )
-        end = at + part.count
+        end = at + part.size
         rows.append((at, end, start, row_len, row_stride))
         keys.append(tensor_key(part.name))
     return np.array(rows, np.int64).reshape(-1, 5), np.array(keys, np.uint64).reshape(-1, 2)

@@ -78,14 +78,14 @@ class Part(NamedTuple):
 
     Attributes:
         at: Index of its first weight in the flat weights.
-        count: Number of weights.
+        size: Number of weights.
         name: Canonical Hugging Face parameter name of the tensor.
         start: Row-major index of the first weight in the unsharded, unfused tensor.
         row: How the weights lie in that tensor, if not in one range: whole rows, one after the other.
     """
 
     at: int
-    count: int
+    size: int
     name: str
     start: int = 0
     row: Row | None = None

@@ -21,7 +21,7 @@ def test_every_part_is_its_tensors_and_the_rest_is_the_bases(wanted, dtype) -> N
     base = torch.randn(100, generator=torch.Generator().manual_seed(0)).to(dtype)
     live, expected = torch.zeros_like(base), base.clone()
     for part in PARTS if wanted is not None else ():
-        place = slice(part.at, part.at + part.count)
+        place = slice(part.at, part.at + part.size)
         options = {"name": part.name, "weights": wanted, "family": "gaussian", "start": part.start, "row": part.row}
         write_weights(expected[place], base[place], **options)
     writer = FusedWeights(live, base, PARTS, "gaussian")

@@ -161,7 +161,7 @@ def test_parts_of_several_tensors_are_written_in_one_call_and_what_lies_between_
     writer = Perturber(out, base, dtype=dtype, parts=parts, family=family)
     for seed in (1, 2**64 - 1):
         for part in parts:
-            place = slice(part.at, part.at + part.count)
+            place = slice(part.at, part.at + part.size)
             options = {"start": part.start, "row": part.row, "family": family, "name": part.name}
             expected[place] = run(base[place], dtype=dtype, seed=seed, sigma=1e-2, **options)
         writer.write(seed, 1e-2)
