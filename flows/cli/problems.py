@@ -13,7 +13,7 @@ from thickets.flows.cli.options import AsJson, say
 from thickets.storage.errors import InputError
 
 if TYPE_CHECKING:
-    from thickets.tasks.problems import CatalogueEntry
+    from thickets.tasks.problems.kind import Kind
 
 _GYM = "reasoning_gym"
 
@@ -28,9 +28,9 @@ def problems(
     as_json: AsJson = False,
 ) -> None:
     """List the problems, a line each; or show one of them with its options and a sample question."""
-    from thickets.tasks.problems import own_problems
+    from thickets.tasks.problems import own_kinds
 
-    own = own_problems()
+    own = own_kinds()
     if not name and not as_json:
         _list([(each.name, each.summary) for each in own] + [(f"{_GYM}:TASK", _about_gym())])
         say("one of them, with its options and a sample question: thickets problems NAME")
@@ -44,7 +44,7 @@ def problems(
         _list([(each.name, each.summary) for each in found])
 
 
-def _fitting(own: list[CatalogueEntry], name: str) -> list[CatalogueEntry]:
+def _fitting(own: list[Kind], name: str) -> list[Kind]:
     """Return the problem of that name, or else those whose names contain it; a task of reasoning_gym has its own name.
 
     Raises:
@@ -70,12 +70,12 @@ def _fitting(own: list[CatalogueEntry], name: str) -> list[CatalogueEntry]:
     raise InputError(f"NAME: no problem is called {name!r}; {meant}`thickets problems` lists them")
 
 
-def _gym() -> tuple[list[CatalogueEntry], InputError | None]:
+def _gym() -> tuple[list[Kind], InputError | None]:
     """Return reasoning_gym's tasks, or why there are none."""
-    from thickets.tasks.problems import reasoning_gym_problems
+    from thickets.tasks.problems.reasoning_gym import kinds
 
     try:
-        return reasoning_gym_problems(), None
+        return kinds(), None
     except InputError as error:
         return [], error
 
@@ -94,13 +94,16 @@ def _list(rows: list[tuple[str, str]]) -> None:
         typer.echo(f"{name:{width}}  {summary}")
 
 
-def _show(entry: CatalogueEntry, *, as_json: bool) -> None:
-    options, sample = entry.options(), entry.sample()
+def _show(kind: Kind, *, as_json: bool) -> None:
+    from thickets.tasks.problems.shown import sample as shown_sample
+    from thickets.tasks.problems.shown import settings
+
+    options, sample = settings(kind), shown_sample(kind)
     if as_json:
-        shown = {"name": entry.name, "summary": entry.summary, "options": [asdict(each) for each in options]}
+        shown = {"name": kind.name, "summary": kind.summary, "options": [asdict(each) for each in options]}
         typer.echo(json.dumps(shown | {"sample": asdict(sample)}, indent=2, default=str))
         return
-    typer.echo(f"{entry.name}: {entry.summary}\n\noptions")
+    typer.echo(f"{kind.name}: {kind.summary}\n\noptions")
     for each in options:
         default = "none" if each.default is None else json.dumps(each.default, default=str)
         value = "required" if each.required else default

@@ -18,8 +18,8 @@ from thickets.storage.tracking.models import find_model, link_model
 from thickets.storage.tracking.run import Tracker
 from thickets.storage.tracking.store import RUN_ID_TAG, STAGE_TAG
 from thickets.tasks.datafiles import Row, Source, read_rows
-from thickets.tasks.problems import Problem
-from thickets.tasks.problems.config import OF_FILES, REASONING_GYM_PREFIX
+from thickets.tasks.problems import Problem, find_kind
+from thickets.tasks.problems.config import REASONING_GYM_PREFIX
 from thickets.tasks.problems.file import FileProblem
 from thickets.tasks.problems.judging import Judge
 from thickets.tasks.problems.splits import content_sha256
@@ -134,7 +134,8 @@ def read_examples(model: NamedModel, data: Path, columns: dict[str, str]) -> lis
     """
     names = {"id_column": None, "question_column": "question", "answer_column": "answer"}
     config = model.recipe.problem_config
-    is_file = config["name"] in OF_FILES
+    kind = find_kind(config["name"])
+    is_file = kind is not None and kind.reads_data
     names = {name: columns.get(name, config.get(name) if is_file else default) for name, default in names.items()}
     if is_file:
         problem = load_recipe_problem(model.recipe, **names)

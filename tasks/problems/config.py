@@ -8,21 +8,13 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from thickets.tasks.problems.kind import PROMPT_FIELDS, TEST_FIELDS, Kind, find_kind, own_kinds
 from thickets.tasks.verifiers.regex import PatternError, compile_pattern
 
 VERIFIERS = ("exact", "numeric", "math", "choice", "regex", "tests")
-OF_FILES = ("gsm8k", "mbpp", "file")
-"""Problems whose questions come from data."""
-_GRADED = (None, "tests")
+GRADED = ("tests",)
+"""Verifiers that give scores between wrong and right, as a function of the user's own may."""
 REASONING_GYM_PREFIX = "reasoning_gym:"
-_OF_VERIFIER = ("verifier", "pattern", "right_at")
-_OF_TESTS = ("tests_column", "sandbox")
-_OF_DATA = (
-    *("path", "test_path", "id_column", "question_column", "answer_column", "answer_aliases_column", "choices_column"),
-    *("examples", "n_examples"),
-    *_OF_VERIFIER,
-    *_OF_TESTS,
-)
 _LABEL = re.compile(r"\w[\w .+-]{0,59}")  # goes into titles, table cells and names of models
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
@@ -65,8 +57,8 @@ class ProblemConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str = Field(
-        description="Which problem: largest_number, countdown, signals, gsm8k, mbpp, reasoning_gym:TASK or file (your "
-        "own questions and answers). `thickets problems` lists them.",
+        description="Which problem, such as largest_number, gsm8k, reasoning_gym:TASK or file (your own questions and "
+        "answers). `thickets problems` lists them all.",
     )
     label: str | None = Field(
         default=None,
@@ -76,9 +68,9 @@ class ProblemConfig(BaseModel):
     path: str | None = Field(
         default=None,
         min_length=1,
-        description="Training data of gsm8k, mbpp and file: a .jsonl, .csv, .tsv, .json or .parquet file, each also "
-        "packed (.gz, .zst), or hf:owner/dataset[:config][@split] (hf: also takes a local folder). The split is train "
-        "unless given.",
+        description="The questions, or the training data, of a problem that reads them: a .jsonl, .csv, .tsv, "
+        ".json or .parquet file, each also packed (.gz, .zst), or hf:owner/dataset[:config][@split] (hf: also takes a "
+        "local folder). The split is train unless given.",
     )
     test_path: str | None = Field(
         default=None,
@@ -159,8 +151,8 @@ class ProblemConfig(BaseModel):
     )
     options: dict[str, Any] = Field(
         default_factory=dict,
-        description="Options of a generated problem: count and below of largest_number, numbers, largest and "
-        "largest_target of countdown, family and horizon of signals, or the dataset options of a reasoning_gym task.",
+        description="Options of a generated problem, or the dataset options of a reasoning_gym task; "
+        "`thickets problems NAME` lists them.",
     )
     allow_unsafe_verifier: bool = Field(
         default=False,
@@ -175,26 +167,16 @@ class ProblemConfig(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.name in OF_FILES:
-            self._check_file()
-        elif self.name in ("largest_number", "countdown", "signals") or (
-            self.name.startswith(REASONING_GYM_PREFIX) and self.name != REASONING_GYM_PREFIX
-        ):
-            self._check_generated()
-        else:
-            raise ValueError(
-                f"problem.name is {self.name!r}; allowed are largest_number, countdown, signals, gsm8k, mbpp, file and "
-                "reasoning_gym:<task>, for example reasoning_gym:chain_sum (`thickets problems` lists them)"
-            )
+        kind = self._kind()
+        self._check_taken(kind)
+        if kind.reads_data:
+            self._check_data(kind)
+        if "verifier" in kind.fields:
+            self._check_verifier(kind)
         if self.label is not None and not _LABEL.fullmatch(self.label):
             raise ValueError(
                 f"problem.label is {self.label!r}; it must be 1 to 60 letters, digits, spaces, '.', '_', '+' and "
                 "'-', and begin with a letter or digit"
-            )
-        if self.allow_unsafe_verifier and not self.name.startswith(REASONING_GYM_PREFIX):
-            raise ValueError(
-                f"problem.allow_unsafe_verifier is true, but {self.name} runs no code of the model; "
-                "remove it (it is for reasoning_gym tasks)"
             )
         if self.instruction is not None and (found := self.instruction.count("{question}")) != 1:
             raise ValueError(
@@ -211,53 +193,52 @@ class ProblemConfig(BaseModel):
     @property
     def runs_programs(self) -> bool:
         """Whether replies are programs, which are run."""
-        return self.verifier == "tests" or (self.name == "mbpp" and self.verifier is None)
+        return (self.verifier or self._kind().default_verifier) == "tests"
 
-    def _check_file(self) -> None:
+    def with_own_columns(self) -> Self:
+        """Return the config with the problem's own columns where it names no others."""
+        fields = type(self).model_fields
+        own = self._kind().columns
+        return self.model_copy(update={name: own[name] for name in own if getattr(self, name) == fields[name].default})
+
+    def _kind(self) -> Kind:
+        found = find_kind(self.name)
+        if found is None:
+            names = ", ".join(kind.name for kind in own_kinds())
+            raise ValueError(
+                f"problem.name is {self.name!r}; allowed are {names} and reasoning_gym:TASK, for example "
+                "reasoning_gym:chain_sum (`thickets problems` lists them)"
+            )
+        return found
+
+    def _check_taken(self, kind: Kind) -> None:
+        """Refuse values of fields that the problem does not take; a form sends every field, with its default."""
+        for name, field in type(self).model_fields.items():
+            is_taken = name == "name" or name in PROMPT_FIELDS or name in kind.fields
+            value = getattr(self, name)
+            if is_taken or value == field.get_default(call_default_factory=True):
+                continue
+            if kind.reads_data:
+                why = "reads its questions from problem.path" if name == "options" else "takes none"
+            else:
+                why = "runs no code of the model" if name == "allow_unsafe_verifier" else "makes its own questions"
+            takers = [each.name for each in own_kinds() if name in each.fields] or ["tasks of reasoning_gym"]
+            raise ValueError(
+                f"problem.{name} is {value!r}, but {self.name} {why}; remove it (it is for {', '.join(takers)})"
+            )
+
+    def _check_data(self, kind: Kind) -> None:
         if self.path is None:
             raise ValueError(
                 f"problem.path is missing; {self.name} needs its data: a .jsonl, .csv, .tsv, .json or .parquet file "
                 "or hf:owner/dataset[:config][@split]"
             )
-        if self.options:
+        columns = self.with_own_columns()
+        if columns.question_column == columns.answer_column:
             raise ValueError(
-                f"problem.options has {', '.join(map(repr, self.options))}, but {self.name} reads its questions from "
-                "problem.path; remove the options (they are for largest_number and reasoning_gym tasks)"
-            )
-        if self.question_column == self.answer_column:
-            raise ValueError(
-                f"problem.question_column and problem.answer_column are both {self.question_column!r}; "
+                f"problem.question_column and problem.answer_column are both {columns.question_column!r}; "
                 "they must name two columns"
             )
-        self._check_verifier()
-        self._check_answers()
-
-    def _check_verifier(self) -> None:
-        if self.name == "mbpp" and self.verifier not in _GRADED:
-            raise ValueError(f"problem.verifier is {self.verifier!r}, but mbpp is judged by its tests; remove it")
-        known = self.verifier is None or self.verifier in VERIFIERS
-        if not known and not _FUNCTION.fullmatch(str(self.verifier)):
-            raise ValueError(
-                f"problem.verifier is {self.verifier!r}; allowed are {', '.join(VERIFIERS)} and module:function"
-            )
-        if known and self.right_at != 1 and not self.runs_programs:
-            raise ValueError(
-                f"problem.right_at is {self.right_at!r}, but verifier {self.verifier or 'exact'} gives no scores "
-                "between wrong and right; remove it (it is for verifier: tests and verifier: module:function)"
-            )
-        for name in _OF_TESTS:
-            if not self.runs_programs and (value := getattr(self, name)) != type(self).model_fields[name].default:
-                raise ValueError(
-                    f"problem.{name} is {value!r}, but no program is run; remove it (it is for verifier: tests)"
-                )
-        self._check_pattern()
-
-    def _check_answers(self) -> None:
-        for name in ("answer_aliases_column", "choices_column"):
-            if self.name != "file" and getattr(self, name) is not None:
-                raise ValueError(
-                    f"problem.{name} is {getattr(self, name)!r}, but {self.name} has none; write name: file"
-                )
         if self.choices_column is not None and self.verifier != "choice":
             raise ValueError(
                 f"problem.choices_column is {self.choices_column!r}, but problem.verifier is {self.verifier!r}; "
@@ -274,6 +255,30 @@ class ProblemConfig(BaseModel):
             raise ValueError(
                 f"problem.n_examples is {self.n_examples}, but problem.examples is missing; name a file of them"
             )
+
+    def _check_verifier(self, kind: Kind) -> None:
+        if kind.verifiers is not None and self.verifier not in (None, *kind.verifiers):
+            raise ValueError(
+                f"problem.verifier is {self.verifier!r}, but {self.name} is judged by {' or '.join(kind.verifiers)}; "
+                "remove it"
+            )
+        known = self.verifier is None or self.verifier in VERIFIERS
+        if not known and not _FUNCTION.fullmatch(str(self.verifier)):
+            raise ValueError(
+                f"problem.verifier is {self.verifier!r}; allowed are {', '.join(VERIFIERS)} and module:function"
+            )
+        judge = self.verifier or kind.default_verifier
+        if known and self.right_at != 1 and judge not in GRADED:
+            raise ValueError(
+                f"problem.right_at is {self.right_at!r}, but verifier {judge} gives no scores between wrong and right; "
+                f"remove it (it is for verifier: {', '.join(GRADED)} and module:function)"
+            )
+        for name in TEST_FIELDS:
+            if judge != "tests" and (value := getattr(self, name)) != type(self).model_fields[name].default:
+                raise ValueError(
+                    f"problem.{name} is {value!r}, but no program is run; remove it (it is for verifier: tests)"
+                )
+        self._check_pattern()
 
     def _check_pattern(self) -> None:
         if self.verifier != "regex":
@@ -302,17 +307,3 @@ class ProblemConfig(BaseModel):
                 f"problem.pattern is {self.pattern!r}, which matches the empty text; "
                 "make it need a character (+ instead of *)"
             )
-
-    def _check_generated(self) -> None:
-        # Compared with the defaults, not with the fields that were set: a form sends every field.
-        has_verifier = self.name == "largest_number"
-        for name in _OF_DATA:
-            if has_verifier and name in _OF_VERIFIER:
-                continue
-            if (value := getattr(self, name)) != type(self).model_fields[name].default:
-                raise ValueError(
-                    f"problem.{name} is {value!r}, but {self.name} makes its own questions; remove it "
-                    "(it is for gsm8k and file)"
-                )
-        if has_verifier:
-            self._check_verifier()

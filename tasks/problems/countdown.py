@@ -25,6 +25,7 @@ from fractions import Fraction
 from thickets.storage.errors import InputError
 from thickets.tasks.problems.base import Option, prompt
 from thickets.tasks.problems.config import ProblemConfig
+from thickets.tasks.problems.kind import Kind
 from thickets.tasks.problems.options import whole_number, with_defaults
 from thickets.tasks.types import FULL, JSON, Example, Message, Sampling, question_id
 from thickets.tasks.verifiers.expressions.reading import Tree, rational, read
@@ -236,3 +237,12 @@ def _numbers(tree: Tree) -> Iterator[Fraction]:
             yield from _numbers(right)
         case _:
             raise Unreadable("another operation")
+
+
+KIND = Kind(
+    name=Countdown.name,
+    summary=Countdown.summary,
+    make=Countdown,
+    fields=("options",),
+    options=lambda: OPTIONS,
+)

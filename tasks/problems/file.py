@@ -27,6 +27,7 @@ from thickets.tasks.datafiles import Row, Source, read_rows
 from thickets.tasks.problems.base import Problem, prompt
 from thickets.tasks.problems.config import ProblemConfig, WorkedExample
 from thickets.tasks.problems.configured import make_verifier
+from thickets.tasks.problems.kind import DATA_FIELDS, EXAMPLE_FIELDS, TEST_FIELDS, VERIFIER_FIELDS, Kind
 from thickets.tasks.problems.worked import first_worked, read_worked
 from thickets.tasks.types import JSON, Example, Message, Sampling
 from thickets.tasks.verifiers import Verifier
@@ -275,3 +276,14 @@ def written_out(problem: Problem, config: ProblemConfig) -> ProblemConfig:
 
 def _folded(question: str) -> str:
     return " ".join(question.casefold().split())
+
+
+KIND = Kind(
+    name="file",
+    summary=FileProblem.summary,
+    make=FileProblem,
+    fields=(*DATA_FIELDS, "answer_aliases_column", "choices_column", *VERIFIER_FIELDS, *TEST_FIELDS, *EXAMPLE_FIELDS),
+    default_verifier="exact",
+    sample_config={"path": "questions.jsonl", "verifier": "numeric"},
+    sample_example=Example("sample", "A shelf holds 4 rows of 6 jars. How many jars is that?", "24"),
+)

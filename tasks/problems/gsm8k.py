@@ -23,6 +23,7 @@ from dataclasses import replace
 from thickets.tasks.problems.config import ProblemConfig
 from thickets.tasks.problems.configured import make_verifier
 from thickets.tasks.problems.file import FileProblem
+from thickets.tasks.problems.kind import DATA_FIELDS, EXAMPLE_FIELDS, VERIFIER_FIELDS, Kind
 from thickets.tasks.types import Example
 from thickets.tasks.verifiers import NUMERIC, Verifier
 
@@ -66,3 +67,14 @@ SAMPLE = Example(
     answer="The baker makes 3*8 = <<3*8=24>>24 rolls.\nThere are 24-5 = <<24-5=19>>19 rolls left.\n#### 19",
 )
 """A question in the data's form, for the catalogue."""
+
+
+KIND = Kind(
+    name="gsm8k",
+    summary=Gsm8k.summary,
+    make=Gsm8k,
+    fields=(*DATA_FIELDS, *VERIFIER_FIELDS, *EXAMPLE_FIELDS),
+    default_verifier="numeric",
+    sample_config={"path": "train.jsonl", "test_path": "test.jsonl"},
+    sample_example=SAMPLE,
+)

@@ -17,6 +17,7 @@ from thickets.storage.errors import InputError
 from thickets.tasks.problems.base import Option, prompt
 from thickets.tasks.problems.config import ProblemConfig
 from thickets.tasks.problems.configured import make_verifier
+from thickets.tasks.problems.kind import VERIFIER_FIELDS, Kind
 from thickets.tasks.problems.options import whole_number, with_defaults
 from thickets.tasks.types import JSON, Example, Message, Sampling, question_id
 from thickets.tasks.verifiers import NUMERIC
@@ -151,3 +152,13 @@ class LargestNumber:
 def _hash(seed: int, step: int) -> int:
     # Not random.Random: which questions a seed makes must not depend on the Python version.
     return int.from_bytes(hashlib.blake2b(f"largest_number:{seed}:{step}".encode(), digest_size=16).digest())
+
+
+KIND = Kind(
+    name=LargestNumber.name,
+    summary=LargestNumber.summary,
+    make=LargestNumber,
+    fields=("options", *VERIFIER_FIELDS),
+    default_verifier="numeric",
+    options=lambda: OPTIONS,
+)

@@ -21,6 +21,7 @@ from dataclasses import replace
 from thickets.tasks.problems.config import ProblemConfig
 from thickets.tasks.problems.configured import make_verifier
 from thickets.tasks.problems.file import FileProblem
+from thickets.tasks.problems.kind import DATA_FIELDS, EXAMPLE_FIELDS, TEST_FIELDS, Kind
 from thickets.tasks.types import Example, Message
 from thickets.tasks.verifiers.programs import tests_of
 
@@ -33,11 +34,7 @@ class Mbpp(FileProblem):
     summary = "Python functions from a sentence and tests (path: MBPP's file or hf:google-research-datasets/mbpp:full)."
 
     def __init__(self, config: ProblemConfig) -> None:
-        # The data's own columns, where the config names no others.
-        columns = {"question_column": "text", "answer_column": "code"}
-        fields = ProblemConfig.model_fields
-        unset = {name: value for name, value in columns.items() if getattr(config, name) == fields[name].default}
-        config = config.model_copy(update={"verifier": "tests", **unset})
+        config = config.with_own_columns().model_copy(update={"verifier": "tests"})
         super().__init__(config, make_verifier(config))
 
     def messages(self, example: Example) -> list[Message]:
@@ -59,3 +56,16 @@ SAMPLE = Example(
     },
 )
 """A task in the data's form, for the catalogue."""
+
+
+KIND = Kind(
+    name="mbpp",
+    summary=Mbpp.summary,
+    make=Mbpp,
+    fields=(*DATA_FIELDS, *TEST_FIELDS, "verifier", "right_at", *EXAMPLE_FIELDS),
+    columns={"question_column": "text", "answer_column": "code"},
+    verifiers=("tests",),
+    default_verifier="tests",
+    sample_config={"path": "mbpp.jsonl", "sandbox": "weak"},  # the sample is ours
+    sample_example=SAMPLE,
+)

@@ -21,7 +21,7 @@ import io
 import re
 import sys
 import warnings
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
@@ -29,6 +29,7 @@ from typing import Any
 from thickets.storage.errors import InputError
 from thickets.tasks.problems.base import Option, prompt
 from thickets.tasks.problems.config import REASONING_GYM_PREFIX, ProblemConfig
+from thickets.tasks.problems.kind import Kind
 from thickets.tasks.problems.reasoning_gym_tasks import ARITHMETIC, NEEDS_PACKAGE, UNSAFE, UNUSABLE
 from thickets.tasks.types import FULL, JSON, Example, Message, Sampling, question_id
 from thickets.tasks.verifiers.lenient import as_number, lenient_match
@@ -280,3 +281,26 @@ def options(task: str) -> tuple[Option, ...]:
         for each in sorted(dataclasses.fields(config), key=lambda each: each.name)
         if each.name not in ("seed", "size")
     )
+
+
+KIND = Kind(
+    name=f"{REASONING_GYM_PREFIX}TASK",
+    summary="Generated: one of reasoning_gym's tasks.",
+    make=ReasoningGym,
+    fields=("options", "allow_unsafe_verifier"),
+)
+"""What all tasks have in common."""
+
+
+def kinds() -> list[Kind]:
+    """List every task that is usable here; the library is imported for it, which takes a second.
+
+    Raises:
+        InputError: It is not installed.
+    """
+    return [
+        dataclasses.replace(
+            KIND, name=REASONING_GYM_PREFIX + task, summary=summary(task), options=partial(options, task)
+        )
+        for task in task_names()
+    ]

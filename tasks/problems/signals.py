@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from thickets.storage.errors import InputError
 from thickets.tasks.problems.base import Option, Replies, prompt
 from thickets.tasks.problems.config import ProblemConfig
+from thickets.tasks.problems.kind import Kind
 from thickets.tasks.problems.options import whole_number, with_defaults
 from thickets.tasks.signals.families import FAMILIES, TARGET, draw
 from thickets.tasks.signals.values import find, tenth, to_levels, write
@@ -132,3 +133,12 @@ class Signals:
 
 def _written(tenths: int) -> str:
     return f"{tenths / 10:.1f}"
+
+
+KIND = Kind(
+    name=Signals.name,
+    summary=Signals.summary,
+    make=Signals,
+    fields=("options",),
+    options=lambda: OPTIONS,
+)

@@ -24,8 +24,7 @@ from thickets.tasks.engines.base_model import find_base_model
 from thickets.tasks.engines.model_kinds import kind_of
 from thickets.tasks.engines.prompts import Template
 from thickets.tasks.noise import NOISE_VERSION, Perturbation
-from thickets.tasks.problems import Problem, ProblemConfig, load_problem
-from thickets.tasks.problems.config import OF_FILES
+from thickets.tasks.problems import Problem, ProblemConfig, find_kind, load_problem
 from thickets.tasks.problems.judging import Judge
 from thickets.tasks.serving.answerer import Answerer, Voter
 from thickets.tasks.types import Candidate, Sampling, Scalar
@@ -167,7 +166,8 @@ def load_recipe_problem(recipe: Recipe, **changes: Any) -> Problem:
         InputError: It is not the problem that the run had.
     """
     values = dict(recipe.problem_config)
-    if values.get("name") in OF_FILES:
+    kind = find_kind(str(values.get("name")))
+    if kind is not None and kind.reads_data:
         values["path"] = _NO_FILE
     try:
         problem = load_problem(ProblemConfig.model_validate(values | changes))

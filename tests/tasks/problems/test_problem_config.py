@@ -53,7 +53,10 @@ def test_a_good_config_survives_a_round_trip(values: dict[str, Any]) -> None:
         ("gsm8k", r"problem.path is missing; gsm8k needs its data"),
         ({"name": "file", "path": ""}, r"at least 1 character"),
         ({"name": "file", "path": "a.csv", "colour": 1}, r"Extra inputs"),
-        ({"name": "file", "path": "a.csv", "options": {"below": 3}}, r"problem.options has 'below', but file reads"),
+        (
+            {"name": "file", "path": "a.csv", "options": {"below": 3}},
+            r"problem.options is \{'below': 3\}, but file reads",
+        ),
         (
             {"name": "file", "path": "a.csv", "verifier": "fuzzy"},
             r"problem.verifier is 'fuzzy'; allowed are exact, num",
@@ -83,7 +86,10 @@ def test_a_good_config_survives_a_round_trip(values: dict[str, Any]) -> None:
             {"name": "file", "path": "a", "verifier": "choice", "choices_column": "o", "answer_aliases_column": "p"},
             r"problem.answer_aliases_column is 'p', but of the options in problem.choices_column one is right",
         ),
-        ({"name": "gsm8k", "path": "a", "answer_aliases_column": "p"}, r"is 'p', but gsm8k has none; write name: file"),
+        (
+            {"name": "gsm8k", "path": "a", "answer_aliases_column": "p"},
+            r"is 'p', but gsm8k takes none; remove it \(it is for file\)",
+        ),
         (
             {"name": "file", "path": "a.csv", "n_examples": 2},
             r"problem.n_examples is 2, but problem.examples is missing",

@@ -40,8 +40,8 @@ def test_a_gold_program_that_fails_is_refused_with_its_row(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"verifier": "numeric"}, "mbpp is judged by its tests"),
-        ({"choices_column": "x"}, "mbpp has none"),
+        ({"verifier": "numeric"}, "mbpp is judged by tests"),
+        ({"choices_column": "x"}, "mbpp takes none"),
         ({"name": "file", "sandbox": "weak"}, "problem.sandbox is 'weak', but no program is run"),
         (
             {"name": "file", "verifier": "exact", "tests_column": "t"},
