@@ -6,15 +6,13 @@ import itertools
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any
 
-import numpy as np
 import torch
 
 from benchmarks.gpu_seen import Seen
-from thickets.tasks.engines.candidate_weights import noise_device, noise_dtype, write_candidate
+from thickets.tasks.engines.candidate_weights import noise_device, write_candidate
+from thickets.tasks.engines.kernel_check import n_wrong
 from thickets.tasks.noise import Family
-from thickets.tasks.noise.reference import perturbed
 from thickets.tasks.types import Candidate
 
 _CANDIDATE = Candidate(seed=0x0123456789ABCDEF, sigma=1e-3)
@@ -39,38 +37,11 @@ def look(seen: Seen, device: torch.device, *, n_checked: int, n_timed: int) -> N
     made_on = noise_device(sample)
     seen.check("where noise is made", made_on == sample.device, str(made_on), str(sample.device))
     for dtype, family in itertools.product(_DTYPES, _FAMILIES):
-        wrong = sum(_n_wrong(device, dtype, family, start, n_checked) for start in _STARTS)
+        wrong = sum(n_wrong(device, dtype, family, start, n_checked) for start in _STARTS)
         n = n_checked * len(_STARTS)
         what = f"bits that differ: {str(dtype).removeprefix('torch.')}, {family}"
         seen.check(what, wrong == 0, f"{wrong} of {n} weights", "0")
     _measure(seen, device, n_timed)
-
-
-def _n_wrong(device: torch.device, dtype: torch.dtype, family: Family, start: int, count: int) -> int:
-    """Count the weights that the engine's kernel makes otherwise than the reference."""
-    generator = torch.Generator().manual_seed(start % 1000)
-    base = (torch.randn(count, generator=generator) * 0.05).to(dtype)
-    base[:4] = torch.tensor([float("inf"), float("-inf"), float("nan"), 0.0])
-    live = torch.zeros(count, dtype=dtype, device=device)
-    write_candidate(live, base.to(device), name=_NAME, candidate=_CANDIDATE, family=family, start=start)
-    expected = perturbed(
-        _bits(base),
-        dtype=noise_dtype(base, _NAME),
-        seed=_CANDIDATE.seed,
-        sigma=_CANDIDATE.sigma,
-        name=_NAME,
-        start=start,
-        family=family,
-    )
-    return int(np.count_nonzero(_as_integers(_bits(live.cpu())) != _as_integers(expected)))
-
-
-def _bits(flat: torch.Tensor) -> np.ndarray[Any, Any]:
-    return flat.numpy() if flat.dtype == torch.float32 else flat.view(torch.int16).numpy().view(np.uint16)
-
-
-def _as_integers(weights: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    return weights.view(np.uint32 if weights.dtype == np.float32 else np.uint16)
 
 
 def _measure(seen: Seen, device: torch.device, count: int) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from thickets.flows.config.engine_spec import engine_spec
 from thickets.flows.config.prompts import PromptPlan, plan_prompts
 from thickets.flows.config.run import RunConfig
 from thickets.flows.config.sizes import batch_size, examples_per_block
@@ -18,7 +19,7 @@ from thickets.storage.home import Home
 from thickets.storage.models.base import BaseModelRef
 from thickets.storage.shards.folder import ShardFolder, is_url, open_shard_folder, shard_location
 from thickets.tasks.aggregation import ScoreBook
-from thickets.tasks.engines import EngineSpec, VllmOptions, resolve_spec
+from thickets.tasks.engines import EngineSpec, resolve_spec
 from thickets.tasks.engines.model_kinds import kind_of
 from thickets.tasks.engines.prompts import Template
 from thickets.tasks.evaluation.wordings import (
@@ -176,20 +177,7 @@ def make_plan(
             dict.fromkeys((*(own.stop if config.decoding.stop is None else config.decoding.stop), *template.stop))
         ),
     )
-    spec = resolve(
-        EngineSpec(
-            kind=config.engine.kind,
-            model_path=base.path,
-            perturbation=config.perturbation,
-            device=config.engine.device,
-            dtype=config.engine.dtype,
-            threads=config.engine.threads,
-            trust_remote_code=config.engine.trust_remote_code,
-            prefetch=config.engine.prefetch,
-            base_copy=config.engine.base_copy,
-            vllm=VllmOptions(**config.engine.vllm.model_dump()),
-        )
-    )
+    spec = resolve(engine_spec(config.engine, base.path, config.perturbation))
     per_block = examples_per_block(config, spec.device)
     wordings = _wordings(config, base.path, problem, splits, template, sampling)
     blocks = tuple(

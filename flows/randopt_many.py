@@ -25,8 +25,9 @@ from thickets.flows.runtime.session import session
 from thickets.storage.errors import InputError
 from thickets.storage.files import write_text_atomically
 from thickets.storage.home import Home
-from thickets.storage.tracking.run import MetricPoint, Tracker
+from thickets.storage.tracking.run import Tracker
 from thickets.storage.tracking.store import RUN_ID_TAG
+from thickets.storage.tracking.writer import MetricPoint
 from thickets.tasks.task import task
 
 

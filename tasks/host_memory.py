@@ -22,6 +22,21 @@ def usable_memory_bytes(cgroup: Path = CGROUP) -> int:
     return max(0, min(free))
 
 
+def total_memory_bytes(cgroup: Path = CGROUP) -> int:
+    """Return the memory that this process could take if nothing else ran.
+
+    Args:
+        cgroup: As for `usable_memory_bytes`.
+    """
+    import psutil
+
+    total = int(psutil.virtual_memory().total)
+    match limits(cgroup / "memory.max"):
+        case [limit] if limit != "max":
+            return min(total, int(limit))
+    return total
+
+
 def limits(file: Path) -> list[str]:
     """Return the words of a control group's file; none where there are no control groups, or of the first version."""
     try:

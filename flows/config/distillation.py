@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from thickets.flows.config.sections import PositiveInt, Section
+from thickets.flows.config.section import PositiveInt, Section
 
 Method = Literal["lora", "full"]
 Objective = Literal["sft", "logits"]

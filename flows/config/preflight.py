@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from thickets.flows.config.prompts import plan_prompts
 from thickets.flows.config.run import RunConfig
+from thickets.flows.config.training_memory import check_training_memory
 from thickets.storage.errors import InputError
 from thickets.storage.fingerprint import fingerprint
 from thickets.storage.home import Home
+from thickets.storage.models.base import BaseModelRef
 from thickets.storage.shards.folder import check_writable
 from thickets.storage.tracking.store import check_address
 from thickets.tasks.distillation.generic import generic_text
@@ -47,35 +48,36 @@ def check_inputs(config: RunConfig) -> None:
         check_installed()
         check_can_learn(base.name, base.path)
         generic_text(config.distillation.generic_text)
-    _check_problems(config, base.path)
+    _check_problems(config, base)
     check_weights(base, trust_remote_code=config.engine.trust_remote_code)  # last: the first time takes seconds
 
 
-def _check_problems(config: RunConfig, model: Path) -> None:
+def _check_problems(config: RunConfig, base: BaseModelRef) -> None:
     if config.problems is None:
-        _check_problem(config, model)
+        _check_problem(config, base)
         return
     known: dict[str, int] = {}
     for index, each in enumerate(config.per_problem):
         try:
-            questions = _check_problem(each, model)
+            questions = _check_problem(each, base)
         except InputError as error:
             raise InputError(f"problems[{index}]: {error}") from None
         if (first := known.setdefault(questions, index)) != index:
             raise InputError(f"problems[{index}] asks the same as problems[{first}]; each may stand once")
 
 
-def _check_problem(config: RunConfig, model: Path) -> str:
-    """Check that a problem has enough questions, and that the model has room for each.
+def _check_problem(config: RunConfig, base: BaseModelRef) -> str:
+    """Check that a problem has enough questions, that the model has room for each, and the machine for training.
 
     Returns:
         A hash that problems with the same prompts and splits share.
     """
     problem, data = load_problem(config.single_problem), config.data
     splits = draw_splits(problem, selection=data.selection, validation=data.validation, test=data.test, seed=data.seed)
-    prompts = plan_prompts(config, model, problem, splits)
+    prompts = plan_prompts(config, base.path, problem, splits)
     if config.distillation is not None:
         kept = splits.with_changed(each.split for each in prompts.splits)
         training = draw_training(problem, kept, config.distillation.examples, config.distillation.seed)
-        plan_prompts(config, model, problem, [training])
+        more = plan_prompts(config, base.path, problem, [training])
+        check_training_memory(config, base, max(each.longest for each in (*prompts.splits, *more.splits)))
     return fingerprint({"problem": problem.identity(), "splits": [split.sha256 for split in splits]})

@@ -1,8 +1,7 @@
 """The configuration of a run: every knob, its bounds, and what it means.
 
 The Prefect UI draws its form from these models, so titles and descriptions are written for a reader who sees nothing
-else. Defaults come from the paper's scripts (Gan & Isola 2026) where it has one. The sections are in
-`thickets.flows.config.sections`, `thickets.flows.config.engine` and `thickets.flows.config.distillation`.
+else. Defaults come from the paper's scripts (Gan & Isola 2026) where it has one. Sections have files of their names.
 """
 
 from __future__ import annotations
@@ -13,25 +12,17 @@ from typing import Any, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from thickets.flows.config.controls import ControlsConfig
+from thickets.flows.config.data import DataConfig
+from thickets.flows.config.decoding import DecodingConfig
 from thickets.flows.config.distillation import DistillationConfig
 from thickets.flows.config.engine import EngineConfig, VllmConfig
 from thickets.flows.config.name import NAME
-from thickets.flows.config.sections import (
-    LEAST_BLOCK,
-    BudgetConfig,
-    ControlsConfig,
-    DataConfig,
-    DecodingConfig,
-    NoiseConfig,
-    PilotConfig,
-    PopulationConfig,
-    RacingConfig,
-    ScoringConfig,
-    Section,
-    SelectionConfig,
-    StorageConfig,
-    TrackingConfig,
-)
+from thickets.flows.config.population import NoiseConfig, PilotConfig, PopulationConfig
+from thickets.flows.config.scoring import LEAST_BLOCK, BudgetConfig, RacingConfig, ScoringConfig
+from thickets.flows.config.section import Section
+from thickets.flows.config.selection import SelectionConfig
+from thickets.flows.config.storage import StorageConfig, TrackingConfig
 from thickets.storage.errors import InputError
 from thickets.tasks.noise import Perturbation
 from thickets.tasks.problems.config import ProblemConfig

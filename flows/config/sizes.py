@@ -7,7 +7,7 @@ memory there is, nor from which splits are scored.
 from __future__ import annotations
 
 from thickets.flows.config.run import RunConfig, one_block
-from thickets.flows.config.sections import LEAST_BLOCK
+from thickets.flows.config.scoring import LEAST_BLOCK
 from thickets.storage.errors import InputError
 
 _CPU_BATCH = 64

@@ -22,8 +22,9 @@ from thickets.storage.errors import RunError
 from thickets.storage.files import write_text_atomically
 from thickets.storage.models.manifest import Recipe
 from thickets.storage.scores.database import BASE_ID, ScoreStore
-from thickets.storage.tracking.run import MetricPoint, Tracker
+from thickets.storage.tracking.run import Tracker
 from thickets.storage.tracking.store import RUN_ID_TAG, STAGE_TAG, check_reachable, given_uri
+from thickets.storage.tracking.writer import MetricPoint
 from thickets.tasks.distillation.data import STUDENT
 from thickets.tasks.distillation.results import Arm, ValidationPoint
 from thickets.tasks.results.text import (

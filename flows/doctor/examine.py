@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pydantic import BaseModel, ConfigDict
 
 from thickets.flows.config.engine import EngineConfig
+from thickets.flows.config.engine_spec import engine_spec
 from thickets.flows.config.run import RunConfig
 from thickets.flows.doctor.machine import Machine, look
 from thickets.storage.errors import InputError, RunError
 from thickets.storage.models.base import BUILT_IN, BaseModelRef, resolve_model
-from thickets.tasks.engines import EngineSpec, VllmOptions, resolve_spec, untested_engine
+from thickets.tasks.engines import EngineSpec, resolve_spec, untested_engine
 from thickets.tasks.engines.model_kinds import kind_of
 from thickets.tasks.engines.self_test import SelfTest, Testable, self_test
 from thickets.tasks.noise import Perturbation
@@ -81,7 +84,11 @@ def examine(config: RunConfig | None = None, model: str | None = None, *, test: 
         base = None
     if base is None:
         return _found(machine, None, None, warnings, [])
-    asked = _spec(engine, base, config.perturbation if config is not None else Perturbation())
+    asked = replace(
+        engine_spec(engine, base.path, config.perturbation if config is not None else Perturbation()),
+        batch_size=engine.batch_size or _BATCH,
+        max_length=_MAX_LENGTH,
+    )
     try:
         resolved = resolve_spec(asked)
     except (ImportError, OSError) as error:  # a library that is installed and cannot be loaded
@@ -111,23 +118,6 @@ def _base(config: RunConfig | None, model: str | None) -> BaseModelRef:
     if model is not None:
         return resolve_model(model, trust_remote_code=remote)
     return resolve_model(config.model, config.revision, trust_remote_code=remote)
-
-
-def _spec(engine: EngineConfig, base: BaseModelRef, perturbation: Perturbation) -> EngineSpec:
-    return EngineSpec(
-        kind=engine.kind,
-        model_path=base.path,
-        perturbation=perturbation,
-        device=engine.device,
-        dtype=engine.dtype,
-        batch_size=engine.batch_size or _BATCH,
-        threads=engine.threads,
-        trust_remote_code=engine.trust_remote_code,
-        prefetch=engine.prefetch,
-        base_copy=engine.base_copy,
-        max_length=_MAX_LENGTH,
-        vllm=VllmOptions(**engine.vllm.model_dump()),
-    )
 
 
 def _choice(base: BaseModelRef, asked: EngineSpec, resolved: EngineSpec) -> tuple[Choice, str | None]:

@@ -12,7 +12,8 @@ from thickets.flows.results.summary import RunSummary, experts_of
 from thickets.storage.home import RunFolder
 from thickets.storage.scores.queries import ScoreQueries
 from thickets.storage.tracking.models import link_base
-from thickets.storage.tracking.run import MetricPoint, Tracker
+from thickets.storage.tracking.run import Tracker
+from thickets.storage.tracking.writer import MetricPoint
 from thickets.tasks.evaluation.voting import ballots, vote
 from thickets.tasks.problems.consensus import Consensus
 from thickets.tasks.results.text import score_metrics

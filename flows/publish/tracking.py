@@ -24,8 +24,9 @@ from thickets.flows.runtime.prefect_server import lasting_api_url, show_markdown
 from thickets.storage.errors import InputError, RunError
 from thickets.storage.home import RunFolder
 from thickets.storage.scores.queries import ScoreQueries
-from thickets.storage.tracking.run import MetricPoint, Tracker
+from thickets.storage.tracking.run import Tracker
 from thickets.storage.tracking.store import FLOW_RUN_TAG, RUN_ID_TAG, check_reachable, given_uri
+from thickets.storage.tracking.writer import MetricPoint
 from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.figures import PRINT
 from thickets.tasks.results.evaluation import Accuracy, ThicketDescription

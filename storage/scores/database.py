@@ -15,6 +15,7 @@ import polars as pl
 
 from thickets.storage.errors import RunError, TransientError
 from thickets.storage.files import atomic_path
+from thickets.storage.scores.intake import FORGET, FRESH, INCOMING, REGISTERED, SEEN, TAKE, TAKEN, UNITS
 from thickets.storage.scores.queries import ScoreQueries
 from thickets.storage.scores.sql import Params, connect, create_schema, fetch, one_line, show_completions
 from thickets.storage.shards.file import SUFFIX, VERDICT_SCHEMA, is_intact, is_readable, quarantine
@@ -44,80 +45,6 @@ EXAMPLE_SCHEMA = pl.Schema(
     },
 )
 DROPPED_SCHEMA = pl.Schema({"candidate_id": pl.String, "n_blocks": pl.UInt32})
-
-# known: the run has registered the row's candidate and its example in this block. In another block the same example was
-# generated beside others, so that answer may differ.
-_INCOMING = f"""
-CREATE OR REPLACE TEMP TABLE incoming AS
-SELECT
-    f.* EXCLUDE (filename),
-    left(parse_filename(filename), -{len(SUFFIX)}) AS shard_id,
-    c.candidate_id IS NOT NULL AND e.example_id IS NOT NULL AS known
-FROM read_parquet($files, filename = true, hive_partitioning = false) AS f
-LEFT JOIN candidates AS c ON c.run_id = $run_id AND c.candidate_id = f.candidate_id
-LEFT JOIN examples AS e
-    ON e.run_id = $run_id AND e.split = f.split AND e.example_id = f.example_id AND e.block = f.block
-"""
-
-# If two files hold the same unit, the one whose name comes first counts, in whatever order threads read them. A unit
-# that the database has stays as it is, and an incomplete one, which no run writes, is left out.
-_FRESH = """
-CREATE OR REPLACE TEMP TABLE fresh AS
-WITH size AS (
-    SELECT split, block, count(*) AS n_examples FROM examples WHERE run_id = $run_id GROUP BY split, block
-),
-
-whole AS (
-    SELECT candidate_id, split, block, shard_id
-    FROM incoming
-    JOIN size USING (split, block)
-    WHERE known
-    GROUP BY candidate_id, split, block, shard_id
-    HAVING count(*) = any_value(n_examples)
-),
-
-unit AS (
-    SELECT candidate_id, split, block, min(shard_id) AS shard_id FROM whole GROUP BY candidate_id, split, block
-)
-
-SELECT i.* EXCLUDE (known)
-FROM incoming AS i
-JOIN unit USING (candidate_id, split, block, shard_id)
-LEFT JOIN units AS u
-    ON u.run_id = $run_id AND u.candidate_id = i.candidate_id AND u.split = i.split AND u.block = i.block
-WHERE i.known AND u.n IS NULL
-"""
-
-_TAKE = "INSERT INTO scores BY NAME SELECT $run_id AS run_id, * FROM fresh"
-
-_UNITS = """
-INSERT INTO units
-SELECT $run_id, candidate_id, split, block, count(*) FROM fresh GROUP BY candidate_id, split, block
-"""
-
-_TAKEN = """
-INSERT OR REPLACE INTO shards
-SELECT $run_id, shard_id, count(*), count_if(known), $n_registered FROM incoming GROUP BY shard_id
-"""
-
-# What is registered stays, so its number tells whether there is more of it.
-_REGISTERED = """
-SELECT
-    (SELECT count(*) FROM candidates WHERE run_id = $run_id) + (SELECT count(*) FROM examples WHERE run_id = $run_id)
-"""
-
-_SEEN = "SELECT shard_id FROM shards WHERE run_id = $run_id AND (n_taken = n_rows OR n_registered = $n_registered)"
-
-_FORGET = (
-    """
-    DELETE FROM units
-    WHERE run_id = $run_id AND (candidate_id, split, block) IN (
-        SELECT (candidate_id, split, block) FROM scores WHERE run_id = $run_id AND list_contains($shards, shard_id)
-    )
-    """,
-    "DELETE FROM scores WHERE run_id = $run_id AND list_contains($shards, shard_id)",
-    "DELETE FROM shards WHERE run_id = $run_id AND list_contains($shards, shard_id)",
-)
 
 
 class ScoreStore(ScoreQueries):
@@ -209,8 +136,8 @@ class ScoreStore(ScoreQueries):
         """
         with self._lock:
             run = {"run_id": self.run_id}
-            [(n_registered,)] = self._connection.execute(_REGISTERED, run).fetchall()
-            seen = set(fetch(self._connection, _SEEN, {**run, "n_registered": n_registered})["shard_id"])
+            [(n_registered,)] = self._connection.execute(REGISTERED, run).fetchall()
+            seen = set(fetch(self._connection, SEEN, {**run, "n_registered": n_registered})["shard_id"])
             files = sorted({path for path in paths if path.stem not in seen}, key=lambda path: path.name)
             _check_present(files)
             files = self._without(files, [path for path in files if not is_intact(path)])
@@ -232,7 +159,7 @@ class ScoreStore(ScoreQueries):
             if not run["shards"]:
                 return
             with self._transaction() as connection:
-                for statement in _FORGET:
+                for statement in FORGET:
                     connection.execute(statement, run).fetchall()
 
     def record_dropped(self, dropped: pl.DataFrame) -> None:
@@ -280,11 +207,11 @@ class ScoreStore(ScoreQueries):
             return 0
         run = {"run_id": self.run_id}
         with self._transaction() as connection:
-            connection.execute(_INCOMING, {**run, "files": [str(path) for path in files]}).fetchall()
-            connection.execute(_FRESH, run).fetchall()
-            [(n_new,)] = connection.execute(_TAKE, run).fetchall()
-            connection.execute(_UNITS, run).fetchall()
-            connection.execute(_TAKEN, {**run, "n_registered": n_registered}).fetchall()
+            connection.execute(INCOMING, {**run, "files": [str(path) for path in files]}).fetchall()
+            connection.execute(FRESH, run).fetchall()
+            [(n_new,)] = connection.execute(TAKE, run).fetchall()
+            connection.execute(UNITS, run).fetchall()
+            connection.execute(TAKEN, {**run, "n_registered": n_registered}).fetchall()
             connection.execute("DROP TABLE incoming; DROP TABLE fresh").fetchall()
         return int(n_new)
 

@@ -1,23 +1,16 @@
-"""One MLflow run of ours: starting it, writing into it, and ending it.
+"""One MLflow run of ours, from its start to its end; what is written into it meanwhile is in `writer`.
 
 Every call names the run by its id: MLflow's "active run" belongs to a thread, and threads share a `Tracker`.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import shlex
-import tempfile
-import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
-
-import polars as pl
 
 from thickets.storage.home import Home
 from thickets.storage.tracking.heartbeat import Heartbeat, is_held_here, is_left, sign_of_life
@@ -31,59 +24,25 @@ from thickets.storage.tracking.store import (
     tracking_errors,
     writable_uri,
 )
+from thickets.storage.tracking.writer import RunWriter
 
 log = logging.getLogger(__name__)
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
-# The most that one request may hold (mlflow.utils.validation).
-_METRICS_PER_BATCH = 1000
-_PARAMS_PER_BATCH = 100
-_PARAM_LENGTH = 6000
-_DIGEST_LENGTH = 32  # MLflow allows 36
 _PARENT_TAG = "mlflow.parentRunId"
 _INHERITED_TAGS = (RUN_ID_TAG, "mlflow.user", "mlflow.source.name", FLOW_RUN_TAG, "prefect.flow_run_url")
 
 
-@dataclass(frozen=True, slots=True)
-class MetricPoint:
-    """One value of a metric.
-
-    Attributes:
-        name: Letters, digits, and ``_ - . / :`` and space.
-        value: Any number; integers beyond 2^53 lose digits.
-        step: What the value is plotted over.
-    """
-
-    name: str
-    value: float
-    step: int = 0
-
-
-class Tracker:
-    """Writes to one MLflow run; threads may share it.
+class Tracker(RunWriter):
+    """An MLflow run that is going on; threads may share it.
 
     Within it as a context manager the run gives signs of life (`thickets.storage.tracking.heartbeat`). Leaving it ends
     the run: FINISHED, FAILED after an exception, KILLED after an interrupt. A store that does not take that is told of
     in the log: it must not end what was tracked, nor hide why that ended.
-
-    Attributes:
-        uri: Tracking URI.
-        experiment_id: MLflow's id of the experiment.
-        run_id: MLflow's id of the run (not ours, which is the tag ``thickets.run_id``).
-        measured_ms: The time of all metrics, in milliseconds since 1970, so that logging them again adds nothing;
-            None is the time of the call.
     """
 
-    def __init__(
-        self, client: Any, uri: str, experiment_id: str, run_id: str, *, measured_ms: int | None = None
-    ) -> None:
-        self.uri = uri
-        self.experiment_id = experiment_id
-        self.run_id = run_id
-        self.measured_ms = measured_ms
-        self._client = client
-        self._heartbeat: Heartbeat | None = None
+    _heartbeat: Heartbeat | None = None
 
     @classmethod
     def start(
@@ -191,107 +150,10 @@ class Tracker:
             run = self._client.create_run(self.experiment_id, tags=tags, run_name=stage)
         return self._nested(run.info.run_id)
 
-    def log_config(self, params: Mapping[str, Any]) -> None:
-        """Log flat parameters as strings; one longer than MLflow's 6000 characters is cut and ends in "...".
-
-        Raises:
-            RunError: A parameter was logged with another value before (MLflow's parameters never change).
-        """
-        from mlflow.entities import Param
-
-        rows = [Param(name, _shortened(str(value))) for name, value in params.items()]
-        with tracking_errors(self.uri):
-            for start in range(0, len(rows), _PARAMS_PER_BATCH):
-                self._client.log_batch(self.run_id, params=rows[start : start + _PARAMS_PER_BATCH])
-
-    def log_new_config(self, params: Mapping[str, Any]) -> None:
-        """Log flat parameters as `log_config` does, but leave alone what an earlier session has logged of them."""
-        with tracking_errors(self.uri):
-            known = self._client.get_run(self.run_id).data.params
-        self.log_config({name: value for name, value in params.items() if name not in known})
-
-    def log_tags(self, tags: Mapping[str, str]) -> None:
-        """Set tags; unlike parameters they may change."""
-        from mlflow.entities import RunTag
-
-        with tracking_errors(self.uri):
-            self._client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
-
     def adopt(self, run_id: str) -> None:
         """Make another run of the same experiment a nested run of this one, by the tag that MLflow's pages read."""
         with tracking_errors(self.uri):
             self._client.set_tag(run_id, _PARENT_TAG, self.run_id)
-
-    def log_dataset(self, name: str, sha256: str, frame: pl.DataFrame, context: str) -> None:
-        """Link a split as an input of the run, under our own content hash.
-
-        MLflow's own digest of a frame ignores the order and the types of its rows. A digest may have 36 characters, so
-        ours is the first 32 of the hash, and the tag ``sha256`` is the whole hash.
-
-        Args:
-            name: For instance "gsm8k/selection".
-            sha256: 64 hexadecimal digits.
-            frame: The rows; only their number and columns are logged.
-            context: Purpose in the run, for instance "selection".
-        """
-        with tracking_errors(self.uri):
-            self._client.log_inputs(self.run_id, datasets=[dataset_input(name, sha256, frame, context)])
-
-    def log_metrics(
-        self,
-        metrics: Mapping[str, float] | Iterable[MetricPoint],
-        step: int = 0,
-        *,
-        model_id: str | None = None,
-        dataset: tuple[str, str] | None = None,
-    ) -> None:
-        """Log metrics in batches of 1000: one at a time costs 13 ms each, and 100 ms and more through a server.
-
-        Args:
-            metrics: Values by name, or points that carry their own step.
-            step: Step of values given by name.
-            model_id: The logged model that the values are about.
-            dataset: Name and SHA-256 of the data they were measured on; `log_dataset` must have logged it.
-        """
-        from mlflow.entities import Metric
-
-        if isinstance(metrics, Mapping):
-            metrics = [MetricPoint(name, value, step) for name, value in metrics.items()]
-        now_ms = int(time.time() * 1000) if self.measured_ms is None else self.measured_ms
-        links = {"model_id": model_id, "run_id": self.run_id}
-        if dataset is not None:
-            links |= {"dataset_name": dataset[0], "dataset_digest": dataset_digest(dataset[1])}
-        rows = [Metric(point.name, float(point.value), now_ms, point.step, **links) for point in metrics]
-        with tracking_errors(self.uri):
-            for start in range(0, len(rows), _METRICS_PER_BATCH):
-                self._client.log_batch(self.run_id, metrics=rows[start : start + _METRICS_PER_BATCH])
-
-    def steps(self, metric: str) -> set[int]:
-        """Return the steps at which a metric has been logged."""
-        with tracking_errors(self.uri):
-            return {point.step for point in self._client.get_metric_history(self.run_id, metric)}
-
-    def log_table(self, name: str, frame: pl.DataFrame) -> None:
-        """Log a frame as ``tables/<name>.parquet``, and as CSV for MLflow's pages unless a column is nested."""
-        nested = any(dtype.is_nested() for dtype in frame.dtypes)
-        self._log_written(f"tables/{name}.parquet", frame.write_parquet)
-        if not nested:
-            self._log_written(f"tables/{name}.csv", frame.write_csv)
-
-    def log_json(self, name: str, value: Any) -> None:
-        """Log a JSON value as the artifact ``name`` (a path ending in .json)."""
-        with tracking_errors(self.uri):
-            self._client.log_dict(self.run_id, value, name)
-
-    def log_text(self, name: str, text: str) -> None:
-        """Log a text as the artifact ``name`` (a path; MLflow's pages show .md, .txt, .yaml and .html)."""
-        with tracking_errors(self.uri):
-            self._client.log_text(self.run_id, text, name)
-
-    def log_file(self, path: Path, folder: str | None = None) -> None:
-        """Log a file under its own name, in an artifact folder if one is given."""
-        with tracking_errors(self.uri):
-            self._client.log_artifact(self.run_id, str(path), folder)
 
     def finish(self, status: Status = "FINISHED") -> None:
         """End the MLflow run."""
@@ -331,12 +193,6 @@ class Tracker:
     def _page(self) -> str:
         return f"#/experiments/{self.experiment_id}/runs/{self.run_id}"
 
-    def _log_written(self, artifact: str, write: Callable[[Path], Any]) -> None:
-        with tempfile.TemporaryDirectory() as scratch:
-            path = Path(scratch) / Path(artifact).name
-            write(path)
-            self.log_file(path, str(Path(artifact).parent))
-
 
 def _experiment_id(client: Any, name: str, artifacts: str | None) -> str:
     """Return the id of an experiment, which is created if absent: by this process, or by another at the same time."""
@@ -349,45 +205,3 @@ def _experiment_id(client: Any, name: str, artifacts: str | None) -> str:
             if (found := client.get_experiment_by_name(name)) is None:
                 raise
     return str(found.experiment_id)
-
-
-def dataset_input(name: str, sha256: str, frame: pl.DataFrame, context: str) -> Any:
-    """Return an ``mlflow.entities.DatasetInput`` for a split.
-
-    Args:
-        name: Shown as the data set's name.
-        sha256: Our hash of the split's content, 64 hexadecimal digits.
-        frame: The rows; only their number and columns are used.
-        context: What the split is for.
-    """
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
-    columns = [
-        {"name": column, "type": _mlflow_type(dtype), "required": True} for column, dtype in frame.schema.items()
-    ]
-    dataset = Dataset(
-        name=name,
-        digest=dataset_digest(sha256),
-        source_type="code",
-        source=json.dumps({"tags": {"mlflow.source.name": name, "sha256": sha256}}),
-        schema=json.dumps({"mlflow_colspec": columns}),
-        profile=json.dumps({"num_rows": frame.height, "num_elements": frame.height * frame.width}),
-    )
-    return DatasetInput(dataset, [InputTag("mlflow.data.context", context), InputTag("sha256", sha256)])
-
-
-def dataset_digest(sha256: str) -> str:
-    """Cut a content hash to what MLflow keeps as a data set's digest."""
-    return sha256[:_DIGEST_LENGTH]
-
-
-def _shortened(value: str) -> str:
-    return value if len(value) <= _PARAM_LENGTH else value[: _PARAM_LENGTH - 3] + "..."
-
-
-def _mlflow_type(dtype: pl.DataType) -> str:
-    if dtype.is_integer():
-        return "long"
-    if dtype.is_float():
-        return "double"
-    return "boolean" if dtype == pl.Boolean else "string"

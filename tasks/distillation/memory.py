@@ -1,4 +1,4 @@
-"""Estimates the memory of a GPU that a training takes, before anything is paid for.
+"""Estimates the memory that a training takes, before anything is paid for.
 
 A pure function of the model, the settings and the card. Every figure is an estimate: activations follow the layers'
 widths as a gated transformer with fused attention keeps them. No GPU has been measured against it yet.
@@ -7,7 +7,7 @@ widths as a gated transformer with fused attention keeps them. No GPU has been m
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -121,11 +121,40 @@ def plan_checkpointing(
         return False
     if needed[True] <= there:
         return True
-    remedy = "lower distillation.batch_size or decoding.max_tokens"
-    if method == "full":
-        remedy = f"set distillation.method to lora, or {remedy}"
     raise InputError(
-        f"distillation.method: training {shape.n_parameters / 1e9:.1f} B weights by {method} in batches of {rows} rows "
+        f"distillation.method: training {_weights(shape)} by {method} in batches of {rows} rows "
         f"of up to {length} tokens needs about {needed[True] / _GIB:.1f} GiB of GPU memory, and "
-        f"{there / _GIB:.1f} GiB are there; {remedy}"
+        f"{there / _GIB:.1f} GiB are there; {_remedy(method, 'lower distillation.batch_size or decoding.max_tokens')}"
     )
+
+
+def check_host(shape: ModelShape, method: Literal["lora", "full"], host_bytes: int, *, rank: int) -> None:
+    """Check that what a training on the CPU holds all the time fits into a machine; activations are left out.
+
+    Args:
+        shape: As for `training_bytes`, like `method` and `rank`.
+        method: See there.
+        host_bytes: Memory of the machine.
+        rank: See there.
+
+    Raises:
+        InputError: It does not, whatever else is closed.
+    """
+    in_float32 = replace(shape, size_bytes=_FLOAT_BYTES * shape.n_parameters)
+    held = training_bytes(in_float32, method, rank=rank, rows=0, length=0, checkpointing=False)
+    if method == "full":
+        held -= _HALF_BYTES * shape.n_parameters  # no autocast on the CPU
+    if held > host_bytes:
+        raise InputError(
+            f"distillation.method: training {_weights(shape)} by {method} on the CPU holds {held / _GIB:.1f} GiB of "
+            f"weights, gradients and moments, and this machine has {host_bytes / _GIB:.1f} GiB of memory; "
+            f"{_remedy(method, 'take a smaller model')}"
+        )
+
+
+def _weights(shape: ModelShape) -> str:
+    return f"{shape.n_parameters / 1e9:.1f} B weights"
+
+
+def _remedy(method: Literal["lora", "full"], otherwise: str) -> str:
+    return f"set distillation.method to lora, or {otherwise}" if method == "full" else otherwise

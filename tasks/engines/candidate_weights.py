@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -14,8 +14,11 @@ from thickets.storage.errors import InputError
 from thickets.tasks.engines.compiler import NO_COMPILER, c_compiler
 from thickets.tasks.engines.pinned import pinned_copy
 from thickets.tasks.noise import Family
-from thickets.tasks.noise.spec import Dtype, Row
+from thickets.tasks.noise.spec import Dtype, Part, Row
 from thickets.tasks.types import Candidate
+
+if TYPE_CHECKING:
+    from thickets.tasks.noise.kernel import Perturber
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +98,21 @@ def write_candidate(
         live.copy_(base, non_blocking=True)
         base = live
     on_device(live, base, seed=candidate.seed, sigma=candidate.sigma, name=name, start=start, row=row, family=family)
+
+
+def host_perturber(live: torch.Tensor, base: torch.Tensor, parts: Sequence[Part], family: Family) -> Perturber | None:
+    """Return what writes candidates over weights in host memory, all parts in one call, or None for other weights.
+
+    Raises:
+        InputError: Noise is not defined for the dtype, or the tensors or parts do not fit each other.
+    """
+    name = ", ".join(part.name for part in parts)
+    check_pair(live, base, name)
+    if live.device.type != "cpu":
+        return None
+    from thickets.tasks.noise.kernel import Perturber  # Numba, as below
+
+    return Perturber(_bits(live), _bits(base), dtype=noise_dtype(live, name), parts=parts, family=family)
 
 
 def _perturb_on_host(

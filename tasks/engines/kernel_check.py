@@ -16,6 +16,7 @@ from thickets.tasks.types import Candidate
 _LEN = 1 << 16  # weights: every 16-bit value of the noise's table comes up about once
 _START = 3  # not where a block of the noise begins
 _CANDIDATE = Candidate(seed=2**63 + 11, sigma=0.01)
+_NAME = "model.layers.0.mlp.down_proj.weight"
 
 
 def kernel_faults(device: torch.device, dtypes: Iterable[torch.dtype], family: Family) -> list[str]:
@@ -24,20 +25,40 @@ def kernel_faults(device: torch.device, dtypes: Iterable[torch.dtype], family: F
     Returns:
         A sentence for each type whose bits differ.
     """
-    generator = torch.Generator().manual_seed(0)
     faults = []
     for dtype in dtypes:
-        base = torch.randn(_LEN, generator=generator).to(dtype)
-        live = torch.empty_like(base, device=device)
-        name = noise_dtype(base, "of the self-test")
-        write_candidate(live, base.to(device), name="self-test", candidate=_CANDIDATE, family=family, start=_START)
-        seed, sigma = _CANDIDATE.seed, _CANDIDATE.sigma
-        want = perturbed(_bits(base), dtype=name, seed=seed, sigma=sigma, name="self-test", start=_START, family=family)
-        found = _bits(live.cpu())
-        word = f"u{found.itemsize}"  # bits: NaN equals itself
-        if n_differ := int(np.count_nonzero(found.view(word) != want.view(word))):
+        if n_differ := n_wrong(device, dtype, family, _START, _LEN):
+            name = str(dtype).removeprefix("torch.")
             faults.append(f"noise made on {device} in {name} is not the reference's ({n_differ} of {_LEN} weights)")
     return faults
+
+
+def n_wrong(device: torch.device, dtype: torch.dtype, family: Family, start: int, count: int) -> int:
+    """Count the weights that a candidate gets otherwise on a device than from the reference, bit by bit.
+
+    Args:
+        device: Where the weights are.
+        dtype: Their type.
+        family: Distribution of the noise.
+        start: Row-major index of the first one in its tensor.
+        count: Number of weights; infinite ones and one that is no number are among them.
+    """
+    base = torch.randn(count, generator=torch.Generator().manual_seed(start % 1000)).to(dtype)
+    base[:4] = torch.tensor([float("inf"), float("-inf"), float("nan"), 0.0])
+    live = torch.zeros(count, dtype=dtype, device=device)
+    write_candidate(live, base.to(device), name=_NAME, candidate=_CANDIDATE, family=family, start=start)
+    want = perturbed(
+        _bits(base),
+        dtype=noise_dtype(base, _NAME),
+        seed=_CANDIDATE.seed,
+        sigma=_CANDIDATE.sigma,
+        name=_NAME,
+        start=start,
+        family=family,
+    )
+    found = _bits(live.cpu())
+    word = f"u{found.itemsize}"  # bits: NaN equals itself
+    return int(np.count_nonzero(found.view(word) != want.view(word)))
 
 
 def _bits(flat: torch.Tensor) -> np.ndarray[Any, Any]:

@@ -17,13 +17,14 @@ import torch
 from safetensors import safe_open
 
 from thickets.tasks.engines.ahead import Ahead
-from thickets.tasks.engines.average_weights import write_weights
 from thickets.tasks.engines.checkpoint import Checkpoint
+from thickets.tasks.engines.fused_weights import FusedWeights
 from thickets.tasks.engines.pinned import pinned_copy
-from thickets.tasks.engines.vllm_destinations import Copy, Rows, Unread, check_taken, record_copies
+from thickets.tasks.engines.vllm_destinations import Copy, Unread, check_taken, record_copies
 from thickets.tasks.engines.vllm_layers import check_derived, checkpoint_layout, only_embeddings
+from thickets.tasks.engines.vllm_workarounds import pack_again
 from thickets.tasks.noise import Family, Perturbation
-from thickets.tasks.noise.spec import Row
+from thickets.tasks.noise.spec import Part, Row
 from thickets.tasks.types import Weights
 
 
@@ -56,80 +57,90 @@ def unread(checkpoint: Checkpoint) -> list[Unread]:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """What one copy takes: flat, pristine, and where it goes."""
+    """What one copy takes of a stored tensor."""
 
-    base: torch.Tensor
     copy: Copy
     noise_name: str | None  # None: no candidate changes it
     is_whole: bool  # whether it is all of the stored tensor
 
-    def write_into(self, parameter: torch.Tensor, wanted: Weights | None, perturbation: Perturbation) -> None:
-        """Write the piece to its place in a parameter, seen flat."""
-        end = self.copy.offset + self.base.numel()
-        self.write(parameter[self.copy.offset : end], wanted, perturbation)
+    @property
+    def place(self) -> slice:
+        """Return where it lies in the parameter, seen flat."""
+        return slice(self.copy.offset, self.copy.offset + self.copy.source.numel)
 
-    def write(self, out: torch.Tensor, wanted: Weights | None, perturbation: Perturbation) -> None:
-        """Write the piece over `out`, which is flat and of its size."""
-        if wanted is None or self.noise_name is None:
-            out.copy_(self.base, non_blocking=True)
-            return
+    def part(self, at: int) -> Part:
+        """Describe what gets noise, as the part of flat weights that begins at `at`."""
         source = self.copy.source
-        write_weights(
-            out,
-            self.base,
-            name=self.noise_name,
-            weights=wanted,
-            family=perturbation.family,
-            start=source.start,
-            row=None if source.count == 1 else Row(source.length, source.stride),
-        )
+        row = None if source.count == 1 else Row(source.length, source.stride)
+        return Part(at, source.numel, self.noise_name or "", source.start, row)
 
 
 class _Parameter:
-    """One parameter of the model and the pieces that fill it."""
+    """One parameter of the model, its pristine weights, and the pieces that they are made of."""
 
-    def __init__(self, module: torch.nn.Module, leaf: str, pieces: Sequence[_Piece]) -> None:
-        self.module, self._leaf, self.pieces = module, leaf, pieces
+    def __init__(self, module: torch.nn.Module, leaf: str, kept_on: torch.device) -> None:
+        self.module, self._leaf = module, leaf
         held = _held(module, leaf)
-        self.is_emptied = held.numel() == 0  # vLLM keeps packed weights instead
-        self._staged: torch.Tensor | None = None
+        self.dtype, self.is_emptied = held.dtype, held.numel() == 0  # vLLM keeps packed weights instead
         if self.is_emptied:
             with checkpoint_layout(module):
                 self.shape = _held(module, leaf).shape
+            self.base = _keep_copy(torch.zeros(self.shape.numel(), dtype=self.dtype), kept_on)
         else:
             self.shape = held.shape
             self._flat = held.data.view(-1)
-        self.dtype = held.dtype
-        self.is_perturbed = any(piece.noise_name for piece in pieces)
+            self.base = _keep_copy(self._flat, kept_on)  # what no piece fills is padding, which stays
+        self.pieces: list[_Piece] = []
+        self._writer: FusedWeights | None = None
+        self._staged: tuple[torch.Tensor, FusedWeights] | None = None
 
-    def stage(self, wanted: Weights, perturbation: Perturbation) -> None:
+    def keep(self, piece: _Piece, whole: torch.Tensor) -> None:
+        """Add a piece and copy what it takes of its stored tensor, seen flat, into the base."""
+        rows = piece.copy.source
+        taken = whole.as_strided((rows.count, rows.length), (rows.stride, 1), rows.start)
+        self.base[piece.place].view(rows.count, rows.length).copy_(taken)
+        self.pieces.append(piece)
+
+    @property
+    def is_perturbed(self) -> bool:
+        """Return whether a candidate changes anything of it."""
+        return any(piece.noise_name is not None for piece in self.pieces)
+
+    def stage(self, wanted: Weights, family: Family) -> None:
         """Make the parameter's content in memory of its own, which stays."""
         if self._staged is None:
-            # Padding is zero in vLLM, and no piece is written there.
-            self._staged = torch.zeros(self.shape.numel(), dtype=self.dtype)
-        for piece in self.pieces:
-            piece.write_into(self._staged, wanted, perturbation)
+            flat = torch.empty(self.shape.numel(), dtype=self.dtype)
+            self._staged = flat, self._writer_into(flat, family)
+        self._staged[1].write(wanted)
 
-    def write(self, wanted: Weights | None, perturbation: Perturbation, room: torch.Tensor, *, staged: bool) -> None:
-        """Write a candidate into the live parameter, or for packing into `room`, which only one parameter needs."""
+    def write(self, wanted: Weights | None, family: Family, room: torch.Tensor, *, staged: bool) -> None:
+        """Write a candidate into the live parameter, or for packing into `room`, the same at every call."""
+        flat = room[: self.shape.numel()] if self.is_emptied else self._flat
         if staged and self._staged is not None:
-            flat = self._staged
-            if not self.is_emptied:
-                self._flat.copy_(flat)
+            if self.is_emptied:
+                flat = self._staged[0]
+            else:
+                flat.copy_(self._staged[0])
         else:
-            flat = room[: self.shape.numel()] if self.is_emptied else self._flat
-            for piece in self.pieces:
-                piece.write_into(flat, wanted, perturbation)
+            if self._writer is None:
+                self._writer = self._writer_into(flat, family)
+            self._writer.write(wanted)
         if self.is_emptied:
             self._pack(flat)
 
+    def _writer_into(self, flat: torch.Tensor, family: Family) -> FusedWeights:
+        perturbed = sorted(
+            (piece for piece in self.pieces if piece.noise_name is not None), key=lambda piece: piece.copy.offset
+        )
+        return FusedWeights(flat, self.base, [piece.part(piece.copy.offset) for piece in perturbed], family)
+
     def _pack(self, flat: torch.Tensor) -> None:
         """Have vLLM pack the layer's weights, as it does after its own loading."""
-        module: Any = self.module
+        module = self.module
         emptied = module._parameters[self._leaf]
         module._parameters[self._leaf] = torch.nn.Parameter(flat.view(self.shape), requires_grad=False)
         try:
-            module.quant_method.process_weights_after_loading(module)
+            pack_again(module)
         finally:
             module._parameters[self._leaf] = emptied
 
@@ -169,33 +180,34 @@ class DirectWriter:
     @property
     def changes(self) -> dict[str, bool]:
         """By the checkpoint's names: whether a candidate changes a tensor that this process's part has anything of."""
-        return {piece.copy.stored: piece.noise_name is not None for piece in self._pieces()}
+        return {piece.copy.stored: piece.noise_name is not None for _, piece in self._pieces()}
 
     @property
     def dtypes(self) -> list[torch.dtype]:
         """Return the types of the tensors that a candidate changes."""
-        return sorted({piece.base.dtype for piece in self._pieces() if piece.noise_name is not None}, key=str)
+        return sorted({parameter.dtype for parameter in self._parameters if parameter.is_perturbed}, key=str)
 
     @torch.no_grad()
     def weights(
         self, wanted: Weights | None, *, only: frozenset[str] | None = None
     ) -> Iterator[tuple[str, torch.Tensor]]:
         """Yield the tensors of the checkpoint that this process's part takes whole, flat, under their stored names."""
-        for piece in self._pieces():
+        for parameter, piece in self._pieces():
             if piece.is_whole and (only is None or piece.copy.stored in only):
-                out = torch.empty_like(piece.base, device=self._device)
-                piece.write(out, wanted, self._perturbation)
+                base = parameter.base[piece.place]
+                out = torch.empty_like(base, device=self._device)
+                FusedWeights(out, base, [piece.part(0)] if piece.noise_name else [], self.family).write(wanted)
                 yield piece.copy.stored, out
 
-    def _pieces(self) -> Iterator[_Piece]:
+    def _pieces(self) -> Iterator[tuple[_Parameter, _Piece]]:
         for parameter in self._parameters:
-            yield from parameter.pieces
+            for piece in parameter.pieces:
+                yield parameter, piece
 
     @property
     def base_bytes(self) -> int:
         """Return how much memory the pristine weights take."""
-        storages = [piece.base.untyped_storage() for piece in self._pieces()]
-        return sum({storage._cdata: storage.nbytes() for storage in storages}.values())
+        return sum(parameter.base.nbytes for parameter in self._parameters)
 
     @torch.no_grad()
     def load(self, wanted: Weights | None) -> None:
@@ -205,9 +217,9 @@ class DirectWriter:
         for parameter in self._parameters:
             if parameter.is_perturbed or not was_whole:
                 room = self._rooms.get(parameter.dtype, torch.empty(0))
-                parameter.write(wanted, self._perturbation, room, staged=staged)
+                parameter.write(wanted, self.family, room, staged=staged)
         for module in self._repacked:
-            module.quant_method.process_weights_after_loading(module)
+            pack_again(module)
         self._is_whole = True
 
     def prepare(self, wanted: Weights) -> None:
@@ -219,7 +231,7 @@ class DirectWriter:
     def _stage(self, wanted: Weights) -> None:
         for parameter in self._parameters:
             if parameter.is_perturbed:
-                parameter.stage(wanted, self._perturbation)
+                parameter.stage(wanted, self.family)
 
 
 def _parameters(
@@ -231,24 +243,19 @@ def _parameters(
 ) -> list[_Parameter]:
     """Read the base, tensor by tensor, and keep what the copies take of it."""
     noise_names = checkpoint.perturbed(perturbation)
-    pieces: dict[tuple[str, str], list[_Piece]] = {}
+    found: dict[tuple[str, str], _Parameter] = {}
     for tensor in checkpoint.tensors:
         mine = [copy for copy in copies if copy.stored == tensor.name]
         if not mine:
             continue
         whole = tensor.read().view(-1)
         for copy in mine:
+            key = copy.module, copy.leaf
+            if key not in found:
+                found[key] = _Parameter(model.get_submodule(copy.module), copy.leaf, kept_on)
             is_whole = copy.source.numel == whole.numel()
-            base = keep_on(whole if is_whole else _taken(whole, copy.source), kept_on)
-            piece = _Piece(base, copy, noise_names.get(tensor.name), is_whole)
-            pieces.setdefault((copy.module, copy.leaf), []).append(piece)
-    return [_Parameter(model.get_submodule(module), leaf, found) for (module, leaf), found in pieces.items()]
-
-
-def _taken(whole: torch.Tensor, rows: Rows) -> torch.Tensor:
-    """Return rows of a tensor in memory of their own, so that nothing keeps the rest."""
-    part = whole.as_strided((rows.count, rows.length), (rows.stride, 1), rows.start)
-    return part.clone(memory_format=torch.contiguous_format).view(-1)
+            found[key].keep(_Piece(copy, noise_names.get(tensor.name), is_whole), whole)
+    return list(found.values())
 
 
 def _packed_beside(model: torch.nn.Module, parameters: Sequence[_Parameter]) -> list[Any]:
@@ -272,6 +279,12 @@ def keep_on(value: torch.Tensor, kept_on: torch.device) -> torch.Tensor:
     if kept_on.type == "cpu" and torch.cuda.is_available():
         return pinned_copy(value)
     return value.to(kept_on)
+
+
+def _keep_copy(value: torch.Tensor, kept_on: torch.device) -> torch.Tensor:
+    """Do as `keep_on`, in memory of its own."""
+    kept = keep_on(value, kept_on)
+    return kept.clone() if kept.data_ptr() == value.data_ptr() else kept
 
 
 def _held(module: torch.nn.Module, leaf: str) -> torch.Tensor:

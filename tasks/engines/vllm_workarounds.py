@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from thickets.tasks.allocator import large_pieces_kept
+
 _ENVIRONMENT = {
     # The engine core in this process: on one device a candidate is a function call away.
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
@@ -140,9 +142,13 @@ def tied_heads(model: torch.nn.Module) -> Iterator[Any]:
         owners.setdefault(weight.data_ptr(), module)
 
 
-def process_head(head: Any) -> None:
-    """Derive a tied head's own data (packed weights on the CPU) again; a reload fills the shared embedding only.
+def pack_again(module: Any) -> None:
+    """Have vLLM derive what a layer computes with from its weights (on the CPU: a packed copy) once more.
 
-    Without this the head would still be the previous candidate's.
+    A reload does not do so for a tied head, since it fills the shared embedding only: without this the head would still
+    be the previous candidate's. The old copy goes first, so that the new one takes its place: with two at once, and
+    with fresh pages for every large one, packing a head takes twice as long.
     """
-    head.quant_method.process_weights_after_loading(head)
+    vars(module).pop("cpu_linear", None)
+    with large_pieces_kept():
+        module.quant_method.process_weights_after_loading(module)

@@ -24,7 +24,7 @@ from thickets.tasks.engines.kernel_check import kernel_faults
 from thickets.tasks.engines.vllm_destinations import NotPlainError
 from thickets.tasks.engines.vllm_direct import DirectWriter, find_copies, keep_on, unread
 from thickets.tasks.engines.vllm_parts import expected_changes, parts, sources
-from thickets.tasks.engines.vllm_workarounds import heard_while_reloading, process_head, tied_heads
+from thickets.tasks.engines.vllm_workarounds import heard_while_reloading, pack_again, tied_heads
 from thickets.tasks.engines.whole_base import whole_base_problem
 from thickets.tasks.noise import Family, Perturbation
 from thickets.tasks.types import Average, Candidate, Weights
@@ -87,7 +87,7 @@ class CandidateWorker:
             with heard_while_reloading() as said:
                 self.reload_weights(weights_iterator=self._thickets.weights(wanted))
         for head in self._thickets_tied_heads:
-            process_head(head)
+            pack_again(head)
         return said
 
     def thickets_checksums(self) -> dict[str, int]:

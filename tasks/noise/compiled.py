@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import numba as nb
 import numpy as np
+from llvmlite import ir
 from numba.extending import intrinsic
 
 from thickets.tasks.noise.spec import PHILOX_M0, PHILOX_M1, PHILOX_ROUNDS, PHILOX_W0, PHILOX_W1
@@ -24,6 +25,7 @@ FLOAT16: Final = 2
 CHUNK_LEN: Final = 1 << 15
 # Weights per pass of the loops: words (4 KB), noise (8 KB) and the weights (4 to 16 KB) share a 32 KB L1 cache.
 _GROUP_LEN: Final = 2048
+_LINE_LEN: Final = 32  # weights of 16 bits in a line of the cache
 
 _M0, _M1 = np.uint64(PHILOX_M0), np.uint64(PHILOX_M1)
 _W0, _W1 = np.uint64(PHILOX_W0), np.uint64(PHILOX_W1)
@@ -84,10 +86,32 @@ def _claim(typingctx: Any, counter: Any) -> Any:
     return nb.int64(counter), codegen
 
 
+def _prefetching(*, for_write: bool) -> Any:
+    """Make a function that has the cache line of ``array[index]`` fetched, and does not wait for it."""
+
+    @intrinsic
+    def prefetch(typingctx: Any, array: Any, index: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            flat = context.make_array(signature.args[0])(context, builder, args[0])
+            i32, pointer = ir.IntType(32), ir.IntType(8).as_pointer()
+            kind = ir.FunctionType(ir.VoidType(), [pointer, i32, i32, i32])
+            llvm_prefetch = builder.module.declare_intrinsic("llvm.prefetch", [pointer], kind)
+            line = builder.bitcast(builder.gep(flat.data, [args[1]]), pointer)
+            builder.call(llvm_prefetch, [line, i32(int(for_write)), i32(3), i32(1)])
+            return context.get_dummy_value()
+
+        return nb.void(array, nb.int64), codegen
+
+    return prefetch
+
+
+_fetch_to_read, _fetch_to_write = _prefetching(for_write=False), _prefetching(for_write=True)
+
+
 @_jit
 def _philox(words, block, key):  # type: ignore[no-untyped-def]
     """Fill uint32 ``words [4 * n]`` with Philox4x32-10 of blocks ``block .. block + n``, one block per vector lane."""
-    tensor_lo, tensor_hi, seed_lo, seed_hi = key
+    tensor_lo, tensor_hi, seed_lo, seed_hi = key[0] & _LOW32, key[1] & _LOW32, key[2] & _LOW32, key[3] & _LOW32
     for lane in range(len(words) // 4):
         counter = block + np.uint64(lane)
         c0, c1, c2, c3 = counter & _LOW32, counter >> _SHIFT32, tensor_lo, tensor_hi
@@ -171,7 +195,19 @@ def _to_half(value):  # type: ignore[no-untyped-def]
 
 
 @_jit
-def perturb_chunks(counter, arrays, code, place, draw):  # type: ignore[no-untyped-def]
+def _fetch(arrays, at, n):  # type: ignore[no-untyped-def]
+    """Have memory work while words are made, or the additions would wait for it."""
+    out32, base32, out16, base16 = arrays
+    for line in range(at, min(at + n, len(out16)), _LINE_LEN):
+        _fetch_to_read(base16, line)
+        _fetch_to_write(out16, line)
+    for line in range(at, min(at + n, len(out32)), _LINE_LEN // 2):
+        _fetch_to_read(base32, line)
+        _fetch_to_write(out32, line)
+
+
+@_jit
+def perturb_chunks(counter, arrays, code, parts, draw):  # type: ignore[no-untyped-def]
     """Claim chunks from ``counter`` and perturb them until none is left; any number of threads may run this at once.
 
     Args:
@@ -179,15 +215,16 @@ def perturb_chunks(counter, arrays, code, place, draw):  # type: ignore[no-untyp
         arrays: ``(out32, base32, out16, base16)``, flat: the float32 pair or the uint16 pair has the weights, the other
             is empty. Bases are read-only. One signature for all dtypes is one compilation for all dtypes.
         code: ``FLOAT32``, ``BFLOAT16`` or ``FLOAT16``.
-        place: ``(start, row_len, row_stride)``: where the weights lie in the whole tensor: rows of `row_len` weights,
-            `row_stride` apart, the first at `start`; weights that lie in one range are one row.
-        draw: ``(block_len, table, sigma, key)``: weights per Philox block, 8 (gaussian) or 128 (rademacher); float32
-            ``[65536]``, the gaussian noise already multiplied by sigma and rounded; float32; and uint64
-            ``(tensor_lo, tensor_hi, seed_lo, seed_hi)``.
+        parts: ``(places, keys)``: int64 ``[n_parts, 5]`` and uint64 ``[n_parts, 2]``, for parts that cover the arrays
+            one after the other. A place is ``(first, end, start, row_len, row_stride)``: from `first` to before `end`
+            lie rows of `row_len` weights that are `row_stride` apart in the whole tensor, the first at `start`; weights
+            that lie in one range are one row. Where `start` is negative, the base is copied. Keys are ``(lo, hi)``.
+        draw: ``(block_len, table, sigma, seed)``: weights per Philox block, 8 (gaussian) or 128 (rademacher); float32
+            ``[65536]``, the gaussian noise already multiplied by sigma and rounded; float32; and uint64 ``(lo, hi)``.
     """
     out32, base32, out16, base16 = arrays
-    block_len, table, sigma, key = draw
-    start, row_len, row_stride = place
+    places, keys = parts
+    block_len, table, sigma, seed = draw
     words = np.empty(_GROUP_LEN // 2, np.uint32)
     halves = words.view(np.uint16)
     eps = np.empty(_GROUP_LEN, np.float32)
@@ -197,16 +234,27 @@ def perturb_chunks(counter, arrays, code, place, draw):  # type: ignore[no-untyp
         last = min(end, at + CHUNK_LEN)
         if at >= last:
             return
+        part = 0
         while at < last:
-            row = at // row_len
-            column = at - row * row_len
+            while at >= places[part, 1]:
+                part += 1
+            first, start, row_len, row_stride = places[part, 0], places[part, 2], places[part, 3], places[part, 4]
+            if start < 0:
+                n = min(last, places[part, 1]) - at
+                out32[at : at + n] = base32[at : at + n]
+                out16[at : at + n] = base16[at : at + n]
+                at += n
+                continue
+            row = (at - first) // row_len
+            column = at - first - row * row_len
             index = start + row * row_stride + column
             # Whole blocks are made, from the one that holds element `index`; `skip` of its weights come before it.
             block = index // block_len
             skip = index - block * block_len
             n = min(_GROUP_LEN - skip, last - at, row_len - column)
+            _fetch(arrays, at, n)
             n_blocks = (skip + n + block_len - 1) // block_len
-            _philox(words[: 4 * n_blocks], np.uint64(block), key)
+            _philox(words[: 4 * n_blocks], np.uint64(block), (keys[part, 0], keys[part, 1], seed[0], seed[1]))
             if block_len == 8:
                 _gaussian(eps[: 8 * n_blocks], halves, table)
             else:

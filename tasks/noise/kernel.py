@@ -6,6 +6,7 @@ Bit-identical to `thickets.tasks.noise.reference`, at a few times the cost of co
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any, Final
@@ -20,6 +21,7 @@ from thickets.tasks.noise.spec import (
     BLOCK_LEN,
     Dtype,
     Family,
+    Part,
     Row,
     check_family,
     check_rows,
@@ -66,17 +68,70 @@ def perturb_into(
     Raises:
         InputError: If an argument is out of range or an array is not what ``dtype`` needs.
     """
-    _check_arrays(out, base, dtype)
-    check_family(family)
-    start, (row_len, row_stride) = check_rows(start, len(base), row)
-    scale = check_sigma(sigma)
-    key = tuple(np.uint64(word) for word in (*tensor_key(name), *seed_key(seed)))
-    # A read-only view gives Numba one array type, hence one compiled kernel, whether or not the caller's is writable.
-    base = base.view()
-    base.flags.writeable = False
-    arrays = (out, base, *_unused("uint16")) if dtype == "float32" else (*_unused("float32"), out, base)
-    draw = (BLOCK_LEN[family], _scaled_table(scale), scale, key)
-    _run(len(base), (arrays, _CODES[dtype], (start, row_len, row_stride), draw))
+    Perturber(out, base, dtype=dtype, parts=[Part(0, len(base), name, start, row)], family=family).write(seed, sigma)
+
+
+class Perturber:
+    """Writes candidates over the same memory again and again; what does not depend on the candidate is checked once."""
+
+    def __init__(
+        self, out: NDArray[Any], base: NDArray[Any], *, dtype: Dtype, parts: Sequence[Part], family: Family
+    ) -> None:
+        """Check the arrays and where their weights lie.
+
+        Args:
+            out: As in `perturb_into`.
+            base: As in `perturb_into`.
+            dtype: As in `perturb_into`.
+            parts: What gets the noise of which tensor, in the order of `out`; the rest becomes a copy of the base.
+            family: Distribution of the noise.
+
+        Raises:
+            InputError: If an argument is out of range, parts overlap, or an array is not what ``dtype`` needs.
+        """
+        _check_arrays(out, base, dtype)
+        check_family(family)
+        # A read-only view gives Numba one array type, hence one compiled kernel, whether the caller's is writable.
+        base = base.view()
+        base.flags.writeable = False
+        arrays = (out, base, *_unused("uint16")) if dtype == "float32" else (*_unused("float32"), out, base)
+        self._count, self._block_len = len(base), BLOCK_LEN[family]
+        self._arguments = arrays, _CODES[dtype], _places(parts, len(base))
+
+    def write(self, seed: int, sigma: float) -> None:
+        """Write one candidate; see `perturb_into`.
+
+        Raises:
+            InputError: The seed or sigma is out of range.
+        """
+        scale = check_sigma(sigma)
+        lo, hi = seed_key(seed)
+        draw = self._block_len, _scaled_table(scale), scale, (np.uint64(lo), np.uint64(hi))
+        _run(self._count, (*self._arguments, draw))
+
+
+def _places(parts: Sequence[Part], count: int) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+    """Return the places and keys of `perturb_chunks`, gaps between the parts included."""
+    rows: list[tuple[int, int, int, int, int]] = []
+    keys: list[tuple[int, int]] = []
+    end = 0
+    for part in (*parts, None):
+        at = count if part is None else part.at
+        if at > end:
+            rows.append((end, at, -1, 1, 1))
+            keys.append((0, 0))
+        if part is None:
+            break
+        start, (row_len, row_stride) = check_rows(part.start, part.size, part.row)
+        if not end <= at <= at + part.size <= count:
+            raise InputError(
+                f"parts: {part.name} takes {part.size} weights from {at} on of {count}, the first {end} of which are "
+                "taken; parts must follow one another"
+            )
+        end = at + part.size
+        rows.append((at, end, start, row_len, row_stride))
+        keys.append(tensor_key(part.name))
+    return np.array(rows, np.int64).reshape(-1, 5), np.array(keys, np.uint64).reshape(-1, 2)
 
 
 def _run(count: int, arguments: tuple[Any, ...]) -> None:

@@ -29,6 +29,9 @@ VISION_PATTERNS: tuple[str, ...] = (
     "mm_projector.*",
     "*.mm_projector.*",
 )
+# More of them (Video-LLaVA's), left alone wherever all of the above are. They stand apart because the patterns are in
+# every run's fingerprint, and no answer to a text depends on these weights: every run keeps its id.
+_FURTHER_PATTERNS: tuple[str, ...] = ("image_tower.*", "*.image_tower.*", "video_tower.*", "*.video_tower.*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class Perturbation:
     Attributes:
         family: Distribution of the noise.
         include: A parameter is perturbed if one of these matches ...
-        exclude: ... and none of these does.
+        exclude: ... and none of these does. With all of `VISION_PATTERNS` go a few names of vision towers more.
     """
 
     family: Family = "gaussian"
@@ -58,7 +61,8 @@ class Perturbation:
 
     def selects(self, name: str) -> bool:
         """Return whether the parameter of this canonical Hugging Face name is perturbed."""
-        if any(fnmatchcase(name, pattern) for pattern in self.exclude):
+        further = _FURTHER_PATTERNS if set(VISION_PATTERNS) <= set(self.exclude) else ()
+        if any(fnmatchcase(name, pattern) for pattern in (*self.exclude, *further)):
             return False
         return any(fnmatchcase(name, pattern) for pattern in self.include)
 

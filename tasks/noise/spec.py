@@ -73,6 +73,24 @@ class Row(NamedTuple):
     stride: int
 
 
+class Part(NamedTuple):
+    """A range of flat weights that lies in one tensor, and where it lies there.
+
+    Attributes:
+        at: Index of its first weight in the flat weights.
+        size: Number of weights.
+        name: Canonical Hugging Face parameter name of the tensor.
+        start: Row-major index of the first weight in the unsharded, unfused tensor.
+        row: How the weights lie in that tensor, if not in one range: whole rows, one after the other.
+    """
+
+    at: int
+    size: int
+    name: str
+    start: int = 0
+    row: Row | None = None
+
+
 def tensor_key(name: str) -> tuple[int, int]:
     """Return the two 32-bit counter words ``(lo, hi)`` that give every parameter its own noise.
 

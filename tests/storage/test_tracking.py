@@ -21,8 +21,9 @@ from tests.stoppable_server import vacant_port
 from thickets.storage.errors import InputError, RunError, TransientError
 from thickets.storage.holder import Holder
 from thickets.storage.home import Home
-from thickets.storage.tracking.run import MetricPoint, Tracker
+from thickets.storage.tracking.run import Tracker
 from thickets.storage.tracking.store import HOLDER_TAG, RUN_ID_TAG, mlflow_client, tracking_errors
+from thickets.storage.tracking.writer import MetricPoint
 
 SHA = "0123456789abcdef" * 4
 

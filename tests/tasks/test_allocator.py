@@ -59,3 +59,27 @@ def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     assert environment_that_keeps_memory()["MALLOC_TRIM_THRESHOLD_"] == "0"
     unkept = {"MALLOC_TRIM_THRESHOLD_": "0", "MALLOC_MMAP_THRESHOLD_": "1000000"}
     assert faults("import thickets.flows" + COUNT, **unkept) > 10_000
+
+
+LARGE = """
+import resource
+from thickets.tasks.allocator import large_pieces_kept
+
+def measure():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        b"x" * (40 << 20)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+with large_pieces_kept():
+    measure()
+    inside = measure()
+print(measure() if {outside} else inside)
+"""
+
+
+def test_a_large_piece_takes_its_predecessors_place_where_that_is_asked_for_and_nowhere_else() -> None:
+    kept = environment_that_keeps_memory()
+    assert faults(LARGE.format(outside=False), **kept) < 1_000
+    assert faults(LARGE.format(outside=True), **kept) < 1_000, "what the heap has kept is taken again"
+    assert faults(LARGE.format(outside=False), **kept, MALLOC_MMAP_MAX_="65536") > 10_000, "the user's setting wins"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from thickets.storage.errors import InputError
-from thickets.tasks.distillation.memory import ModelShape, plan_checkpointing, training_bytes
+from thickets.tasks.distillation.memory import ModelShape, check_host, plan_checkpointing, training_bytes
 
 GIB = 1 << 30
 # Figures of the Qwen2.5 models' configs: parameters, layers, hidden and intermediate width, in bfloat16.
@@ -95,3 +95,27 @@ def test_the_shape_is_read_from_a_checkpoint(tiny_model: Path, tmp_path: Path) -
     assert (found.n_parameters, found.size_bytes, found.vocabulary) == (5, 20, config["vocab_size"])
     (tmp_path / "config.json").write_text(json.dumps({"text_config": {"hidden_size": 64, "num_hidden_layers": 3}}))
     assert ModelShape.of(tmp_path, 1, 1).intermediate == 256
+
+
+@pytest.mark.parametrize(
+    ("model", "method", "host_gib", "message"),
+    [
+        ("0.5B", "full", 8, None),
+        (
+            "0.5B",
+            "full",
+            7,
+            r"holds 7\.4 GiB .* has 7\.0 GiB of memory; set distillation\.method to lora, or take a",
+        ),
+        ("7B", "lora", 30, None),
+        ("7B", "lora", 24, r"7\.6 B weights by lora on the CPU holds 29\.0 GiB .*; take a smaller model$"),
+    ],
+)
+def test_a_machine_without_a_gpu_has_to_hold_the_weights_in_float32_with_all_that_training_adds(
+    model: str, method: Any, host_gib: int, message: str | None
+) -> None:
+    if message is None:
+        check_host(shape(model), method, host_gib * GIB, rank=16)
+        return
+    with pytest.raises(InputError, match=message):
+        check_host(shape(model), method, host_gib * GIB, rank=16)

@@ -16,24 +16,18 @@ from thickets.tasks.verifiers.expressions.notation import (
     ROW_END,
     SET_CLOSE,
     SET_OPEN,
-    WORDS_CLOSE,
-    WORDS_OPEN,
     plain,
 )
 from thickets.tasks.verifiers.expressions.reading import rational, read
-from thickets.tasks.verifiers.expressions.tokens import WORDS, Unreadable
+from thickets.tasks.verifiers.expressions.relations import RELATION, bounds
+from thickets.tasks.verifiers.expressions.tokens import Unreadable
 from thickets.tasks.verifiers.expressions.units import without_unit
+from thickets.tasks.verifiers.expressions.words import OR, PHRASE, QUOTED, clock, phrase
 
 Kind = Literal["value", "set", "tuple", "interval", "union", "matrix", "equation", "named", "words"]
 
 _MAX_PARTS = 60
-_QUOTED = re.compile(f"{WORDS_OPEN}([^{WORDS_CLOSE}]*){WORDS_CLOSE}")
-_OR = re.compile(rf"{WORDS_OPEN}?\s*(?<![A-Za-z\\])(?:or|and)(?![A-Za-z])\s*{WORDS_CLOSE}?", re.IGNORECASE)
-_WORD = r"[^\W\d_]+(?:['’-][^\W\d_]+)*"
-_PHRASE = re.compile(rf"{_WORD}(?: {_WORD}){{0,4}}")
-_CLOCK = re.compile(r"\d+(?:\s*:\s*\d+)+")
 _MATRIX = re.compile(r"\\begin\s*\{([pb]?matrix)\}(.*)\\end\s*\{\1\}", re.DOTALL)
-_RELATION = re.compile(r"(\\le(?![a-z])|\\ge(?![a-z])|\\approx|\\in(?![a-z])|<=|>=|=|<|>)")
 _NAME = re.compile(r"\\?[A-Za-z]+(?:\s*_\s*\{?\w{1,10}\}?)?(?:\s*\(\s*[A-Za-z](?:\s*,\s*[A-Za-z])*\s*\))?")
 _POINT = re.compile(r"\(\s*[a-z](?:\s*,\s*[a-z])+\s*\)")
 _THOUSANDS = re.compile(r"(?<![\d.])\d{1,3}(?:,\d{3})+(?![\d,])")
@@ -89,11 +83,11 @@ class _Reader:
     def answer(self, text: str) -> Answer:
         if not text:
             raise Unreadable("nothing")
-        if quoted := _QUOTED.fullmatch(text):
+        if quoted := QUOTED.fullmatch(text):
             return self.answer(_trimmed(quoted[1]))
+        if (form := phrase(text) or clock(text)) is not None:
+            return self._made("words", form, (form,))
         for attempt in (
-            self._words,
-            self._clock,
             self._matrix,
             self._union,
             self._bracketed,
@@ -112,32 +106,6 @@ class _Reader:
     def _one(self, kind: Kind, text: str) -> Answer:
         value = self._value(text)
         return self._made(kind, value, (value,))
-
-    def _words(self, text: str) -> Answer | None:
-        phrase = " ".join(_QUOTED.sub(r" \1 ", text).replace("’", "'").split()).rstrip(".!")
-        if phrase.startswith("(") and phrase.endswith(")") and len(phrase) == 3 and phrase[1].isalpha():
-            return self._made("words", phrase[1].upper(), (phrase[1].upper(),))
-        if not _PHRASE.fullmatch(phrase) or _OR.search(phrase):
-            return None
-        words = phrase.split()
-        if len(words) == 1 and phrase.casefold() not in ("no", "yes"):
-            if len(phrase) == 1 and phrase.isascii():
-                return None  # a variable
-            if phrase.casefold() in WORDS or (
-                phrase.isascii() and (len(phrase) < 3 or not re.search("[eiouEIOU]", phrase))
-            ):
-                return None
-        elif all(len(word) == 1 for word in words):
-            return None
-        form = phrase.casefold()
-        return self._made("words", form, (form,))
-
-    def _clock(self, text: str) -> Answer | None:
-        """A time or a ratio: 12:30 is no number, and 6:4 is not surely 3:2."""
-        if not _CLOCK.fullmatch(text):
-            return None
-        form = re.sub(r"\s", "", text)
-        return self._made("words", form, (form,))
 
     def _matrix(self, text: str) -> Answer | None:
         found = _MATRIX.fullmatch(text)
@@ -217,17 +185,17 @@ class _Reader:
         protected = _THOUSANDS.sub(lambda match: match[0].replace(",", ""), text)
         if protected != text:
             return self.answer(protected)
-        items = [item.strip() for piece in split(text, ",", ";") for item in _OR.split(piece) if item.strip()]
+        items = [item.strip() for piece in split(text, ",", ";") for item in OR.split(piece) if item.strip()]
         if not items:
             raise Unreadable("nothing")
         if len(items) == 1:
-            if r"\pm" in text and not _RELATION.search(text):
+            if r"\pm" in text and not RELATION.search(text):
                 return self._set(items, distinct=True)
             return None
-        relations = [_RELATION.split(item) for item in items]
+        relations = [RELATION.split(item) for item in items]
         if any(len(relation) > 1 and relation[1] != "=" for relation in relations):
             answers = [self.answer(item) for item in items]  # x < 1 or x > 3
-            if " or " in _QUOTED.sub(r" \1 ", text) and all(one.kind == "interval" for one in answers):
+            if " or " in QUOTED.sub(r" \1 ", text) and all(one.kind == "interval" for one in answers):
                 return self._united(answers)
             raise Unreadable("conditions")
         names = [relation[0].strip() if len(relation) == 3 else None for relation in relations]
@@ -245,7 +213,7 @@ class _Reader:
         return self._made("named", form, tuple(value for _, value in pairs), " ".join(name for name, _ in pairs))
 
     def _relation(self, text: str) -> Answer | None:
-        sides = [side.strip() for side in _RELATION.split(text)]
+        sides = [side.strip() for side in RELATION.split(text)]
         if len(sides) == 1:
             return None
         while len(sides) > 2 and sides[-2] == r"\approx" and not _NAME.fullmatch(sides[-3]):
@@ -260,9 +228,9 @@ class _Reader:
         return self._inequality(sides)
 
     def _equation(self, sides: list[str]) -> Answer:
-        *left, last = (_QUOTED.sub(r"\1", side).strip() for side in sides)
+        *left, last = (QUOTED.sub(r"\1", side).strip() for side in sides)
         name = left[0]
-        if _NAME.fullmatch(name) or _PHRASE.fullmatch(name) or (_POINT.fullmatch(name) and encloses(last)):
+        if _NAME.fullmatch(name) or PHRASE.fullmatch(name) or (_POINT.fullmatch(name) and encloses(last)):
             if _NAME.fullmatch(last) and len(left) == 1 and len(name) > 1 and len(last) == 1:
                 raise Unreadable("which is the value?")
             return self.answer(sides[-1])
@@ -281,21 +249,8 @@ class _Reader:
 
     def _inequality(self, sides: list[str]) -> Answer:
         """Read ``2 <= x < 5`` as the interval."""
-        signs = [{r"\le": "<=", r"\ge": ">="}.get(sign, sign) for sign in sides[1::2]]
-        terms = sides[::2]
-        if not (set(signs) <= {"<", "<="} or set(signs) <= {">", ">="}) or len(terms) > 3:
-            raise Unreadable("no interval")
-        if signs[0].startswith(">"):
-            terms, signs = terms[::-1], [sign.replace(">", "<") for sign in signs[::-1]]
-        if len(terms) == 2:
-            if re.fullmatch(r"\\?[A-Za-z]+", terms[0]):
-                terms, signs = ["-oo", *terms], ["<", *signs]
-            else:
-                terms, signs = [*terms, "oo"], [*signs, "<"]
-        if not re.fullmatch(r"\\?[A-Za-z]+", terms[1]) or re.fullmatch(r"[A-Za-z]", terms[0] + terms[2]):
-            raise Unreadable("no interval")
-        low, high = self._value(terms[0]), self._value(terms[2])
-        brackets = ("[" if signs[0] == "<=" else "(") + ("]" if signs[1] == "<=" else ")")
+        bottom, top, brackets = bounds(sides)
+        low, high = self._value(bottom), self._value(top)
         # An open interval is written like a point, which is what it may be.
         kind: Kind = "tuple" if brackets == "()" else "interval"
         return self._made(kind, f"{brackets[0]}{low}, {high}{brackets[1]}", (low, high), brackets)
@@ -304,8 +259,8 @@ class _Reader:
         """The forms of one element of a set, two for one with a plus-minus; it may be a point, an interval or words."""
         if encloses(text) and text[0] in "([" and len(split(text[1:-1], ",")) > 1:
             return [self.answer(text).text]
-        if " " not in text and (word := self._words(text)) is not None:
-            return [word.text]
+        if " " not in text and (word := phrase(text)) is not None:
+            return [word]
         return self._plus_minus(text)
 
     def _plus_minus(self, text: str) -> list[str]:
@@ -320,7 +275,7 @@ class _Reader:
         text, unit = without_unit(_trimmed(text))
         if not text:
             raise Unreadable("nothing")
-        quoted = _QUOTED.fullmatch(text)
+        quoted = QUOTED.fullmatch(text)
         value = self._expression(quoted[1] if quoted else text)
         if unit is None:
             return value

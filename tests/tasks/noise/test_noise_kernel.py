@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from thickets.storage.errors import InputError
 from thickets.tasks.noise import compiled, kernel
-from thickets.tasks.noise.kernel import perturb_into
+from thickets.tasks.noise.kernel import Perturber, perturb_into
 from thickets.tasks.noise.reference import perturbed
-from thickets.tasks.noise.spec import QUIET_NAN_BITS, Row
+from thickets.tasks.noise.spec import QUIET_NAN_BITS, Part, Row
 
 FIGURES = json.loads(Path(__file__).with_name("vectors.json").read_text())
 NAME = "model.layers.0.mlp.down_proj.weight"
@@ -141,6 +141,37 @@ def test_columns_of_a_matrix_are_those_of_the_whole(family, n_rows, stride, firs
     perturb_into(out, base, start=first, row=Row(length, stride), **options)
     expected = perturbed(whole, **options).reshape(n_rows, stride)[:, columns].reshape(-1)
     np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_parts_of_several_tensors_are_written_in_one_call_and_what_lies_between_stays_the_bases(
+    dtype, family, monkeypatch
+):
+    monkeypatch.setattr(kernel.nb.config, "NUMBA_NUM_THREADS", 3)
+    monkeypatch.setattr(kernel, "_SERIAL_LEN", 100)
+    base = random_bits(300_000, dtype)  # nine chunks of work
+    parts = [
+        Part(5, 40_000, "q", start=77),
+        Part(40_005, 70_000, "k", start=3, row=Row(700, 900)),
+        Part(150_000, 0, "nothing"),
+        Part(150_001, 149_000, "v"),
+    ]
+    out, expected = np.zeros_like(base), base.copy()
+    writer = Perturber(out, base, dtype=dtype, parts=parts, family=family)
+    for seed in (1, 2**64 - 1):
+        for part in parts:
+            place = slice(part.at, part.at + part.size)
+            options = {"start": part.start, "row": part.row, "family": family, "name": part.name}
+            expected[place] = run(base[place], dtype=dtype, seed=seed, sigma=1e-2, **options)
+        writer.write(seed, 1e-2)
+        np.testing.assert_array_equal(bits(out), bits(expected))
+
+
+@pytest.mark.parametrize("parts", [[Part(0, 5, "a"), Part(4, 2, "b")], [Part(6, 3, "a")], [Part(-1, 3, "a")]])
+def test_parts_that_overlap_or_leave_the_weights_are_refused(parts):
+    with pytest.raises(InputError, match="must follow one another"):
+        Perturber(np.zeros(8, np.uint16), np.ones(8, np.uint16), dtype="bfloat16", parts=parts, family="gaussian")
 
 
 @pytest.mark.parametrize("row", [Row(3, 9), Row(4, 3), Row(0, 4), Row(-4, 4)])

@@ -6,6 +6,7 @@ import pytest
 
 from thickets.storage.errors import InputError
 from thickets.tasks.noise import NOISE_VERSION, Perturbation
+from thickets.tasks.noise.patterns import VISION_PATTERNS
 
 
 @pytest.mark.parametrize(
@@ -35,11 +36,20 @@ def test_language_parameters_are_perturbed_by_default(name):
         "model.vision_embed_tokens.img_processor.weight",  # Phi-3-vision
         "multi_modal_projector.linear_1.weight",
         "model.mm_projector.0.weight",
+        "image_tower.encoder.layers.0.mlp.fc1.weight",  # Video-LLaVA
+        "model.video_tower.encoder.layers.0.mlp.fc1.weight",
     ],
 )
 def test_vision_parameters_are_not_perturbed_by_default(name):
     assert not Perturbation().selects(name)
     assert Perturbation(exclude=()).selects(name)
+
+
+def test_towers_found_later_follow_the_list_and_are_in_no_fingerprint():
+    tower = "model.image_tower.post_layernorm.weight"
+    assert Perturbation(exclude=VISION_PATTERNS[1:]).selects(tower)
+    assert not Perturbation(exclude=(*VISION_PATTERNS, "lm_head.*")).selects(tower)
+    assert Perturbation().identity()["exclude"] == sorted(VISION_PATTERNS)
 
 
 def test_include_narrows_and_exclude_wins():
