@@ -21,6 +21,7 @@ from thickets.tasks.types import (
     Candidate,
     Completion,
     Example,
+    Merge,
     Respondent,
     Reworded,
     Sampling,
@@ -115,7 +116,7 @@ def candidate_id(who: Respondent) -> str:
 
 def weights_of(who: Respondent) -> Weights | None:
     """Return what an engine loads for a respondent; None is the base."""
-    return who if isinstance(who, Candidate | Average) else None
+    return who if isinstance(who, Candidate | Average | Merge) else None
 
 
 def prompts_of(who: Respondent, block: Block) -> tuple[str, ...]:
