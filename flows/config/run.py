@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from thickets.flows.config.distillation import DistillationConfig
 from thickets.flows.config.engine import EngineConfig, VllmConfig
+from thickets.flows.config.merge import MergeConfig
 from thickets.flows.config.name import NAME
 from thickets.flows.config.sections import (
     LEAST_BLOCK,
@@ -43,6 +44,7 @@ __all__ = [
     "DecodingConfig",
     "DistillationConfig",
     "EngineConfig",
+    "MergeConfig",
     "NoiseConfig",
     "PilotConfig",
     "PopulationConfig",
@@ -123,6 +125,9 @@ class RunConfig(Section):
     scoring: ScoringConfig = Field(default_factory=ScoringConfig)
     selection: SelectionConfig = Field(default_factory=_selection_that_fits)
     controls: ControlsConfig = Field(default_factory=ControlsConfig)
+    merge: MergeConfig | None = Field(
+        None, description="Also try one model made of the population's noise, without a vote; empty: do not."
+    )
     distillation: DistillationConfig | None = Field(
         None, description="Train one model on the experts' answers afterwards; empty: do not."
     )
@@ -144,6 +149,16 @@ class RunConfig(Section):
                 f"selection.k_values asks for K = {largest} experts of a population of {self.population.size}; "
                 f"lower it to at most {self.population.size} or raise population.size"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _merge_within_population(self) -> Self:
+        for k in self.merge.k if self.merge else ():
+            if k > self.population.size:
+                raise ValueError(
+                    f"merge.k has {k}, of a population of {self.population.size}; lower it to at most "
+                    f"{self.population.size} or raise population.size"
+                )
         return self
 
     @model_validator(mode="after")

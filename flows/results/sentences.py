@@ -16,9 +16,10 @@ from thickets.tasks.results.evaluation import (
     GainSplit,
     RankCorrelation,
 )
+from thickets.tasks.results.merging import MergeChoice
 from thickets.tasks.results.pilot import Pilot
 from thickets.tasks.results.racing import Race
-from thickets.tasks.results.text import percent
+from thickets.tasks.results.text import percent, points
 from thickets.tasks.results.verdicts import Verdict, verdict
 
 # How a verdict names each control. Chance is not among them: it answers nothing, and costs nothing.
@@ -26,6 +27,7 @@ RIVALS: dict[ControlName, str] = {
     "random_experts": "as many candidates drawn at random",
     "self_consistency": "self-consistency",
     "weight_average": "the weight average of its experts",
+    "merge": "the merge of its candidates",
     "best_prompt": "the base under the best prompt",
     "best_prompt_self_consistency": "self-consistency under the best prompt",
 }
@@ -84,6 +86,8 @@ def remarks(summary: RunSummary) -> list[str]:
         lines.append(pilot_sentence(summary.pilot))
     if summary.race:
         lines.append(_race(summary.race))
+    if summary.merge:
+        lines.append(_merge(summary.merge))
     if summary.dropped:
         lines.append(_dropped(summary.dropped))
     if summary.thinking:
@@ -207,3 +211,13 @@ def _gains(gains: GainSplit) -> str:
         f"{gains.still_wrong} still wrong",
     ]
     return f"Test questions, base to ensemble: {', '.join(parts)}."
+
+
+def _merge(choice: MergeChoice) -> str:
+    difference, n_trials = choice.minus_base, len(choice.trials)
+    tried = "the only merge tried" if n_trials == 1 else f"the best of {n_trials} merges tried"
+    stands = "it stands as a model of its own" if choice.is_accepted else "it is not kept, as that may be luck"
+    return (
+        f"On the validation split {tried}, the {choice.chosen.label}, scored "
+        f"{percent(choice.chosen.accuracy.value)}, {points(difference)} above the base: {stands}."
+    )
