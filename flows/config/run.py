@@ -17,6 +17,7 @@ from thickets.flows.config.distillation import DistillationConfig
 from thickets.flows.config.engine import EngineConfig, VllmConfig
 from thickets.flows.config.merge import MergeConfig
 from thickets.flows.config.name import NAME
+from thickets.flows.config.rounds import RoundsConfig
 from thickets.flows.config.sections import (
     LEAST_BLOCK,
     BudgetConfig,
@@ -49,6 +50,7 @@ __all__ = [
     "PilotConfig",
     "PopulationConfig",
     "RacingConfig",
+    "RoundsConfig",
     "RunConfig",
     "ScoringConfig",
     "SelectionConfig",
@@ -128,6 +130,9 @@ class RunConfig(Section):
     merge: MergeConfig | None = Field(
         None, description="Also try one model made of the population's noise, without a vote; empty: do not."
     )
+    rounds: RoundsConfig | None = Field(
+        None, description="Search around the merge, and so on; needs merge. Empty: a single search."
+    )
     distillation: DistillationConfig | None = Field(
         None, description="Train one model on the experts' answers afterwards; empty: do not."
     )
@@ -159,6 +164,17 @@ class RunConfig(Section):
                     f"merge.k has {k}, of a population of {self.population.size}; lower it to at most "
                     f"{self.population.size} or raise population.size"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _rounds_can_be_made(self) -> Self:
+        if self.rounds is None:
+            return self
+        if self.merge is None:
+            raise ValueError("rounds: a round begins with what the one before has made, but merge is missing; add it")
+        for name in ("problems", "distillation"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"rounds and {name} are both set; remove one (runs of rounds can be distilled later)")
         return self
 
     @model_validator(mode="after")
