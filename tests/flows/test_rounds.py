@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
+from tests.flows.test_kill import kill_after, shards, start
 from tests.flows.test_merge import OFF, waves
 from tests.flows.tiny_run import tiny_sections
 from tests.tiny_model import make_tiny_model
@@ -91,8 +94,33 @@ def test_a_second_round_searches_around_what_the_first_has_made_and_a_third_adds
     assert before.items() < after.items()  # nothing was scored twice
     sigmas = [load_summary(find_run(home, each.run_id)).sigmas[0].sigma for each in longer.rounds]
     assert sigmas == [0.05, 0.025, 0.0125]
-    answered = ask(longer.rounds[1].run_id, "Say 7.", home=home.root)
-    assert answered.votes or answered.answer is None
+    assert ask(longer.rounds[1].run_id, "Say 7.", home=home.root).n_asked  # around a model that the home made
+
+
+@pytest.mark.slow
+def test_killed_in_its_second_round_it_goes_on_there(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect_server: None
+) -> None:
+    values = sections(folder)
+    values["storage"] = {"home": str(tmp_path / "home")}
+    (tmp_path / "killed.yaml").write_text(yaml.safe_dump(values))
+    monkeypatch.chdir(folder)  # where the verifier is
+    process = start(tmp_path / "killed.yaml")
+    models = tmp_path / "home" / "models"
+    while not models.is_dir() and process.poll() is None:
+        time.sleep(0.05)
+    kill_after(process, tmp_path / "home", 2, 0.1)
+    before = shards(tmp_path / "home")
+    assert start(tmp_path / "killed.yaml").wait() == 0
+    after = shards(tmp_path / "home")
+    assert {name: after[name] for name in before} == before, "a finished shard was written again"
+    [kept] = (tmp_path / "home" / "groups").glob("*/rounds.json")
+    killed = Rounds.model_validate_json(kept.read_text())
+    monkeypatch.syspath_prepend(folder)
+    undisturbed = search(parse_config(sections(folder)))
+    assert isinstance(undisturbed, Rounds)
+    assert killed.last_minus_first == undisturbed.last_minus_first
+    assert [each.ensemble for each in killed.rounds] == [each.ensemble for each in undisturbed.rounds]
 
 
 def test_the_first_round_is_the_run_without_rounds_and_later_ones_draw_noise_of_their_own(folder: Path) -> None:
