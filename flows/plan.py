@@ -27,6 +27,7 @@ from thickets.tasks.evaluation.wordings import (
     leave_out_too_long,
     plan_wordings,
 )
+from thickets.tasks.merging.trials import n_trials
 from thickets.tasks.problems import Problem
 from thickets.tasks.problems.base import chooses
 from thickets.tasks.problems.judging import Judge
@@ -284,11 +285,14 @@ def count_respondents(plan: RunPlan) -> dict[str, int]:
     samples = controls.self_consistency and not chooses(plan.problem)
     n_panels = samples + controls.random_experts + bool(wordings and samples)
     n_tried = min(len(methods) * most_experts, config.population.size)
+    merge, k_values = config.merge, config.selection.k_values
+    n_merges = n_trials(merge.directions, len(merge.k or k_values), len(merge.radii)) if merge else 0
+    n_single = controls.weight_average + bool(wordings) + bool(n_merges)
     best_apart = methods != ("top_k",)  # the best single expert need not vote, unless it is the top of K
     return {
         "selection": config.population.size + 1,
-        "validation": n_tried + 1 + (len(wordings.others) if wordings else 0),
-        "test": (1 + n_panels) * most_experts + 1 + best_apart + controls.weight_average + bool(wordings),
+        "validation": n_tried + 1 + (len(wordings.others) if wordings else 0) + n_merges,
+        "test": (1 + n_panels) * most_experts + 1 + best_apart + n_single,
     }
 
 

@@ -14,6 +14,7 @@ from thickets.flows.results.summary import RunSummary
 from thickets.flows.runtime.repair import end_mlflow_runs
 from thickets.flows.runtime.session import session
 from thickets.flows.search.search import search
+from thickets.storage.errors import InputError
 from thickets.storage.home import Home
 
 
@@ -27,7 +28,8 @@ def randopt(config: RunConfig, fresh: bool = False, rescored_from: str | None = 
     """Search the neighbourhood of a model for experts of a task and report how well they vote.
 
     Args:
-        config: The run; one with several `problems` is for `thickets.flows.randopt_many.randopt_many`.
+        config: The run; one with several `problems` is for `thickets.flows.randopt_many.randopt_many`, and one with
+            `rounds` for `thickets.flows.rounds.flow.randopt_rounds`.
         fresh: Start over: what an earlier run with the same identity left is moved aside first; an error if
             other runs of the home have the same answers, which they would lose.
         rescored_from: Id of the run whose answers are judged again (`thickets rescore`); empty for a search.
@@ -39,6 +41,8 @@ def randopt(config: RunConfig, fresh: bool = False, rescored_from: str | None = 
         InputError: Something in the configuration cannot be used.
         RunError: The run is already in progress, or could not be completed.
     """
+    if config.rounds is not None:
+        raise InputError("rounds: these are for `thickets.search` and `thickets run`, which start a search for each")
     with session(config.storage.home):
         summary = search(config, fresh=fresh, rescored_from=rescored_from)
         if config.distillation is not None:

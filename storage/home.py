@@ -113,6 +113,11 @@ class RunFolder:
         return self.root / "manifest.json"
 
     @property
+    def merge(self) -> Path:
+        """The merge manifest; absent where no merge stands."""
+        return self.root / "merge.json"
+
+    @property
     def identity(self) -> Path:
         """The values that the fingerprint is the hash of, as JSON."""
         return self.root / "identity.json"

@@ -14,6 +14,8 @@ Scalar: TypeAlias = "str | int | float | bool | None"
 FULL = 1000
 """The score of an answer with full marks: scores are whole thousandths, so that a sum does not depend on its order."""
 
+_LEAST_FLOAT32, _MOST_FLOAT32 = 2.0**-149, (2 - 2.0**-23) * 2.0**127
+
 FinishReason = Literal["stop", "length"]
 
 
@@ -117,8 +119,47 @@ class Average:
         return f"base~average1x{len(self.members)}#{_digest(','.join(member.id for member in self.members))}"
 
 
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """One model made of many candidates: the base and a weighted sum of their noise.
+
+    With ``d_i = fl32(fl32(c_i * sigma_i) * z_i)`` of member i (the inner product in float64), every weight of it is
+    ``cast(fl32( fl32(w) + fl32(d_1 + d_2 + ... ) ))``: the members' noise, each times its coefficient, is added up in
+    float32 in their order, added to the base's weight and cast to the model's type once. So it is a function of the
+    base, the members and the coefficients alone, and a merge of one candidate by 1 is that candidate, bit for bit. A
+    step of evolution strategies is such a merge, too. Coefficients may be negative.
+
+    Attributes:
+        members: At least one; their order matters for the last bit.
+        coefficients: One per member, finite and none of them 0, in float32 and times its sigma.
+    """
+
+    members: tuple[Candidate, ...]
+    coefficients: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.members or len(self.members) != len(self.coefficients):
+            raise InputError(
+                f"members, coefficients: found {len(self.members)} and {len(self.coefficients)}; a merge needs at "
+                "least one candidate, and a coefficient for each"
+            )
+        for member, coefficient in zip(self.members, self.coefficients, strict=True):
+            scale = abs(coefficient * member.sigma)
+            if not _LEAST_FLOAT32 <= scale <= _MOST_FLOAT32:  # NaN included
+                raise InputError(
+                    f"coefficients: found {coefficient!r} for {member.id}; it must be finite and, times its sigma, "
+                    "neither 0 nor infinite in float32 (leave a candidate out that counts for nothing)"
+                )
+
+    @property
+    def id(self) -> str:
+        """Name of the merge wherever it is stored; whoever changes its definition must change the 1."""
+        parts = (f"{c!r}*{member.id}" for c, member in zip(self.coefficients, self.members, strict=True))
+        return f"base~merge1x{len(self.members)}#{_digest(','.join(parts))}"
+
+
 # Weights that an engine can hold besides the base's.
-Weights: TypeAlias = Candidate | Average
+Weights: TypeAlias = Candidate | Average | Merge
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +202,7 @@ class Reworded:
 
 
 # A model and its way of decoding, as scored in a unit; None is the base, decoded greedily.
-Respondent: TypeAlias = Candidate | Average | Attempt | Reworded | None
+Respondent: TypeAlias = Candidate | Average | Merge | Attempt | Reworded | None
 
 
 @dataclass(frozen=True, slots=True)

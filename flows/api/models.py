@@ -10,7 +10,7 @@ from thickets.flows.api.homes import find, home_at
 if TYPE_CHECKING:
     from thickets.flows.models.promotion import Promotion
     from thickets.flows.models.reevaluation import Reevaluation
-    from thickets.tasks.export.card import AverageFacts, ExpertFacts
+    from thickets.tasks.export.card import AverageFacts, ExpertFacts, MergeFacts
     from thickets.tasks.serving import Answer
 
 
@@ -101,17 +101,19 @@ def materialize(
     seed: int | None = None,
     sigma: float | None = None,
     average: bool = False,
+    merge: bool = False,
     home: Path | str | None = None,
-) -> ExpertFacts | AverageFacts:
-    """Write one expert, any candidate, or the weight average of the experts as an ordinary checkpoint folder.
+) -> ExpertFacts | AverageFacts | MergeFacts:
+    """Write one expert, any candidate, the weight average of the experts or the merge as an ordinary checkpoint folder.
 
     Args:
         run: A finished run.
         target: A new or an empty folder; it appears whole or not at all.
-        rank: Place on the selection split; None without `seed` and `average`: 1, the best.
+        rank: Place on the selection split; None without `seed`, `average` and `merge`: 1, the best.
         seed: Of any candidate, with `sigma`, instead of a rank.
         sigma: Noise scale of that candidate.
         average: Take the mean of the weights of all K experts.
+        merge: Take the run's merge.
         home: As for `list_runs`.
 
     Raises:
@@ -125,7 +127,8 @@ def materialize(
     from thickets.flows.models import materialize as models
 
     where, folder = find(run, home)
-    return models.materialize(where, folder, models.pick_candidate(rank, seed, sigma, average=average), Path(target))
+    whole = models.pick_whole(average=average, merge=merge)
+    return models.materialize(where, folder, models.pick_candidate(rank, seed, sigma, whole), Path(target))
 
 
 def promote(

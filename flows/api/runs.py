@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from thickets.flows.results.runs import RunRow
     from thickets.flows.results.summary import RunSummary
     from thickets.storage.home import Home, RunFolder
-    from thickets.tasks.export.card import AverageFacts, ExpertFacts
+    from thickets.tasks.export.card import AverageFacts, ExpertFacts, MergeFacts
     from thickets.tasks.serving import Answer
 
 
@@ -154,7 +154,7 @@ class Run:
         """Evaluate the run's ensemble on a file; see `thickets.evaluate`."""
         return evaluate(self.run_id, data, k=k, base=base, home=self.home.root, **columns)
 
-    def materialize(self, target: Path | str, **which: Any) -> ExpertFacts | AverageFacts:
+    def materialize(self, target: Path | str, **which: Any) -> ExpertFacts | AverageFacts | MergeFacts:
         """Write one model of the run as a checkpoint; see `thickets.materialize`."""
         return materialize(self.run_id, target, home=self.home.root, **which)
 

@@ -14,23 +14,24 @@ if TYPE_CHECKING:
     from thickets.flows.config.run import RunConfig
     from thickets.flows.results.comparison import Comparison
     from thickets.flows.results.distillation import DistillSummary
+    from thickets.flows.results.rounds import Rounds
     from thickets.flows.results.summary import RunSummary
     from thickets.flows.search.estimate import Estimate, EstimateOfMany
 
 
-def search(config: RunConfig, *, fresh: bool = False) -> RunSummary | Comparison:
+def search(config: RunConfig, *, fresh: bool = False) -> RunSummary | Comparison | Rounds:
     """Search the neighbourhood of a model for experts of a task, as a Prefect flow (paper, section 3).
 
     Uses the services of ``thickets up`` in the run's home if they are up, else the Prefect server that
     ``PREFECT_API_URL`` names, else a temporary one. The same configuration again goes on where it stopped.
 
     Args:
-        config: The run; with `problems`, a run per problem.
+        config: The run; with `problems`, a run per problem; with `rounds`, a run per round.
         fresh: Move what an earlier run with the same identity left aside, and start over; an error if other runs
             of the home have the same answers, which they would lose.
 
     Returns:
-        The run's summary; for several problems, the comparison of their runs.
+        The run's summary; for several problems, the comparison of their runs; for rounds, what came of each.
 
     Raises:
         InputError: Something in the configuration cannot be used.
@@ -53,6 +54,10 @@ def search(config: RunConfig, *, fresh: bool = False) -> RunSummary | Comparison
         from thickets.flows.randopt_many import randopt_many
 
         return randopt_many(config, fresh=fresh)
+    if config.rounds is not None:
+        from thickets.flows.rounds.flow import randopt_rounds
+
+        return randopt_rounds(config, fresh=fresh)
     from thickets.flows.randopt import randopt
 
     return randopt(config, fresh=fresh)

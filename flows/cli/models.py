@@ -34,14 +34,17 @@ def materialize(
     average: Annotated[
         bool, typer.Option("--average", help="Instead of one: the mean of the weights of all K experts.")
     ] = False,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Instead of one: the run's merge, the base and a weighted sum of noise.")
+    ] = False,
     home: HomeFolder = None,
 ) -> None:
     """Write one expert of a run as an ordinary checkpoint, for vLLM, Transformers and whatever reads their format."""
     from thickets.flows.models.materialize import materialize as write_expert
-    from thickets.flows.models.materialize import pick_candidate
+    from thickets.flows.models.materialize import pick_candidate, pick_whole
     from thickets.flows.results.runs import find_run
 
-    which = pick_candidate(rank, seed, sigma, average=average)
+    which = pick_candidate(rank, seed, sigma, pick_whole(average=average, merge=merge))
     facts = write_expert(home_of(home), find_run(home_of(home), name), which, target)
     say(f"{facts.title()} of {facts.run_id}, {facts.dtype}; see README.md there")
     say(f"serve it: vllm serve {shlex.quote(str(target))}")

@@ -66,6 +66,18 @@ def run(
         console().print(f"report:  {group.report}", soft_wrap=True, highlight=False, markup=False)
         say(f"each problem is a run of its own: thickets show RUN{home_option(run_config.storage.home)}")
         return
+    if run_config.rounds:
+        from thickets.flows.cli.tables_rounds import show_rounds
+        from thickets.flows.rounds.flow import randopt_rounds
+
+        with ends_soon(), prefect:
+            rounds = randopt_rounds(run_config, fresh=fresh)
+        if as_json:
+            typer.echo(rounds.model_dump_json(indent=2))
+            return
+        show_rounds(rounds, console())
+        say(f"each round is a run of its own: thickets show RUN{home_option(run_config.storage.home)}")
+        return
     with ends_soon(), prefect:
         summary = randopt(run_config, fresh=fresh)
     if as_json:

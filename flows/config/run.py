@@ -17,8 +17,10 @@ from thickets.flows.config.data import DataConfig
 from thickets.flows.config.decoding import DecodingConfig
 from thickets.flows.config.distillation import DistillationConfig
 from thickets.flows.config.engine import EngineConfig, VllmConfig
+from thickets.flows.config.merge import MergeConfig
 from thickets.flows.config.name import NAME
 from thickets.flows.config.population import NoiseConfig, PilotConfig, PopulationConfig
+from thickets.flows.config.rounds import RoundsConfig
 from thickets.flows.config.scoring import LEAST_BLOCK, BudgetConfig, RacingConfig, ScoringConfig
 from thickets.flows.config.section import Section
 from thickets.flows.config.selection import SelectionConfig
@@ -34,10 +36,12 @@ __all__ = [
     "DecodingConfig",
     "DistillationConfig",
     "EngineConfig",
+    "MergeConfig",
     "NoiseConfig",
     "PilotConfig",
     "PopulationConfig",
     "RacingConfig",
+    "RoundsConfig",
     "RunConfig",
     "ScoringConfig",
     "SelectionConfig",
@@ -114,6 +118,12 @@ class RunConfig(Section):
     scoring: ScoringConfig = Field(default_factory=ScoringConfig)
     selection: SelectionConfig = Field(default_factory=_selection_that_fits)
     controls: ControlsConfig = Field(default_factory=ControlsConfig)
+    merge: MergeConfig | None = Field(
+        None, description="Also try one model made of the population's noise, without a vote; empty: do not."
+    )
+    rounds: RoundsConfig | None = Field(
+        None, description="Search around the merge, and so on; needs merge. Empty: a single search."
+    )
     distillation: DistillationConfig | None = Field(
         None, description="Train one model on the experts' answers afterwards; empty: do not."
     )
@@ -135,6 +145,27 @@ class RunConfig(Section):
                 f"selection.k_values asks for K = {largest} experts of a population of {self.population.size}; "
                 f"lower it to at most {self.population.size} or raise population.size"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _merge_within_population(self) -> Self:
+        for k in self.merge.k if self.merge else ():
+            if k > self.population.size:
+                raise ValueError(
+                    f"merge.k has {k}, of a population of {self.population.size}; lower it to at most "
+                    f"{self.population.size} or raise population.size"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _rounds_can_be_made(self) -> Self:
+        if self.rounds is None:
+            return self
+        if self.merge is None:
+            raise ValueError("rounds: a round begins with what the one before has made, but merge is missing; add it")
+        for name in ("problems", "distillation"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"rounds and {name} are both set; remove one (runs of rounds can be distilled later)")
         return self
 
     @model_validator(mode="after")

@@ -1,10 +1,10 @@
-"""Writes a candidate of a run, or the average of its experts, as a checkpoint folder."""
+"""Writes a candidate of a run, the average of its experts, or its merge, as a checkpoint folder."""
 
 from __future__ import annotations
 
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from thickets.flows.config.file import load_config
 from thickets.flows.config.run import RunConfig
@@ -13,31 +13,42 @@ from thickets.storage.errors import InputError
 from thickets.storage.files import check_vacant, new_folder
 from thickets.storage.home import Home, RunFolder
 from thickets.storage.models.base import BaseModelRef, hub_commit
-from thickets.storage.models.manifest import EnsembleManifest
+from thickets.storage.models.manifest import EnsembleManifest, MergeManifest, MergeMember
 from thickets.tasks.engines.base_model import find_base_model
 from thickets.tasks.engines.model_kinds import kind_of
-from thickets.tasks.export.card import AverageFacts, ExpertFacts, Member, SelectionScore
+from thickets.tasks.export.card import AverageFacts, ExpertFacts, Member, MergeFacts, SelectionScore
 from thickets.tasks.noise import NOISE_VERSION
 from thickets.tasks.noise.spec import check_sigma, seed_key
-from thickets.tasks.types import FULL, Average, Candidate, Weights
+from thickets.tasks.types import FULL, Average, Candidate, Merge, Weights
+
+Whole = Literal["average", "merge"]
+"""One model made of many candidates."""
+
+
+def pick_whole(*, average: bool, merge: bool) -> Whole | None:
+    """Read the options that ask for one model of many.
+
+    Raises:
+        InputError: Both are there.
+    """
+    if average and merge:
+        raise InputError("--average: and --merge exclude each other; write one model at a time")
+    return "average" if average else "merge" if merge else None
 
 
 def pick_candidate(
-    rank: int | None, seed: int | None, sigma: float | None, *, average: bool = False
-) -> int | Candidate | None:
-    """Read the options: a rank, or a candidate by seed and sigma; without any the best expert.
-
-    Returns:
-        None for the average of the experts.
+    rank: int | None, seed: int | None, sigma: float | None, whole: Whole | None = None
+) -> int | Candidate | Whole:
+    """Read the options: a rank, a candidate by seed and sigma, or one model of many; without any the best expert.
 
     Raises:
         InputError: They contradict each other, or one is missing or out of range.
     """
-    if average:
+    if whole is not None:
         for option, value in {"--rank": rank, "--seed": seed, "--sigma": sigma}.items():
             if value is not None:
-                raise InputError(f"--average: found together with {option} {value}; it takes all K experts, remove one")
-        return None
+                raise InputError(f"--{whole}: found together with {option} {value}; it is made of many, remove one")
+        return whole
     if seed is None and sigma is None:
         return 1 if rank is None else rank
     if rank is not None:
@@ -51,22 +62,23 @@ def pick_candidate(
 
 
 def materialize(
-    home: Home, folder: RunFolder, which: int | Candidate | None, target: Path
-) -> ExpertFacts | AverageFacts:
-    """Write a candidate of a finished run, or the average of its experts, as an ordinary checkpoint folder.
+    home: Home, folder: RunFolder, which: int | Candidate | Whole, target: Path
+) -> ExpertFacts | AverageFacts | MergeFacts:
+    """Write a candidate of a finished run, or one model made of many, as an ordinary checkpoint folder.
 
     Args:
         home: Where the run is kept.
         folder: The run.
-        which: A rank on the selection split (1 is the best), or any candidate; None: the average of the K experts.
+        which: A rank on the selection split (1 is the best), or any candidate; the average of the K experts; or the
+            run's merge.
         target: Absent or empty; it appears whole or not at all.
 
     Returns:
         What is in the folder, also kept there as thickets.json and README.md.
 
     Raises:
-        InputError: The run is not finished or of another noise version, it has no such rank, its base model is not
-            what it was, or `target` is taken.
+        InputError: The run is not finished or of another noise version, it has no such rank or no merge, its base model
+            is not what it was, or `target` is taken.
     """
     check_vacant(target, "DIR")
     if not folder.manifest.is_file():
@@ -80,9 +92,13 @@ def materialize(
     config = load_config(str(folder.config))
     score: SelectionScore | None = None
     weights: Weights
-    if which is None:
+    label = ""
+    if which == "average":
         weights = Average(tuple(Candidate(expert.seed, expert.sigma) for expert in ensemble.experts))
+    elif which == "merge":
+        weights, label = _merge(folder)
     else:
+        assert not isinstance(which, str)
         weights, score = _look_up(home, folder, which)
     base = _find_base(config, ensemble, folder.run_id)
     if not kind_of(base.path).is_language_model:
@@ -112,14 +128,32 @@ def materialize(
             "problem": config.single_problem.title,
             "thickets_version": version("thickets"),
         }
-        facts: ExpertFacts | AverageFacts
+        facts: ExpertFacts | AverageFacts | MergeFacts
         if isinstance(weights, Candidate):
             facts = ExpertFacts(**common, seed=weights.seed, sigma=weights.sigma, selection=score)
-        else:
+        elif isinstance(weights, Average):
             members = tuple(Member(seed=member.seed, sigma=member.sigma) for member in weights.members)
             facts = AverageFacts(**common, members=members)
+        else:
+            parts = zip(weights.members, weights.coefficients, strict=True)
+            facts = MergeFacts(
+                **common,
+                label=label,
+                members=tuple(MergeMember(seed=each.seed, sigma=each.sigma, coefficient=c) for each, c in parts),
+            )
         facts.save(scratch)
     return facts
+
+
+def _merge(folder: RunFolder) -> tuple[Merge, str]:
+    if not folder.merge.is_file():
+        raise InputError(
+            f"--merge: {folder.run_id} has none; its configuration has no merge section, or no merge was clearly above "
+            "the base on the validation split (`thickets show RUN --all` says which)"
+        )
+    found = MergeManifest.load(folder.merge)
+    candidates = tuple(Candidate(member.seed, member.sigma) for member in found.members)
+    return Merge(candidates, tuple(member.coefficient for member in found.members)), found.label
 
 
 def _look_up(home: Home, folder: RunFolder, which: int | Candidate) -> tuple[Candidate, SelectionScore | None]:

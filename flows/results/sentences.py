@@ -9,6 +9,7 @@ from thickets.flows.results.diagnosis import diagnose
 from thickets.flows.results.summary import BudgetUse, RunSummary
 from thickets.storage.home import RunFolder
 from thickets.tasks.results.evaluation import (
+    Agreement,
     BestCandidate,
     Control,
     ControlName,
@@ -16,9 +17,10 @@ from thickets.tasks.results.evaluation import (
     GainSplit,
     RankCorrelation,
 )
+from thickets.tasks.results.merging import MergeChoice
 from thickets.tasks.results.pilot import Pilot
 from thickets.tasks.results.racing import Race
-from thickets.tasks.results.text import percent
+from thickets.tasks.results.text import percent, points
 from thickets.tasks.results.verdicts import Verdict, verdict
 
 # How a verdict names each control. Chance is not among them: it answers nothing, and costs nothing.
@@ -26,11 +28,16 @@ RIVALS: dict[ControlName, str] = {
     "random_experts": "as many candidates drawn at random",
     "self_consistency": "self-consistency",
     "weight_average": "the weight average of its experts",
+    "merge": "the merge of its candidates",
     "best_prompt": "the base under the best prompt",
     "best_prompt_self_consistency": "self-consistency under the best prompt",
 }
 # The comparisons that the end of a run states, where they were made.
 _HEADLINES = ("base", "chance", "self_consistency", "best_single")
+_BY_LIKELIHOOD = (
+    "An answer is the label that a model finds likeliest; none is generated. So there is no self-consistency to compare "
+    "with: every sample of the base would be its own answer."
+)
 # Lines at the end of a run, that of the report included.
 _MOST_LINES = 5
 
@@ -70,45 +77,41 @@ def findings(summary: RunSummary) -> list[str]:
 
 def remarks(summary: RunSummary) -> list[str]:
     """Return a sentence each on rescoring, budget, pilot, racing, prompts, luck, ranking, agreement and gains."""
-    lines = []
-    if summary.rescored_from:
-        lines.append(f"Judges the answers of {summary.rescored_from} again.")
-    if summary.changed_verdicts:
-        change = summary.changed_verdicts
-        lines.append(f"Compared with {change.run_id}: {change.sentence}.")
-    if summary.budget:
-        lines.append(_budget(summary, summary.budget))
-    if summary.limit:
-        lines.append(f"{summary.limit.sentence[0].upper()}{summary.limit.sentence[1:]}.")
-    if summary.pilot:
-        lines.append(pilot_sentence(summary.pilot))
-    if summary.race:
-        lines.append(_race(summary.race))
-    if summary.by_likelihood:
-        lines.append(
-            "An answer is the label that a model finds likeliest; none is generated. So there is no self-consistency "
-            "to compare with: every sample of the base would be its own answer."
-        )
-    if summary.dropped:
-        lines.append(_dropped(summary.dropped))
-    if summary.thinking:
-        lines.append(summary.thinking.sentence)
     thicket = summary.thicket
-    mean = thicket.agreement.mean
-    if mean is None:
-        same = ""
-    elif metric := thicket.agreement.metric:
-        same = f"The texts of two experts are similar by {percent(mean)} ({metric}), on average. "
-    else:
-        same = f"Two experts give the same answer to {percent(mean)} of the test questions. "
     return [
-        *lines,
+        *_of_the_way(summary),
         *[_prompt(control) for control in summary.evaluation.controls if control.name == "best_prompt"],
         _best(thicket.best, summary.common_questions),
         _correlation(thicket.correlation),
-        f"{same}{_oracle(summary)}",
+        f"{_agreement(thicket.agreement)}{_oracle(summary)}",
         _gains(thicket.gains),
     ]
+
+
+def _of_the_way(summary: RunSummary) -> list[str]:
+    """Return a sentence on everything that only some runs have."""
+    limit, change = summary.limit, summary.changed_verdicts
+    lines = [
+        f"Judges the answers of {summary.rescored_from} again." if summary.rescored_from else "",
+        f"Compared with {change.run_id}: {change.sentence}." if change else "",
+        _budget(summary, summary.budget) if summary.budget else "",
+        f"{limit.sentence[0].upper()}{limit.sentence[1:]}." if limit else "",
+        pilot_sentence(summary.pilot) if summary.pilot else "",
+        _race(summary.race) if summary.race else "",
+        _BY_LIKELIHOOD if summary.by_likelihood else "",
+        _merge(summary.merge) if summary.merge else "",
+        _dropped(summary.dropped) if summary.dropped else "",
+        summary.thinking.sentence if summary.thinking else "",
+    ]
+    return [line for line in lines if line]
+
+
+def _agreement(found: Agreement) -> str:
+    if found.mean is None:
+        return ""
+    if found.metric:
+        return f"The texts of two experts are similar by {percent(found.mean)} ({found.metric}), on average. "
+    return f"Two experts give the same answer to {percent(found.mean)} of the test questions. "
 
 
 def chance_verdict(difference: Difference, ours: str, chance: Control) -> Verdict:
@@ -217,3 +220,13 @@ def _gains(gains: GainSplit) -> str:
         f"{gains.still_wrong} still wrong",
     ]
     return f"Test questions, base to ensemble: {', '.join(parts)}."
+
+
+def _merge(choice: MergeChoice) -> str:
+    difference, n_trials = choice.minus_base, len(choice.trials)
+    tried = "the only merge tried" if n_trials == 1 else f"the best of {n_trials} merges tried"
+    stands = "it stands as a model of its own" if choice.is_accepted else "it is not kept, as that may be luck"
+    return (
+        f"On the validation split {tried}, the {choice.chosen.label}, scored "
+        f"{percent(choice.chosen.accuracy.value)}, {points(difference)} above the base: {stands}."
+    )

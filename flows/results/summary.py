@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from thickets.tasks.adaptive.token_limit import TokenLimit
 from thickets.tasks.results.evaluation import Accuracy, CurvePoint, Evaluation, ThicketDescription
+from thickets.tasks.results.merging import MergeChoice
 from thickets.tasks.results.pilot import Pilot
 from thickets.tasks.results.racing import Race
 from thickets.tasks.results.thinking import Thinking
@@ -205,6 +206,7 @@ class RunSummary(BaseModel):
         thinking: Tokens spent thinking on the test split; None where replies hold no thoughts.
         rescored_from: Id of the run whose answers were judged again; None unless `thickets rescore` began this run.
         changed_verdicts: How the verdicts differ from an earlier run's on the same answers; None without one.
+        merge: One model made of the population's noise, on the validation split; None where none was tried.
         sandbox: How programs of the model were shut in (`thickets.tasks.sandbox.launch`); None where none was run.
         by_likelihood: Whether answers are the likeliest labels (`problem.scoring`), and none was generated.
 
@@ -247,6 +249,7 @@ class RunSummary(BaseModel):
     thinking: Thinking | None = None
     sandbox: str | None = None
     by_likelihood: bool = False
+    merge: MergeChoice | None = None
 
     @property
     def is_graded(self) -> bool:

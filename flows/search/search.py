@@ -30,6 +30,7 @@ from thickets.flows.search.answer_limit import learn
 from thickets.flows.search.beginning import recorded
 from thickets.flows.search.candidates import Candidates, score_first
 from thickets.flows.search.forecast import Forecast, forecast
+from thickets.flows.search.merging import merge_candidates
 from thickets.flows.search.progress import ScoringProgress
 from thickets.flows.search.rescoring import check_same_answers
 from thickets.flows.search.scoring import Scoring
@@ -41,7 +42,7 @@ from thickets.flows.search.verdict_change import compare_with_earlier
 from thickets.storage.errors import InputError
 from thickets.storage.files import write_text_atomically
 from thickets.storage.home import Home, RunFolder
-from thickets.storage.models.manifest import EnsembleManifest
+from thickets.storage.models.manifest import EnsembleManifest, MergeManifest
 from thickets.storage.shards.folder import check_writable
 from thickets.storage.shards.uses import record_other_answers
 from thickets.storage.tracking.run import Tracker
@@ -49,6 +50,7 @@ from thickets.tasks.adaptive.token_limit import TokenLimit
 from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.engines import Engine, EngineSpec, build_engine
 from thickets.tasks.evaluation.ensemble import evaluate_ensemble
+from thickets.tasks.merging.trials import Trial
 from thickets.tasks.noise import NOISE_VERSION
 from thickets.tasks.preparation import prepare_base_model, prepare_splits
 from thickets.tasks.problems import load_problem
@@ -118,11 +120,14 @@ def _search(
                 else:
                     population = score_affordable(scoring, candidates, folder, meter)
                 selected = select(scoring)
-                controls = score_test(scoring, population, selected)
+                merged = merge_candidates(scoring, config.merge) if config.merge else None
+                controls = score_test(scoring, population, selected, merged.trial if merged else None)
             evaluation = evaluate_ensemble(
                 book, selected.experts, selected.choice, selected.best_id, controls, consensus_of(plan.problem)
             )
             make_manifest(plan, selected.experts, selected.choice).save(folder.manifest)
+            if merged is not None and merged.trial is not None:
+                merge_manifest(plan, merged.trial).save(folder.merge)
             summary = summarise(
                 plan,
                 book,
@@ -139,6 +144,7 @@ def _search(
                 limit=limit,
                 rescored_from=rescored_from,
                 changed_verdicts=changed,
+                merge=merged.choice if merged else None,
             )
             _publish(plan, book, folder, tracker, summary)
     return summary
@@ -263,6 +269,16 @@ def _publish(plan: RunPlan, book: ScoreBook, folder: RunFolder, tracker: Tracker
         emit_search_assets(plan, summary)
 
 
+def merge_manifest(plan: RunPlan, trial: Trial) -> MergeManifest:
+    """Describe a merge without weights: the base, and seed, sigma and coefficient of every candidate in it."""
+    merge = trial.merge
+    members = [
+        {"seed": member.seed, "sigma": member.sigma, "coefficient": coefficient}
+        for member, coefficient in zip(merge.members, merge.coefficients, strict=True)
+    ]
+    return MergeManifest.model_validate({**_what_answers(plan), "label": trial.label, "members": members})
+
+
 def make_manifest(plan: RunPlan, experts: pl.DataFrame, choice: CurvePoint) -> EnsembleManifest:
     """Describe the ensemble without weights: the base, and seed and sigma of every expert.
 
@@ -271,27 +287,34 @@ def make_manifest(plan: RunPlan, experts: pl.DataFrame, choice: CurvePoint) -> E
         experts: rank, seed, sigma, n_correct, weight; the experts that vote, by rank.
         choice: The method that ranked them, and their vote rule.
     """
-    base, noise = plan.base, plan.config.noise
     return EnsembleManifest.model_validate(
         {
-            "base": {"name": base.name, "revision": base.revision, "sha256": base.sha256},
-            "noise": {
-                "version": NOISE_VERSION,
-                "family": noise.family,
-                "include": list(noise.include),
-                "exclude": list(noise.exclude),
-            },
+            **_what_answers(plan),
             "experts": experts.select("rank", "seed", "sigma", "n_correct", "weight").to_dicts(),
-            "problem": plan.problem.identity(),
-            "prompt_template": plan.identity["prompt"],
-            "decoding": {**plan.identity["decoding"], "reasoning": plan.judge.reasoning and list(plan.judge.reasoning)},
             "method": choice.method,
             "vote": choice.rule,
-            "fingerprint": plan.fingerprint,
-            "problem_config": _without_paths(plan),
-            "engine": plan.identity["engine"],
         }
     )
+
+
+def _what_answers(plan: RunPlan) -> dict[str, Any]:
+    """Return what the manifests of a run have in common: base, noise, and how it is asked and judged."""
+    base, noise = plan.base, plan.config.noise
+    return {
+        "base": {"name": base.name, "revision": base.revision, "sha256": base.sha256},
+        "noise": {
+            "version": NOISE_VERSION,
+            "family": noise.family,
+            "include": list(noise.include),
+            "exclude": list(noise.exclude),
+        },
+        "problem": plan.problem.identity(),
+        "prompt_template": plan.identity["prompt"],
+        "decoding": {**plan.identity["decoding"], "reasoning": plan.judge.reasoning and list(plan.judge.reasoning)},
+        "fingerprint": plan.fingerprint,
+        "problem_config": _without_paths(plan),
+        "engine": plan.identity["engine"],
+    }
 
 
 def _without_paths(plan: RunPlan) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from thickets.tasks.evaluation.controls import (
 )
 from thickets.tasks.evaluation.ensemble import choose_on_validation
 from thickets.tasks.evaluation.wordings import best_prompt, best_prompt_self_consistency, choose_prompt_on_validation
+from thickets.tasks.merging.trials import Trial
 from thickets.tasks.problems.base import chooses
 from thickets.tasks.problems.consensus import Consensus, consensus_of
 from thickets.tasks.results.evaluation import CurvePoint, vote_in_words
@@ -78,16 +79,17 @@ def select(scoring: Scoring) -> Selected:
     return Selected(choice, curve, rankings[choice.method], tried, select_top_k(book, 1))
 
 
-def score_test(scoring: Scoring, population: pl.DataFrame, selected: Selected) -> Controls:
+def score_test(scoring: Scoring, population: pl.DataFrame, selected: Selected, merge: Trial | None = None) -> Controls:
     """Score base and experts on the test split, then the controls that the configuration has.
 
     Args:
         scoring: Of the run.
         population: Every candidate, to draw random experts from.
         selected: The experts.
+        merge: The merge that stands beside them.
     """
     scoring.ask("test", [None, *candidates_of(selected.tested)])
-    controls = plan_controls(scoring.plan, population, selected.experts, _best_wording(scoring))
+    controls = plan_controls(scoring.plan, population, selected.experts, _best_wording(scoring), merge)
     if controls.panels:
         scoring.book.register(controls.respondents)
         scoring.ask("test", controls.respondents, label="controls")
@@ -95,7 +97,11 @@ def score_test(scoring: Scoring, population: pl.DataFrame, selected: Selected) -
 
 
 def plan_controls(
-    plan: RunPlan, population: pl.DataFrame, experts: pl.DataFrame, wording: Reworded | None = None
+    plan: RunPlan,
+    population: pl.DataFrame,
+    experts: pl.DataFrame,
+    wording: Reworded | None = None,
+    merge: Trial | None = None,
 ) -> Controls:
     """List the controls beside an ensemble that the configuration has.
 
@@ -104,6 +110,7 @@ def plan_controls(
         population: Every candidate.
         experts: Those that vote in the ensemble, by rank.
         wording: The best of the plan's wordings; None for the run's own.
+        merge: One model made of the population; None where there is none.
     """
     wanted = plan.config.controls
     k = experts.height
@@ -116,6 +123,8 @@ def plan_controls(
         panels.append(random_experts(population, k, wanted.seed))
     if wanted.weight_average:
         panels.append(weight_average(candidates_of(experts)))
+    if merge is not None:
+        panels.append(Panel("merge", merge.label, (merge.merge,)))
     if plan.wordings:
         panels.append(best_prompt(plan.wordings, wording))
         if samples:

@@ -30,6 +30,7 @@ from thickets.tasks.evaluation.thicket import describe
 from thickets.tasks.evaluation.thinking import describe_thinking
 from thickets.tasks.problems.base import chooses
 from thickets.tasks.results.evaluation import Evaluation
+from thickets.tasks.results.merging import MergeChoice
 from thickets.tasks.results.pilot import Pilot
 from thickets.tasks.scoring.units import candidate_id
 from thickets.tasks.statistics import accuracy
@@ -54,6 +55,7 @@ def summarise(
     limit: TokenLimit | None = None,
     rescored_from: str | None = None,
     changed_verdicts: VerdictChange | None = None,
+    merge: MergeChoice | None = None,
 ) -> RunSummary:
     """Put the figures together; see `thickets.flows.results.summary.RunSummary`.
 
@@ -73,6 +75,7 @@ def summarise(
         limit: The learned limit of answers.
         rescored_from: The run whose answers are judged again.
         changed_verdicts: How verdicts differ from those of an earlier run on the same answers.
+        merge: What merges did on the validation split.
     """
     experts, problem = selected.experts, plan.config.single_problem
     # Of a graded vote only: else each correct answer is worth 1000.
@@ -105,6 +108,8 @@ def summarise(
             extra = {candidate_id(who) for who in controls.respondents} - {BASE_ID, *selected.tested["candidate_id"]}
             n_tokens["controls"] = count_tokens(store, "test", sorted(extra))
             n_tokens["controls"] += count_tokens(store, "validation", [who.id for who in controls.trials])
+        if merge is not None:
+            n_tokens["merge"] = count_tokens(store, "validation", [trial.id for trial in merge.trials])
     if limit is not None:
         n_tokens["limit"] = limit.n_extra_tokens
     return RunSummary(
@@ -156,6 +161,7 @@ def summarise(
         answers=answered,
         rescored_from=rescored_from,
         changed_verdicts=changed_verdicts,
+        merge=merge,
         dropped=dict(plan.dropped),
         thinking=thinking,
         sandbox=isolation_of(problem.sandbox) if problem.runs_programs else None,

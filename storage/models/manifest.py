@@ -68,41 +68,21 @@ class Recipe(_Part):
     engine: dict[str, Any] = Field(description="identity of the engine")
 
 
-class EnsembleManifest(_Part):
-    """Everything that is needed to rebuild the ensemble and to put questions to it as its run did."""
+class MergeMember(_Part):
+    """One candidate of a merge."""
 
-    format_version: Literal[2] = 2
-    base: BaseIdentity
-    noise: NoiseIdentity
-    experts: list[ManifestExpert] = Field(min_length=1, description="by rank")
-    problem: dict[str, Any] = Field(description="name, data hash and whatever else identifies the problem")
-    prompt_template: dict[str, Any] = Field(description="identity of the prompt template")
-    decoding: dict[str, Any] = Field(description="how completions are decoded")
-    method: str = Field(description="name of the method that ranked the experts")
-    vote: str = Field(description="name of the vote rule")
-    fingerprint: str = Field(pattern=_SHA256, description="of the run that selected the experts")
-    problem_config: dict[str, Any] = Field(description="the config's problem section, without where its data lies")
-    engine: dict[str, Any] = Field(description="identity of the engine the experts were selected with")
+    seed: Seed
+    sigma: float = Field(gt=0, description="units of the weights")
+    coefficient: float = Field(description="times sigma * z; may be negative")
+
+
+class _Manifest(_Part):
+    """What manifests can do; each lists its fields itself, so that files keep their order."""
 
     @property
     def recipe(self) -> Recipe:
-        """Return how the ensemble is prompted, decoded and judged."""
-        return Recipe(
-            problem_config=self.problem_config,
-            problem=self.problem,
-            prompt_template=self.prompt_template,
-            decoding=self.decoding,
-            engine=self.engine,
-        )
-
-    @model_validator(mode="after")
-    def _experts_are_in_order(self) -> Self:
-        ranks = [expert.rank for expert in self.experts]
-        if ranks != list(range(1, len(ranks) + 1)):
-            raise ValueError(f"experts must have the ranks 1 to {len(ranks)} in order, found {ranks}")
-        if len({(expert.seed, expert.sigma) for expert in self.experts}) < len(ranks):
-            raise ValueError("two experts have the same seed and sigma")
-        return self
+        """Return how the model is prompted, decoded and judged."""
+        return Recipe.model_validate(self.model_dump(include=set(Recipe.model_fields)))
 
     def save(self, path: Path) -> None:
         """Write the manifest as JSON; the file appears whole or not at all."""
@@ -123,3 +103,46 @@ class EnsembleManifest(_Part):
             first = error.errors(include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"]) or "the file"
             raise InputError(f"manifest {path}: {where}: {first['msg']}") from None
+
+
+class EnsembleManifest(_Manifest):
+    """Everything that is needed to rebuild the ensemble and to put questions to it as its run did."""
+
+    format_version: Literal[2] = 2
+    base: BaseIdentity
+    noise: NoiseIdentity
+    experts: list[ManifestExpert] = Field(min_length=1, description="by rank")
+    problem: dict[str, Any] = Field(description="name, data hash and whatever else identifies the problem")
+    prompt_template: dict[str, Any] = Field(description="identity of the prompt template")
+    decoding: dict[str, Any] = Field(description="how completions are decoded")
+    method: str = Field(description="name of the method that ranked the experts")
+    vote: str = Field(description="name of the vote rule")
+    fingerprint: str = Field(pattern=_SHA256, description="of the run that selected the experts")
+    problem_config: dict[str, Any] = Field(description="the config's problem section, without where its data lies")
+    engine: dict[str, Any] = Field(description="identity of the engine the experts were selected with")
+
+    @model_validator(mode="after")
+    def _experts_are_in_order(self) -> Self:
+        ranks = [expert.rank for expert in self.experts]
+        if ranks != list(range(1, len(ranks) + 1)):
+            raise ValueError(f"experts must have the ranks 1 to {len(ranks)} in order, found {ranks}")
+        if len({(expert.seed, expert.sigma) for expert in self.experts}) < len(ranks):
+            raise ValueError("two experts have the same seed and sigma")
+        return self
+
+
+class MergeManifest(_Manifest):
+    """Everything that is needed to make a merge again, and to put questions to it as its run did."""
+
+    format_version: Literal[1] = 1
+    base: BaseIdentity
+    noise: NoiseIdentity
+    merge_version: Literal[1] = Field(1, description="of the definition in thickets.tasks.types.Merge")
+    label: str = Field(description="what people call it")
+    members: list[MergeMember] = Field(min_length=1, description="in the order in which their noise is added up")
+    problem: dict[str, Any] = Field(description="name, data hash and whatever else identifies the problem")
+    prompt_template: dict[str, Any] = Field(description="identity of the prompt template")
+    decoding: dict[str, Any] = Field(description="how completions are decoded")
+    fingerprint: str = Field(pattern=_SHA256, description="of the run that made it")
+    problem_config: dict[str, Any] = Field(description="the config's problem section, without where its data lies")
+    engine: dict[str, Any] = Field(description="identity of the engine that answered in the run")

@@ -1,4 +1,4 @@
-"""Writes a candidate, or the average of several, over the live weights."""
+"""Writes a candidate, or one model made of several, over the live weights."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from thickets.tasks.engines.candidate_weights import check_pair, noise_device, noise_dtype, write_candidate
 from thickets.tasks.noise import Family
 from thickets.tasks.noise.spec import QUIET_NAN_BITS, Row
-from thickets.tasks.types import Average, Candidate, Weights
+from thickets.tasks.types import Average, Candidate, Merge, Weights
 
 # Weights that are averaged at a time: bounds the memory beside them to a few float32 buffers of this length (64 MiB).
 CHUNK_LEN = 1 << 24
@@ -23,13 +23,13 @@ def write_weights(
     start: int = 0,
     row: Row | None = None,
 ) -> None:
-    """Overwrite `live` with a candidate's or an average's weights; bit-identical on every device.
+    """Overwrite `live` with the weights of a candidate, an average or a merge; bit-identical on every device.
 
     Args:
         live: Flat, contiguous weights ``[n]`` that the model reads, on any device.
         base: The pristine weights ``[n]`` of the same dtype, on the same device or in host memory; may be `live`.
         name: Canonical Hugging Face parameter name.
-        weights: The candidate or the average.
+        weights: What is wanted.
         family: Distribution of the noise.
         start: Row-major index in the whole parameter of ``live[0]``.
         row: How the weights lie in the whole parameter, if not in one range.
@@ -46,30 +46,40 @@ def write_weights(
     for at in range(0, live.numel(), chunk_len):
         part = slice(at, at + chunk_len)
         first = start + (at if row is None else at // row.length * row.stride)
-        _write_average(live[part], base[part], name, weights, family, first, row)
+        _write_sum(live[part], base[part], name, weights, family, first, row)
 
 
-def _write_average(
+def _write_sum(
     live: torch.Tensor,
     base: torch.Tensor,
     name: str,
-    average: Average,
+    wanted: Average | Merge,
     family: Family,
     start: int,
     row: Row | None,
 ) -> None:
-    """See `thickets.tasks.types.Average` for what is computed; each line here is one rounding."""
+    """See `Average` and `Merge` in `thickets.tasks.types` for what is computed; each line here is one rounding."""
     dtype, device = noise_dtype(live, name), noise_device(live)
     # A candidate of "weights" that are nothing yet is its noise alone, and one upon another is their sum. Minus zero,
     # because that is what changes no summand: 0 + -0 is 0.
-    mean = torch.full(live.shape, -0.0, device=device)
-    for member in average.members:
-        write_candidate(mean, mean, name=name, candidate=member, family=family, start=start, row=row)
-    # By a tensor, not by a number: CUDA multiplies by the reciprocal of a number, which rounds twice.
-    mean /= torch.tensor(float(len(average.members)), device=device)
-    total = base.to(device).float() + mean
+    change = torch.full(live.shape, -0.0, device=device)
+    for member, coefficient in zip(wanted.members, _coefficients(wanted), strict=True):
+        scaled = member if coefficient == 1 else Candidate(member.seed, abs(coefficient * member.sigma))
+        if coefficient < 0:
+            change.neg_()  # what is added between two changes of sign is taken away: rounding is symmetric
+        write_candidate(change, change, name=name, candidate=scaled, family=family, start=start, row=row)
+        if coefficient < 0:
+            change.neg_()
+    if isinstance(wanted, Average):
+        # By a tensor, not by a number: CUDA multiplies by the reciprocal of a number, which rounds twice.
+        change /= torch.tensor(float(len(wanted.members)), device=device)
+    total = base.to(device).float() + change
     cast = total.to(live.dtype)
     # Every device has NaNs of its own; the contract has one.
     bits = cast.view(torch.int32 if dtype == "float32" else torch.int16)
     bits.masked_fill_(total.isnan(), QUIET_NAN_BITS[dtype])
     live.copy_(cast)
+
+
+def _coefficients(wanted: Average | Merge) -> tuple[float, ...]:
+    return (1.0,) * len(wanted.members) if isinstance(wanted, Average) else wanted.coefficients

@@ -29,7 +29,7 @@ from thickets.tasks.engines.token_answers import TokenAnswers
 from thickets.tasks.engines.tokenizer import load_tokenizer
 from thickets.tasks.engines.vllm_images import OPTIONS, Pictures, let_vllm_see
 from thickets.tasks.engines.vllm_labels import vllm_likelihoods
-from thickets.tasks.types import Candidate, Completion, Image, ImagePrompt, Labels, Prompt, Sampling, Weights
+from thickets.tasks.types import Candidate, Completion, Image, ImagePrompt, Labels, Merge, Prompt, Sampling, Weights
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -291,12 +291,15 @@ def is_available(device_type: str) -> bool:
     return str(current_platform.device_type) == device_type
 
 
-def _plain(weights: Weights | None) -> list[tuple[int, float]]:
-    """Return seeds and sigmas, which any process can unpickle; none for the base."""
+def _plain(weights: Weights | None) -> list[tuple[int, float] | tuple[int, float, float]]:
+    """Return seed and sigma of every member, of a merge its coefficient too, which any process can unpickle."""
     if weights is None:
         return []
     members = (weights,) if isinstance(weights, Candidate) else weights.members
-    return [(member.seed, member.sigma) for member in members]
+    pairs = [(member.seed, member.sigma) for member in members]
+    if isinstance(weights, Merge):
+        return [(*pair, coefficient) for pair, coefficient in zip(pairs, weights.coefficients, strict=True)]
+    return list(pairs)
 
 
 def _by_rank(found: list[dict[str, T]]) -> dict[str, T]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
@@ -27,7 +27,9 @@ from thickets.tasks.engines.vllm_parts import expected_changes, parts, sources
 from thickets.tasks.engines.vllm_workarounds import heard_while_reloading, pack_again, tied_heads
 from thickets.tasks.engines.whole_base import whole_base_problem
 from thickets.tasks.noise import Family, Perturbation
-from thickets.tasks.types import Average, Candidate, Weights
+from thickets.tasks.types import Average, Candidate, Merge, Weights
+
+Member: TypeAlias = "tuple[int, float] | tuple[int, float, float]"
 
 
 class CandidateWorker:
@@ -73,8 +75,11 @@ class CandidateWorker:
         self._thickets = DirectWriter(model, copies, checkpoint, perturbation, kept_on, prefetch=prefetch)
         return "", ""
 
-    def thickets_load(self, members: Sequence[tuple[int, float]]) -> list[str]:
-        """Load the candidate of a seed and sigma, or the average of several; no members at all is the base.
+    def thickets_load(self, members: Sequence[Member]) -> list[str]:
+        """Load what the members make; none at all is the base.
+
+        Args:
+            members: Seed and sigma: of a candidate, or of several that are averaged; and a coefficient, of a merge.
 
         Returns:
             What vLLM said of layers that the reload has not reached; see `heard_while_reloading`.
@@ -98,7 +103,7 @@ class CandidateWorker:
         """Tell of the names of `thickets_checksums` whether a candidate changes them, as far as that is known."""
         return expected_changes(self.model_runner.get_model(), self._thickets.changes)
 
-    def thickets_expected(self, members: Sequence[tuple[int, float]]) -> dict[str, int]:
+    def thickets_expected(self, members: Sequence[Member]) -> dict[str, int]:
         """Return the checksums that plain copies of these weights have, by the names of `thickets_checksums`."""
         found = sources(self.model_runner.get_model(), self._thickets.changes)
         copied = {part.name: name for part, name in found if name is not None and not part.is_answer}
@@ -110,7 +115,7 @@ class CandidateWorker:
         """See `thickets.tasks.engines.kernel_check.kernel_faults`."""
         return kernel_faults(self.device, self._thickets.dtypes, self._thickets.family)
 
-    def thickets_prepare(self, members: Sequence[tuple[int, float]]) -> None:
+    def thickets_prepare(self, members: Sequence[Member]) -> None:
         """Make the weights of a candidate, or of an average, in the background."""
         self._thickets.prepare(_weights(members))
 
@@ -206,8 +211,10 @@ class CandidateSource:
         write_weights(out.view(-1), base.value.view(-1), name=base.noise_name, weights=wanted, family=self.family)
 
 
-def _weights(members: Sequence[tuple[int, float]]) -> Weights:
-    candidates = tuple(Candidate(seed, sigma) for seed, sigma in members)
+def _weights(members: Sequence[Member]) -> Weights:
+    candidates = tuple(Candidate(int(member[0]), member[1]) for member in members)
+    if coefficients := tuple(rest[0] for _, _, *rest in members if rest):
+        return Merge(candidates, coefficients)
     # The average of one is that one; as a candidate it takes one pass over the weights.
     return candidates[0] if len(candidates) == 1 else Average(candidates)
 

@@ -9,7 +9,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from thickets.storage.models.base import hub_commit
-from thickets.storage.models.manifest import BaseIdentity, NoiseIdentity, Seed
+from thickets.storage.models.manifest import BaseIdentity, MergeMember, NoiseIdentity, Seed
 
 CARD = "README.md"
 FACTS = "thickets.json"
@@ -156,3 +156,31 @@ class AverageFacts(_Facts):
         members = ", ".join(f"{member.seed} ({member.sigma!r})" for member in self.members)
         remake = f"thickets materialize {self.run_id} DIR --average"
         return self._page(f"Average of {k} experts of {self.problem}", text, {"seeds (sigmas)": members}, {}, remake)
+
+
+class MergeFacts(_Facts):
+    """Where the weights of a materialized merge come from."""
+
+    merge_version: Literal[1] = Field(1, description="of the definition in thickets.tasks.types.Merge")
+    label: str = Field(description="what people call it")
+    members: tuple[MergeMember, ...] = Field(min_length=1, description="in the order they were added up")
+
+    def title(self) -> str:
+        """Return what people call it."""
+        return self.label
+
+    def card(self) -> str:
+        """The model card, with the front matter that the Hugging Face hub reads."""
+        n = len(self.members)
+        text = (
+            f"A merge of {n} neighbours of {self.base.name}: its weights plus a weighted sum of {n} random noises, "
+            f"found by search and not by training. Every weight `w` of the base, as {self.dtype}, became "
+            "`w + sum(coefficient * sigma * z)` over the candidates in `thickets.json`, where `z` is a function of a "
+            "candidate's seed, the parameter's name and the element's index alone; added up in float32 in that order, "
+            "and rounded once."
+        )
+        first = ", ".join(f"{member.coefficient:.3g} x {member.seed}" for member in self.members[:5])
+        shown = f"{first}{', ...' if n > 5 else ''}"
+        remake = f"thickets materialize {self.run_id} DIR --merge"
+        title = f"{self.label[0].upper()}{self.label[1:]}, {self.problem}"
+        return self._page(title, text, {"coefficients x seeds": shown}, {}, remake)

@@ -17,6 +17,7 @@ ControlName: TypeAlias = Literal[
     "self_consistency",
     "random_experts",
     "weight_average",
+    "merge",
     "best_prompt",
     "best_prompt_self_consistency",
 ]

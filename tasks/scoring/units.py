@@ -23,6 +23,7 @@ from thickets.tasks.types import (
     Completion,
     Example,
     Labels,
+    Merge,
     Prompt,
     Respondent,
     Reworded,
@@ -120,7 +121,7 @@ def candidate_id(who: Respondent) -> str:
 
 def weights_of(who: Respondent) -> Weights | None:
     """Return what an engine loads for a respondent; None is the base."""
-    return who if isinstance(who, Candidate | Average) else None
+    return who if isinstance(who, Candidate | Average | Merge) else None
 
 
 def prompts_of(who: Respondent, block: Block) -> tuple[Prompt, ...]:

@@ -17,11 +17,12 @@ from transformers import AutoConfig, LlamaConfig, Qwen2Config, Qwen2ForCausalLM
 from tests.tiny_model import make_tiny_model
 from thickets.tasks.engines import EngineSpec, build_engine, vllm_worker
 from thickets.tasks.engines.checkpoint import inspect_checkpoint
+from thickets.tasks.engines.vllm import _plain
 from thickets.tasks.engines.vllm_destinations import NotPlainError
 from thickets.tasks.engines.vllm_direct import DirectWriter
 from thickets.tasks.engines.vllm_worker import CandidateSource
 from thickets.tasks.noise import Perturbation
-from thickets.tasks.types import Average, Candidate, Sampling, Weights
+from thickets.tasks.types import Average, Candidate, Merge, Sampling
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("vllm") is None or torch.cuda.is_available(),
@@ -112,11 +113,6 @@ def worker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     engine.close()
 
 
-def members(wanted: Weights | None) -> list[tuple[int, float]]:
-    found = () if wanted is None else wanted.members if isinstance(wanted, Average) else (wanted,)
-    return [(member.seed, member.sigma) for member in found]
-
-
 def state(worker: Any) -> dict[str, torch.Tensor]:
     """All parameters' bits, and what packed layers, which cannot be read back, make of the same numbers."""
     model, found = worker.model_runner.get_model(), {}
@@ -152,14 +148,14 @@ def test_what_is_held_can_be_made_again_under_the_checkpoints_names(worker: Any)
 
 def test_both_ways_leave_the_same_bits_in_every_parameter(worker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(worker._thickets, DirectWriter)
-    steps = (None, ONE, OTHER, Average((ONE, OTHER)), None, ONE)
+    steps = (None, ONE, OTHER, Average((ONE, OTHER)), Merge((ONE, OTHER), (0.5, -2.0)), None, ONE)
     directly = []
     for wanted in steps:
-        worker.thickets_load(members(wanted))
+        worker.thickets_load(_plain(wanted))
         directly.append(state(worker))
     monkeypatch.setattr(worker, "_thickets", worker.reloading)
     for wanted, left in zip(steps, directly, strict=True):
-        worker.thickets_load(members(wanted))
+        worker.thickets_load(_plain(wanted))
         expected = state(worker)
         assert [name for name in expected if not torch.equal(left[name], expected[name])] == [], wanted
         assert left.keys() == expected.keys()
@@ -169,11 +165,11 @@ def test_both_ways_leave_the_same_bits_in_every_parameter(worker: Any, monkeypat
 
 
 def test_what_was_made_ahead_is_the_same(worker: Any) -> None:
-    worker.thickets_load(members(ONE))
+    worker.thickets_load(_plain(ONE))
     expected = state(worker)
     for before in (OTHER, None):
-        worker.thickets_load(members(before))
-        worker.thickets_prepare(members(ONE))
-        worker.thickets_load(members(ONE))
+        worker.thickets_load(_plain(before))
+        worker.thickets_prepare(_plain(ONE))
+        worker.thickets_load(_plain(ONE))
         left = state(worker)
         assert [name for name in expected if not torch.equal(left[name], expected[name])] == []

@@ -1,0 +1,38 @@
+"""The `merge` section of a run's configuration: one model made of the population's noise."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from thickets.flows.config.section import PositiveInt, Section
+from thickets.tasks.merging.trials import DirectionName
+
+
+class MergeConfig(Section):
+    """One model beside the vote: the base and a weighted sum of candidates' noise, where that beats the base."""
+
+    directions: tuple[DirectionName, ...] = Field(
+        ("best", "z_score"),
+        min_length=1,
+        description="How candidates count: best: the K best alike, for each of k; z_score: all of them, by how far "
+        "their score lies from the mean of their sigma, the bad ones backwards; rank: likewise by place.",
+    )
+    k: tuple[PositiveInt, ...] = Field(
+        (), description="How many candidates direction best takes; empty: the K of selection.k_values."
+    )
+    radii: tuple[Annotated[float, Field(gt=0, le=100)], ...] = Field(
+        (0.5, 1.0),
+        min_length=1,
+        description="How far from the base the merge lies, in distances of one candidate; the average of K lies at "
+        "1 / sqrt(K), which is tried as well.",
+    )
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        for name in ("directions", "k", "radii"):
+            values = getattr(self, name)
+            if len(set(values)) < len(values):
+                raise ValueError(f"merge.{name} is {list(values)}; each may stand once")
+        return self

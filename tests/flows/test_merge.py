@@ -1,0 +1,131 @@
+"""Merges in a run: tried on the validation split, kept only where they beat the base, and written as a checkpoint."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from tests.flows.tiny_run import tiny_sections
+from tests.tiny_model import make_tiny_model
+from thickets import materialize
+from thickets.flows.config.file import parse_config
+from thickets.flows.config.merge import MergeConfig
+from thickets.flows.randopt import randopt
+from thickets.flows.results.sentences import remarks
+from thickets.flows.results.summary import RunSummary
+from thickets.storage.errors import InputError
+from thickets.storage.home import Home, RunFolder
+from thickets.storage.models.manifest import EnsembleManifest, MergeManifest
+from thickets.tasks.merging.trials import n_trials
+from thickets.tasks.types import Candidate, Merge
+
+OFF = dict.fromkeys(("self_consistency", "random_experts", "weight_average", "best_prompt", "chance"), False)
+
+
+def waves(home: Path, **changes: Any) -> dict[str, Any]:
+    return {
+        "name": "waves",
+        "model": "signals-thicket",
+        "problem": "signals",
+        "data": {"selection": 48, "validation": 200, "test": 200},
+        "population": {"size": 64, "sigmas": [0.01, 0.02]},
+        "selection": {"k_values": [1, 5]},
+        "controls": OFF,
+        "storage": {"home": str(home)},
+        **changes,
+    }
+
+
+@pytest.fixture(scope="module")
+def merged(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> RunSummary:
+    home = tmp_path_factory.mktemp("merge")
+    return randopt(parse_config(waves(home, merge={"directions": ["best", "z_score", "rank"], "radii": [1.0, 2.0]})))
+
+
+def test_a_merge_that_beats_the_base_stands_and_has_a_row_of_the_test_split(merged: RunSummary) -> None:
+    found = merged.merge
+    assert found is not None
+    assert found.is_accepted
+    assert found.chosen.accuracy.total == max(trial.accuracy.total for trial in found.trials)
+    assert len(found.trials) == len({trial.id for trial in found.trials})
+    assert len(found.trials) <= n_trials(("best", "z_score", "rank"), 2, 2) == 10
+    [row] = [control for control in merged.evaluation.controls if control.name == "merge"]
+    assert row.label == found.chosen.label
+    assert row.accuracy.n == 200
+    assert row.minus_base.value > 0
+    assert f"the {found.chosen.label}, scored" in " ".join(remarks(merged))
+
+
+def test_the_manifest_makes_the_model_again(merged: RunSummary) -> None:
+    assert merged.merge is not None
+    folder = RunFolder(merged.folder)
+    found = MergeManifest.load(folder.merge)
+    ensemble = EnsembleManifest.load(folder.manifest)
+    assert (found.base, found.noise, found.recipe) == (ensemble.base, ensemble.noise, ensemble.recipe)
+    members = tuple(Candidate(member.seed, member.sigma) for member in found.members)
+    assert Merge(members, tuple(member.coefficient for member in found.members)).id == merged.merge.chosen.id
+
+
+def test_without_the_section_a_run_is_the_same_run(merged: RunSummary, tmp_path: Path, prefect_server: None) -> None:
+    plain = randopt(parse_config(waves(tmp_path)))
+    assert (plain.run_id, plain.fingerprint) == (merged.run_id, merged.fingerprint)
+    assert plain.experts == merged.experts
+    assert plain.merge is None
+    assert not RunFolder(plain.folder).merge.exists()
+
+
+def test_a_merge_that_is_no_better_is_tried_and_not_kept(tmp_path: Path, prefect_server: None) -> None:
+    sections = tiny_sections(make_tiny_model(tmp_path / "model")) | {"controls": OFF}
+    config = parse_config(
+        {**sections, "name": "tiny", "merge": {"k": [2]}, "storage": {"home": str(tmp_path / "home")}}
+    )
+    found = randopt(config)
+    assert found.merge is not None
+    assert {trial.k for trial in found.merge.trials} <= {2, 9}
+    if not found.merge.is_accepted:
+        assert not RunFolder(found.folder).merge.exists()
+        assert found.evaluation.controls == ()
+        with pytest.raises(InputError, match=r"--merge: tiny-\w+ has none"):
+            materialize(found.run_id, tmp_path / "out", merge=True, home=tmp_path / "home")
+    with_merge(RunFolder(found.folder))
+    facts = materialize(found.run_id, tmp_path / "written", merge=True, home=tmp_path / "home")
+    assert facts.title() == "merge of two"
+    assert json.loads((tmp_path / "written" / "thickets.json").read_text())["members"][1]["coefficient"] == -0.5
+    assert "--merge" in (tmp_path / "written" / "README.md").read_text()
+    assert Home(tmp_path / "home").run(found.run_id).merge.is_file()
+
+
+def with_merge(folder: RunFolder) -> None:
+    """Give a run a merge of its two best experts, forth and back."""
+    values = json.loads(folder.manifest.read_text())
+    experts = (values.pop("experts") * 2)[:2]
+    members = [
+        {"seed": expert["seed"], "sigma": expert["sigma"], "coefficient": coefficient}
+        for expert, coefficient in zip(experts, (1.0, -0.5), strict=True)
+    ]
+    for name in ("format_version", "method", "vote"):
+        values.pop(name)
+    MergeManifest.model_validate({**values, "label": "merge of two", "members": members}).save(folder.merge)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"directions": ["worst"]}, "'best', 'z_score' or 'rank'"),
+        ({"radii": [1.0, 1.0]}, r"merge.radii is \[1.0, 1.0\]; each may stand once"),
+        ({"radii": [0]}, "greater than 0"),
+        ({"k": [0]}, "greater than"),
+    ],
+)
+def test_settings_that_do_not_fit_are_named(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        MergeConfig.model_validate(values)
+
+
+def test_a_merge_of_more_than_the_population_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"merge\.k has 99, of a population of 64"):
+        parse_config(waves(tmp_path, merge={"k": [99]}))
