@@ -35,8 +35,8 @@ RIVALS: dict[ControlName, str] = {
 # The comparisons that the end of a run states, where they were made.
 _HEADLINES = ("base", "chance", "self_consistency", "best_single")
 _BY_LIKELIHOOD = (
-    "An answer is the label that a model finds likeliest; none is generated. So there is no self-consistency to compare "
-    "with: every sample of the base would be its own answer."
+    "An answer is the label that a model finds likeliest; none is generated. So there is no self-consistency to "
+    "compare with: every sample of the base would be its own answer."
 )
 # Lines at the end of a run, that of the report included.
 _MOST_LINES = 5
