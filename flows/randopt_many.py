@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 from prefect import flow
 
@@ -11,10 +10,13 @@ from thickets.flows.config.file import dump_config, flatten
 from thickets.flows.config.preflight import check_inputs
 from thickets.flows.config.run import RunConfig
 from thickets.flows.randopt import randopt
+from thickets.flows.report.group import draw_group_figures, write_group_report
 from thickets.flows.results.compare import compare
 from thickets.flows.results.comparison import Comparison, Group
 from thickets.flows.results.comparison_text import comparison_markdown
+from thickets.flows.results.groups import group_of
 from thickets.flows.results.summary import RunSummary
+from thickets.flows.results.task_map import make_map
 from thickets.flows.runtime.environment import log
 from thickets.flows.runtime.mlflow_server import tracked
 from thickets.flows.runtime.prefect_server import show_markdown
@@ -22,7 +24,6 @@ from thickets.flows.runtime.repair import end_mlflow_runs
 from thickets.flows.runtime.session import session
 from thickets.storage.errors import InputError
 from thickets.storage.files import write_text_atomically
-from thickets.storage.fingerprint import fingerprint
 from thickets.storage.home import Home
 from thickets.storage.tracking.run import MetricPoint, Tracker
 from thickets.storage.tracking.store import RUN_ID_TAG
@@ -62,9 +63,10 @@ def randopt_many(config: RunConfig, fresh: bool = False) -> Comparison:
     with session(config.storage.home):
         summaries = [child(each, fresh=fresh) for each in config.per_problem]
         group = compare_group(config, summaries)
+        files = report_group(config, group)
         with tracked("the comparison"):
-            log_group(config, group, summaries, wall_s=time.monotonic() - started)
-        show_markdown(comparison_markdown(group.comparison), "comparison", "The problems' runs side by side")
+            log_group(config, group, summaries, files, wall_s=time.monotonic() - started)
+        show_markdown(_markdown(config, group), "comparison", "The problems' runs side by side")
     return group.comparison
 
 
@@ -73,32 +75,47 @@ def compare_group(config: RunConfig, summaries: list[RunSummary]) -> Group:
     """Compare the finished runs and keep the result; worth a retry because a reader may hold a run for seconds."""
     home = Home(config.storage.home)
     run_ids = tuple(summary.run_id for summary in summaries)
-    # Depends on the run ids alone: the same runs, made at any time and in any number of calls, are the same group.
-    group_id = f"{config.name}-{fingerprint(list(run_ids))[:8]}"
-    group = Group(group_id=group_id, run_ids=run_ids, comparison=compare(home, run_ids))
-    write_text_atomically(group_file(home, group_id), group.model_dump_json(indent=2) + "\n")
-    log.info(f"comparison of {len(run_ids)} problems in {group_file(home, group_id)}")
+    folder = group_of(home, config.name, run_ids)
+    group = Group(group_id=folder.group_id, run_ids=run_ids, comparison=compare(home, run_ids))
+    write_text_atomically(folder.comparison, group.model_dump_json(indent=2) + "\n")
+    log.info(f"comparison of {len(run_ids)} problems in {folder.comparison}")
     return group
 
 
+@task("report-problems", retries=2, retry_delays_s=[2])
+def report_group(config: RunConfig, group: Group) -> list[str]:
+    """Write the group's report and figures; return their paths below its folder."""
+    home = Home(config.storage.home)
+    folder = group_of(home, config.name, group.run_ids)
+    found = make_map(home, group.run_ids)
+    files = [write_group_report(folder, group, found)]
+    if not isinstance(found, str):
+        files += draw_group_figures(folder, found)
+    return [path.relative_to(folder.root).as_posix() for path in files]
+
+
 @task("log-comparison", retries=2)
-def log_group(config: RunConfig, group: Group, summaries: list[RunSummary], wall_s: float) -> None:
-    """Log the comparison to MLflow, with the problems' runs below it."""
+def log_group(config: RunConfig, group: Group, summaries: list[RunSummary], files: list[str], wall_s: float) -> None:
+    """Log the comparison, the report and its figures to MLflow, with the problems' runs below it."""
     home, tracking = Home(config.storage.home), config.tracking
+    folder = group_of(home, config.name, group.run_ids)
     text = comparison_markdown(group.comparison)
     tags = {RUN_ID_TAG: group.group_id, "mlflow.source.name": "thickets", "mlflow.note.content": text}
     with Tracker.start(home, tracking.experiment, group.group_id, tags, uri=tracking.uri) as tracker:
         tracker.log_config(flatten(config.model_dump(mode="json", exclude={"problem"})))
         tracker.log_text("config.yaml", dump_config(config))
-        tracker.log_file(group_file(home, group.group_id))
+        tracker.log_file(folder.comparison)
+        for name in files:
+            tracker.log_file(folder.root / name, name.rpartition("/")[0] or None)
         tracker.log_metrics(_metrics(group.comparison, wall_s))
         for summary in summaries:
             tracker.adopt(summary.tracking.mlflow_run_id)
 
 
-def group_file(home: Home, group_id: str) -> Path:
-    """Return the path of a group's comparison."""
-    return home.root / "groups" / group_id / "comparison.json"
+def _markdown(config: RunConfig, group: Group) -> str:
+    report = group_of(Home(config.storage.home), config.name, group.run_ids).report
+    where = f"Report: `{report}`, also among the artifacts of the MLflow run"
+    return f"{comparison_markdown(group.comparison)}\n{where}\n"
 
 
 def _metrics(found: Comparison, wall_s: float) -> list[MetricPoint]:

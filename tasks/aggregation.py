@@ -168,7 +168,7 @@ def examples_frame(blocks: Iterable[Block]) -> pl.DataFrame:
         for example in block.examples:
             position = positions.get(block.split, 0)
             positions[block.split] = position + 1
-            rows.append((block.split, example.id, position, block.index, example.question, example.answer))
+            rows.append((block.split, example.id, position, block.index, example.shown, example.answer))
     return pl.DataFrame(rows, schema=["split", "example_id", "position", "block", "question", "answer"], orient="row")
 
 

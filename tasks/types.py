@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias, TypedDict
+from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
 from thickets.storage.errors import InputError
 
@@ -17,11 +17,56 @@ FULL = 1000
 FinishReason = Literal["stop", "length"]
 
 
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image that a question is about: what it is, and where its bytes lie on this machine.
+
+    Small, so that prompts, shards and what is sent to other processes stay small; an engine reads the bytes when it
+    needs them (`thickets.tasks.images`).
+
+    Attributes:
+        sha256: Of the file's bytes; the one thing by which runs tell images apart.
+        path: The file; no identity depends on it.
+        name: What the data calls it, for people.
+        width: Pixels, turned as it is shown.
+        height: Pixels, turned as it is shown.
+    """
+
+    sha256: str
+    path: str
+    name: str
+    width: int
+    height: int
+
+
 class Message(TypedDict):
-    """One chat turn, in the form every chat template takes."""
+    """One chat turn, in the form every chat template takes; `image` stands before its text."""
 
     role: Literal["system", "user", "assistant"]
     content: str
+    image: NotRequired[Image]
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePrompt:
+    """A rendered prompt with an image.
+
+    Attributes:
+        text: As the chat template writes it, with the model's placeholder once, where the image goes.
+        image: The image.
+    """
+
+    text: str
+    image: Image
+
+
+# A rendered prompt, as engines take it.
+Prompt: TypeAlias = str | ImagePrompt
+
+
+def text_of(prompt: Prompt) -> str:
+    """Return a prompt's text; of one with an image, with the placeholder."""
+    return prompt.text if isinstance(prompt, ImagePrompt) else prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +175,19 @@ class Example:
         metadata: Further values that the verifier needs (JSON values only). ``aliases``: other accepted answers;
             ``options``: texts of the answers to choose from, A first. One that only prompts need is ``turns``: the chat
             turns that the data has before the question, which is the last user turn; absent where the data holds text.
+        image: The image that the question is about; None: there is none.
     """
 
     id: str
     question: str
     answer: str
     metadata: dict[str, Any] = field(default_factory=dict)
+    image: Image | None = None
+
+    @property
+    def shown(self) -> str:
+        """The question as it is shown to a person, who must know which image it is about."""
+        return self.question if self.image is None else f"{self.question} [image: {self.image.name}]"
 
     @property
     def accepted(self) -> tuple[str, ...]:

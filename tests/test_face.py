@@ -23,6 +23,7 @@ STORY = [
         "RunConfig",
         "estimate",
         "check",
+        "judge",
         "search",
         "list_runs",
         "open_run",

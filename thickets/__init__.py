@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from thickets.flows.api.models import ask, evaluate, materialize, promote
     from thickets.flows.api.runs import Run, compare, list_runs, open_run
-    from thickets.flows.api.searches import check, distill, estimate, rescore, search
+    from thickets.flows.api.searches import check, distill, estimate, judge, rescore, search
     from thickets.flows.config.file import load_config
     from thickets.flows.config.run import RunConfig
     from thickets.flows.results.summary import RunSummary
@@ -42,6 +42,7 @@ __all__ = [
     "distill",
     "estimate",
     "evaluate",
+    "judge",
     "list_runs",
     "load_config",
     "materialize",
@@ -68,6 +69,7 @@ _MODULES = {
     "distill": "flows.api.searches",
     "estimate": "flows.api.searches",
     "evaluate": "flows.api.models",
+    "judge": "flows.api.searches",
     "list_runs": "flows.api.runs",
     "load_config": "flows.config.file",
     "materialize": "flows.api.models",

@@ -10,6 +10,7 @@ from thickets.flows.api.homes import find, use_services
 
 if TYPE_CHECKING:
     from thickets.flows.check.replies import Check
+    from thickets.flows.check.verdict import CheckedReply
     from thickets.flows.config.run import RunConfig
     from thickets.flows.results.comparison import Comparison
     from thickets.flows.results.distillation import DistillSummary
@@ -117,7 +118,7 @@ def check(config: RunConfig, *, n: int = 20, row: str | None = None) -> Check:
     Args:
         config: The run, of one problem.
         n: How many replies of the base, to the first questions of the selection split; with 0 no engine is started.
-        row: Id of the example whose prompt is shown; None: the first of the selection split.
+        row: Id or question of the example whose prompt is shown; None: the first of the selection split.
 
     Raises:
         InputError: Something in the configuration cannot be used, or there is no such example.
@@ -132,6 +133,37 @@ def check(config: RunConfig, *, n: int = 20, row: str | None = None) -> Check:
     from thickets.flows.check.replies import check as check_one
 
     return check_one(config, n=n, row=row)
+
+
+def judge(config: RunConfig, replies: Sequence[tuple[str, str]]) -> list[CheckedReply]:
+    """Judge replies of your own as a run would; no model is needed. Reading the data judges every gold answer, too.
+
+    Args:
+        config: The run, of one problem.
+        replies: Pairs of a question of the data (its text or its id) and a whole reply.
+
+    Returns:
+        What becomes of each reply: `verdict` (right, wrong or abstains), `extracted`, `score` and, in a line, `why`.
+
+    Raises:
+        InputError: Something in the configuration cannot be used, a gold answer is not right, or there is no such
+            question.
+
+    Example:
+        >>> import json
+        >>> from pathlib import Path
+        >>> from thickets import RunConfig, judge
+        >>> rows = [{"question": f"{n} + 1?", "answer": n + 1} for n in range(9)]
+        >>> _ = Path("sums.json").write_text(json.dumps(rows))
+        >>> problem = {"name": "file", "path": "sums.json", "verifier": "numeric"}
+        >>> config = RunConfig(problem=problem, data={"selection": 3, "validation": 3, "test": 3})
+        >>> [found] = judge(config, [("4 + 1?", "It is 5.")])
+        >>> found.why
+        'right: 5 = gold 5'
+    """
+    from thickets.flows.check.replies import check_own_replies
+
+    return check_own_replies(config, replies)
 
 
 def distill(run: str, overrides: Sequence[str] = (), *, home: Path | str | None = None) -> DistillSummary:

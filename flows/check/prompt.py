@@ -8,7 +8,7 @@ from thickets.flows.plan import RunPlan
 from thickets.storage.errors import InputError
 from thickets.tasks.problems import Problem
 from thickets.tasks.problems.base import HasGold
-from thickets.tasks.types import Example
+from thickets.tasks.types import Example, Prompt, text_of
 
 _SHOWN_TOKENS = 6  # at the beginning, and as many at the end
 
@@ -38,7 +38,8 @@ class FirstPrompt(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     example_id: str
-    text: str = Field(description="Special tokens are written out.")
+    text: str = Field(description="Special tokens are written out; an image is its placeholder.")
+    image: str | None = Field(None, description="What the data calls the question's image; null: it has none.")
     n_tokens: int
     beginning: tuple[Token, ...] = Field(description="The first tokens; all of them in a short prompt.")
     end: tuple[Token, ...] = Field(description="The last tokens; none in a short prompt.")
@@ -58,18 +59,19 @@ def first_prompt(plan: RunPlan, row: str | None = None) -> FirstPrompt:
 
     Args:
         plan: The run.
-        row: Id of the example; None: the first question of the first split.
+        row: Id or question of the example; None: the first question of the first split.
 
     Raises:
         InputError: No example of the run has that id.
     """
-    example, text = _asked(plan, row)
-    found = plan.template.tokens(text)
+    example, prompt = _asked(plan, row)
+    found = plan.template.tokens(prompt)
     tokens = tuple(Token(id=id_, text=shown) for id_, shown in zip(found.ids, found.texts, strict=True))
     is_short = len(tokens) <= 2 * _SHOWN_TOKENS
     return FirstPrompt(
         example_id=example.id,
-        text=text,
+        text=text_of(prompt),
+        image=None if example.image is None else example.image.name,
         n_tokens=len(tokens),
         beginning=tokens if is_short else tokens[:_SHOWN_TOKENS],
         end=() if is_short else tokens[-_SHOWN_TOKENS:],
@@ -79,11 +81,19 @@ def first_prompt(plan: RunPlan, row: str | None = None) -> FirstPrompt:
     )
 
 
-def _asked(plan: RunPlan, row: str | None) -> tuple[Example, str]:
+def is_meant(example: Example, row: str) -> bool:
+    """Tell whether a row named by its id or its question is this example; under some questions stand options."""
+    asked = example.question
+    if "options" in example.metadata:
+        asked = asked.rpartition("\n\n")[0]
+    return example.id == row or asked.split() == row.split()
+
+
+def _asked(plan: RunPlan, row: str | None) -> tuple[Example, Prompt]:
     """Return an example with its prompt."""
     for block in plan.blocks:
         for example, prompt in zip(block.examples, block.prompts, strict=True):
-            if row is None or example.id == row:
+            if row is None or is_meant(example, row):
                 return example, prompt
     first = ", ".join(example.id for example in plan.blocks[0].examples[:3])
-    raise InputError(f"--row: no question of the run has the id {row!r}; its first ones are {first}")
+    raise InputError(f"--row: no question of the run has the id or text {row!r}; its first ones are {first}")

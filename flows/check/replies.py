@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from thickets.flows.check.prompt import FirstPrompt, first_prompt
+from thickets.flows.check.prompt import FirstPrompt, first_prompt, is_meant
 from thickets.flows.check.verdict import UNFINISHED_THOUGHT, CheckedReply, check_reply
 from thickets.flows.config.run import RunConfig
 from thickets.flows.placement.description import describe_engine
@@ -26,6 +26,7 @@ from thickets.tasks.types import Example
 
 _MOST_LABELS_SHOWN = 4
 _MANY = 1 / 5  # of the replies: with more, the figures of a run would be about its settings
+_TELLING = 10  # replies: of fewer, all may be wrong by chance
 
 
 class Check(BaseModel):
@@ -54,7 +55,7 @@ def check(
     Args:
         config: The run, of one problem.
         n: How many replies; with 0 no engine is started.
-        row: Id of the example whose prompt is shown; None: the first of the selection split.
+        row: Id or question of the example whose prompt is shown; None: the first of the selection split.
         build: Builds the engine.
 
     Raises:
@@ -94,14 +95,35 @@ def check_own_reply(config: RunConfig, reply: str, *, row: str | None = None) ->
     Args:
         config: The run, of one problem.
         reply: The whole reply.
-        row: Id of the example; None: the first of the selection split.
+        row: Id or question of the example; None: the first of the selection split.
 
     Raises:
         InputError: Something in the configuration cannot be used, or there is no such example.
     """
+    [found] = check_own_replies(config, [(row, reply)], field="--row")
+    return found
+
+
+def check_own_replies(
+    config: RunConfig, replies: Sequence[tuple[str | None, str]], *, field: str = "replies"
+) -> list[CheckedReply]:
+    """Judge replies of the user's, each to the question beside it; see `check_own_reply`.
+
+    Args:
+        config: The run, of one problem.
+        replies: Pairs of a row and a whole reply.
+        field: What names the rows, for errors.
+
+    Raises:
+        InputError: As for `check_own_reply`.
+    """
     problem, splits = _problem(config)
-    example = splits.selection.examples[0] if row is None else _example(config, problem, splits, row)
-    return check_reply(Judge(problem, config.decoding.reasoning), _verifier(config), example, reply)
+    judge, name = Judge(problem, config.decoding.reasoning), _verifier(config)
+    first = splits.selection.examples[0]
+    return [
+        check_reply(judge, name, first if row is None else _example(config, problem, splits, row, field), reply)
+        for row, reply in replies
+    ]
 
 
 def _problem(config: RunConfig) -> tuple[Problem, Splits]:
@@ -116,15 +138,15 @@ def _verifier(config: RunConfig) -> str:
     return problem.verifier or ("exact" if problem.name == "file" else problem.name)
 
 
-def _example(config: RunConfig, problem: Problem, splits: Splits, row: str) -> Example:
-    """Find an example by its id: in the splits, else in all of the problem's data."""
+def _example(config: RunConfig, problem: Problem, splits: Splits, row: str, field: str) -> Example:
+    """Find an example by its id or its question: in the splits, else in all of the problem's data."""
     drawn = [example for split in splits for example in split.examples]
     every = [*drawn, *problem.examples(len(drawn), config.data.seed), *(problem.test_examples() or ())]
     for example in every:
-        if example.id == row:
+        if is_meant(example, row):
             return example
     first = ", ".join(example.id for example in splits.selection.examples[:3])
-    raise InputError(f"--row: no row has the id {row!r}; the first of the selection split are {first}")
+    raise InputError(f"{field}: no row has the id or question {row!r}; the first of the selection split are {first}")
 
 
 def _replies(plan: RunPlan, n: int, build: Callable[[EngineSpec], Engine]) -> tuple[CheckedReply, ...]:
@@ -178,7 +200,7 @@ def _warnings(replies: tuple[CheckedReply, ...], plan: RunPlan) -> list[str]:
         reply.verdict == "abstains" and UNFINISHED_THOUGHT not in reply.why for reply in replies if not reply.cut_off
     )
     if thinking + cut_off + without <= _MANY * n:
-        return []
+        return _all_alike(replies, plan)
     remedies = {
         f"in the middle of a thought: raise decoding.max_tokens (now {limit}), or turn thinking off where the chat "
         "template can: decoding.chat_template_kwargs: {enable_thinking: false}": thinking,
@@ -189,3 +211,17 @@ def _warnings(replies: tuple[CheckedReply, ...], plan: RunPlan) -> list[str]:
     }
     most = max(remedies.values())
     return [f"{count} of {n} replies {text}" for text, count in remedies.items() if count > _MANY * n or count == most]
+
+
+def _all_alike(replies: tuple[CheckedReply, ...], plan: RunPlan) -> list[str]:
+    """Return what to change where no reply is right, not even in part, or all of them are."""
+    n, n_right = len(replies), sum(reply.verdict == "right" for reply in replies)
+    if n < _TELLING or (n_right < n and any(reply.score for reply in replies)):
+        return []
+    if n_right == n:
+        return [f"all {n} replies are right, so little is left to gain: ask harder questions, or take a smaller model"]
+    shown = "" if plan.config.single_problem.path is None else "show worked examples (problem.examples) or "
+    return [
+        f"none of {n} replies is right, so there may be nothing to select by: where the right answer stands in them, "
+        f"change problem.instruction or problem.verifier; else {shown}take a larger model"
+    ]

@@ -71,7 +71,7 @@ def check_reply(
         why += f", score {found.score / FULL:g}" if 0 < found.score < FULL else ""
     return CheckedReply(
         example_id=example.id,
-        question=example.question,
+        question=example.shown,
         gold=gold,
         reply=reply,
         extracted=found.answer,

@@ -21,7 +21,8 @@ def check(
     overrides: Overrides = None,
     n: Annotated[int, typer.Option("--n", min=0, help="How many replies of the base; 0 starts no engine.")] = 20,
     row: Annotated[
-        str | None, typer.Option(metavar="ID", help="The example to show instead of the selection split's first.")
+        str | None,
+        typer.Option(metavar="ID", help="Id or question of the example to show; else the selection split's first."),
     ] = None,
     reply: Annotated[str | None, typer.Option(help="Judge this reply; no model is needed.")] = None,
     verifier: Annotated[

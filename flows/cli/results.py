@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from thickets.flows.cli.options import AsJson, HomeFolder, RunName, home_of, home_option, render, say
+from thickets.storage.errors import InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped]
@@ -84,7 +85,13 @@ def compare(
 
 
 def report(
-    name: RunName,
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN",
+            help="A run id, a unique prefix of one, `latest`, or likewise a group: the runs of one `problems:`.",
+        ),
+    ],
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Where to; report.html in the run's folder otherwise.")
     ] = None,
@@ -92,9 +99,21 @@ def report(
 ) -> None:
     """Write a finished run's report again: one HTML file with verdict, figures, plots and examples; prints its path."""
     from thickets.flows.report import report_again
+    from thickets.flows.results.groups import find_group
     from thickets.flows.results.runs import find_run
 
-    typer.echo(report_again(home_of(home), find_run(home_of(home), name), out))
+    where = home_of(home)
+    try:
+        run = find_run(where, name)
+    except InputError:
+        # Its runs begin with the configuration's name too, so a prefix that fits several may still name one group.
+        if name == "latest" or (group := find_group(where, name)) is None:
+            raise
+        from thickets.flows.report.group import group_report_again
+
+        typer.echo(group_report_again(where, group, out))
+        return
+    typer.echo(report_again(where, run, out))
 
 
 def log(

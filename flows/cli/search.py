@@ -51,14 +51,19 @@ def run(
     if run_config.problems:
         from thickets.flows.cli.tables_comparison import show_comparison
         from thickets.flows.randopt_many import randopt_many
+        from thickets.flows.results.groups import group_of
+        from thickets.storage.home import Home
 
         with ends_soon(), prefect:
             comparison = randopt_many(run_config, fresh=fresh)
         if as_json:
             typer.echo(_as_json(comparison, run_config, [each.run_id for each in comparison.runs]))
             return
+        run_ids = [each.run_id for each in comparison.runs]
         show_comparison(comparison, console())
-        _show_students(run_config, [each.run_id for each in comparison.runs])
+        _show_students(run_config, run_ids)
+        group = group_of(Home(run_config.storage.home), run_config.name, run_ids)
+        console().print(f"report:  {group.report}", soft_wrap=True, highlight=False, markup=False)
         say(f"each problem is a run of its own: thickets show RUN{home_option(run_config.storage.home)}")
         return
     with ends_soon(), prefect:

@@ -50,6 +50,8 @@ def prompt_lines(found: FirstPrompt, *, short: bool = False) -> Text:
     left_out = len(lines) - _PROMPT_LINES if short else 0
     shown = lines[:_PROMPT_LINES] if left_out > 0 else lines
     text = Text(f"the first prompt, example {found.example_id}: {found.n_tokens:,} tokens, {_bos(found)}\n")
+    if found.image is not None:
+        text.append(f"image: {_plain(found.image)}\n")
     text.append("".join(f"  {line}\n" for line in shown), "cyan")
     if left_out > 0:
         text.append(f"  ... {left_out} more lines: thickets check shows them\n", "dim")

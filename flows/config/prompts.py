@@ -13,6 +13,7 @@ from thickets.tasks.problems import Problem
 from thickets.tasks.problems.base import chooses
 from thickets.tasks.problems.splits import Split
 from thickets.tasks.scoring.room import Fitted, Room, dropped_line, fit
+from thickets.tasks.types import text_of
 from thickets.tasks.verifiers.thought import Thoughts, ends_in_thought
 
 _LABELS_IN_THOUGHT = (
@@ -68,7 +69,7 @@ def plan_prompts(config: RunConfig, model: Path, problem: Problem, splits: Itera
     first = next(each for each in fitted if each.prompts)
     template.check(problem.messages(first.split.examples[0]))
     tags = config.decoding.reasoning
-    reasoning = None if tags is None else Thoughts(*tags, ends_in_thought(first.prompts[0], tags))
+    reasoning = None if tags is None else Thoughts(*tags, ends_in_thought(text_of(first.prompts[0]), tags))
     thinks = _LABELS_IN_THOUGHT if chooses(problem) and reasoning is not None and reasoning.is_open else None
     warnings = (*template.warnings, dropped_line(fitted, room), _hidden_tags(reasoning, template), thinks)
     return PromptPlan(template, room, fitted, reasoning, tuple(filter(None, warnings)))

@@ -21,6 +21,7 @@ from thickets.tasks.distillation.training import TrainingSettings, forget
 from thickets.tasks.engines.prompts import PromptTemplate
 from thickets.tasks.engines.tokenizer import load_tokenizer
 from thickets.tasks.problems.file import written_out
+from thickets.tasks.types import text_of
 
 # As many rows as a GPU has room for beside a model in training; the engine's own batches are planned without one.
 _EXAM_ROWS_ON_GPU = 64
@@ -96,7 +97,7 @@ class Trainer:
         tokenizer = load_tokenizer(plan.run.base.path, trust_remote_code=config.engine.trust_remote_code)
         template = PromptTemplate(tokenizer, config.decoding.chat_template_kwargs)
         messages = {example.id: plan.run.problem.messages(example) for example in plan.training.examples}
-        prompts = [template.render(messages[example]) for example in rows["example_id"]]
+        prompts = [text_of(template.render(messages[example])) for example in rows["example_id"]]
         return encode(tokenizer, prompts, rows["response"].to_list())
 
     def _exam(self) -> ExamJob:

@@ -57,7 +57,7 @@ _ANSWERING = (
 )
 _STUDENT = ("mlflow-skinny", "accelerate", "numpy", "pandas", "safetensors", "torch", "transformers")
 _GGUF = ("accelerate", "gguf")
-_OF_VERIFIER = {"math": "math-verify", "olympiadbench": "math-verify", "molecule": "rdkit"}
+_OF_VERIFIER = {"math": "math-verify", "olympiadbench": "math-verify", "molecule": "rdkit", "similarity": "rapidfuzz"}
 _TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt", "*.jinja", "*.model", "*.tiktoken")
 
 
@@ -128,7 +128,6 @@ def log_ensemble(tracker: Tracker, manifest_file: Path, run_id: str, answers: Ke
                     *_ANSWERING,
                     *(_GGUF if name.lower() == BUILT_IN or name.endswith(".gguf") else ()),
                     *judging_packages(manifest.problem),
-                    *(["rapidfuzz"] if is_closest else []),
                     *(["reasoning-gym"] if str(manifest.problem["name"]).startswith(REASONING_GYM_PREFIX) else ()),
                 ]
             ),

@@ -1,12 +1,13 @@
-"""Renders a report as one HTML page by filling in the template."""
+"""Renders reports as HTML pages by filling in templates."""
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from importlib import resources
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from thickets.flows.report.collect import Report
 from thickets.flows.report.plots import Plot
@@ -21,7 +22,12 @@ _BIDI = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"
 
 
 def render(report: Report) -> str:
-    """Return the page, which is self-contained: no script, no font, no image, no network."""
+    """Return the page of a run; see `page`."""
+    return page(_TEMPLATE, report=report)
+
+
+def page(template: str, **values: object) -> str:
+    """Fill in a template of this package; the page is self-contained: no script, no font, no image, no network."""
     environment = Environment(
         loader=PackageLoader("thickets.flows.report", ""),
         autoescape=True,  # questions and completions are anybody's
@@ -31,9 +37,10 @@ def render(report: Report) -> str:
         keep_trailing_newline=True,
     )
     environment.filters |= {"percent": percent, "points": points, "place": _place, "visible": visible, "svg": _svg}
+    environment.filters["breakable"] = breakable
     environment.tests["long"] = _is_long
     style = resources.files("thickets.flows.report").joinpath("style.css").read_text(encoding="utf-8")
-    return environment.get_template(_TEMPLATE).render(report=report, style=Markup(style))
+    return environment.get_template(template).render(style=Markup(style), **values)
 
 
 def visible(text: str) -> str:
@@ -43,6 +50,14 @@ def visible(text: str) -> str:
     answer in another order than it was written.
     """
     return "".join(_sign(character) for character in text.replace("\r\n", "\n"))
+
+
+def breakable(name: str) -> Markup:
+    """Return a name that a narrow column may break after its underscores, colons and hyphens."""
+    return Markup("").join(
+        escape(part) if not part or part[-1] not in "_:-" else escape(part) + Markup("<wbr>")
+        for part in re.split(r"(?<=[_:-])", visible(name))
+    )
 
 
 def _sign(character: str) -> str:

@@ -52,7 +52,7 @@ def report_again(home: Home, folder: RunFolder, target: Path | None = None) -> P
     """
     summary = load_summary(folder)
     if target is not None:
-        _check_target(target)
+        check_target(target)
     try:
         if not folder.scores.is_file():
             return write_report(folder, summary, None, target=target)
@@ -69,7 +69,12 @@ def _own_plots(folder: RunFolder, summary: RunSummary, scores: ScoreQueries) -> 
     return own_plots(load_problem(config), summary, scores) if config.path is None else []
 
 
-def _check_target(target: Path) -> None:
+def check_target(target: Path) -> None:
+    """Refuse a file that a report cannot be written to.
+
+    Raises:
+        InputError: It is a folder, or in none.
+    """
     if target.is_dir():
         raise InputError(f"--out: {target} is a folder; name a file in it, e.g. {target / 'report.html'}")
     if not target.parent.is_dir():

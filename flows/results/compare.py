@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
-
-import numpy as np
-import polars as pl
 
 from thickets.flows.config.file import flatten
 from thickets.flows.results.comparison import (
@@ -21,38 +16,21 @@ from thickets.flows.results.comparison import (
     Pair,
 )
 from thickets.flows.results.rows import result_rows
-from thickets.flows.results.runs import find_run, load_summary, open_scores
+from thickets.flows.results.shared_tasks import OpenRun, open_runs, shared_tasks
 from thickets.flows.results.stored import stored_values
 from thickets.flows.results.summary import RunSummary, experts_of
-from thickets.storage.errors import InputError, RunError
-from thickets.storage.home import Home, RunFolder
-from thickets.storage.models.manifest import EnsembleManifest
-from thickets.storage.scores.reader import ScoreReader
-from thickets.tasks.evaluation.discordance import TaskScores, discordance
+from thickets.storage.errors import RunError
+from thickets.storage.home import Home
+from thickets.tasks.evaluation.discordance import discordance
 from thickets.tasks.evaluation.voting import ballots, vote
 from thickets.tasks.problems.consensus import Consensus
-from thickets.tasks.results.discordance import SigmaDiscordance
 from thickets.tasks.results.evaluation import Evaluation
 from thickets.tasks.results.verdicts import verdict
 from thickets.tasks.statistics import accuracy_of, paired_difference, shares
-from thickets.tasks.types import FULL, Candidate
+from thickets.tasks.types import FULL
 
 # Fields of a problem that change the wording of its questions; runs that differ only in them have the same questions.
 _WORDING = ("instruction", "system", "examples")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Run:
-    """A finished run, open for reading."""
-
-    folder: RunFolder
-    summary: RunSummary
-    manifest: EnsembleManifest
-    scores: ScoreReader
-
-    @property
-    def id(self) -> str:
-        return self.summary.run_id
 
 
 def compare(home: Home, names: Sequence[str]) -> Comparison:
@@ -66,23 +44,7 @@ def compare(home: Home, names: Sequence[str]) -> Comparison:
         InputError: A name fits no run or several, or a run is named twice or is not finished.
         RunError: The stored answers of a run do not give its stored result.
     """
-    folders = [find_run(home, name) for name in names]
-    ids = [folder.run_id for folder in folders]
-    if repeated := next((run for run in ids if ids.count(run) > 1), None):
-        raise InputError(f"RUN: {repeated} is named {ids.count(repeated)} times; name each run once")
-    if len(ids) < 2:
-        raise InputError(f"RUN: found {len(ids)}; a comparison takes two runs or more")
-    summaries = [load_summary(folder) for folder in folders]
-    with ExitStack() as opened:
-        runs = [
-            _Run(
-                folder,
-                summary,
-                EnsembleManifest.load(folder.manifest),
-                opened.enter_context(open_scores(home, folder)),
-            )
-            for folder, summary in zip(folders, summaries, strict=True)
-        ]
+    with open_runs(home, names) as runs:
         return Comparison(
             runs=tuple(_compared(run.summary) for run in runs),
             pairs=tuple(_pair(ours, theirs) for ours, theirs in combinations(runs, 2)),
@@ -138,7 +100,7 @@ def _rows(found: Evaluation) -> Iterator[ComparedRow]:
         )
 
 
-def _pair(ours: _Run, theirs: _Run) -> Pair:
+def _pair(ours: OpenRun, theirs: OpenRun) -> Pair:
     if why := _not_paired(ours, theirs):
         sentence = f"The ensembles of {ours.id} and {theirs.id}: {why}, so no difference is paired, and none is given."
         return Pair(ours=ours.id, theirs=theirs.id, difference=None, sentence=sentence)
@@ -149,7 +111,7 @@ def _pair(ours: _Run, theirs: _Run) -> Pair:
     return Pair(ours=ours.id, theirs=theirs.id, difference=difference, sentence=f"{said} McNemar's test: {mcnemar}.")
 
 
-def _not_paired(ours: _Run, theirs: _Run) -> str | None:
+def _not_paired(ours: OpenRun, theirs: OpenRun) -> str | None:
     """Return why two runs' answers cannot be compared question by question, or None if they can."""
     one, other = (
         {key: value for key, value in run.manifest.problem.items() if key not in _WORDING} for run in (ours, theirs)
@@ -161,7 +123,7 @@ def _not_paired(ours: _Run, theirs: _Run) -> str | None:
     return None
 
 
-def _ensemble_scores(run: _Run) -> list[float]:
+def _ensemble_scores(run: OpenRun) -> list[float]:
     """Return for each test question the score of the vote, 0 to 1, computed from the stored answers."""
     experts = experts_of(run.summary)
     found = run.summary.evaluation
@@ -177,51 +139,8 @@ def _ensemble_scores(run: _Run) -> list[float]:
     return shares(voted)
 
 
-def _discordance(runs: Sequence[_Run]) -> DiscordanceTable:
-    if len({run.manifest.base.sha256 for run in runs}) > 1:
-        return DiscordanceTable(reason="the runs search around different base models")
-    noise = runs[0].manifest.noise
-    if any(run.manifest.noise != noise for run in runs):
-        return DiscordanceTable(reason="the runs make different noise of the same seeds")
-    tasks: list[_Run] = []
-    for run in sorted(runs, key=lambda run: -run.summary.n_candidates):
-        # Of runs with the same problem and the same questions, the one with most candidates is used.
-        if not any(_same_task(run, known) for known in tasks):
-            tasks.append(run)
-    tasks = [run for run in runs if run in tasks]
-    if len(tasks) < 2:
-        return DiscordanceTable(reason="all runs have the same problem")
-    problems = [run.summary.problem for run in tasks]
-    labels = [name if problems.count(name) == 1 else run.id for name, run in zip(problems, tasks, strict=True)]
-    outcomes = [run.scores.candidate_outcomes("selection") for run in tasks]
-    return DiscordanceTable(sigmas=tuple(_by_sigma(tasks, labels, outcomes)))
-
-
-def _same_task(one: _Run, other: _Run) -> bool:
-    return one.manifest.problem == other.manifest.problem and one.scores.questions("selection").equals(
-        other.scores.questions("selection")
-    )
-
-
-def _by_sigma(
-    tasks: Sequence[_Run], labels: Sequence[str], outcomes: Sequence[pl.DataFrame]
-) -> Iterator[SigmaDiscordance]:
-    """Yield the discordance per sigma over the candidates of all runs; see `ScoreQueries.candidate_outcomes`."""
-    shared = outcomes[0].select("candidate_id", "sigma")
-    for other in outcomes[1:]:
-        shared = shared.join(other, on="candidate_id", how="semi", maintain_order="left")
-    for sigma in sorted({value for frame in outcomes for value in frame["sigma"]}):
-        of_sigma = shared.filter(pl.col("sigma") == sigma).select("candidate_id")
-        scores = [_task_scores(*each, of_sigma) for each in zip(tasks, labels, outcomes, strict=True)]
-        yield discordance(sigma, scores)
-
-
-def _task_scores(run: _Run, label: str, outcomes: pl.DataFrame, candidates: pl.DataFrame) -> TaskScores:
-    rows = candidates.join(outcomes, on="candidate_id", maintain_order="left")["score"].to_list()
-    # With racing, the questions that every candidate of the run was asked: fewer than the split holds.
-    n_questions = len(rows[0]) if rows else run.summary.split_sizes["selection"]
-    shape = candidates.height, n_questions
-    experts = [Candidate(int(expert.seed), expert.sigma).id for expert in run.summary.experts]
-    return TaskScores(
-        label, np.array(rows, dtype=np.int64).reshape(shape), candidates["candidate_id"].is_in(experts).to_numpy()
-    )
+def _discordance(runs: Sequence[OpenRun]) -> DiscordanceTable:
+    tasks = shared_tasks(runs)
+    if isinstance(tasks, str):
+        return DiscordanceTable(reason=tasks)
+    return DiscordanceTable(sigmas=tuple(discordance(sigma, scores) for sigma, _, scores in tasks.by_sigma()))

@@ -43,6 +43,8 @@ _COMMAND_LINE = {
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     "TRANSFORMERS_VERBOSITY": "error",
 }
+# Those of them that this process has set, and not its user.
+_ours: dict[str, str] = {}
 # Python looks for garbage after every 700 new objects, and again and again at the hundreds of thousands that libraries
 # make while they are imported and that stay: a quarter of the time of a short command.
 _GARBAGE = (50_000, 50, 50)
@@ -66,6 +68,7 @@ def set_runtime_defaults() -> None:
 def set_command_line_defaults() -> None:
     """Set the defaults of the command line: plain lines of our own log on standard error, and no other logger's."""
     collect_garbage_seldom()
+    _ours.update({name: value for name, value in _COMMAND_LINE.items() if name not in os.environ})
     _set(_COMMAND_LINE)
     logging.getLogger("mlflow.store.db").setLevel(logging.CRITICAL)  # it logs tracebacks of errors that it also raises
     log = logging.getLogger("thickets")
@@ -73,6 +76,11 @@ def set_command_line_defaults() -> None:
         log.addHandler(_PlainLines())
     if not sys.stderr.isatty():
         _set(_NO_TERMINAL)
+
+
+def without_command_line_defaults() -> dict[str, str]:
+    """Return this process's environment for one whose output is read in a log: what the user has set, it keeps."""
+    return {name: value for name, value in os.environ.items() if _ours.get(name) != value}
 
 
 def collect_garbage_seldom() -> None:

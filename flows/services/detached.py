@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 
+from thickets.flows.runtime.environment import without_command_line_defaults
 from thickets.flows.services.settings import ServiceSettings
 from thickets.flows.services.state import ServicesState, read_state, services_folder
 from thickets.flows.services.supervisor import clean_up
@@ -33,7 +34,12 @@ def start(settings: ServiceSettings) -> ServicesState:
     command += ["--prefect-port", str(settings.prefect_port), "--mlflow-port", str(settings.mlflow_port)]
     with log.open("wb") as output:
         supervisor = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            env=without_command_line_defaults(),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     while supervisor.poll() is None:
         state = read_state(home)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from thickets.flows.deployments import POOL
-from thickets.flows.runtime.environment import WORKER
+from thickets.flows.runtime.environment import WORKER, without_command_line_defaults
 from thickets.flows.runtime.prefect_database import create_prefect_database
 from thickets.flows.services.settings import Credentials, ServiceSettings
 from thickets.storage.home import Home
@@ -175,7 +175,7 @@ def _worker(settings: ServiceSettings) -> Launch:
 
 
 def _common(settings: ServiceSettings) -> dict[str, str]:
-    environment = dict(os.environ)
+    environment = without_command_line_defaults()  # the worker's log shows what its runs log
     environment.pop("THICKETS_AUTH", None)
     environment["THICKETS_HOME"] = str(settings.home)
     environment["PYTHONSAFEPATH"] = "1"  # a user's `storage` or `queue` in the current folder stands in nobody's way

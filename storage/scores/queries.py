@@ -269,6 +269,23 @@ class ScoreQueries(ABC):
             {"run_id": self.run_id, "split": split},
         )
 
+    def base_outcomes(self, split: str = "selection") -> list[int]:
+        """Return the base's score, in thousandths, on each question of `candidate_outcomes`, in the same order."""
+        return (
+            self.query(
+                f"""
+                SELECT s.score
+                FROM scores AS s
+                JOIN examples AS e USING (run_id, split, example_id)
+                WHERE run_id = $run_id AND split = $split AND candidate_id = 'base' AND {_COMMON}
+                ORDER BY e.position, s.example_id
+                """,
+                {"run_id": self.run_id, "split": split},
+            )["score"]
+            .cast(pl.Int64)
+            .to_list()
+        )
+
     def first_outcomes(self, split: str, n_candidates: int) -> pl.DataFrame:
         """Return what each of the population's first candidates made of every question of a split.
 

@@ -47,7 +47,11 @@ def _load(source: Source) -> Any:
 
     try:
         # No trust_remote_code, ever: a data set is data.
-        return datasets.load_dataset(place, name=where["config"], split=where["split"] or source.default_split)
+        rows: Any = datasets.load_dataset(place, name=where["config"], split=where["split"] or source.default_split)
+        if source.image_column is not None and source.image_column in rows.features:
+            # As they are stored: the library would decode every format that Pillow knows, and fetch addresses.
+            stored = _undecoded(rows.features[source.image_column])
+            rows = rows.cast_column(source.image_column, stored)
     except Exception as error:
         # The edge to the network and to whatever the library builds on: it raises a dozen unrelated types.
         reason = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
@@ -55,6 +59,13 @@ def _load(source: Source) -> Any:
             f"Hugging Face data set cannot be loaded ({type(error).__name__}: {reason}); check its name, config, split "
             "and the network"
         ) from error
+    return rows
+
+
+def _undecoded(feature: Any) -> Any:
+    import datasets
+
+    return datasets.Image(decode=False) if isinstance(feature, datasets.Image) else feature
 
 
 def _checked(source: Source, place: str) -> str:

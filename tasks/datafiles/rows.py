@@ -13,9 +13,10 @@ from thickets.tasks.datafiles.choices import Golds, read_choices
 from thickets.tasks.datafiles.columns import NoColumn, as_json, find, json_inside, kind, text_of, value_of
 from thickets.tasks.datafiles.formats import Numbered, file_rows, numbered
 from thickets.tasks.datafiles.hub import hub_rows
+from thickets.tasks.datafiles.images import ImageColumn
 from thickets.tasks.datafiles.source import Row, Source
 from thickets.tasks.datafiles.turns import chat_in, read_turns
-from thickets.tasks.types import Example, Message, question_id
+from thickets.tasks.types import Example, Image, Message, question_id
 
 logger = logging.getLogger(__name__)
 
@@ -82,10 +83,12 @@ def read_rows(source: Source) -> list[Row]:
 
 
 def asked_of(example: Example) -> str:
-    """Return all that an example asks: the question, with the chat turns before it if there are any."""
-    if not example.turns:
+    """Return all that an example asks: the question, with its image and the chat turns before it if there are any."""
+    if not example.turns and example.image is None:
         return example.question.strip()
-    return json.dumps([*([turn["role"], turn["content"]] for turn in example.turns), example.question.strip()])
+    image = [] if example.image is None else [["image", example.image.sha256]]
+    before = [[turn["role"], turn["content"]] for turn in example.turns]
+    return json.dumps([*before, *image, example.question.strip()])
 
 
 def raw_rows(source: Source) -> Iterable[Numbered]:
@@ -117,6 +120,7 @@ class _Reader:
         self._source = source
         self._chat: tuple[bool, str] | None = None  # whether the first row's question is chat turns, and its place
         self.golds = Golds(source)
+        self._images = None if source.image_column is None else ImageColumn(source)
 
     def example(self, place: str, values: Mapping[str, Any]) -> Example:
         source, metadata = self._source, self._rest(values)
@@ -129,12 +133,18 @@ class _Reader:
             metadata["turns"] = turns
         if aliases:
             metadata["aliases"] = aliases
-        made = Example("", question, answer, metadata)
+        made = Example("", question, answer, metadata, self._image(place, values))
         if source.id_column is None:
             name = question_id(asked_of(made))
         else:
             name = self._text(place, values, "id_column", source.id_column)
-        return Example(name, question, answer, metadata)
+        return replace(made, id=name)
+
+    def _image(self, place: str, values: Mapping[str, Any]) -> Image | None:
+        column = self._source.image_column
+        if self._images is None or column is None:
+            return None
+        return self._images.read(place, value_of(self._source, place, values, "image_column", column))
 
     def _question(self, place: str, values: Mapping[str, Any]) -> tuple[str, list[Message] | None]:
         """Return the question, and the turns before it if the data holds chat turns."""

@@ -29,6 +29,7 @@ class Source:
         prepare: What a problem makes of a row, given its place and its columns, before it is read: the columns to read,
             or text that says which rows are left out ("with an image"), for a line that counts them. A ValueError says
             what is wrong with the row.
+        image_column: Column with the image that a question is about, or ``None``.
     """
 
     field: str
@@ -41,11 +42,15 @@ class Source:
     aliases_column: str | None = None
     choices_column: str | None = None
     prepare: Callable[[str, Mapping[str, Any]], Mapping[str, Any] | str] | None = None
+    image_column: str | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that every row must have."""
-        named = (self.question_column, self.answer_column, self.id_column, self.choices_column)
+        named = (
+            *(self.question_column, self.answer_column, self.id_column),
+            *(self.choices_column, self.image_column),
+        )
         return tuple(name for name in named if name is not None)
 
     def error(self, problem: str, place: str = "") -> InputError:

@@ -9,7 +9,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from thickets.tasks.engines.token_answers import TokenAnswers
 from thickets.tasks.noise import Perturbation
-from thickets.tasks.types import Completion, Sampling, Weights
+from thickets.tasks.types import Completion, Prompt, Sampling, Weights
 
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -96,15 +96,19 @@ class Engine(Protocol):
     def prepare(self, weights: Weights) -> None:
         """Make `weights` while the next `generate` runs, to be loaded after it; only a hint."""
 
-    def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """Answer every prompt with the loaded candidate.
 
         Args:
-            prompts: Rendered prompts; special tokens are written out in the text.
+            prompts: Rendered prompts; special tokens are written out in the text. A model that reads images takes
+                some with an image; any other engine refuses these.
             sampling: How to decode.
 
         Returns:
             One completion per prompt, in order. A pure function of the candidate, the whole list and `sampling`.
+
+        Raises:
+            InputError: A prompt is too long, or has an image that cannot be read, or that the model is given none.
         """
 
     def close(self) -> None:
@@ -115,7 +119,7 @@ class Engine(Protocol):
 class TokenEngine(Engine, Protocol):
     """An engine whose answers are tokens first; making their text need not keep its thread."""
 
-    def generate_tokens(self, prompts: Sequence[str], sampling: Sampling) -> TokenAnswers:
+    def generate_tokens(self, prompts: Sequence[Prompt], sampling: Sampling) -> TokenAnswers:
         """Answer every prompt as `generate` does, whose completions are those of what this returns."""
 
 
@@ -126,7 +130,7 @@ class BatchEngine(Engine, Protocol):
     def load_many(self, weights: Sequence[Weights | None]) -> None:
         """Hold all of these from now on, in this order; None is the base. `load` is the case of one."""
 
-    def generate_many(self, prompts: Sequence[str], samplings: Sequence[Sampling]) -> list[list[Completion]]:
+    def generate_many(self, prompts: Sequence[Prompt], samplings: Sequence[Sampling]) -> list[list[Completion]]:
         """Answer every prompt with every candidate held.
 
         Args:

@@ -46,14 +46,12 @@ RESERVED = frozenset(
 """Names that the rendering itself gives to a template, so that ``decoding.chat_template_kwargs`` may not."""
 
 
-def render_chat(
-    tokenizer: Any, messages: Sequence[Message], given: Mapping[str, Scalar], *, is_prompt: bool = True
-) -> str:
+def render_chat(tokenizer: Any, messages: Sequence[Any], given: Mapping[str, Scalar], *, is_prompt: bool = True) -> str:
     """Render messages with a tokenizer's chat template, up to where the model's turn begins.
 
     Args:
         tokenizer: Has a chat template.
-        messages: Chat turns.
+        messages: Chat turns, also `in_parts`.
         given: Further values for the template (``decoding.chat_template_kwargs``).
         is_prompt: Whether the model's turn is to begin; else the last message is its.
 
@@ -80,6 +78,19 @@ def render_chat(
                 "(or the system turn of the data) out, and say it in problem.instruction"
             )
     raise InputError(f"model: its chat template cannot be rendered ({reason}){_with(given)}")
+
+
+def in_parts(messages: Sequence[Message]) -> list[Any]:
+    """Return messages in the form in which chat templates take images: a turn with one is a list of parts."""
+    return [
+        {
+            "role": message["role"],
+            "content": [{"type": "image"}, {"type": "text", "text": message["content"]}],
+        }
+        if "image" in message
+        else {"role": message["role"], "content": message["content"]}
+        for message in messages
+    ]
 
 
 def check_given(tokenizer: Any, given: Mapping[str, Scalar]) -> None:
@@ -130,7 +141,7 @@ def mentioned(template: Any) -> frozenset[str]:
         raise InputError(f"model: its chat template cannot be read ({str(error).splitlines()[0]})") from None
 
 
-def _rendered(tokenizer: Any, messages: Sequence[Message], given: Mapping[str, Scalar], *, is_prompt: bool) -> str:
+def _rendered(tokenizer: Any, messages: Sequence[Any], given: Mapping[str, Scalar], *, is_prompt: bool) -> str:
     arguments = {**chat_arguments(given), "add_generation_prompt": is_prompt}
     text: str = tokenizer.apply_chat_template(list(messages), tokenize=False, **arguments)
     return text

@@ -7,9 +7,9 @@ grouped by length, and the batch shrinks. ``benchmarks/generation.py`` compares 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from transformers import DynamicCache, PreTrainedModel
@@ -154,9 +154,19 @@ class Prefill:
             layer.go_back(mark)
 
 
+# Returns embeddings, ``[n_rows, n_columns, width]``, and positions, ``[3, n_rows, n_columns]``, of padded token ids
+# with their mask: how prompts with images are read.
+Embed: TypeAlias = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+
+
 @torch.inference_mode()
 def prefill(
-    model: PreTrainedModel, prompts: Sequence[Sequence[int]], prefix: Prefix | None, max_tokens: int, pad_id: int
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    prefix: Prefix | None,
+    max_tokens: int,
+    pad_id: int,
+    embed: Embed | None = None,
 ) -> Prefill:
     """Let the model read one batch of prompts.
 
@@ -166,6 +176,7 @@ def prefill(
         prefix: Keys and values of the rows' common prefix, or None to compute whole prompts.
         max_tokens: Most new tokens per row.
         pad_id: Any valid token id; masked.
+        embed: Of prompts with images: makes what the model reads in place of tokens; such prompts share no prefix.
     """
     n_prefix = len(prefix.tokens) if prefix else 0
     suffixes = [list(row[n_prefix:]) for row in prompts]
@@ -177,7 +188,12 @@ def prefill(
     mask = torch.cat([own.new_ones(len(prompts), n_prefix), own], dim=1)
     positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, n_prefix:]
     cache = _cache(model, prefix, len(prompts), n_prefix + n_suffix + max_tokens)
-    logits = _forward(model, inputs, mask, positions, cache)
+    if embed is None:
+        logits = _forward(model, inputs, mask, positions, cache)
+    else:
+        embeddings, places = embed(inputs, mask)
+        logits = _forward(model, embeddings, mask, places, cache, reads="inputs_embeds")
+        positions = places[0]  # of text, as the last tokens are, all three are one
     marks = tuple(layer.mark() for layer in cache.layers if isinstance(layer, _PreallocatedLayer))
     return Prefill(tuple(map(tuple, prompts)), cache, marks, logits, mask, positions[:, -1:], max_tokens)
 
@@ -221,11 +237,16 @@ def decode(model: PreTrainedModel, start: Prefill, checker: StopChecker, chooser
 
 
 def _forward(
-    model: PreTrainedModel, inputs: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: DynamicCache
+    model: PreTrainedModel,
+    inputs: torch.Tensor,
+    mask: torch.Tensor,
+    positions: torch.Tensor,
+    cache: DynamicCache,
+    reads: str = "input_ids",
 ) -> torch.Tensor:
     """Read further tokens, ``[n_rows, n_new]``, into the cache; return the logits behind the last of them."""
     result: Any = model(
-        input_ids=inputs,
+        **{reads: inputs},
         attention_mask=mask,
         position_ids=positions,
         past_key_values=cache,

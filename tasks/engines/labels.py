@@ -15,7 +15,7 @@ from typing import Protocol, runtime_checkable
 from thickets.storage.errors import InputError
 from thickets.tasks.engines.base import Engine
 from thickets.tasks.engines.prompt_reader import PromptReader
-from thickets.tasks.types import Completion, Label, Labels, Sampling
+from thickets.tasks.types import Completion, ImagePrompt, Label, Labels, Prompt, Sampling, text_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Likelihood:
 class LabelEngine(Engine, Protocol):
     """An engine that can tell how likely labels are."""
 
-    def likelihoods(self, prompts: Sequence[str], labels: Labels) -> list[tuple[Likelihood, ...]]:
+    def likelihoods(self, prompts: Sequence[Prompt], labels: Labels) -> list[tuple[Likelihood, ...]]:
         """Return the likelihood of every label of every prompt under the loaded candidate.
 
         Args:
@@ -61,7 +61,7 @@ class LabelEngine(Engine, Protocol):
         """
 
 
-def choose(engine: LabelEngine, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
+def choose(engine: LabelEngine, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
     """Return the likeliest label of every prompt as its completion; of equals the first.
 
     Args:
@@ -118,7 +118,7 @@ def shares(labels: Sequence[Label], likelihoods: Sequence[Likelihood], how: Labe
     return [power / sum(powers) for power in powers]
 
 
-def label_rows(reader: PromptReader, prompts: Sequence[str], labels: Labels) -> list[LabelRow]:
+def label_rows(reader: PromptReader, prompts: Sequence[Prompt], labels: Labels) -> list[LabelRow]:
     """Tokenize prompts with their labels.
 
     Args:
@@ -128,12 +128,14 @@ def label_rows(reader: PromptReader, prompts: Sequence[str], labels: Labels) -> 
 
     Raises:
         InputError: A label can never be the likeliest, because another one is its beginning; two have the same tokens;
-            or there is no token before a label.
+            there is no token before a label; or a prompt has an image.
     """
     if not prompts:
         return []
+    if any(isinstance(prompt, ImagePrompt) for prompt in prompts):
+        raise InputError("problem.scoring: found loglikelihood, but a question is about an image; write generate")
     wholes = [
-        prompt + labels.gap + label.text
+        text_of(prompt) + labels.gap + label.text
         for prompt, each in zip(prompts, labels.of_prompts, strict=True)
         for label in each
     ]

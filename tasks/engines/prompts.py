@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from thickets.storage.errors import InputError
-from thickets.tasks.engines.chat_template import chat_arguments, check_given, render_chat
+from thickets.tasks.engines.chat_template import chat_arguments, check_given, in_parts, render_chat
 from thickets.tasks.engines.model_files import broken_files
 from thickets.tasks.engines.prompt_tokens import PromptTokens, prompt_tokens
 from thickets.tasks.engines.tokenizer import (
@@ -19,7 +20,10 @@ from thickets.tasks.engines.tokenizer import (
     prompt_ids,
     says_bos,
 )
-from thickets.tasks.types import JSON, Message, Scalar
+from thickets.tasks.types import JSON, ImagePrompt, Message, Prompt, Scalar, text_of
+
+if TYPE_CHECKING:
+    from thickets.tasks.engines.images import ImageReader
 
 _REPLY = "Thickets"  # any word that no prompt begins or ends with
 _PLAIN_FORM = "question-answer-2"
@@ -36,8 +40,8 @@ class Template(Protocol):
     def warnings(self) -> tuple[str, ...]:
         """Return what is odd about the model's prompts, a line each."""
 
-    def render(self, messages: Sequence[Message]) -> str:
-        """Render the prompt as text."""
+    def render(self, messages: Sequence[Message]) -> Prompt:
+        """Render the prompt as text, with its image if a message has one."""
 
     def gap(self, messages: Sequence[Message]) -> str:
         """Return the white space between a rendered prompt and a reply to it."""
@@ -48,20 +52,23 @@ class Template(Protocol):
     def hides(self, text: str) -> bool:
         """Return whether a text is a special token of the model, so that replies are read without it."""
 
-    def lengths(self, prompts: Sequence[str]) -> list[int]:
+    def lengths(self, prompts: Sequence[Prompt]) -> list[int]:
         """Count the tokens of each rendered prompt."""
 
-    def longest(self, prompts: Sequence[str]) -> int:
+    def longest(self, prompts: Sequence[Prompt]) -> int:
         """Count the tokens of the longest rendered prompt."""
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Count the tokens of parts of replies."""
 
-    def tokens(self, prompt: str) -> PromptTokens:
+    def tokens(self, prompt: Prompt) -> PromptTokens:
         """Return a rendered prompt as tokens."""
 
     def identity(self) -> dict[str, JSON]:
         """Return what identifies this form of prompt in a fingerprint."""
+
+    def image_identity(self) -> dict[str, JSON]:
+        """Return what decides how images are read, for the fingerprint of a run whose prompts have some."""
 
 
 class ValuesTemplate:
@@ -71,7 +78,13 @@ class ValuesTemplate:
     warnings: tuple[str, ...] = ()
 
     def render(self, messages: Sequence[Message]) -> str:
-        """Join the contents as they are; the engine refuses anything but values."""
+        """Join the contents as they are; the engine refuses anything but values.
+
+        Raises:
+            InputError: A message has an image.
+        """
+        if any("image" in message for message in messages):
+            raise InputError("model: the questions are about images, but a signals network reads values alone")
         return "\n".join(message["content"] for message in messages)
 
     def gap(self, messages: Sequence[Message]) -> str:
@@ -85,26 +98,30 @@ class ValuesTemplate:
         """Return False: there are no special tokens."""
         return False
 
-    def lengths(self, prompts: Sequence[str]) -> list[int]:
+    def lengths(self, prompts: Sequence[Prompt]) -> list[int]:
         """Count the values of each prompt."""
-        return [len(prompt.split()) for prompt in prompts]
+        return [len(text_of(prompt).split()) for prompt in prompts]
 
-    def longest(self, prompts: Sequence[str]) -> int:
+    def longest(self, prompts: Sequence[Prompt]) -> int:
         """Count the values of the longest prompt."""
         return max(self.lengths(prompts))
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Count the values of each text."""
-        return self.lengths(texts)
+        return [len(text.split()) for text in texts]
 
-    def tokens(self, prompt: str) -> PromptTokens:
+    def tokens(self, prompt: Prompt) -> PromptTokens:
         """Return the values, each of which is a token; there is no vocabulary that would number them."""
-        values = tuple(prompt.split())
+        values = tuple(text_of(prompt).split())
         return PromptTokens((None,) * len(values), values)
 
     def identity(self) -> dict[str, JSON]:
         """Return what identifies this form of prompt in a fingerprint."""
         return {"form": "signal-values-1"}
+
+    def image_identity(self) -> dict[str, JSON]:
+        """Return nothing: there are no images."""
+        return {}
 
 
 class PromptTemplate:
@@ -114,7 +131,12 @@ class PromptTemplate:
     """
 
     def __init__(
-        self, tokenizer: Any, given: Mapping[str, Scalar] | None = None, *, says_bos: bool | None = None
+        self,
+        tokenizer: Any,
+        given: Mapping[str, Scalar] | None = None,
+        *,
+        says_bos: bool | None = None,
+        images: Callable[[], ImageReader] | None = None,
     ) -> None:
         """Take a tokenizer.
 
@@ -122,11 +144,13 @@ class PromptTemplate:
             tokenizer: As `load_tokenizer` gives it.
             given: Further values for the chat template (``decoding.chat_template_kwargs``).
             says_bos: What the tokenizer's configuration says about a BOS token, for warnings; None: nothing.
+            images: Makes what reads the model's images, at the first prompt with one; None: it is given none.
 
         Raises:
             InputError: The tokenizer has no chat template that looks at the values.
         """
         self._tokenizer, self._given, self._says_bos = tokenizer, dict(given or {}), says_bos
+        self._make_images = images
         self._chat_template: str | None = tokenizer.chat_template
         check_given(tokenizer, self._given)
         self._beginning = beginning(tokenizer) if self._chat_template is None else Beginning()
@@ -142,7 +166,7 @@ class PromptTemplate:
         """
         with broken_files("its tokenizer", folder):
             tokenizer, says = load_tokenizer(folder, trust_remote_code=trust_remote_code), says_bos(folder)
-        return cls(tokenizer, given, says_bos=says)
+        return cls(tokenizer, given, says_bos=says, images=lambda: _image_reader(folder))
 
     @property
     def is_chat(self) -> bool:
@@ -167,7 +191,7 @@ class PromptTemplate:
             return ()
         if not (adds or self._says_bos):
             return ()
-        [ids] = prompt_ids(self._tokenizer, [self.render([{"role": "user", "content": "a"}])])
+        [ids] = prompt_ids(self._tokenizer, [self._text([{"role": "user", "content": "a"}])])
         if self._tokenizer.bos_token_id in ids:
             return ()
         return (
@@ -175,14 +199,29 @@ class PromptTemplate:
             "rendered as the library does it, without",
         )
 
-    def render(self, messages: Sequence[Message]) -> str:
-        """Render the prompt as text, special tokens written out; `lengths` and the engines add none.
+    def render(self, messages: Sequence[Message]) -> Prompt:
+        """Render the prompt, special tokens written out; `lengths` and the engines add none.
 
         Raises:
-            InputError: The chat template cannot be rendered, or refuses a system message.
+            InputError: The chat template cannot be rendered, or refuses a system message; or a message has an image,
+                and the model is given none or its chat template leaves it out.
         """
+        found = [message["image"] for message in messages if "image" in message]
+        text = self._text(messages)
+        if not found:
+            return text
+        [image] = found
+        self._images.place(self._ids([text])[0])
+        return ImagePrompt(text, image)
+
+    def _text(self, messages: Sequence[Message]) -> str:
+        has_images = any("image" in message for message in messages)
+        if has_images:
+            self._images  # noqa: B018 - says what is wrong with a model that reads none
         if self.is_chat:
-            return render_chat(self._tokenizer, messages, self._given)
+            return render_chat(self._tokenizer, in_parts(messages) if has_images else messages, self._given)
+        if has_images:
+            raise InputError("model: the questions are about images, and it has no chat template that places them")
         return self._beginning.text + _plain(messages) + "\nAnswer:"
 
     def gap(self, messages: Sequence[Message]) -> str:
@@ -199,8 +238,22 @@ class PromptTemplate:
             whole = render_chat(self._tokenizer, [*messages, reply], self._given, is_prompt=False)
         except InputError:  # a template that takes questions alone
             return ""
-        before, found, _ = whole.removeprefix(self.render(messages)).partition(_REPLY)
+        before, found, _ = whole.removeprefix(self._text(messages)).partition(_REPLY)
         return before if found and not before.strip() else ""
+
+    @cached_property
+    def _images(self) -> ImageReader:
+        if self._make_images is None:
+            raise InputError("model: the questions are about images, and only their text is rendered here")
+        return self._make_images()
+
+    def _ids(self, prompts: Sequence[Prompt]) -> list[list[int]]:
+        """Return token ids as the model reads them, an image's all."""
+        rows = prompt_ids(self._tokenizer, [text_of(prompt) for prompt in prompts])
+        return [
+            self._images.expand(row, prompt.image) if isinstance(prompt, ImagePrompt) else row
+            for row, prompt in zip(rows, prompts, strict=True)
+        ]
 
     def check(self, messages: Sequence[Message]) -> None:
         """Check that the tokens of a rendered prompt are those that the library would make of the messages.
@@ -208,11 +261,12 @@ class PromptTemplate:
         Raises:
             InputError: They are not; the message names the first that differs.
         """
-        text = self.render(messages)
+        text = text_of(self.render(messages))
         [ours] = prompt_ids(self._tokenizer, [text])
         if self.is_chat:
             how = "apply_chat_template"
-            theirs = self._tokenizer.apply_chat_template(list(messages), **chat_arguments(self._given))["input_ids"]
+            given = in_parts(messages) if any("image" in message for message in messages) else list(messages)
+            theirs = self._tokenizer.apply_chat_template(given, **chat_arguments(self._given))["input_ids"]
         else:
             how = "encoding with special tokens"
             theirs = self._tokenizer(text.removeprefix(self._beginning.text))["input_ids"][: len(ours)]
@@ -229,11 +283,11 @@ class PromptTemplate:
         """Return whether a text is a special token of the tokenizer."""
         return text in self._tokenizer.all_special_tokens
 
-    def lengths(self, prompts: Sequence[str]) -> list[int]:
+    def lengths(self, prompts: Sequence[Prompt]) -> list[int]:
         """Count the tokens of each rendered prompt."""
-        return list(map(len, prompt_ids(self._tokenizer, prompts))) if prompts else []
+        return list(map(len, self._ids(prompts))) if prompts else []
 
-    def longest(self, prompts: Sequence[str]) -> int:
+    def longest(self, prompts: Sequence[Prompt]) -> int:
         """Count the tokens of the longest rendered prompt."""
         return max(self.lengths(prompts))
 
@@ -241,9 +295,9 @@ class PromptTemplate:
         """Count the tokens of parts of replies; the tokenizer adds none to them."""
         return list(map(len, self._tokenizer(list(texts), add_special_tokens=False)["input_ids"])) if texts else []
 
-    def tokens(self, prompt: str) -> PromptTokens:
+    def tokens(self, prompt: Prompt) -> PromptTokens:
         """Return a rendered prompt as tokens."""
-        return prompt_tokens(self._tokenizer, prompt_ids(self._tokenizer, [prompt])[0])
+        return prompt_tokens(self._tokenizer, self._ids([prompt])[0])
 
     def identity(self) -> dict[str, JSON]:
         """Return what identifies this form of prompt in a fingerprint."""
@@ -255,6 +309,16 @@ class PromptTemplate:
             "template_sha256": template,
             **({"chat_template_kwargs": dict(self._given)} if self._given else {}),
         }
+
+    def image_identity(self) -> dict[str, JSON]:
+        """Return what decides the pixels that the model sees; see `ImageReader.identity`."""
+        return self._images.identity()
+
+
+def _image_reader(folder: Path) -> ImageReader:
+    from thickets.tasks.engines.images import ImageReader  # Transformers' image processors: a second
+
+    return ImageReader(folder)
 
 
 def _plain(messages: Sequence[Message]) -> str:

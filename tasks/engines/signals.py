@@ -15,7 +15,7 @@ from thickets.tasks.engines.sampling import TokenChooser
 from thickets.tasks.signals.network import SignalsNetwork, load_network
 from thickets.tasks.signals.recipe import read_config
 from thickets.tasks.signals.values import N_LEVELS, read, to_values, write
-from thickets.tasks.types import Completion, Sampling, Weights
+from thickets.tasks.types import Completion, Prompt, Sampling, Weights, text_of
 
 # Networks per forward pass. Always as many, however few candidates are held: a batched product of another size may be
 # computed by another kernel and round otherwise, and an answer must not depend on the other candidates.
@@ -54,7 +54,7 @@ class SignalsEngine:
     def prepare(self, weights: Weights) -> None:
         """Nothing: a shard's candidates are made together, in a few milliseconds each."""
 
-    def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """See `thickets.tasks.engines.base.Engine.generate`."""
         return self.generate_many(prompts, [sampling])[0]
 
@@ -62,7 +62,7 @@ class SignalsEngine:
         """See `thickets.tasks.engines.base.BatchEngine.load_many`."""
         self._stacks = [self._stack(weights[start : start + SLOTS]) for start in range(0, len(weights), SLOTS)]
 
-    def generate_many(self, prompts: Sequence[str], samplings: Sequence[Sampling]) -> list[list[Completion]]:
+    def generate_many(self, prompts: Sequence[Prompt], samplings: Sequence[Sampling]) -> list[list[Completion]]:
         """See `thickets.tasks.engines.base.BatchEngine.generate_many`."""
         if stops := {stop for sampling in samplings for stop in sampling.stop}:
             raise InputError(
@@ -95,10 +95,10 @@ class SignalsEngine:
                 write_weights(live, base, name=name, weights=weights, family=self._family)
         return stack
 
-    def _read(self, prompts: Sequence[str]) -> torch.Tensor:
+    def _read(self, prompts: Sequence[Prompt]) -> torch.Tensor:
         """Parse the prompts to levels ``[n, context]``."""
         rows = []
-        for prompt in prompts:
+        for prompt in map(text_of, prompts):
             levels = read(prompt)
             if levels is None or len(levels) != self._context:
                 raise InputError(

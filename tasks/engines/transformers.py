@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -20,6 +21,8 @@ from thickets.tasks.engines.card_memory import transformers_base_copy
 from thickets.tasks.engines.checksums import checksums
 from thickets.tasks.engines.decoding import Prefill, Prefix, common_prefix, compute_prefix, decode, prefill
 from thickets.tasks.engines.devices import pick_device
+from thickets.tasks.engines.image_features import ImageFeatures, embed
+from thickets.tasks.engines.images import ImageReader
 from thickets.tasks.engines.kernel_check import kernel_faults
 from thickets.tasks.engines.label_reading import label_batches, read_labels
 from thickets.tasks.engines.labels import Likelihood, choose, label_rows
@@ -30,7 +33,8 @@ from thickets.tasks.engines.stops import StopChecker
 from thickets.tasks.engines.stored_names import stored_names
 from thickets.tasks.engines.token_answers import TokenAnswers
 from thickets.tasks.engines.tokenizer import load_tokenizer
-from thickets.tasks.types import Completion, Labels, Sampling, Weights
+from thickets.tasks.noise import Perturbation
+from thickets.tasks.types import Completion, Image, ImagePrompt, Labels, Prompt, Sampling, Weights
 
 _PROBE_LEN = 8  # tokens
 # Keys and values of prompts that are sampled again and again; beyond this, every sample reads them anew.
@@ -82,9 +86,10 @@ class TransformersEngine:
         model.eval().requires_grad_(False).to(device)
         noise_names = stored_names(model, spec.model_path).perturbed(spec.perturbation)
         group_heads(model)
-        self._adopt(model, tokenizer, spec.batch_size)
+        self._adopt(model, tokenizer, spec.batch_size, spec.model_path)
         self._weights = list(_perturbed_weights(model, noise_names, base_copy))
         self._perturbed = frozenset(noise_names)
+        self._perturbs_vision = any(not Perturbation().selects(name) for name in noise_names)
         if not self._weights:
             raise InputError("noise.include/exclude: the patterns leave no parameter of this model to perturb")
         self._prefetch = spec.prefetch is not False and device.type == "cpu"
@@ -103,9 +108,10 @@ class TransformersEngine:
         engine._weights, engine._prefetch = [], False
         return engine
 
-    def _adopt(self, model: Any, tokenizer: Any, batch_size: int) -> None:
+    def _adopt(self, model: Any, tokenizer: Any, batch_size: int, folder: Path | None = None) -> None:
         self._model, self._tokenizer, self._batch_size = model, tokenizer, batch_size
-        self._reader = PromptReader(tokenizer)
+        self._reader = PromptReader(tokenizer, images=None if folder is None else lambda: ImageReader(folder))
+        self._features: ImageFeatures | None = None  # made at the first prompt with an image
         self._eos_ids = _eos_ids(model, tokenizer)
         self._pad_id = next(iter(sorted(self._eos_ids)), 0)
         self._held: Weights | None = None  # the live weights; None is the base
@@ -129,6 +135,8 @@ class TransformersEngine:
         if self._weights and weights == self._held:
             return
         self._prefix, self._kept = None, []  # their keys and values belong to the previous weights
+        if self._features is not None and self._perturbs_vision:
+            self._features.forget()
         ready = self._ahead.take(weights)
         for weight in self._weights:
             if ready:
@@ -153,13 +161,13 @@ class TransformersEngine:
     def _write(self, target: torch.Tensor, weight: _Weight, weights: Weights) -> None:
         write_weights(target, weight.base, name=weight.name, weights=weights, family=self._family)
 
-    def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """Answer the prompts; see `thickets.tasks.engines.base.Engine.generate`."""
         if sampling.labels is not None:
             return choose(self, prompts, sampling)
         return self.generate_tokens(prompts, sampling).completions()
 
-    def likelihoods(self, prompts: Sequence[str], labels: Labels) -> list[tuple[Likelihood, ...]]:
+    def likelihoods(self, prompts: Sequence[Prompt], labels: Labels) -> list[tuple[Likelihood, ...]]:
         """Compare labels; see `thickets.tasks.engines.labels.LabelEngine.likelihoods`."""
         rows = label_rows(self._reader, prompts, labels)
         if not rows:
@@ -176,21 +184,27 @@ class TransformersEngine:
             for place, row in enumerate(rows)
         ]
 
-    def generate_tokens(self, prompts: Sequence[str], sampling: Sampling) -> TokenAnswers:
+    def generate_tokens(self, prompts: Sequence[Prompt], sampling: Sampling) -> TokenAnswers:
         """Answer the prompts in tokens; see `thickets.tasks.engines.base.TokenEngine.generate_tokens`."""
         checker = StopChecker(self._tokenizer, self._eos_ids, sampling.stop)
         if not prompts:
             return TokenAnswers([], checker)
         rows = self._reader.ids(prompts)
         self._check_lengths(rows, sampling.max_tokens)
-        prefix = self._shared_prefix(rows)
+        images = [prompt.image if isinstance(prompt, ImagePrompt) else None for prompt in prompts]
+        has_images = any(images)
+        # Tokens of different images are the same tokens: what stands before them is little, and none of it is shared.
+        prefix = None if has_images else self._shared_prefix(rows)
         found: list[list[int]] = [[] for _ in rows]
         by_length = sorted(range(len(rows)), key=lambda index: (len(rows[index]), index))
         batches = [by_length[start : start + self._batch_size] for start in range(0, len(rows), self._batch_size)]
         prompts_of = [[rows[index] for index in batch] for batch in batches]
         self._kept = [each for each in self._kept if self._is_of_use(each, prompts_of, sampling)]
         for batch, batch_prompts in zip(batches, prompts_of, strict=True):
-            start = self._read(batch_prompts, prefix, sampling)
+            if has_images:
+                start = self._look(batch_prompts, [images[index] for index in batch], sampling)
+            else:
+                start = self._read(batch_prompts, prefix, sampling)
             answers = decode(self._model, start, checker, TokenChooser(sampling, batch))
             for index, tokens in zip(batch, answers, strict=True):
                 found[index] = tokens
@@ -206,6 +220,15 @@ class TransformersEngine:
         if sampling.temperature > 0 and sum(each.n_bytes for each in (*self._kept, read)) <= _MOST_KEPT_BYTES:
             self._kept.append(read)
         return read
+
+    def _look(self, prompts: list[list[int]], images: list[Image | None], sampling: Sampling) -> Prefill:
+        """Let the model read a batch of prompts with their images."""
+        features = self._features = self._features or ImageFeatures(self._model, self._reader.images)
+
+        def look(inputs: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return embed(features, self._model, inputs, mask, images)
+
+        return prefill(self._model, prompts, None, sampling.max_tokens, self._pad_id, look)
 
     @staticmethod
     def _is_of_use(kept: Prefill, batches: list[list[list[int]]], sampling: Sampling) -> bool:
@@ -271,7 +294,7 @@ class TransformersEngine:
         """Drop the model and its base copy."""
         self._ahead.close()
         self._weights = []
-        self._prefix, self._kept = None, []
+        self._prefix, self._kept, self._features = None, [], None
         self._model = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

@@ -21,13 +21,15 @@ from thickets.tasks.engines import vllm_workarounds as workarounds
 from thickets.tasks.engines.base import EngineSpec
 from thickets.tasks.engines.card_memory import vllm_memory
 from thickets.tasks.engines.checkpoint import inspect_checkpoint
+from thickets.tasks.engines.images import MODEL_TYPES, ImageReader
 from thickets.tasks.engines.labels import Likelihood, choose, label_rows
 from thickets.tasks.engines.prompt_reader import PromptReader
 from thickets.tasks.engines.stops import StopChecker
 from thickets.tasks.engines.token_answers import TokenAnswers
 from thickets.tasks.engines.tokenizer import load_tokenizer
+from thickets.tasks.engines.vllm_images import OPTIONS, Pictures, let_vllm_see
 from thickets.tasks.engines.vllm_labels import vllm_likelihoods
-from thickets.tasks.types import Candidate, Completion, Labels, Sampling, Weights
+from thickets.tasks.types import Candidate, Completion, Image, ImagePrompt, Labels, Prompt, Sampling, Weights
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -92,6 +94,11 @@ class VllmEngine:
         self._probe_length = (block_size or _LARGEST_BLOCK) + 1  # fills a block of the prefix cache
         memory = vllm_memory(spec, config, dtype, self._max_length)
         options |= memory.options
+        self._pictures: Pictures | None = None  # made at the first prompt with an image
+        self._sees = config.model_type in MODEL_TYPES
+        if self._sees:
+            let_vllm_see(spec.model_path, self._max_length)
+            options |= OPTIONS
         try:
             with workarounds.quiet_start(spec.threads):
                 self._llm = LLM(
@@ -130,7 +137,7 @@ class VllmEngine:
         if reason:
             logger.info("vLLM reloads every candidate itself, which takes longer than writing its weights: %s", reason)
         self._tokenizer = load_tokenizer(spec.model_path, trust_remote_code=spec.trust_remote_code)
-        self._reader = PromptReader(self._tokenizer)
+        self._reader = PromptReader(self._tokenizer, images=lambda: ImageReader(spec.model_path))
         self._eos_ids = _eos_ids(spec.model_path, config, self._tokenizer)
 
     def load(self, weights: Weights | None) -> None:
@@ -151,13 +158,13 @@ class VllmEngine:
         """Make these weights in the background; see `thickets.tasks.engines.base.Engine.prepare`."""
         self._llm.collective_rpc("thickets_prepare", args=(_plain(weights),))
 
-    def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """Answer the prompts; see `thickets.tasks.engines.base.Engine.generate`."""
         if sampling.labels is not None:
             return choose(self, prompts, sampling)
         return self.generate_tokens(prompts, sampling).completions()
 
-    def likelihoods(self, prompts: Sequence[str], labels: Labels) -> list[tuple[Likelihood, ...]]:
+    def likelihoods(self, prompts: Sequence[Prompt], labels: Labels) -> list[tuple[Likelihood, ...]]:
         """Compare labels; see `thickets.tasks.engines.labels.LabelEngine.likelihoods`."""
         rows = label_rows(self._reader, prompts, labels)
         for row in rows:
@@ -165,28 +172,37 @@ class VllmEngine:
         self._forget()
         return vllm_likelihoods(self._llm, rows)
 
-    def generate_tokens(self, prompts: Sequence[str], sampling: Sampling) -> TokenAnswers:
+    def generate_tokens(self, prompts: Sequence[Prompt], sampling: Sampling) -> TokenAnswers:
         """Answer the prompts in tokens; see `thickets.tasks.engines.base.TokenEngine.generate_tokens`."""
         checker = StopChecker(self._tokenizer, self._eos_ids, sampling.stop)
         if not prompts:
             return TokenAnswers([], checker)
         rows = self._reader.ids(prompts)
         self._check_lengths(rows, sampling.max_tokens)
-        return TokenAnswers([list(output.outputs[0].token_ids) for output in self._answer(rows, sampling)], checker)
+        images = [prompt.image if isinstance(prompt, ImagePrompt) else None for prompt in prompts]
+        outputs = self._answer(rows, sampling, images if any(images) else None)
+        return TokenAnswers([list(output.outputs[0].token_ids) for output in outputs], checker)
 
-    def _answer(self, rows: list[list[int]], sampling: Sampling) -> list[Any]:
-        self._prepare_cache(rows, sampling)
+    def _answer(self, rows: list[list[int]], sampling: Sampling, images: list[Image | None] | None = None) -> list[Any]:
+        if images is None:
+            requests: list[dict[str, Any]] = [{"prompt_token_ids": row} for row in rows]
+        else:
+            pictures = self._pictures = self._pictures or Pictures(self._reader.images)
+            requests = [pictures.request(row, image) for row, image in zip(rows, images, strict=True)]
+        self._prepare_cache(rows, requests, sampling)
         params = self._params(sampling, len(rows))
-        outputs: list[Any] = self._llm.generate([{"prompt_token_ids": row} for row in rows], params, use_tqdm=False)
+        outputs: list[Any] = self._llm.generate(requests, params, use_tqdm=False)
         return outputs
 
-    def _prepare_cache(self, rows: list[list[int]], sampling: Sampling) -> None:
+    def _prepare_cache(self, rows: list[list[int]], requests: list[dict[str, Any]], sampling: Sampling) -> None:
         """Make the prefix cache's content a function of these prompts alone: what is cached decides how vLLM computes.
 
         Samples of the same prompts find what the first of them read. So that the first computes like the others, the
         prompts are read before they are sampled.
         """
         is_sampled = sampling.temperature > 0 and self._shares_reads and len(rows) <= self._batch_size
+        # Tokens of different images are the same tokens; these are read anew for every sample.
+        is_sampled &= not any("multi_modal_data" in request for request in requests)
         if is_sampled and self._read == rows:
             return
         self._forget()
@@ -194,11 +210,14 @@ class VllmEngine:
             from vllm import SamplingParams
 
             once = SamplingParams(temperature=0, max_tokens=1, detokenize=False)
-            self._llm.generate([{"prompt_token_ids": row} for row in rows], once, use_tqdm=False)
+            self._llm.generate(requests, once, use_tqdm=False)
             self._read = rows
 
     def _forget(self) -> None:
         workarounds.clear_prefix_cache(self._llm)
+        if self._sees:
+            # Of images too: they may be the previous weights', and were computed beside others than the next will be.
+            self._llm.llm_engine.reset_encoder_cache()
         self._read = None
 
     def checksums(self) -> dict[str, int]:

@@ -38,7 +38,7 @@ def check_derived(model: torch.nn.Module) -> None:
     Raises:
         NotPlainError: The first such module.
     """
-    from vllm.model_executor.layers.attention import Attention
+    from vllm.model_executor.layers.attention import Attention, MMEncoderAttention
     from vllm.model_executor.layers.linear import UnquantizedLinearMethod
     from vllm.model_executor.layers.quantization.base_config import QuantizeMethodBase
     from vllm.model_executor.layers.vocab_parallel_embedding import UnquantizedEmbeddingMethod
@@ -51,6 +51,8 @@ def check_derived(model: torch.nn.Module) -> None:
             raise NotPlainError(f"{name}: {type(method).__name__} computes data of its own from the weights")
         if _processing(type(module)) is None:
             continue
+        if isinstance(module, MMEncoderAttention) and not module.fp8_enabled:
+            continue  # of a vision tower: it makes scales for 8 bits, and nothing else
         impl = getattr(module, "impl", None)
         is_plain = _processing(type(module)) is _processing(Attention) and (
             _processing(type(impl)) is _processing(AttentionImplBase) or getattr(impl, "_sinks_source", impl) is None

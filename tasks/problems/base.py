@@ -150,6 +150,16 @@ def chooses(problem: Problem) -> bool:
 
 
 @runtime_checkable
+class HasImages(Protocol):
+    """A problem whose questions may be about images, so that their text alone is not the question."""
+
+    @property
+    def asks_about_images(self) -> bool:
+        """Return whether they are."""
+        ...
+
+
+@runtime_checkable
 class HasGold(Protocol):
     """A problem that reads its gold answers otherwise than `Problem.extract` reads a reply."""
 

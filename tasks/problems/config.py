@@ -16,11 +16,11 @@ from thickets.tasks.verifiers.regex import PatternError, compile_pattern
 VERIFIERS = ("exact", "numeric", "math", "choice", "regex", "tests", "molecule", "similarity")
 GRADED = ("tests", "similarity")
 """Verifiers that give scores between wrong and right, as a function of the user's own may."""
-CHOOSING = ("choice", "label")
-"""Verifiers that know the answers to choose from."""
 RIGHT_AT = {"similarity": 0.5}
 """What ``problem.right_at`` is for a verifier if nothing is said: half of the words are the reference's, in its order.
 It is 1 for the others. A text that is all of the reference is too rare to count anything by."""
+CHOOSING = ("choice", "label")
+"""Verifiers that know the answers to choose from."""
 REASONING_GYM_PREFIX = "reasoning_gym:"
 _LABEL = re.compile(r"\w[\w .+-]{0,59}")  # goes into titles, table cells and names of models
 _LONGEST_LABEL = 200
@@ -114,6 +114,13 @@ class ProblemConfig(BaseModel):
         min_length=1,
         description="Column with the options of a multiple-choice question, which are put under it by letters "
         "(verifier choice). The answer is then a letter, a number counted from 0, or the text of an option.",
+    )
+    image_column: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Column with the image that a question is about, for a model that reads images: a path that leads "
+        "from the folder of the data, and not out of it, or the bytes of a data set's image. Left empty: gqa image, "
+        "file none.",
     )
     verifier: str | None = Field(
         default=None,
@@ -298,7 +305,7 @@ class ProblemConfig(BaseModel):
 
     def _check_source(self, kind: Kind) -> None:
         """Refuse data beside options of a problem that either reads or makes its questions."""
-        if "path" not in kind.fields or not kind.makes_questions:
+        if not kind.may_read_data:
             return
         if self.path is not None and self.options:
             raise ValueError(
@@ -330,6 +337,11 @@ class ProblemConfig(BaseModel):
             raise ValueError(
                 f"problem.answer_aliases_column is {self.answer_aliases_column!r}, but of the options in "
                 "problem.choices_column one is right; remove one of the two"
+            )
+        if self.examples is not None and self.image_column is not None:
+            raise ValueError(
+                f"problem.examples is set, and problem.image_column is {self.image_column!r}; worked examples cannot "
+                "have images: remove one of the two"
             )
         if self.examples is not None and not self.examples:
             raise ValueError("problem.examples is empty; name a file, list questions with their answers, or remove it")
@@ -375,6 +387,26 @@ class ProblemConfig(BaseModel):
         self._check_reward()
         self._check_pattern()
 
+    def _check_reward(self) -> None:
+        if self.votes_by is None:
+            for name in REWARD_FIELDS:
+                if (value := getattr(self, name)) != type(self).model_fields[name].default:
+                    raise ValueError(
+                        f"problem.{name} is {value!r}, but problem.verifier is {self.verifier!r}, which finds answers "
+                        "by itself; remove it (it is for verifier: trl:module:function and verl:module:function)"
+                    )
+            return
+        if (found := self.answer_form.count("{answer}")) != 1:
+            raise ValueError(
+                f"problem.answer_form contains {{answer}} {found} times: {self.answer_form!r}; write {{answer}} "
+                "exactly once, where the answer goes"
+            )
+        if not self.score_range[0] < self.score_range[1]:
+            raise ValueError(
+                f"problem.score_range is {list(self.score_range)}; it must be the least and the greatest reward, such "
+                "as [-1, 1]"
+            )
+
     def _check_scoring(self, kind: Kind) -> None:
         judge = self.verifier or kind.default_verifier
         if self.scoring == "loglikelihood":
@@ -382,6 +414,11 @@ class ProblemConfig(BaseModel):
                 raise ValueError(
                     f"problem.scoring is 'loglikelihood', but verifier {judge} knows no labels to choose from; take "
                     "verifier: choice, or problem classification or choice"
+                )
+            if self.image_column is not None:
+                raise ValueError(
+                    "problem.scoring is 'loglikelihood', but the questions are about images "
+                    f"(problem.image_column is {self.image_column!r}); write scoring: generate"
                 )
             if self.likelihood_of == "text" and self.with_own_columns().choices_column is None:
                 raise ValueError(
@@ -413,26 +450,6 @@ class ProblemConfig(BaseModel):
             forms[form] = label
         if len(self.labels) == 1:
             raise ValueError(f"problem.labels has only {self.labels[0]!r}; name two at least, or leave it empty")
-
-    def _check_reward(self) -> None:
-        if self.votes_by is None:
-            for name in REWARD_FIELDS:
-                if (value := getattr(self, name)) != type(self).model_fields[name].default:
-                    raise ValueError(
-                        f"problem.{name} is {value!r}, but problem.verifier is {self.verifier!r}, which finds answers "
-                        "by itself; remove it (it is for verifier: trl:module:function and verl:module:function)"
-                    )
-            return
-        if (found := self.answer_form.count("{answer}")) != 1:
-            raise ValueError(
-                f"problem.answer_form contains {{answer}} {found} times: {self.answer_form!r}; write {{answer}} "
-                "exactly once, where the answer goes"
-            )
-        if not self.score_range[0] < self.score_range[1]:
-            raise ValueError(
-                f"problem.score_range is {list(self.score_range)}; it must be the least and the greatest reward, such "
-                "as [-1, 1]"
-            )
 
     def _check_pattern(self) -> None:
         if "regex" not in (self.verifier, self.votes_by):

@@ -31,6 +31,7 @@ from thickets.tasks.problems.configured import make_verifier
 from thickets.tasks.problems.kind import (
     DATA_FIELDS,
     EXAMPLE_FIELDS,
+    IMAGE_FIELDS,
     LIKELIHOOD_FIELDS,
     TEST_FIELDS,
     TEXT_FIELDS,
@@ -161,7 +162,10 @@ class FileProblem:
         for each in self._worked:
             shown += prompt(template, None, each.question)
             shown.append({"role": "assistant", "content": each.answer})
-        return [*shown, *before, *prompt(template, None, example.question)]
+        [asked] = prompt(template, None, example.question)
+        if example.image is not None:
+            asked["image"] = example.image
+        return [*shown, *before, asked]
 
     def extract(self, text: str, example: Example) -> str | None:
         """Return the answer that the verifier finds in the reply."""
@@ -184,6 +188,11 @@ class FileProblem:
     def score(self, answer: str, example: Example) -> int:
         """Return the verifier's score of the answer."""
         return self._verifier.score(answer, example)
+
+    @property
+    def asks_about_images(self) -> bool:
+        """See `thickets.tasks.problems.base.HasImages`."""
+        return self._config.image_column is not None
 
     def n_options(self, example: Example) -> int | None:
         """See `thickets.tasks.problems.base.HasOptions`."""
@@ -257,6 +266,7 @@ class FileProblem:
             aliases_column=self._config.answer_aliases_column,
             choices_column=self._config.choices_column,
             prepare=self._prepare if self._own_columns else None,
+            image_column=self._config.image_column,
         )
 
     def _prepare(self, place: str, row: Mapping[str, Any]) -> Mapping[str, Any] | str:
@@ -333,11 +343,8 @@ KIND = Kind(
     summary=FileProblem.summary,
     make=FileProblem,
     fields=(
-        *DATA_FIELDS,
-        *("answer_aliases_column", "choices_column"),
-        *VERIFIER_FIELDS,
-        *TEST_FIELDS,
-        *TEXT_FIELDS,
+        *(*DATA_FIELDS, "answer_aliases_column", "choices_column", *IMAGE_FIELDS),
+        *(*VERIFIER_FIELDS, *TEST_FIELDS, *TEXT_FIELDS),
         *("likelihood_of", *LIKELIHOOD_FIELDS),
         *EXAMPLE_FIELDS,
     ),

@@ -14,6 +14,7 @@ from thickets.tasks.types import Example
 PROMPT_FIELDS = ("instruction", "system", "label")
 """What every problem takes."""
 DATA_FIELDS = ("path", "test_path", "id_column", "question_column", "answer_column")
+IMAGE_FIELDS = ("image_column",)
 REWARD_FIELDS = ("votes", "answer_form", "score_range")
 """Those of reward functions of trainers."""
 VERIFIER_FIELDS = ("verifier", "pattern", "right_at", *REWARD_FIELDS)
@@ -31,8 +32,8 @@ class Kind:
         name: Value of ``problem.name``; one that ends in ``:TASK`` stands for every name with that beginning.
         summary: One line for ``thickets problems``.
         make: Builds it of its `ProblemConfig`, without reading its data.
-        fields: What it takes of the config's problem section besides `PROMPT_FIELDS`: ``path`` where it reads data,
-            ``options`` where it makes questions.
+        fields: What it takes of the config's problem section besides `PROMPT_FIELDS`; ``path`` where it reads data.
+        may_read_data: Whether it makes questions, and reads data in their place where a config names some.
         columns: Fields whose default is another here: names of the data's columns.
         verifiers: Values of ``problem.verifier`` that it allows; None: all.
         default_verifier: What judges where the config says nothing; None: a way of its own.
@@ -47,6 +48,7 @@ class Kind:
     summary: str
     make: Callable[..., Problem]
     fields: tuple[str, ...]
+    may_read_data: bool = False
     columns: Mapping[str, str] = field(default_factory=dict)
     verifiers: tuple[str, ...] | None = None
     default_verifier: str | None = None
@@ -59,16 +61,12 @@ class Kind:
     @property
     def reads_data(self) -> bool:
         """Whether its questions come from data that a config must name."""
-        return "path" in self.fields and not self.makes_questions
-
-    @property
-    def makes_questions(self) -> bool:
-        """Whether it has options by which it makes questions; it may read data in their place."""
-        return "options" in self.fields
+        return "path" in self.fields and not self.may_read_data
 
 
 _TASK = ":TASK"
 _known: dict[str, Kind] = {}
+_finders: list[Callable[[dict[str, Kind]], dict[str, Kind]]] = []
 
 
 def register(kind: Kind) -> None:
@@ -89,9 +87,14 @@ def find_kind(name: str) -> Kind | None:
     return _known.get(name) or _of_packages().get(name)
 
 
+def look_for_more(find: Callable[[dict[str, Kind]], dict[str, Kind]]) -> None:
+    """Let `find` name the problems of installed packages, given those of the table, when they are first asked for.
+
+    Not at once: these packages import this one.
+    """
+    _finders.append(find)
+
+
 @cache
 def _of_packages() -> dict[str, Kind]:
-    # Looked for only when it is asked for: packages import this one.
-    from thickets.tasks.problems.plugins import plugin_kinds
-
-    return plugin_kinds(_known)
+    return {name: kind for find in _finders for name, kind in find(_known).items()}

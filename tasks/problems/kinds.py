@@ -7,6 +7,7 @@ from thickets.tasks.problems import (
     classification,
     countdown,
     file,
+    gqa,
     gsm8k,
     largest_number,
     math500,
@@ -19,15 +20,17 @@ from thickets.tasks.problems import (
 )
 from thickets.tasks.problems.base import Problem
 from thickets.tasks.problems.config import ProblemConfig
-from thickets.tasks.problems.kind import Kind, find_kind, own_kinds, register
+from thickets.tasks.problems.kind import Kind, find_kind, look_for_more, own_kinds, register
+from thickets.tasks.problems.plugins import plugin_kinds
 
 # Those that need no data come first.
 for _module in (
     *(largest_number, countdown, signals),
-    *(gsm8k, math500, olympiadbench, mbpp, rocstories, uspto50k, classification, choice),
-    *(file, reasoning_gym),
+    *(gsm8k, math500, olympiadbench, mbpp, rocstories, uspto50k, gqa),
+    *(classification, choice, file, reasoning_gym),
 ):
     register(_module.KIND)
+look_for_more(plugin_kinds)
 
 
 def all_kinds() -> list[Kind]:

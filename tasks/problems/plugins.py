@@ -17,6 +17,7 @@ from pathlib import Path
 
 from thickets.storage.errors import InputError
 from thickets.tasks.problems.base import Problem
+from thickets.tasks.problems.config import ProblemConfig
 from thickets.tasks.problems.kind import Kind
 from thickets.tasks.types import JSON
 from thickets.tasks.verifiers.own_code import described, shown
@@ -55,8 +56,6 @@ def _source(point: EntryPoint) -> str:
 
 
 def _kind(point: EntryPoint) -> Kind:
-    from thickets.tasks.problems.config import ProblemConfig  # which asks for the problems' names
-
     try:
         kind = point.load()
     except (Exception, SystemExit) as error:

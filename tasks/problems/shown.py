@@ -32,7 +32,9 @@ def shown(kind: Kind) -> tuple[Problem, Example]:
 def sample(kind: Kind) -> Sample:
     """Return a prompt and its gold answer."""
     problem, example = shown(kind)
-    return Sample(problem.messages(example)[-1]["content"], example.answer)
+    asked = problem.messages(example)[-1]
+    before = f"[image: {asked['image'].name}]\n" if "image" in asked else ""
+    return Sample(before + asked["content"], example.answer)
 
 
 def sample_data(kind: Kind) -> str:

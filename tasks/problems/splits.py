@@ -114,8 +114,12 @@ def draw_training(problem: Problem, splits: Splits, size: int, seed: int) -> Spl
 
 
 def content_sha256(examples: Iterable[Example]) -> str:
-    """Hash examples in their order: ids, questions, gold answers and the metadata that verifiers use."""
-    rows = [[example.id, example.question, example.answer, example.metadata] for example in examples]
+    """Hash examples in their order: ids, questions, gold answers, the metadata that verifiers use, images' content."""
+    rows = [
+        [example.id, example.question, example.answer, example.metadata]
+        + ([] if example.image is None else [{"image": example.image.sha256}])
+        for example in examples
+    ]
     canonical = json.dumps(rows, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 

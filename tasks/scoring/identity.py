@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -18,7 +18,7 @@ from thickets.tasks.problems.base import Problem
 from thickets.tasks.problems.judging import Judge
 from thickets.tasks.problems.splits import Split
 from thickets.tasks.scoring.units import Block
-from thickets.tasks.types import Sampling
+from thickets.tasks.types import Image, ImagePrompt, Sampling
 
 _FRACTION_IN_CPU_IDS = 0.8
 
@@ -28,7 +28,7 @@ def answer_identity(
     base_sha256: str,
     engine: EngineSpec,
     problem: Problem,
-    blocks: Iterable[Block],
+    blocks: Sequence[Block],
     template: Template,
     sampling: Sampling,
     examples_per_block: int,
@@ -54,6 +54,7 @@ def answer_identity(
         },
         "questions": _questions(problem, blocks),
         "prompt": template.identity(),
+        **_images(blocks, template),
         "decoding": {"greedy": True, "max_tokens": sampling.max_tokens, "stop": list(sampling.stop)},
         **_labels(blocks),
         "examples_per_block": examples_per_block,
@@ -69,6 +70,12 @@ def _labels(blocks: Iterable[Block]) -> dict[str, Any]:
         [split, index, [[asdict(label) for label in each] for each in of.of_prompts]] for split, index, of in chosen
     ]
     return {"labels": {"version": 1, "gap": chosen[0][2].gap, "per": chosen[0][2].per, "sha256": _sha256(rows)}}
+
+
+def _images(blocks: Sequence[Block], template: Template) -> dict[str, Any]:
+    """Return how images are read, where prompts have any; what they show is among the questions."""
+    has_images = any(isinstance(prompt, ImagePrompt) for block in blocks for prompt in block.prompts)
+    return {"images": template.image_identity()} if has_images else {}
 
 
 def _vllm_settings(engine: EngineSpec) -> dict[str, Any]:
@@ -139,4 +146,15 @@ def _gold_sha256(split: Split) -> str:
 
 
 def _sha256(rows: list[Any]) -> str:
-    return hashlib.sha256(json.dumps(rows, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    canonical = json.dumps(rows, sort_keys=True, separators=(",", ":"), default=_canonical)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _canonical(value: Any) -> Any:
+    """Return what of an image counts: its content, wherever it lies and whatever it is called."""
+    match value:
+        case Image():
+            return {"image": value.sha256}
+        case ImagePrompt():
+            return {"text": value.text, "image": value.image.sha256}
+    raise TypeError(f"{type(value).__name__} has no canonical form")

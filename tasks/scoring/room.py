@@ -9,7 +9,7 @@ from thickets.storage.errors import InputError
 from thickets.tasks.engines.prompts import Template
 from thickets.tasks.problems.base import Problem
 from thickets.tasks.problems.splits import Split, content_sha256
-from thickets.tasks.types import Example
+from thickets.tasks.types import Example, Prompt
 
 _FIRST_CHARACTERS = 60
 
@@ -44,7 +44,7 @@ class Fitted:
     """
 
     split: Split
-    prompts: tuple[str, ...]
+    prompts: tuple[Prompt, ...]
     longest: int
     n_dropped: int
 
@@ -105,7 +105,7 @@ def dropped_line(fitted: Iterable[Fitted], room: Room) -> str | None:
     )
 
 
-def _without(split: Split, prompts: Sequence[str], lengths: Sequence[int], long: Container[int]) -> Fitted:
+def _without(split: Split, prompts: Sequence[Prompt], lengths: Sequence[int], long: Container[int]) -> Fitted:
     """Leave out the rows at some places."""
     kept = [i for i in range(len(prompts)) if i not in long]
     examples = tuple(split.examples[i] for i in kept)
@@ -119,7 +119,7 @@ def _without(split: Split, prompts: Sequence[str], lengths: Sequence[int], long:
 
 def _refusal(too_long: Sequence[_TooLong], room: Room, emptied: Sequence[str]) -> str:
     first = next((each for each in too_long if each.split in emptied), too_long[0])
-    words = " ".join(first.example.question.split())
+    words = " ".join(first.example.shown.split())
     shown = words if len(words) <= _FIRST_CHARACTERS else words[:_FIRST_CHARACTERS] + "..."
     others = f" ({len(too_long)} rows are too long, this is the first)" if len(too_long) > 1 else ""
     drop = f"; dropping leaves nothing of {' and '.join(emptied)}" if emptied else ""

@@ -10,7 +10,7 @@ import polars as pl
 from thickets.tasks.engines.base import Engine, TokenEngine
 from thickets.tasks.engines.token_answers import TokenAnswers
 from thickets.tasks.scoring.units import Block, UnitReport, candidate_id, completion_rows
-from thickets.tasks.types import Completion, Respondent, Sampling
+from thickets.tasks.types import Completion, Prompt, Respondent, Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class UnitAnswers:
         )
 
 
-def answer(engine: Engine, prompts: Sequence[str], sampling: Sampling) -> TokenAnswers | Sequence[Completion]:
+def answer(engine: Engine, prompts: Sequence[Prompt], sampling: Sampling) -> TokenAnswers | Sequence[Completion]:
     """Have the weights that an engine holds answer, without making text if it can leave that to `UnitAnswers.rows`."""
     if sampling.labels is None and isinstance(engine, TokenEngine):
         return engine.generate_tokens(prompts, sampling)

@@ -23,6 +23,7 @@ from thickets.tasks.types import (
     Completion,
     Example,
     Labels,
+    Prompt,
     Respondent,
     Reworded,
     Sampling,
@@ -46,8 +47,8 @@ class Block:
     split: str
     index: int
     examples: tuple[Example, ...]
-    prompts: tuple[str, ...]
-    rewordings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    prompts: tuple[Prompt, ...]
+    rewordings: Mapping[str, tuple[Prompt, ...]] = field(default_factory=dict)
     labels: Labels | None = None
 
 
@@ -122,7 +123,7 @@ def weights_of(who: Respondent) -> Weights | None:
     return who if isinstance(who, Candidate | Average) else None
 
 
-def prompts_of(who: Respondent, block: Block) -> tuple[str, ...]:
+def prompts_of(who: Respondent, block: Block) -> tuple[Prompt, ...]:
     """Return the block's prompts in the respondent's wording.
 
     Raises:
@@ -158,7 +159,7 @@ def make_blocks(
     template: Template,
     size: int,
     rewordings: Mapping[str, Problem] | None = None,
-    prompts: Sequence[str] | None = None,
+    prompts: Sequence[Prompt] | None = None,
 ) -> list[Block]:
     """Cut a split into blocks of `size` examples and render their prompts.
 
@@ -171,7 +172,7 @@ def make_blocks(
         prompts: The prompts of the whole split, if they are rendered already.
     """
 
-    def rendered(wording: Problem, examples: Iterable[Example]) -> tuple[str, ...]:
+    def rendered(wording: Problem, examples: Iterable[Example]) -> tuple[Prompt, ...]:
         return tuple(template.render(wording.messages(example)) for example in examples)
 
     return [

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from thickets.storage.errors import InputError
 from thickets.tasks.engines.base import Engine
 from thickets.tasks.engines.prompts import Template
-from thickets.tasks.problems.base import Problem
+from thickets.tasks.problems.base import HasImages, Problem
 from thickets.tasks.problems.consensus import Consensus, consensus_of
 from thickets.tasks.problems.judging import Judge
 from thickets.tasks.problems.labelled import labels_of
@@ -116,8 +116,13 @@ class Answerer:
         """Answer questions that have no gold answer; see `answer`.
 
         Raises:
-            InputError: A question is empty, or see `answer`.
+            InputError: A question is empty or would need an image, or see `answer`.
         """
+        if isinstance(self.problem, HasImages) and self.problem.asks_about_images:
+            raise InputError(
+                "question: these experts answer questions about images, and no image can be given here; put questions "
+                "and images into a file of the data's form, and give it to thickets evaluate"
+            )
         for question in questions:
             if not question.strip():
                 raise InputError("question: is empty; every question must have text")

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+import thickets.flows.randopt_many as several
 import thickets.flows.report.render as rendering
 from thickets.flows.publish import tracking
 from thickets.storage.tracking.moved_home import follow_home
 
-_svg, _plots = rendering._svg, tracking.plots
+_svg, _plots, _drawn = rendering._svg, tracking.plots, several.draw_group_figures
 
 
 @contextmanager
@@ -23,6 +24,7 @@ def without_figures() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rendering, "_svg", lambda plot: "")
         patch.setattr(tracking, "plots", lambda *arguments: ())
+        patch.setattr(several, "draw_group_figures", lambda *arguments: [])
         yield
 
 
@@ -32,6 +34,7 @@ def published() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rendering, "_svg", _svg)
         patch.setattr(tracking, "plots", _plots)
+        patch.setattr(several, "draw_group_figures", _drawn)
         yield
 
 

@@ -144,7 +144,8 @@ def test_a_reply_to_a_question_of_the_run_needs_no_model(thickets, my_yaml) -> N
     assert status == 0
     assert out.startswith(f"right: {found['gold']['read']} = gold {found['gold']['read']}\n")
     assert f"⟦{found['gold']['read']}⟧" in out
-    assert "--row: no row has the id 'none'" in refused(thickets("check", path, "--reply", "3", "--row", "none"))
+    line = refused(thickets("check", path, "--reply", "3", "--row", "none"))
+    assert "--row: no row has the id or question 'none'" in line
 
 
 # A configuration
@@ -221,7 +222,7 @@ def test_the_prompt_of_another_row_can_be_shown(config) -> None:
     shown = check(config(), n=0, row=other.example_id).prompt
     assert other.question in shown.text
     assert shown.gold == other.gold
-    with pytest.raises(InputError, match="--row: no question of the run has the id 'none'; its first ones are "):
+    with pytest.raises(InputError, match="--row: no question of the run has the id or text 'none'; its first ones"):
         check(config(), n=0, row="none")
 
 
@@ -256,6 +257,18 @@ def _checked(run: RunConfig, scripted: list[Completion]):
 def test_a_warning_names_the_setting_that_helps(config, scripted: list[Completion], said: str) -> None:
     [warning] = _checked(config(), scripted).warnings
     assert warning.startswith(said)
+
+
+def test_replies_that_are_all_wrong_or_all_right_are_a_warning(config) -> None:
+    run: RunConfig = config()
+    gold = [str(reply.gold.read) for reply in _checked(run, replies(*["-1"] * 10)).replies]
+    [warning] = _checked(run, replies(*["-1"] * 10)).warnings
+    assert warning.startswith("none of 10 replies is right, so there may be nothing to select by: ")
+    assert warning.endswith("else take a larger model")  # questions that are made have no worked examples
+    [warning] = _checked(run, replies(*gold)).warnings
+    assert warning.startswith("all 10 replies are right, so little is left to gain")
+    assert _checked(run, replies(*["-1"] * 9)).warnings == ()
+    assert _checked(run, replies(gold[0], *["-1"] * 9)).warnings == ()
 
 
 def test_the_replies_are_to_the_runs_own_prompts(config) -> None:

@@ -74,3 +74,21 @@ def test_a_warning_of_any_layer_is_a_line_on_standard_error() -> None:
     )
     done = python(program)
     assert (done.stdout, done.stderr) == ("", "a shard is unreadable\na tick failed\n")
+
+
+@pytest.mark.parametrize(("own", "passed_on"), [(None, None), ("ERROR", "ERROR")])
+def test_services_print_what_a_command_does_not_unless_the_user_has_chosen(
+    own: str | None, passed_on: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"
+    monkeypatch.delenv(name, raising=False)
+    if own is not None:
+        monkeypatch.setenv(name, own)
+    program = (
+        "import os\n"
+        "from thickets.flows.runtime.environment import set_command_line_defaults, without_command_line_defaults\n"
+        "set_command_line_defaults()\n"
+        "set_command_line_defaults()\n"
+        f"print(os.environ[{name!r}], without_command_line_defaults().get({name!r}))"
+    )
+    assert python(program).stdout.split() == [own or "CRITICAL", str(passed_on)]

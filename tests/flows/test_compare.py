@@ -21,6 +21,7 @@ from thickets.flows.results.comparison import Comparison
 from thickets.flows.results.comparison_text import comparison_markdown
 from thickets.flows.results.runs import find_run, open_scores
 from thickets.flows.results.summary import RunSummary
+from thickets.flows.results.task_map import make_map
 from thickets.storage.errors import InputError, RunError
 from thickets.storage.home import Home
 from thickets.tasks.statistics import paired_difference
@@ -162,6 +163,50 @@ def test_discordance_is_over_the_candidates_that_both_scored(
         # The runs ask the same kind of problem, so their labels are their ids.
         assert [task.task for task in each.tasks] == [runs["first"].run_id, runs["problem"].run_id]
     assert n_valued > 0, "the tiny model ranks nobody; nothing was compared"
+
+
+def test_the_map_is_that_of_the_stored_answers(runs: Runs) -> None:
+    home = Home(runs["first"].folder.parents[1])
+    names = ("first", "problem")
+    found = make_map(home, [runs[name].run_id for name in names])
+    assert not isinstance(found, str)
+    boards, base, test = [], [], []
+    for name in names:
+        with open_scores(home, find_run(home, runs[name].run_id)) as reader:
+            boards.append({row["candidate_id"]: row["n_correct"] for row in reader.leaderboard("selection").to_dicts()})
+            base.append(reader.common_base("selection").n_correct)
+            ids = [f"{int(expert.seed):016x}@{expert.sigma!r}" for expert in runs[name].experts]
+            test.append(
+                (reader.answers("test", ids)["correct"].mean(), reader.answers("test", ["base"])["correct"].mean())
+            )
+            assert reader.answers("selection", ["base"])["score"].to_list() == reader.base_outcomes("selection")
+    assert [task.n_questions for task in found.tasks] == [24, 24]
+    assert [task.base for task in found.tasks] == pytest.approx([count / 24 for count in base])
+    assert [len(each.candidates) for each in found.sigmas] == [6, 6]
+    experts = [{f"{int(each.seed):016x}@{each.sigma!r}" for each in runs[name].experts} for name in names]
+    for row in (row for each in found.sigmas for row in each.candidates):
+        gaps = [(board[row.candidate_id] - own) / 24 for board, own in zip(boards, base, strict=True)]
+        assert row.over_base == pytest.approx(gaps)
+        assert row.is_expert == tuple(row.candidate_id in each for each in experts)
+    for place, one in enumerate(found.tasks):
+        for column, other in enumerate(found.tasks):
+            transfer = found.transfer(one.task, other.task)
+            assert transfer is not None
+            if place == column:
+                expected, n = test[place][0] - test[place][1], 40
+            else:
+                theirs = [boards[column][name] for name in experts[place]]
+                expected, n = sum(theirs) / len(theirs) / 24 - base[column] / 24, 24
+            assert (transfer.difference.value, transfer.difference.n) == (pytest.approx(expected), n)
+
+
+def test_there_is_no_map_where_candidates_are_not_the_same(runs: Runs) -> None:
+    home = Home(runs["first"].folder.parents[1])
+    why = make_map(home, [runs["first"].run_id, runs["model"].run_id])
+    assert why == "the runs search around different base models"
+    apart = make_map(home, [runs["seed"].run_id, runs["problem"].run_id])
+    assert not isinstance(apart, str)
+    assert (apart.sigmas, apart.transfer(apart.tasks[0].task, apart.tasks[1].task)) == ((), None)
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,9 @@ def test_several_problems_are_compared_and_share_their_shards_with_runs_of_one(
     [kept] = (home.root / "groups").iterdir()
     group = Group.model_validate_json((kept / "comparison.json").read_text())
     assert (group.run_ids, group.comparison) == (tuple(run.run_id for run in found.runs), found)
+    page = (kept / "report.html").read_text(encoding="utf-8")
+    assert all(run.run_id in page for run in found.runs)
+    assert "Candidates by tasks" in page
 
 
 def make_only(problem: dict, monkeypatch: pytest.MonkeyPatch) -> list[str]:

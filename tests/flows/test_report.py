@@ -36,7 +36,7 @@ from thickets.tasks.results.thinking import Thinking, ThinkingCounts
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
-VOID = {"meta", "br", "hr", "img", "input", "link"}
+VOID = {"meta", "br", "hr", "img", "input", "link", "wbr"}
 HOSTILE = '</pre><script>alert("x")</script><img src="https://example.org/x.png">'
 QUESTION = 'Is <b>"{i}"</b> & more than $1$ and {below}?'
 

@@ -74,7 +74,8 @@ class Services:
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     """Up for all tests of this file, with a password although on loopback; this process is their client."""
     home = Home(tmp_path_factory.mktemp("operated") / "home")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_API", "MLFLOW_"))}
+    of_the_tests = ("PREFECT_API", "PREFECT_LOGGING", "MLFLOW_")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(of_the_tests)}
     environment |= {
         "PYTHONPATH": str(ROOT),
         "THICKETS_HOME": str(home.root),
@@ -202,6 +203,10 @@ def test_a_submitted_search_comes_back_with_its_result(services: Services, clien
     assert set(mlflow_status(services, flow_run_id)) == {"FINISHED"}
     logged = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[flow_run_id]))
     wait_for(lambda: any("units to score" in line.message for line in client.read_logs(log_filter=logged)), 30)
+
+    worker_log = (services.home.root / "services" / "worker.log").read_text(encoding="utf-8")
+    assert f"run {summary.run_id} in " in worker_log  # what its page has, where somebody looks first
+    assert "Traceback" not in worker_log
 
     def events() -> set[str]:
         body = {"filter": {"occurred": {"since": "2020-01-01T00:00:00Z"}}, "limit": 50}

@@ -17,6 +17,7 @@ from thickets.tasks.problems.gsm8k import VERIFIER as GSM8K
 from thickets.tasks.types import FULL, Example
 from thickets.tasks.verifiers import CHOICE, EXACT, NUMERIC, Verifier, regex_verifier
 from thickets.tasks.verifiers.marks import final_answer
+from thickets.tasks.verifiers.short import SHORT
 from thickets.tasks.verifiers.verifier import gold_of_all
 
 MOST_S = 1.0
@@ -31,6 +32,7 @@ QUESTIONS = {
     "choice": (CHOICE, "Q"),
     "exact": (EXACT, "Reykjavík"),
     "regex": (regex_verifier(r"answer is (\w+)"), "Reykjavik"),
+    "short": (SHORT, "Reykjavík"),
     "final_answer": (FREE_FORM, "Reykjavík"),
 }
 if find_spec("thickets.tasks.verifiers.math") is not None:
