@@ -207,7 +207,7 @@ class ProblemConfig(BaseModel):
     )
     options: dict[str, Any] = Field(
         default_factory=dict,
-        description="Options of a generated problem, or the dataset options of a reasoning_gym task; "
+        description="Options of a problem that has some, or the dataset options of a reasoning_gym task; "
         "`thickets problems NAME` lists them.",
     )
     allow_unsafe_verifier: bool = Field(
@@ -305,7 +305,7 @@ class ProblemConfig(BaseModel):
 
     def _check_source(self, kind: Kind) -> None:
         """Refuse data beside options of a problem that either reads or makes its questions."""
-        if not kind.may_read_data:
+        if not kind.makes_questions:
             return
         if self.path is not None and self.options:
             raise ValueError(

@@ -302,6 +302,6 @@ KIND = Kind(
     summary=Countdown.summary,
     make=Countdown,
     fields=("options", "path", "test_path", "id_column"),
-    may_read_data=True,
+    makes_questions=True,
     options=lambda: OPTIONS,
 )

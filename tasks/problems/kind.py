@@ -33,11 +33,12 @@ class Kind:
         summary: One line for ``thickets problems``.
         make: Builds it of its `ProblemConfig`, without reading its data.
         fields: What it takes of the config's problem section besides `PROMPT_FIELDS`; ``path`` where it reads data.
-        may_read_data: Whether it makes questions, and reads data in their place where a config names some.
+        makes_questions: Whether it makes questions by its options where a config names no data.
         columns: Fields whose default is another here: names of the data's columns.
         verifiers: Values of ``problem.verifier`` that it allows; None: all.
         default_verifier: What judges where the config says nothing; None: a way of its own.
         one_column: Whether question and answer may be parts of one column.
+        needs_data: Whether its options change how data is asked, and make no questions.
         options: Returns what ``problem.options`` may hold; a call, as a library may have to be imported for it.
         sample_config: Fields of the section with which it is shown; a path in them is never opened.
         sample_example: What is shown, in the form of the data; None: the first example that it makes.
@@ -48,11 +49,12 @@ class Kind:
     summary: str
     make: Callable[..., Problem]
     fields: tuple[str, ...]
-    may_read_data: bool = False
+    makes_questions: bool = False
     columns: Mapping[str, str] = field(default_factory=dict)
     verifiers: tuple[str, ...] | None = None
     default_verifier: str | None = None
     one_column: bool = False
+    needs_data: bool = False
     options: Callable[[], tuple[Option, ...]] = tuple
     sample_config: Mapping[str, Any] = field(default_factory=dict)
     sample_example: Example | None = None
@@ -61,17 +63,22 @@ class Kind:
     @property
     def reads_data(self) -> bool:
         """Whether its questions come from data that a config must name."""
-        return "path" in self.fields and not self.may_read_data
+        return "path" in self.fields and not self.makes_questions
 
 
 _TASK = ":TASK"
 _known: dict[str, Kind] = {}
-_finders: list[Callable[[dict[str, Kind]], dict[str, Kind]]] = []
+_elsewhere: list[Callable[[dict[str, Kind]], dict[str, Kind]]] = []
 
 
 def register(kind: Kind) -> None:
     """Put a problem on the table, at its end."""
     _known[kind.name] = kind
+
+
+def look_elsewhere(find: Callable[[dict[str, Kind]], dict[str, Kind]]) -> None:
+    """Ask a function for further problems by name, given those on the table, when one is first needed."""
+    _elsewhere.append(find)
 
 
 def own_kinds() -> list[Kind]:
@@ -87,14 +94,7 @@ def find_kind(name: str) -> Kind | None:
     return _known.get(name) or _of_packages().get(name)
 
 
-def look_for_more(find: Callable[[dict[str, Kind]], dict[str, Kind]]) -> None:
-    """Let `find` name the problems of installed packages, given those of the table, when they are first asked for.
-
-    Not at once: these packages import this one.
-    """
-    _finders.append(find)
-
-
 @cache
 def _of_packages() -> dict[str, Kind]:
-    return {name: kind for find in _finders for name, kind in find(_known).items()}
+    """Look for problems of installed packages, when they are first asked for: the packages import this one."""
+    return {name: kind for find in _elsewhere for name, kind in find(_known).items()}

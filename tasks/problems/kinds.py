@@ -20,7 +20,7 @@ from thickets.tasks.problems import (
 )
 from thickets.tasks.problems.base import Problem
 from thickets.tasks.problems.config import ProblemConfig
-from thickets.tasks.problems.kind import Kind, find_kind, look_for_more, own_kinds, register
+from thickets.tasks.problems.kind import Kind, find_kind, look_elsewhere, own_kinds, register
 from thickets.tasks.problems.plugins import plugin_kinds
 
 # Those that need no data come first.
@@ -30,7 +30,7 @@ for _module in (
     *(classification, choice, file, reasoning_gym),
 ):
     register(_module.KIND)
-look_for_more(plugin_kinds)
+look_elsewhere(plugin_kinds)
 
 
 def all_kinds() -> list[Kind]:
