@@ -18,7 +18,7 @@ import uv
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("flows", "tasks", "storage")
-DATA = {".yaml", ".css", ".jinja", ".jsonl", ".sql", ".txt"}
+DATA = {".yaml", ".css", ".jinja", ".jsonl", ".png", ".sql", ".txt"}
 pytestmark = pytest.mark.slow  # two builds and two environments
 
 

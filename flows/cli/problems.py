@@ -60,7 +60,7 @@ def _sample(own: list[Kind], name: str, to: Path | None) -> None:
     Raises:
         InputError: Not one problem is named, or the file is there already or cannot be written.
     """
-    from thickets.tasks.problems.shown import sample_data
+    from thickets.tasks.problems.shown import sample_data, sample_images
 
     found = _fitting(own, name) if name else []
     if len(found) != 1:
@@ -71,14 +71,21 @@ def _sample(own: list[Kind], name: str, to: Path | None) -> None:
     if to is None:
         typer.echo(text, nl=False)
         return
+    images = sample_images(kind)
     try:
+        if to.exists():
+            raise FileExistsError
+        for place, content in images.items():  # first, so that what is there is whole
+            (to.parent / place).parent.mkdir(exist_ok=True)
+            (to.parent / place).write_bytes(content)
         with to.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
         raise InputError(f"--to is {str(to)!r}, which exists; name another file or remove it") from None
     except OSError as error:
         raise InputError(f"--to is {str(to)!r}: {error.strerror}; name a file in a folder that is there") from None
-    say(f"{len(text.splitlines())} rows in {to}")
+    beside = f", {len(images)} images in {to.parent / kind.name}" if images else ""
+    say(f"{len(text.splitlines())} rows in {to}{beside}")
     if kind.reads_data:
         fields = {"name": kind.name, **kind.sample_config, "path": str(to)}
         shown = ", ".join(f"{field}: {value}" for field, value in fields.items() if field != "test_path")

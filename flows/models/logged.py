@@ -23,7 +23,7 @@ from thickets.storage.tracking.models import BASE_SHA_TAG, ModelKind, log_model
 from thickets.storage.tracking.run import Tracker
 from thickets.storage.tracking.store import RUN_ID_TAG
 from thickets.tasks.engines.prompts import PromptTemplate
-from thickets.tasks.problems.config import REASONING_GYM_PREFIX, VERIFIERS, problem_title
+from thickets.tasks.problems.fields import REASONING_GYM_PREFIX, VERIFIERS, problem_title
 from thickets.tasks.serving import load_recipe_problem
 from thickets.tasks.types import FULL, Example, question_id
 from thickets.tasks.verifiers.own_code import trainer_of

@@ -19,7 +19,7 @@ from thickets.storage.tracking.run import Tracker
 from thickets.storage.tracking.store import RUN_ID_TAG, STAGE_TAG
 from thickets.tasks.datafiles import Row, Source, read_rows
 from thickets.tasks.problems import Problem, find_kind
-from thickets.tasks.problems.config import REASONING_GYM_PREFIX
+from thickets.tasks.problems.fields import REASONING_GYM_PREFIX
 from thickets.tasks.problems.file import FileProblem
 from thickets.tasks.problems.judging import Judge
 from thickets.tasks.problems.splits import content_sha256

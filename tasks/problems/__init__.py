@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from thickets.tasks.problems.base import Option, Problem, prompt
-from thickets.tasks.problems.config import ProblemConfig, problem_title
+from thickets.tasks.problems.config import ProblemConfig
+from thickets.tasks.problems.fields import problem_title
 from thickets.tasks.problems.kind import Kind, find_kind, own_kinds
 from thickets.tasks.problems.kinds import all_kinds, load_problem
 

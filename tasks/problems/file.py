@@ -26,8 +26,9 @@ from typing import Any
 from thickets.storage.errors import InputError
 from thickets.tasks.datafiles import Row, Source, read_rows
 from thickets.tasks.problems.base import Problem, prompt
-from thickets.tasks.problems.config import ProblemConfig, WorkedExample
+from thickets.tasks.problems.config import ProblemConfig
 from thickets.tasks.problems.configured import make_verifier
+from thickets.tasks.problems.fields import WorkedExample
 from thickets.tasks.problems.kind import (
     DATA_FIELDS,
     EXAMPLE_FIELDS,

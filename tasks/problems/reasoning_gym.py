@@ -28,7 +28,8 @@ from typing import Any
 
 from thickets.storage.errors import InputError
 from thickets.tasks.problems.base import Option, prompt
-from thickets.tasks.problems.config import REASONING_GYM_PREFIX, ProblemConfig
+from thickets.tasks.problems.config import ProblemConfig
+from thickets.tasks.problems.fields import REASONING_GYM_PREFIX
 from thickets.tasks.problems.kind import Kind
 from thickets.tasks.problems.reasoning_gym_tasks import ARITHMETIC, NEEDS_PACKAGE, UNSAFE, UNUSABLE
 from thickets.tasks.types import FULL, JSON, Example, Message, Sampling, question_id

@@ -8,7 +8,8 @@ from importlib import resources
 from typing import Any
 
 from thickets.tasks.problems.base import Option, Problem
-from thickets.tasks.problems.config import RIGHT_AT, ProblemConfig
+from thickets.tasks.problems.config import ProblemConfig
+from thickets.tasks.problems.fields import RIGHT_AT
 from thickets.tasks.problems.kind import PROMPT_FIELDS, Kind
 from thickets.tasks.types import Example
 
@@ -55,6 +56,14 @@ def sample_data(kind: Kind) -> str:
     columns = ProblemConfig.model_validate({"name": kind.name, **kind.sample_config}).with_own_columns()
     row = {columns.question_column: example.question, columns.answer_column: example.answer, **example.metadata}
     return _lines([row])
+
+
+def sample_images(kind: Kind) -> dict[str, bytes]:
+    """Return the images that the rows of `sample_data` name, by their paths from the folder of the data file."""
+    folder = resources.files("thickets.tasks.problems").joinpath("samples", kind.name)
+    if not folder.is_dir():
+        return {}
+    return {f"{kind.name}/{file.name}": file.read_bytes() for file in folder.iterdir()}
 
 
 def _lines(rows: list[dict[str, Any]]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from thickets.storage.errors import InputError
 from thickets.tasks.datafiles import Source, read_rows
-from thickets.tasks.problems.config import WorkedExample
+from thickets.tasks.problems.fields import WorkedExample
 
 _MANY = 32
 """Worked examples that nobody puts before every question without meaning to."""

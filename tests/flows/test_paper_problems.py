@@ -12,9 +12,10 @@ from thickets.flows.randopt import randopt
 from thickets.flows.results.runs import find_run, open_scores
 from thickets.storage.home import Home
 from thickets.tasks.problems import find_kind, own_kinds
-from thickets.tasks.problems.shown import sample_data
+from thickets.tasks.problems.shown import sample_data, sample_images
 
-WITH_DATA = [kind.name for kind in own_kinds() if kind.reads_data and kind.name != "file"]
+# gqa needs a model that sees, see test_images_run.py.
+WITH_DATA = [kind.name for kind in own_kinds() if kind.reads_data and kind.name not in ("file", "gqa")]
 
 
 @pytest.mark.slow
@@ -23,6 +24,9 @@ def test_a_run_on_the_sample(name: str, config: Callable[..., RunConfig], tmp_pa
     kind, path = find_kind(name), tmp_path / f"{name}.jsonl"
     assert kind is not None
     path.write_text(sample_data(kind), encoding="utf-8")
+    for place, content in sample_images(kind).items():
+        (path.parent / place).parent.mkdir(exist_ok=True)
+        (path.parent / place).write_bytes(content)
     fields = {field: value for field, value in kind.sample_config.items() if field != "test_path"}
     summary = randopt(
         config(

@@ -251,6 +251,7 @@ class TestTheResidentEngine:
             for parameter in source._parameters:
                 left = [piece for piece in parameter.pieces if piece.copy.stored != left_out]
                 patched.setattr(parameter, "pieces", left)
+                patched.setattr(parameter, "_writer", None)  # is made of the pieces
             engine._said = None  # as at the start of an engine
             with pytest.raises(SelfTestError, match=fault):
                 self_test(engine)

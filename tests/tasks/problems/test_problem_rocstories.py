@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from thickets.storage.errors import InputError
 from thickets.tasks.problems import ProblemConfig, load_problem
-from thickets.tasks.problems.config import RIGHT_AT, VERIFIERS
 from thickets.tasks.problems.consensus import Consensus, consensus_of
+from thickets.tasks.problems.fields import RIGHT_AT, VERIFIERS
 from thickets.tasks.problems.judging import Judge
 from thickets.tasks.verifiers.texts import PAIRS, SIMILARITY
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from thickets.tasks.problems import Kind, Problem, ProblemConfig, find_kind, load_problem, own_kinds
-from thickets.tasks.problems.shown import sample_data
+from thickets.tasks.problems.shown import sample_data, sample_images
 from thickets.tasks.types import Example
 
 WITH_DATA = [kind.name for kind in own_kinds() if kind.reads_data]
@@ -25,6 +25,9 @@ def kind_of(name: str) -> Kind:
 def asked(name: str, folder: Path) -> tuple[Problem, list[Example]]:
     kind, path = kind_of(name), folder / f"{name}.jsonl"
     path.write_text(sample_data(kind), encoding="utf-8")
+    for place, content in sample_images(kind).items():
+        (path.parent / place).parent.mkdir(exist_ok=True)
+        (path.parent / place).write_bytes(content)
     config = ProblemConfig.model_validate({"name": name, **kind.sample_config, "path": str(path), "test_path": None})
     problem = load_problem(config)
     return problem, problem.examples(0, 0)
