@@ -156,15 +156,26 @@ def _show(kind: Kind, *, as_json: bool) -> None:
 
     options, sample = settings(kind), shown_sample(kind)
     if as_json:
-        shown = {**_named(kind), "options": [asdict(each) for each in options]}
+        shown = {
+            **_named(kind),
+            "origin": kind.origin,
+            "verifier": _judge(kind),
+            "options": [asdict(each) for each in options],
+        }
         typer.echo(json.dumps(shown | {"sample": asdict(sample)}, indent=2, default=str))
         return
-    typer.echo(": ".join(_line(kind)) + "\n\noptions")
+    typer.echo(": ".join(_line(kind)))
+    typer.echo(f"\nsource: {kind.origin or 'not said'}\njudged by: {_judge(kind)}\n\noptions")
     for each in options:
         default = "none" if each.default is None else json.dumps(each.default, default=str)
         value = "required" if each.required else default
         typer.echo(f"  {each.name} ({value}){': ' if each.about else ''}{each.about}")
     typer.echo(f"\nsample\n{_indented(sample.prompt)}\n\nanswer\n{_indented(sample.answer)}")
+
+
+def _judge(kind: Kind) -> str:
+    """Name the verifier, or the problem itself where it judges in a way of its own."""
+    return kind.default_verifier or f"a way of its own, see docs/problems.md ({kind.name})"
 
 
 def _indented(text: str) -> str:

@@ -49,6 +49,7 @@ KIND = Kind(
     name="choice",
     summary=Choice.summary,
     make=Choice,
+    origin="your own data",
     fields=(*DATA_FIELDS, "choices_column", "likelihood_of", *LIKELIHOOD_FIELDS, *EXAMPLE_FIELDS),
     columns={"choices_column": "choices"},
     default_verifier="choice",

@@ -102,6 +102,7 @@ KIND = Kind(
     name="classification",
     summary=Classification.summary,
     make=Classification,
+    origin="your own data",
     fields=(*DATA_FIELDS, "labels", *LIKELIHOOD_FIELDS, *EXAMPLE_FIELDS),
     columns={"question_column": "text", "answer_column": "label"},
     default_verifier="label",

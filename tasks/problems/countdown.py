@@ -301,6 +301,7 @@ KIND = Kind(
     name=Countdown.name,
     summary=Countdown.summary,
     make=Countdown,
+    origin="our own questions, or data of that form",
     fields=("options", "path", "test_path", "id_column"),
     makes_questions=True,
     options=lambda: OPTIONS,

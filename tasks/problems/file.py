@@ -343,6 +343,7 @@ KIND = Kind(
     name="file",
     summary=FileProblem.summary,
     make=FileProblem,
+    origin="your own data",
     fields=(
         *DATA_FIELDS,
         *("answer_aliases_column", "choices_column", *IMAGE_FIELDS),

@@ -48,6 +48,7 @@ KIND = Kind(
     name="gqa",
     summary=Gqa.summary,
     make=Gqa,
+    origin="Hudson & Manning 2019, arXiv 1902.09506; CC BY 4.0",
     fields=(*DATA_FIELDS, *IMAGE_FIELDS),
     columns={"image_column": "image"},
     sample_config={"path": "questions.jsonl"},

@@ -74,6 +74,7 @@ KIND = Kind(
     name="gsm8k",
     summary=Gsm8k.summary,
     make=Gsm8k,
+    origin="Cobbe et al. 2021, arXiv 2110.14168; MIT",
     fields=(*DATA_FIELDS, *VERIFIER_FIELDS, *EXAMPLE_FIELDS),
     default_verifier="numeric",
     sample_config={"path": "train.jsonl", "test_path": "test.jsonl"},

@@ -41,6 +41,7 @@ class Kind:
         options: Returns what ``problem.options`` may hold; a call, as a library may have to be imported for it.
         sample_config: Fields of the section with which it is shown; a path in them is never opened.
         sample_example: What is shown, in the form of the data; None: the first example that it makes.
+        origin: Where its questions come from, and their licence.
         source: The package that it comes from, with its version; empty: it comes with thickets. Is set when it is read.
     """
 
@@ -56,6 +57,7 @@ class Kind:
     options: Callable[[], tuple[Option, ...]] = tuple
     sample_config: Mapping[str, Any] = field(default_factory=dict)
     sample_example: Example | None = None
+    origin: str = ""
     source: str = ""
 
     @property

@@ -158,6 +158,7 @@ KIND = Kind(
     name=LargestNumber.name,
     summary=LargestNumber.summary,
     make=LargestNumber,
+    origin="our own questions",
     fields=("options", *VERIFIER_FIELDS),
     default_verifier="numeric",
     options=lambda: OPTIONS,

@@ -55,6 +55,7 @@ KIND = Kind(
     name="math500",
     summary=Math500.summary,
     make=Math500,
+    origin="Hendrycks et al. 2021, arXiv 2103.03874; MIT",
     fields=(*DATA_FIELDS, "verifier", *EXAMPLE_FIELDS),
     columns={"question_column": "problem"},
     verifiers=("math",),

@@ -62,6 +62,7 @@ KIND = Kind(
     name="mbpp",
     summary=Mbpp.summary,
     make=Mbpp,
+    origin="Austin et al. 2021, arXiv 2108.07732; CC BY 4.0",
     fields=(*DATA_FIELDS, *TEST_FIELDS, "verifier", "right_at", *EXAMPLE_FIELDS),
     columns={"question_column": "text", "answer_column": "code"},
     verifiers=("tests",),

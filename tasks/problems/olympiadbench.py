@@ -133,6 +133,7 @@ KIND = Kind(
     name="olympiadbench",
     summary=OlympiadBench.summary,
     make=OlympiadBench,
+    origin="He et al. 2024, arXiv 2402.14008; Apache 2.0",
     fields=(*DATA_FIELDS, "verifier", *EXAMPLE_FIELDS),
     columns={"answer_column": "final_answer"},
     verifiers=("math",),

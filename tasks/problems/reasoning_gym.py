@@ -288,6 +288,7 @@ KIND = Kind(
     name=f"{REASONING_GYM_PREFIX}TASK",
     summary="Generated: one of reasoning_gym's tasks.",
     make=ReasoningGym,
+    origin="reasoning-gym; Apache 2.0",
     fields=("options", "allow_unsafe_verifier"),
 )
 """What all tasks have in common."""

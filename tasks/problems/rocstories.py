@@ -68,6 +68,7 @@ KIND = Kind(
     name="rocstories",
     summary=RocStories.summary,
     make=RocStories,
+    origin="Mostafazadeh et al. 2016, arXiv 1604.01696; on request",
     fields=(*DATA_FIELDS, "answer_aliases_column", "verifier", "right_at", *TEXT_FIELDS, *EXAMPLE_FIELDS),
     columns={"question_column": PROMPT, "answer_column": CONTINUATION},
     verifiers=("similarity",),

@@ -139,6 +139,7 @@ KIND = Kind(
     name=Signals.name,
     summary=Signals.summary,
     make=Signals,
+    origin="our own, after the paper's",
     fields=("options",),
     options=lambda: OPTIONS,
 )

@@ -151,6 +151,7 @@ KIND = Kind(
     name="uspto50k",
     summary=Uspto50k.summary,
     make=Uspto50k,
+    origin="Schneider et al. 2016 after Lowe; CC0",
     fields=(*DATA_FIELDS, *EXAMPLE_FIELDS, "options"),
     columns=_COLUMNS,
     one_column=True,

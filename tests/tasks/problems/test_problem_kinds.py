@@ -56,3 +56,7 @@ def test_the_page_of_problems_has_a_row_for_each_with_its_own_columns() -> None:
     for kind in own_kinds():
         assert ("generated" in rows[kind.name]) is not kind.reads_data
         assert all(f"`{column}`" in rows[kind.name] for column in kind.columns.values())
+
+
+def test_every_problem_says_where_its_questions_come_from() -> None:
+    assert [kind.name for kind in all_kinds() if not kind.origin] == []
