@@ -35,6 +35,11 @@ class GroupFolder:
         return self.root / "comparison.json"
 
     @property
+    def rounds(self) -> Path:
+        """Of a group of rounds: what came of each, as JSON."""
+        return self.root / "rounds.json"
+
+    @property
     def report(self) -> Path:
         """The runs side by side as one page for a browser."""
         return self.root / "report.html"
@@ -53,7 +58,7 @@ def group_of(home: Home, name: str, run_ids: Sequence[str]) -> GroupFolder:
     Args:
         home: The home of the runs.
         name: Of the configuration.
-        run_ids: One per problem, in the configuration's order.
+        run_ids: One per problem, in the configuration's order; of rounds "rounds" before those of the rounds.
     """
     return GroupFolder(home.root / "groups" / f"{name}-{fingerprint(list(run_ids))[:8]}")
 

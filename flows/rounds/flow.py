@@ -10,6 +10,7 @@ from thickets.flows.config.file import dump_config, flatten
 from thickets.flows.config.preflight import check_inputs
 from thickets.flows.config.run import RunConfig
 from thickets.flows.randopt import randopt
+from thickets.flows.results.groups import GroupFolder, group_of
 from thickets.flows.results.rounds import Rounds
 from thickets.flows.results.rounds_text import rounds_markdown
 from thickets.flows.results.summary import RunSummary
@@ -21,7 +22,6 @@ from thickets.flows.runtime.repair import end_mlflow_runs
 from thickets.flows.runtime.session import session
 from thickets.storage.errors import InputError
 from thickets.storage.files import write_text_atomically
-from thickets.storage.fingerprint import fingerprint
 from thickets.storage.home import Home
 from thickets.storage.tracking.run import Tracker
 from thickets.storage.tracking.store import RUN_ID_TAG
@@ -81,18 +81,20 @@ def keep_rounds(config: RunConfig, summaries: list[RunSummary], ended: str) -> R
     """Put the rounds together and keep them; worth a retry because a reader may hold a run for seconds."""
     home = Home(config.storage.home)
     made = [summary for summary in summaries if summary.merge is not None and summary.merge.is_accepted]
-    # Depends on the run ids alone, as the id of a group of problems does.
-    group_id = f"{config.name}-{fingerprint(['rounds', *(summary.run_id for summary in summaries)])[:8]}"
+    folder = _folder(home, config, [summary.run_id for summary in summaries])
     found = Rounds(
-        group_id=group_id,
+        group_id=folder.group_id,
         rounds=tuple(describe_round(number, summary) for number, summary in enumerate(summaries, 1)),
         last_minus_first=last_minus_first(home, summaries[0], made[-1]) if made else None,
         ended=ended,
     )
-    file = home.root / "groups" / group_id / "rounds.json"
-    write_text_atomically(file, found.model_dump_json(indent=2) + "\n")
-    log.info(f"{len(summaries)} rounds in {file}")
+    write_text_atomically(folder.rounds, found.model_dump_json(indent=2) + "\n")
+    log.info(f"{len(summaries)} rounds in {folder.rounds}")
     return found
+
+
+def _folder(home: Home, config: RunConfig, run_ids: list[str]) -> GroupFolder:
+    return group_of(home, config.name, ["rounds", *run_ids])
 
 
 @task("log-rounds", retries=2)
@@ -103,7 +105,7 @@ def log_rounds(config: RunConfig, found: Rounds, summaries: list[RunSummary], wa
     with Tracker.start(home, tracking.experiment, found.group_id, tags, uri=tracking.uri) as tracker:
         tracker.log_config(flatten(config.model_dump(mode="json", exclude={"problems"})))
         tracker.log_text("config.yaml", dump_config(config))
-        tracker.log_file(home.root / "groups" / found.group_id / "rounds.json")
+        tracker.log_file(_folder(home, config, [each.run_id for each in found.rounds]).rounds)
         tracker.log_metrics(
             [
                 MetricPoint("wall_s", wall_s),
