@@ -88,7 +88,9 @@ def _sample(own: list[Kind], name: str, to: Path | None) -> None:
     say(f"{len(text.splitlines())} rows in {to}{beside}")
     if kind.reads_data:
         fields = {"name": kind.name, **kind.sample_config, "path": str(to)}
-        shown = ", ".join(f"{field}: {value}" for field, value in fields.items() if field != "test_path")
+        # Nobody is to run programs of a model in a weak sandbox because a sample said so.
+        left_out = ("test_path", "sandbox")
+        shown = ", ".join(f"{field}: {value}" for field, value in fields.items() if field not in left_out)
         say(f"asked by: problem: {{{shown}}} and data: {{selection: 4, validation: 2, test: 4}}")
 
 
