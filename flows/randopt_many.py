@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 from prefect import flow
 
-from thickets.flows.config.file import dump_config, flatten
 from thickets.flows.config.preflight import check_inputs
 from thickets.flows.config.run import RunConfig
+from thickets.flows.publish.group import log_group
 from thickets.flows.randopt import randopt
 from thickets.flows.report.group import draw_group_figures, write_group_report
 from thickets.flows.results.compare import compare
@@ -25,9 +26,6 @@ from thickets.flows.runtime.session import session
 from thickets.storage.errors import InputError
 from thickets.storage.files import write_text_atomically
 from thickets.storage.home import Home
-from thickets.storage.tracking.run import Tracker
-from thickets.storage.tracking.store import RUN_ID_TAG
-from thickets.storage.tracking.writer import MetricPoint
 from thickets.tasks.task import task
 
 
@@ -66,7 +64,10 @@ def randopt_many(config: RunConfig, fresh: bool = False) -> Comparison:
         group = compare_group(config, summaries)
         files = report_group(config, group)
         with tracked("the comparison"):
-            log_group(config, group, summaries, files, wall_s=time.monotonic() - started)
+            folder = group_of(Home(config.storage.home), config.name, group.run_ids)
+            metrics = _metrics(group.comparison, wall_s=time.monotonic() - started)
+            note = comparison_markdown(group.comparison)
+            log_group(config, folder, note, [folder.comparison, *files], metrics, summaries)
         show_markdown(_markdown(config, group), "comparison", "The problems' runs side by side")
     return group.comparison
 
@@ -84,33 +85,15 @@ def compare_group(config: RunConfig, summaries: list[RunSummary]) -> Group:
 
 
 @task("report-problems", retries=2, retry_delays_s=[2])
-def report_group(config: RunConfig, group: Group) -> list[str]:
-    """Write the group's report and figures; return their paths below its folder."""
+def report_group(config: RunConfig, group: Group) -> list[Path]:
+    """Write the group's report and figures; return their paths."""
     home = Home(config.storage.home)
     folder = group_of(home, config.name, group.run_ids)
     found = make_map(home, group.run_ids)
     files = [write_group_report(folder, group, found)]
     if not isinstance(found, str):
         files += draw_group_figures(folder, found)
-    return [path.relative_to(folder.root).as_posix() for path in files]
-
-
-@task("log-comparison", retries=2)
-def log_group(config: RunConfig, group: Group, summaries: list[RunSummary], files: list[str], wall_s: float) -> None:
-    """Log the comparison, the report and its figures to MLflow, with the problems' runs below it."""
-    home, tracking = Home(config.storage.home), config.tracking
-    folder = group_of(home, config.name, group.run_ids)
-    text = comparison_markdown(group.comparison)
-    tags = {RUN_ID_TAG: group.group_id, "mlflow.source.name": "thickets", "mlflow.note.content": text}
-    with Tracker.start(home, tracking.experiment, group.group_id, tags, uri=tracking.uri) as tracker:
-        tracker.log_config(flatten(config.model_dump(mode="json", exclude={"problem"})))
-        tracker.log_text("config.yaml", dump_config(config))
-        tracker.log_file(folder.comparison)
-        for name in files:
-            tracker.log_file(folder.root / name, name.rpartition("/")[0] or None)
-        tracker.log_metrics(_metrics(group.comparison, wall_s))
-        for summary in summaries:
-            tracker.adopt(summary.tracking.mlflow_run_id)
+    return files
 
 
 def _markdown(config: RunConfig, group: Group) -> str:
@@ -119,10 +102,10 @@ def _markdown(config: RunConfig, group: Group) -> str:
     return f"{comparison_markdown(group.comparison)}\n{where}\n"
 
 
-def _metrics(found: Comparison, wall_s: float) -> list[MetricPoint]:
+def _metrics(found: Comparison, wall_s: float) -> dict[str, float]:
     metrics = {"wall_s": wall_s, "tokens": float(sum(run.n_tokens for run in found.runs))}
     for each in found.discordance.sigmas:
         name = f"discordance.sigma_{each.sigma:g}"
         values = {"": each.value, "_low": each.low, "_high": each.high, "_floor": each.floor, "_excess": each.excess}
         metrics |= {f"{name}{suffix}": value for suffix, value in values.items() if value is not None}
-    return [MetricPoint(name, value) for name, value in metrics.items()]
+    return metrics

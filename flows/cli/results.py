@@ -89,7 +89,8 @@ def report(
         str,
         typer.Argument(
             metavar="RUN",
-            help="A run id, a unique prefix of one, `latest`, or likewise a group: the runs of one `problems:`.",
+            help="A run id, a unique prefix of one, `latest`, or likewise a group: the runs of one `problems:` or of "
+            "one `rounds:`.",
         ),
     ],
     out: Annotated[
@@ -109,6 +110,11 @@ def report(
         # Its runs begin with the configuration's name too, so a prefix that fits several may still name one group.
         if name == "latest" or (group := find_group(where, name)) is None:
             raise
+        if group.rounds.is_file():
+            from thickets.flows.report.rounds import rounds_report_again
+
+            typer.echo(rounds_report_again(group, out))
+            return
         from thickets.flows.report.group import group_report_again
 
         typer.echo(group_report_again(where, group, out))

@@ -68,7 +68,9 @@ def run(
         return
     if run_config.rounds:
         from thickets.flows.cli.tables_rounds import show_rounds
+        from thickets.flows.results.groups import GroupFolder
         from thickets.flows.rounds.flow import randopt_rounds
+        from thickets.storage.home import Home
 
         with ends_soon(), prefect:
             rounds = randopt_rounds(run_config, fresh=fresh)
@@ -76,6 +78,8 @@ def run(
             typer.echo(rounds.model_dump_json(indent=2))
             return
         show_rounds(rounds, console())
+        report = GroupFolder(Home(run_config.storage.home).root / "groups" / rounds.group_id).report
+        console().print(f"report:  {report}", soft_wrap=True, highlight=False, markup=False)
         say(f"each round is a run of its own: thickets show RUN{home_option(run_config.storage.home)}")
         return
     with ends_soon(), prefect:

@@ -121,6 +121,9 @@ def _from_mlflow(home: Home, name: str) -> NamedModel:
     where = {"tracking_uri": uri, "experiment": experiment, "model_id": model.model_id}
     if (folder / _MANIFEST).is_file():
         manifest = EnsembleManifest.load(folder / _MANIFEST)
+        own, run = Path(manifest.base.name), home.run(model.tags[RUN_ID_TAG])
+        if own.is_absolute() and not own.exists() and run.config.is_file():
+            manifest = _with_base_of(run, manifest)
         return NamedModel(name, manifest.recipe, manifest, **where)
     recipe = (about.get("metadata") or {}).get(RECIPE_KEY)
     if recipe is None:
@@ -163,7 +166,13 @@ def _from_registry(client: Any, rest: str) -> Any:
 def _manifest(run: RunFolder) -> EnsembleManifest:
     if not run.manifest.is_file():
         raise InputError(f"RUN: {run.run_id} is not finished; run its config again to go on: {run.config}")
-    return EnsembleManifest.load(run.manifest)
+    return _with_base_of(run, EnsembleManifest.load(run.manifest))
+
+
+def _with_base_of(run: RunFolder, manifest: EnsembleManifest) -> EnsembleManifest:
+    """Name the base as the run's config does: a home that was moved has taken the models of its rounds along."""
+    name = load_config(str(run.config)).model
+    return manifest.model_copy(update={"base": manifest.base.model_copy(update={"name": name})})
 
 
 def _about(run: RunFolder) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The groups of a home: the runs of one configuration with several problems, and what was made of them together."""
+"""The groups of a home: the runs of one configuration with several problems or rounds, and what came of them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from thickets.flows.results.comparison import Group
+from thickets.flows.results.rounds import Rounds
 from thickets.storage.errors import InputError
 from thickets.storage.fingerprint import fingerprint
 from thickets.storage.home import Home
@@ -65,7 +66,8 @@ def group_of(home: Home, name: str, run_ids: Sequence[str]) -> GroupFolder:
 
 def find_group(home: Home, name: str) -> GroupFolder | None:
     """Return the group with this id, or the only one whose id begins so; None if there is none or there are several."""
-    known = sorted(path.parent for path in home.root.glob("groups/[!.]*/comparison.json"))
+    kinds = ("comparison", "rounds")
+    known = sorted(path.parent for kind in kinds for path in home.root.glob(f"groups/[!.]*/{kind}.json"))
     exact = [path for path in known if path.name == name]
     found = exact or [path for path in known if path.name.startswith(name)]
     return GroupFolder(found[0]) if len(found) == 1 else None
@@ -82,4 +84,18 @@ def load_group(folder: GroupFolder) -> Group:
     except (OSError, ValidationError):
         raise InputError(
             f"RUN: {folder.comparison} cannot be read or does not fit this version; run the group's config again"
+        ) from None
+
+
+def load_rounds(folder: GroupFolder) -> Rounds:
+    """Load the result of a group of rounds.
+
+    Raises:
+        InputError: It cannot be read, or was written by another version.
+    """
+    try:
+        return Rounds.model_validate_json(folder.rounds.read_bytes())
+    except (OSError, ValidationError):
+        raise InputError(
+            f"RUN: {folder.rounds} cannot be read or does not fit this version; run the rounds' config again"
         ) from None
