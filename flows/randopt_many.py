@@ -19,7 +19,6 @@ from thickets.flows.results.groups import group_of
 from thickets.flows.results.summary import RunSummary
 from thickets.flows.results.task_map import make_map
 from thickets.flows.runtime.environment import log
-from thickets.flows.runtime.mlflow_server import tracked
 from thickets.flows.runtime.prefect_server import show_markdown
 from thickets.flows.runtime.repair import end_mlflow_runs
 from thickets.flows.runtime.session import session
@@ -63,11 +62,9 @@ def randopt_many(config: RunConfig, fresh: bool = False) -> Comparison:
         summaries = [child(each, fresh=fresh) for each in config.per_problem]
         group = compare_group(config, summaries)
         files = report_group(config, group)
-        with tracked("the comparison"):
-            folder = group_of(Home(config.storage.home), config.name, group.run_ids)
-            metrics = _metrics(group.comparison, wall_s=time.monotonic() - started)
-            note = comparison_markdown(group.comparison)
-            log_group(config, folder, note, [folder.comparison, *files], metrics, summaries)
+        folder = group_of(Home(config.storage.home), config.name, group.run_ids)
+        metrics, note = _metrics(group.comparison, time.monotonic() - started), comparison_markdown(group.comparison)
+        log_group("the comparison", config, folder, note, [folder.comparison, *files], metrics, summaries)
         show_markdown(_markdown(config, group), "comparison", "The problems' runs side by side")
     return group.comparison
 

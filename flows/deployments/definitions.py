@@ -11,6 +11,7 @@ from thickets.flows.config.file import load_config
 from thickets.flows.followups import distill_run, evaluate, report
 from thickets.flows.randopt import randopt
 from thickets.flows.randopt_many import randopt_many
+from thickets.flows.rounds.flow import randopt_rounds
 
 _PROBLEMS = ("largest_number", "reasoning_gym:chain_sum")
 
@@ -75,6 +76,14 @@ def definitions() -> tuple[Definition, ...]:
             "One search per problem with the same population, and the comparison of what they found.",
             ("thickets", "search"),
             {"config": several},
+        ),
+        Definition(
+            randopt_rounds,
+            "search",
+            "Search, make one model, search around that, until none beats its base. Filled in with the quickstart and "
+            "two rounds.",
+            ("thickets", "search"),
+            {"config": quickstart | {"merge": {"directions": ["best", "z_score"]}, "rounds": {"most": 2}}},
         ),
         Definition(
             distill_run,

@@ -21,7 +21,6 @@ from thickets.flows.rounds.budget import why_no_more
 from thickets.flows.rounds.outcome import Outcome, last_kept, last_minus_ensemble, last_minus_first, outcome_of
 from thickets.flows.rounds.steps import round_config
 from thickets.flows.runtime.environment import log
-from thickets.flows.runtime.mlflow_server import tracked
 from thickets.flows.runtime.prefect_server import show_markdown
 from thickets.flows.runtime.repair import end_mlflow_runs
 from thickets.flows.runtime.session import session
@@ -63,12 +62,10 @@ def randopt_rounds(config: RunConfig, fresh: bool = False) -> Rounds:
         outcomes, ended = _all_rounds(config, config.rounds, fresh=fresh)
         found = keep_rounds(config, outcomes, ended)
         files = report_rounds(config, found)
-        with tracked("the rounds"):
-            folder = _folder(config, [each.run_id for each in found.rounds])
-            metrics = _metrics(found, wall_s=time.monotonic() - started)
-            summaries = [each.summary for each in outcomes]
-            log_group(config, folder, rounds_markdown(found), [folder.rounds, *files], metrics, summaries)
-        show_markdown(rounds_markdown(found), "rounds", "The rounds one after the other")
+        folder, note = _folder(config, [each.run_id for each in found.rounds]), rounds_markdown(found)
+        metrics, summaries = _metrics(found, time.monotonic() - started), [each.summary for each in outcomes]
+        log_group("the rounds", config, folder, note, [folder.rounds, *files], metrics, summaries)
+        show_markdown(note, "rounds", "The rounds one after the other")
     return found
 
 
