@@ -59,7 +59,8 @@ def start_of(home: Home, names: Sequence[str]) -> BaseModelRef | None:
     """
     if not names:
         return None
-    config = load_config(str(_folder(home, names[0]).config))
+    _folder(home, names[0])
+    config = load_config(str(home.run(names[0].partition("/")[0]).config))  # which finds a model of a moved home
     return prepare_base_model(config.model, config.revision, trust_remote_code=config.engine.trust_remote_code)
 
 

@@ -85,7 +85,7 @@ def _all_rounds(config: RunConfig, rounds: RoundsConfig, *, fresh: bool) -> tupl
             return outcomes, f"in round {number} {made} was clearly above its base on the validation split"
         if number < rounds.most and (reason := why_no_more(rounds.budget, [each.found for each in outcomes])):
             return outcomes, reason
-    return outcomes, f"all {rounds.most} rounds were made"
+    return outcomes, f"all {rounds.most} rounds were made" if rounds.most > 1 else "the one round was made"
 
 
 def _earlier(rounds: RoundsConfig, outcomes: Sequence[Outcome]) -> list[str]:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pytest
 import yaml
 from pydantic import ValidationError
@@ -97,6 +98,14 @@ def test_a_second_round_searches_around_what_the_first_has_made(rounds: Rounds, 
     group = home.root / "groups" / rounds.group_id
     assert Rounds.model_validate_json((group / "rounds.json").read_text()) == rounds
     assert (group / "report.html").is_file()
+
+    client = mlflow.MlflowClient(f"sqlite:///{home.mlflow_db.resolve()}")
+    [logged] = client.search_runs(["1"], f"tags.`thickets.run_id` = '{rounds.group_id}'")
+    assert {"report.html", "rounds.json"} <= {item.path for item in client.list_artifacts(logged.info.run_id)}
+    curve = client.get_metric_history(logged.info.run_id, "round.ensemble")
+    assert [(point.step, point.value) for point in curve] == [(1, first.ensemble.value), (2, second.ensemble.value)]
+    below = client.search_runs(["1"], f"tags.`mlflow.parentRunId` = '{logged.info.run_id}'")
+    assert {run.data.tags["thickets.run_id"] for run in below} == {first.run_id, second.run_id}
 
     last = rounds.last_made
     assert last is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -187,3 +188,15 @@ def test_an_estimate_of_rounds_adds_starts_and_models(
     assert found.seconds == pytest.approx(3 * 67 + 2 * write_s)
     assert found.disk_bytes == 30 + n_models * 1_000_000
     assert found.n_paid_for == n_paid_for
+
+
+def test_estimate_tells_the_cost_of_all_rounds_and_check_takes_them_too(thickets, my_yaml) -> None:
+    path = my_yaml(merge={}, rounds={"most": 3, "budget": {"tokens": 1}})
+    status, out, _ = thickets("estimate", path)
+    assert status == 0
+    assert "all 3, at most" in out
+    assert "the budget pays for about 1" in out
+    found = json.loads(thickets("estimate", path, "--json")[1])
+    assert found["tokens"] == 3 * found["one"]["tokens"]
+    assert found["start_s"] > 0
+    assert thickets("check", path, "--n", "0")[0] == 0
