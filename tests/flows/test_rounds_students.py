@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -21,31 +20,33 @@ from thickets.storage.errors import RunError
 from thickets.storage.home import Home
 from thickets.storage.models.base import resolve_model
 from thickets.tasks.distillation.data import STUDENT
-from thickets.tasks.problems import ProblemConfig, load_problem
 from thickets.tasks.scoring.worker import ScoringWorker
 
-# Half of what the model says is right, and a student learns it from few rows.
+# A third of what the model says is right (it says 10 or 11 to most questions), which a student learns from few rows.
 _VERIFIER = """
-def low(text, example):
+def ends_in_0(text, example):
+    if text in (example.answer, "round", "odd"):
+        return text, float(text != "odd")
     digits = [character for character in text if character.isdigit()]
-    said = text if text == example.answer else "low" if digits and digits[-1] in "01234" else "high"
-    return said, float(said == "low")
+    said = "round" if digits and digits[-1] == "0" else "odd"
+    return said, float(said == "round")
 """
 
 
 def prepare(folder: Path) -> None:
-    """Write model, data and verifier."""
+    """Write model and verifier."""
     taught_model(folder / "model")
-    (folder / "low_digit.py").write_text(_VERIFIER)
-    problem = load_problem(ProblemConfig(name="largest_number", options={"below": 60, "count": 2}))
-    rows = [json.dumps({"question": each.question, "answer": "low"}) for each in problem.examples(220, seed=1)]
-    (folder / "rows.jsonl").write_text("\n".join(rows))
+    (folder / "last_digit.py").write_text(_VERIFIER)
 
 
 def sections(folder: Path, rounds: dict[str, Any]) -> dict[str, Any]:
     return tiny_sections(folder / "model") | {
         "name": "students",
-        "problem": {"name": "file", "path": str(folder / "rows.jsonl"), "verifier": "low_digit:low"},
+        "problem": {
+            "name": "largest_number",
+            "options": {"below": 60, "count": 2},
+            "verifier": "last_digit:ends_in_0",
+        },
         "data": {"selection": 16, "validation": 60, "test": 30},
         "population": {"size": 6, "sigmas": [0.02]},
         "decoding": {"max_tokens": 6},
