@@ -26,12 +26,12 @@ from thickets.tasks.export.card import AverageFacts, ExpertFacts
 from thickets.tasks.noise import Perturbation
 from thickets.tasks.types import Average, Candidate
 
-PERTURBATION = Perturbation(exclude=("*.mlp.*",))
+PERTURBATION = Perturbation(exclude=("*.mlp.*",), scale=(("*norm*", 0.25), ("*q_proj*", 3.7)))
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> RunSummary:
-    """A run of a model of its own, in bfloat16 although the checkpoint is float32, with patterns."""
+    """A run of a model of its own, in bfloat16 although the checkpoint is float32, with patterns and factors."""
     folder = tmp_path_factory.mktemp("materialize")
     return randopt(
         parse_config(
@@ -41,7 +41,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> RunSu
                 "problem": {"name": "largest_number", "options": {"below": 30, "count": 2}},
                 "data": {"selection": 12, "validation": 4, "test": 4},
                 "population": {"size": 6, "sigmas": [0.1, 0.2], "seed": 2**64 - 1},
-                "noise": {"exclude": list(PERTURBATION.exclude)},
+                "noise": {"exclude": list(PERTURBATION.exclude), "scale": dict(PERTURBATION.scale)},
                 "decoding": {"max_tokens": 8},
                 "engine": {"kind": "transformers", "device": "cpu", "dtype": "bfloat16"},
                 "selection": {"k_values": [3]},
@@ -129,7 +129,13 @@ def test_the_card_and_the_facts_say_where_the_weights_come_from(thickets, run: R
     card = (tmp_path / "out" / "README.md").read_text()
     assert raw["seed"].isdigit()  # text: it does not fit a JavaScript number
     assert raw["base"]["sha256"] == run.model_sha256
-    assert raw["noise"] == {"version": 1, "family": "gaussian", "include": ["*"], "exclude": ["*.mlp.*"]}
+    assert raw["noise"] == {
+        "version": 1,
+        "family": "gaussian",
+        "include": ["*"],
+        "exclude": ["*.mlp.*"],
+        "scale": [["*norm*", 0.25], ["*q_proj*", 3.7]],
+    }
     assert (raw["run_id"], raw["fingerprint"], raw["dtype"]) == (run.run_id, run.fingerprint, "bfloat16")
     score = raw["selection"]
     for fact in (
@@ -138,7 +144,7 @@ def test_the_card_and_the_facts_say_where_the_weights_come_from(thickets, run: R
         raw["base"]["name"],
         raw["base"]["revision"],
         run.run_id,
-        "version 1, gaussian",
+        "version 1, gaussian, sigma times a factor for some tensors",
         f"{score['n_correct']}/{score['n']} correct, rank 2 of 6",
         f"thickets materialize {run.run_id} DIR --seed {raw['seed']} --sigma {raw['sigma']!r}",
     ):
