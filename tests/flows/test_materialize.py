@@ -18,12 +18,16 @@ from tests.tiny_model import make_tiny_model
 from thickets.flows.cli import main as cli
 from thickets.flows.config.file import parse_config
 from thickets.flows.randopt import randopt
+from thickets.flows.report.reproduce import reproduction
 from thickets.flows.results.summary import RunSummary
+from thickets.storage.home import RunFolder
+from thickets.storage.models.manifest import EnsembleManifest
 from thickets.storage.models.weights import WEIGHTS
 from thickets.tasks.engines import EngineSpec
 from thickets.tasks.engines.transformers import TransformersEngine
 from thickets.tasks.export.card import AverageFacts, ExpertFacts
 from thickets.tasks.noise import Perturbation
+from thickets.tasks.serving.opening import open_ensemble
 from thickets.tasks.types import Average, Candidate
 
 PERTURBATION = Perturbation(exclude=("*.mlp.*",), scale=(("*norm*", 0.25), ("*q_proj*", 3.7)))
@@ -98,6 +102,23 @@ def test_every_rank_is_the_candidate_the_run_scored(thickets, run: RunSummary, t
         assert found == held(base, Candidate(facts.seed, facts.sigma), dtype="bfloat16")
         digests.add(found)
     assert len(digests) == 6
+
+
+def test_an_ensemble_opened_from_the_manifest_holds_the_same(run: RunSummary) -> None:
+    answerer = open_ensemble(EnsembleManifest.load(run.folder / "manifest.json"), device="cpu")
+    try:
+        engine = answerer._engine
+        assert isinstance(engine, TransformersEngine)
+        engine.load(Candidate(5, 0.1))
+        expected = held(Path(json_config(run)["model"]), Candidate(5, 0.1), dtype="bfloat16")
+        assert engine.weights_sha256() == expected
+    finally:
+        answerer.close()
+
+
+def test_the_report_names_the_factors(run: RunSummary) -> None:
+    facts = dict(reproduction(RunFolder(run.folder), run).identity)
+    assert facts["noise"] == "version 1, gaussian, sigma times *norm* 0.25, *q_proj* 3.7"
 
 
 def json_config(run: RunSummary) -> dict:
