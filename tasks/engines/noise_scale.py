@@ -128,9 +128,9 @@ def _parameters(folder: Path, *, trust_remote_code: bool) -> Iterable[_Parameter
     n_tokens = vocabulary_size(folder, trust_remote_code=trust_remote_code)
     yielded: set[str] = set()
     for tensor in checkpoint.tensors:
-        name = checkpoint.names.noise_names.get(tensor.parameter or "")
-        if name is None or name in yielded:
+        noise_name = checkpoint.names.noise_names.get(tensor.parameter or "")
+        if tensor.parameter is None or noise_name is None or noise_name in yielded:
             continue
-        yielded.add(name)
-        shape = checkpoint.shapes[tensor.parameter or ""]
-        yield _Parameter(name, shape, len(shape) == 2 and shape[0] == n_tokens, tensor.read)
+        yielded.add(noise_name)
+        shape = checkpoint.shapes[tensor.parameter]
+        yield _Parameter(noise_name, shape, len(shape) == 2 and shape[0] == n_tokens, tensor.read)
