@@ -1,6 +1,6 @@
 """Does it pay to scale the noise per kind of tensor? Equal populations, each setting at the sigma that suits it.
 
-    python -m benchmarks.noise_scale [--home FOLDER] [--size 32] [--tune 12] [--only NAME ...] [--set KEY=VALUE ...]
+    python -m benchmarks.noise_scale [--home FOLDER] [--size 32] [--tune 8] [--only NAME ...] [--set KEY=VALUE ...]
 
 The quickstart's problem and model in float32. For each setting, a small population at each of a few sigmas; the sigma
 whose vote is best on the validation split gets the whole population, of which the small one is the beginning. All are
@@ -66,7 +66,7 @@ def main() -> None:
     options_parser = parser(__doc__)
     options_parser.add_argument("--home", type=Path, default=Path("noise-scale"), help="folder of the runs")
     options_parser.add_argument("--size", type=int, default=32, help="candidates of a setting at its best sigma")
-    options_parser.add_argument("--tune", type=int, default=12, help="candidates at each sigma that is tried")
+    options_parser.add_argument("--tune", type=int, default=8, help="candidates at each sigma that is tried")
     options_parser.add_argument("--only", nargs="+", choices=SETTINGS, default=list(SETTINGS), help="these settings")
     options_parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="as of `thickets run`")
     options = options_parser.parse_args()
@@ -79,26 +79,26 @@ def main() -> None:
 
 def measure(setting: Setting, home: Path, tune: int, size: int, overrides: list[str]) -> RunSummary:
     """Find a setting's sigma and return its run there; what has been answered before is not answered again."""
-    tried = {sigma: run(setting, sigma, tune, home, overrides, merge=False) for sigma in setting.sigmas}
+    tried = {sigma: run(setting, sigma, tune, home, overrides, is_last=False) for sigma in setting.sigmas}
     best = max(tried, key=lambda sigma: _vote(tried[sigma]).value)  # of equally good ones the smallest
-    return run(setting, best, size, home, overrides, merge=True)
+    return run(setting, best, size, home, overrides, is_last=True)
 
 
-def run(setting: Setting, sigma: float, size: int, home: Path, overrides: list[str], *, merge: bool) -> RunSummary:
-    """Search at one sigma, without what only the result of a whole search is compared with."""
-    base = load_config("quickstart", ["data.selection=48", "data.validation=96", "data.test=96", *overrides])
+def run(setting: Setting, sigma: float, size: int, home: Path, overrides: list[str], *, is_last: bool) -> RunSummary:
+    """Search at one sigma, without what only the result of a whole search is compared with; at the last, merge too."""
+    base = load_config("quickstart", ["data.selection=48", "data.validation=64", "data.test=64", *overrides])
     values = base.model_dump(mode="json", exclude_unset=True)
     values |= {
         "name": "noise-scale",
         "noise": setting.noise,
         "population": {"size": size, "sigmas": [sigma]},
-        "selection": {"k_values": [k for k in (3, 5) if k <= size] or [size]},
+        "selection": {"k_values": [k for k in ((3, 5) if is_last else (3,)) if k <= size] or [size]},
         "controls": dict.fromkeys(
             ("self_consistency", "random_experts", "weight_average", "best_prompt", "chance"), False
         ),
         "storage": {"home": str(home)},
     }
-    if merge:
+    if is_last:
         values["merge"] = {"directions": ["best", "z_score"], "radii": [0.5, 1.0]}
     found = search(parse_config(values))
     assert isinstance(found, RunSummary)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import groupby
@@ -84,7 +84,7 @@ class Perturbation:
 
     def selects(self, name: str) -> bool:
         """Return whether the parameter of this canonical Hugging Face name is perturbed."""
-        further = _FURTHER_PATTERNS if set(VISION_PATTERNS) <= set(self.exclude) else ()
+        further = _FURTHER_PATTERNS if _leaves_towers(self.exclude) else ()
         if any(fnmatchcase(name, pattern) for pattern in (*self.exclude, *further)):
             return False
         return any(fnmatchcase(name, pattern) for pattern in self.include) and self.factor(name) != 0
@@ -102,6 +102,8 @@ class Perturbation:
         scale = list(simplified(self.scale))
         # What the first factors of all leave alone is what `exclude` would.
         left = [pattern for pattern, _ in scale[: _n_leading_zeros(scale)]]
+        if _leaves_towers({*self.exclude, *left}) != _leaves_towers(self.exclude):
+            left = []
         rest = [[pattern, factor] for pattern, factor in scale[len(left) :]]
         return {
             "noise_version": NOISE_VERSION,
@@ -123,6 +125,11 @@ def simplified(scale: tuple[tuple[str, float], ...]) -> Iterator[tuple[str, floa
         del entries[last]  # what nothing matches has a factor of 1 anyway
     for _, alike in groupby(entries.items(), key=lambda entry: entry[1]):
         yield from sorted(alike)
+
+
+def _leaves_towers(exclude: Iterable[str]) -> bool:
+    """Return whether `_FURTHER_PATTERNS` go with these."""
+    return set(VISION_PATTERNS) <= set(exclude)
 
 
 def _n_leading_zeros(scale: list[tuple[str, float]]) -> int:

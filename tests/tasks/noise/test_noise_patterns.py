@@ -129,6 +129,8 @@ def test_scales_that_are_equal_in_effect_have_one_identity():
     assert identity(("x*", 0.0), a) == identity(a, exclude=(*VISION_PATTERNS, "x*"))
     assert identity(a, ("x*", 0.0)) != identity(("x*", 0.0), a)
     assert len({identity(a), identity(b), identity(c), identity()}) == 4
+    # With the whole list of vision towers go further ones, which no factors speak of.
+    assert identity(*((pattern, 0.0) for pattern in VISION_PATTERNS), exclude=()) != identity()
 
 
 @pytest.mark.parametrize(
