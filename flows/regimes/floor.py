@@ -18,7 +18,7 @@ _SIGNALS = "signals-random"
 
 
 def floor_model(home: Home, base: BaseModelRef, *, trust_remote_code: bool = False) -> Path:
-    """Return the checkpoint with random weights and a model's architecture and tokenizer, writing it if it is not there.
+    """Return the checkpoint with a model's architecture and tokenizer, and random weights; written if it is not there.
 
     Args:
         home: Keeps it, below ``models``; a signals network's is kept beside the others, in the model cache.

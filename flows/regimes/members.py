@@ -15,6 +15,7 @@ from thickets.storage.models.base import BaseModelRef
 from thickets.tasks.engines.base_model import find_base_model
 from thickets.tasks.engines.model_kinds import kind_of
 
+FLOOR_NAME = "random weights"
 # Every file that decides how a tokenizer cuts a text.
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "vocab.txt")
 
@@ -84,12 +85,12 @@ def with_floor(config: RunConfig, members: Sequence[Member], floor: Path) -> tup
     Raises:
         InputError: The floor cannot be used, or but one model is left beside it.
     """
-    added = _member(config, str(floor), floor.name, "floor")
+    added = _member(config, str(floor), FLOOR_NAME, "floor")
     others = tuple(each for each in members if each.base.sha256 != added.base.sha256)
     if len(others) < 2:
         raise InputError(
             f"models: found {len(others)} beside {next(each.name for each in members if each not in others)}, whose "
-            "weights are random and which is the floor; a comparison takes two models or more"
+            "weights are random and which is the floor; name two others, or leave the floor out (--no-floor)"
         )
     same = next((each for each in members if each not in others), added)
     return (*others, Member(same.name, same.config, same.base, True, same.prompt_form, same.tokenizer))
@@ -103,8 +104,8 @@ def smallest(members: Sequence[Member]) -> Member:
 def _check_sections(config: RunConfig) -> None:
     if config.problems is not None:
         raise InputError(
-            f"problems: found {len(config.problems)}; several models are compared on one problem, so set problem to one "
-            "of them and problems to null"
+            f"problems: found {len(config.problems)}; several models are compared on one problem, so set problem to "
+            "one of them and problems to null"
         )
     if config.rounds is not None:
         raise InputError("rounds: several models are compared by a single search around each; set rounds to null")

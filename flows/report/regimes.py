@@ -96,8 +96,8 @@ def regimes_plots(found: Regimes) -> list[Plot]:
         Plot(
             "density_by_size",
             "Solution density",
-            f"The share of a sigma’s candidates that are at least {found.margin_points} points above the model’s own base "
-            f"on the selection split, with 95 % Wilson intervals.{aside}",
+            f"The share of a sigma’s candidates that are at least {found.margin_points} points above the model’s own "
+            f"base on the selection split, with 95 % Wilson intervals.{aside}",
             f"Plot of solution density by model. {densities}.",
             partial(density_by_size, found),
         ),

@@ -67,8 +67,8 @@ def group_of(home: Home, name: str, run_ids: Sequence[str]) -> GroupFolder:
     Args:
         home: The home of the runs.
         name: Of the configuration.
-        run_ids: One per problem, in the configuration's order; of rounds "rounds" before those of the rounds, of several
-            models "regimes" before theirs.
+        run_ids: One per problem, in the configuration's order; "rounds" before those of rounds, and "regimes" before
+            those of several models.
     """
     return GroupFolder(home.root / "groups" / f"{name}-{fingerprint(list(run_ids))[:8]}")
 

@@ -67,7 +67,7 @@ def sigma_rows(found: Regimes) -> list[tuple[str, ...]]:
 
 def title(model: Regime) -> str:
     """Return the model's name; the floor's says that it is one."""
-    return f"{model.name} (floor: random weights)" if model.is_floor else model.name
+    return f"{model.name} (floor)" if model.is_floor else model.name
 
 
 def headline(found: Regimes) -> str:
@@ -86,7 +86,8 @@ def headline(found: Regimes) -> str:
                 f"{percent(shares[high].value, 0)} against {percent(shares[low].value, 0)} of the candidates are "
                 f"{found.margin_points} points above their base."
             )
-        return f"Which of the {len(models)} models has the densest thicket cannot be told: the intervals overlap."
+        which = "denser" if len(models) == 2 else "densest"
+        return f"Which of the {len(models)} models has the {which} thicket cannot be told: the intervals overlap."
     if seen in ("rises", "falls"):
         return f"From model to model the {what} {seen} with the number of parameters: {between}."
     if seen in ("higher", "lower"):
@@ -183,15 +184,15 @@ def _base_sentences(found: Regimes) -> Iterator[str]:
     full = [each.name for each in found.models if each.base_selection.value > 1 - found.margin_points / 100]
     if full:
         yield (
-            f"Nothing can be {found.margin_points} points above the base of {_listed(full)}, so a density of 0 there says "
-            "nothing."
+            f"Nothing can be {found.margin_points} points above the base of {_listed(full)}, so a density of 0 there "
+            "says nothing."
         )
     lowest, highest = (pick(found.models, key=lambda each: each.base_selection.value) for pick in (min, max))
     if lowest.base_selection.high < highest.base_selection.low:
         yield (
             f"Each density is over the model's own base, and these differ: {percent(lowest.base_selection.value)} "
-            f"({_short(lowest)}) to {percent(highest.base_selection.value)} ({_short(highest)}) on the selection split. "
-            "A base that scores little is easily beaten; what candidates reach is in the tables."
+            f"({_short(lowest)}) to {percent(highest.base_selection.value)} ({_short(highest)}) on the selection "
+            "split. A base that scores little is easily beaten; what candidates reach is in the tables."
         )
 
 

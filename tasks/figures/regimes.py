@@ -7,9 +7,9 @@ import textwrap
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
-from thickets.tasks.figures.outcome import short_count
 from thickets.tasks.figures.theme import (
     MARKERS,
     PRINT,
@@ -19,16 +19,17 @@ from thickets.tasks.figures.theme import (
     as_percent,
     label_axes,
     legend_height_in,
+    literal,
     new_figure,
 )
 from thickets.tasks.results.evaluation import Accuracy, Share
 from thickets.tasks.results.regimes import Regime, Regimes
-from thickets.tasks.results.text import figure_name
+from thickets.tasks.results.text import figure_name, short_size
 
 _CLOSEST = 0.16  # of the axis: models that are nearer than this stand side by side
 _DODGE = 0.035  # of the axis, between the points of one model
 _FLOOR_APART = 0.3  # of the axis
-_MOST_UPRIGHT, _UPRIGHT_CHARACTERS, _SLANTED_CHARACTERS = 4, 12, 22
+_MOST_UPRIGHT, _UPRIGHT_CHARACTERS, _SLANTED_CHARACTERS = 4, 12, 24
 
 
 def density_by_size(found: Regimes, theme: Theme = PRINT) -> Figure:
@@ -43,17 +44,17 @@ def density_by_size(found: Regimes, theme: Theme = PRINT) -> Figure:
         3.7 + legend_height_in(-(-(len(sigmas) + 1) // 2)),
     )
     xs, width = places(found)
+    entries = {}
     for index, sigma in enumerate(sigmas):
         inside = [place for place, each in enumerate(found.models) if sigma in {row.sigma for row in each.sigmas}]
-        _points(
+        entries[f"σ = {sigma:g}"] = _points(
             axes,
             [xs[place] + _aside(index, len(sigmas), width) for place in inside],
             [found.models[place].density(found.margin_points, sigma) for place in inside],
             theme.color(index),
             MARKERS[index % len(MARKERS)],
-            f"σ = {sigma:g}",
         )
-    axes.scatter(
+    ring = axes.scatter(
         [
             x + _aside(sigmas.index(each.best.sigma), len(sigmas), width)
             for x, each in zip(xs, found.models, strict=True)
@@ -64,11 +65,10 @@ def density_by_size(found: Regimes, theme: Theme = PRINT) -> Figure:
         edgecolors=theme.ink,
         linewidths=1.1,
         clip_on=False,
-        label="σ of the best candidate",
     )
     _finish(axes, found, xs, width, theme)
-    label_axes(axes, theme, _size_label(found), f"candidates at least {found.margin_points} points above")
-    add_legend(figure, theme, 2)
+    label_axes(axes, theme, _size_label(found), f"solution density at {found.margin_points} points")
+    add_legend(figure, theme, 2, {**entries, "σ of the best candidate": ring})
     return figure
 
 
@@ -82,11 +82,12 @@ def accuracy_by_size(found: Regimes, theme: Theme = PRINT) -> Figure:
         ("best single expert", theme.color(0), "^", [each.best_single for each in found.models]),
         ("vote", theme.color(1), "s", [each.vote for each in found.models]),
     ]
+    entries = {}
     for index, (label, color, marker, scores) in enumerate(rows):
-        _points(axes, [x + _aside(index, len(rows), width) for x in xs], scores, color, marker, label)
+        entries[label] = _points(axes, [x + _aside(index, len(rows), width) for x in xs], scores, color, marker)
     _finish(axes, found, xs, width, theme)
     label_axes(axes, theme, _size_label(found), what)
-    add_legend(figure, theme, 3)
+    add_legend(figure, theme, 3, entries)
     return figure
 
 
@@ -118,13 +119,13 @@ def _aside(index: int, n: int, width: float) -> float:
 
 
 def _points(
-    axes: Axes, xs: Sequence[float], shares: Sequence[Accuracy | Share], color: str, marker: str, label: str
-) -> None:
+    axes: Axes, xs: Sequence[float], shares: Sequence[Accuracy | Share], color: str, marker: str
+) -> ErrorbarContainer:
     values = [each.value for each in shares]
     # Not below 0, which rounding could make of an interval that ends at the value.
     below = [max(0.0, each.value - each.low) for each in shares]
     above = [max(0.0, each.high - each.value) for each in shares]
-    axes.errorbar(
+    return axes.errorbar(
         xs,
         values,
         yerr=[below, above],
@@ -135,7 +136,6 @@ def _points(
         elinewidth=1.2,
         capsize=2.5,
         clip_on=False,
-        label=label,
     )
 
 
@@ -144,9 +144,9 @@ def _finish(axes: Axes, found: Regimes, xs: Sequence[float], width: float, theme
     upright = len(found.models) <= _MOST_UPRIGHT
     axes.set_xticks(
         list(xs),
-        [_name(each, _UPRIGHT_CHARACTERS if upright else _SLANTED_CHARACTERS) for each in found.models],
+        [_upright(each) if upright else _slanted(each) for each in found.models],
         fontsize=TICK_SIZE - (1 if upright else 2),
-        rotation=0 if upright else 30,
+        rotation=0 if upright else 35,
         ha="center" if upright else "right",
         rotation_mode=None if upright else "anchor",
     )
@@ -157,12 +157,17 @@ def _finish(axes: Axes, found: Regimes, xs: Sequence[float], width: float, theme
         axes.axvline(xs[0] + _FLOOR_APART * width / 2, color=theme.muted, linestyle=(0, (2, 3)), linewidth=1)
 
 
-def _name(model: Regime, characters: int) -> str:
-    name = "random weights" if model.is_floor else model.name
-    words = name.replace("-", "- ").replace("_", "_ ").split(" ")
-    lines = textwrap.wrap(" ".join(words), characters, break_long_words=True, max_lines=3, placeholder=" …")
+def _upright(model: Regime) -> str:
+    words = model.name.replace("-", "- ").replace("_", "_ ").split(" ")
+    lines = textwrap.wrap(" ".join(words), _UPRIGHT_CHARACTERS, break_long_words=True, max_lines=4, placeholder=" …")
     shown = "\n".join(line.replace("- ", "-").replace("_ ", "_") for line in lines)
-    return f"{shown}\n{short_count(model.n_parameters)}".replace("$", r"\$")
+    return literal(f"{shown}\n{short_size(model.n_parameters)}")
+
+
+def _slanted(model: Regime) -> str:
+    name = model.name
+    shown = name if len(name) <= _SLANTED_CHARACTERS else f"{name[: _SLANTED_CHARACTERS - 1]}…"
+    return literal(f"{shown}, {short_size(model.n_parameters)}")
 
 
 def _size_label(found: Regimes) -> str:
