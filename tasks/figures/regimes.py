@@ -41,7 +41,7 @@ def density_by_size(found: Regimes, theme: Theme = PRINT) -> Figure:
     figure, axes = new_figure(
         theme,
         f"Candidates {found.margin_points} points above their base, against size",
-        3.7 + legend_height_in(-(-(len(sigmas) + 1) // 2)),
+        _height_in(found) + legend_height_in(-(-(len(sigmas) + 1) // 2)),
     )
     xs, width = places(found)
     entries = {}
@@ -75,7 +75,8 @@ def density_by_size(found: Regimes, theme: Theme = PRINT) -> Figure:
 def accuracy_by_size(found: Regimes, theme: Theme = PRINT) -> Figure:
     """Plot base, best single expert and vote of each model on the test split, with 95 % Wilson intervals."""
     what = figure_name(is_graded=found.is_graded)
-    figure, axes = new_figure(theme, f"{what.capitalize()} on the test split, against size", 3.7 + legend_height_in(2))
+    height_in = _height_in(found) + legend_height_in(1)
+    figure, axes = new_figure(theme, f"{what.capitalize()} on the test split, against size", height_in)
     xs, width = places(found)
     rows: list[tuple[str, str, str, list[Accuracy]]] = [
         ("base", theme.ink, "o", [each.base for each in found.models]),
@@ -155,6 +156,10 @@ def _finish(axes: Axes, found: Regimes, xs: Sequence[float], width: float, theme
     as_percent(axes, theme)
     if found.floor:
         axes.axvline(xs[0] + _FLOOR_APART * width / 2, color=theme.muted, linestyle=(0, (2, 3)), linewidth=1)
+
+
+def _height_in(found: Regimes) -> float:
+    return 3.7 if len(found.models) <= _MOST_UPRIGHT else 4.4
 
 
 def _upright(model: Regime) -> str:
