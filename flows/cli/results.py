@@ -89,7 +89,7 @@ def report(
         str,
         typer.Argument(
             metavar="RUN",
-            help="A run id, a unique prefix of one, `latest`, or likewise a group: the runs of one `problems:`.",
+            help="A run id, a unique prefix of one, `latest`, or likewise a group: the runs of one `problems:` or `regimes`.",
         ),
     ],
     out: Annotated[
