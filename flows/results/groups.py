@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -80,6 +81,19 @@ def find_group(home: Home, name: str) -> GroupFolder | None:
     exact = [path for path in known if path.name == name]
     fitting = exact or [path for path in known if path.name.startswith(name)]
     return GroupFolder(fitting[0]) if len(fitting) == 1 else None
+
+
+def group_with(home: Home, run_id: str) -> GroupFolder | None:
+    """Return the last written group with a report that has this run among its own; None where there is none."""
+    known = [*home.root.glob("groups/[!.]*/comparison.json"), *home.root.glob("groups/[!.]*/regimes.json")]
+    for path in sorted(known, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        folder = GroupFolder(path.parent)
+        with suppress(InputError):  # one of another version
+            is_regimes = path == folder.regimes
+            of = [each.run_id for each in load_regimes(folder).models] if is_regimes else load_group(folder).run_ids
+            if run_id in of:
+                return folder
+    return None
 
 
 def load_group(folder: GroupFolder) -> Group:

@@ -11,6 +11,7 @@ import mlflow
 import pytest
 
 from tests.flows.command_line import refused
+from tests.flows.made_up_group import made_up_group
 from tests.flows.made_up_regimes import a_regime, made_up_regimes
 from tests.flows.publishing import published
 from tests.flows.test_report import Page, squeezed
@@ -24,8 +25,9 @@ from thickets.flows.regimes.floor import floor_model
 from thickets.flows.regimes.flow import randopt_regimes
 from thickets.flows.regimes.members import check_members, smallest, with_floor
 from thickets.flows.report.regimes import write_regimes_report
-from thickets.flows.results.groups import GroupFolder, find_group, load_regimes
+from thickets.flows.results.groups import GroupFolder, find_group, group_with, load_regimes
 from thickets.flows.results.regimes_text import course, headline, regimes_markdown, regimes_sentences, title
+from thickets.flows.results.summary import RunSummary
 from thickets.storage.errors import InputError
 from thickets.storage.home import Home
 from thickets.tasks.figures.regimes import accuracy_by_size, density_by_size, places
@@ -192,6 +194,43 @@ def test_every_density_and_accuracy_is_a_point_of_the_figures(made: Regimes) -> 
     assert heights(density_by_size(made)) == sorted(drawn)
     scores = [score.value for each in made.models for score in (each.base, each.best_single, each.vote)]
     assert heights(accuracy_by_size(made)) == sorted(scores)
+
+
+# What is found again.
+
+
+def test_the_last_group_of_a_run_is_found_whatever_its_kind(made: Regimes, tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    assert group_with(home, "made-up-0") is None
+    group, _ = made_up_group()
+    several = GroupFolder(tmp_path / "groups" / "several")
+    several.root.mkdir(parents=True)
+    several.comparison.write_text(group.model_dump_json())
+    sizes = GroupFolder(tmp_path / "groups" / "sizes")
+    sizes.root.mkdir()
+    sizes.regimes.write_text(made.model_dump_json())
+    assert group_with(home, group.run_ids[1]) == several
+    assert group_with(home, made.models[2].run_id) == sizes == find_group(home, "siz")
+    assert group_with(home, "made-up") is None
+    sizes.regimes.write_text("{}")
+    assert group_with(home, made.models[2].run_id) is None
+    with pytest.raises(InputError, match=r"^RUN: .* does not fit this version"):
+        load_regimes(sizes)
+
+
+def test_the_latest_run_says_that_it_is_one_of_several(
+    finished: RunSummary, config: Callable[..., RunConfig], thickets: Callable[..., tuple[int, str, str]]
+) -> None:
+    home = str(config().storage.home)
+    assert "several" not in thickets("report", "latest", "--home", home)[2]
+    found = made_up_regimes([a_regime("a", 1).model_copy(update={"run_id": finished.run_id}), a_regime("b", 2)])
+    folder = GroupFolder(Path(home) / "groups" / found.group_id)
+    folder.root.mkdir(parents=True)
+    folder.regimes.write_text(found.model_dump_json())
+    status, out, said = thickets("report", "latest", "--home", home)
+    assert (status, out) == (0, f"{finished.folder / 'report.html'}\n")
+    assert f"this is one run of several; their page: thickets report {found.group_id} --home {home}\n" in said
+    assert "several" not in thickets("report", finished.run_id, "--home", home)[2]
 
 
 # What is refused, before anything is scored or written.
