@@ -9,7 +9,7 @@ from typing import Literal
 from thickets.tasks.results.evaluation import Accuracy, Difference, Share
 from thickets.tasks.results.regimes import Regime, Regimes
 from thickets.tasks.results.text import figure_name, markdown_table, percent, points
-from thickets.tasks.results.verdicts import verdict
+from thickets.tasks.results.verdicts import Kind, verdict
 
 Course = Literal["rises", "falls", "higher", "lower", "unclear"]
 """What intervals say from the smallest model to the largest; see `course`."""
@@ -165,11 +165,11 @@ def _size_sentence(found: Regimes) -> str:
 
 
 def _vote_sentences(models: Sequence[Regime]) -> Iterator[str]:
-    by_kind: dict[str, list[str]] = {}
+    by_kind: dict[Kind, list[str]] = {}
     for each in models:
         kind = verdict(each.vote_minus_base, "the vote", "the base").kind
         by_kind.setdefault(kind, []).append(f"{each.name} ({points(each.vote_minus_base)} points)")
-    words = {
+    words: dict[Kind, str] = {
         "better": "On the test split the vote is better than its base around",
         "worse": "On the test split the vote is worse than its base around",
         "not distinguishable": "The vote is not distinguishable from its base around",
