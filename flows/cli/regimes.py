@@ -11,7 +11,7 @@ from thickets.flows.cli.options import AsJson, Overrides, RunHome, Source, home_
 
 def regimes(
     config: Source,
-    more: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", show_default=False, hidden=True)] = None,
+    more: Annotated[list[str] | None, typer.Argument(metavar="MODEL", show_default=False, hidden=True)] = None,
     models: Annotated[
         list[str] | None,
         typer.Option("--models", metavar="MODEL...", help="Two models or more: A B C, each as `model` would name it."),

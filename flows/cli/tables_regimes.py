@@ -34,7 +34,7 @@ def show_regimes(found: Regimes, console: Console) -> None:
 def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     table = Table(title=Text(title), title_justify="left")
     for place, column in enumerate(columns):
-        table.add_column(column, justify="right" if place else "left", overflow="fold")
+        table.add_column(column, justify="right" if place else "left", overflow="fold", no_wrap=place == 0)
     for row in rows:
         table.add_row(*map(Text, row))
     return table
