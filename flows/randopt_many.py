@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 from prefect import flow
 
 from thickets.flows.config.preflight import check_inputs
 from thickets.flows.config.run import RunConfig
-from thickets.flows.publish.group import log_group
+from thickets.flows.publish.group import GroupLog, log_group
 from thickets.flows.randopt import randopt
-from thickets.flows.report.group import draw_group_figures, write_group_report
+from thickets.flows.report.group import draw_group_figures, map_plots, write_group_report
 from thickets.flows.results.compare import compare
 from thickets.flows.results.comparison import Comparison, Group
 from thickets.flows.results.comparison_text import comparison_markdown
@@ -62,9 +61,7 @@ def randopt_many(config: RunConfig, fresh: bool = False) -> Comparison:
         summaries = [child(each, fresh=fresh) for each in config.per_problem]
         group = compare_group(config, summaries)
         files = report_group(config, group)
-        folder = group_of(Home(config.storage.home), config.name, group.run_ids)
-        metrics, note = _metrics(group.comparison, time.monotonic() - started), comparison_markdown(group.comparison)
-        log_group("the comparison", config, folder, note, [folder.comparison, *files], metrics, summaries)
+        log_group("the comparison", config, _logged(config, group, files, time.monotonic() - started), summaries)
         show_markdown(_markdown(config, group), "comparison", "The problems' runs side by side")
     return group.comparison
 
@@ -82,15 +79,27 @@ def compare_group(config: RunConfig, summaries: list[RunSummary]) -> Group:
 
 
 @task("report-problems", retries=2, retry_delays_s=[2])
-def report_group(config: RunConfig, group: Group) -> list[Path]:
-    """Write the group's report and figures; return their paths."""
+def report_group(config: RunConfig, group: Group) -> list[str]:
+    """Write the group's report and figures; return their paths below its folder."""
     home = Home(config.storage.home)
     folder = group_of(home, config.name, group.run_ids)
     found = make_map(home, group.run_ids)
     files = [write_group_report(folder, group, found)]
     if not isinstance(found, str):
-        files += draw_group_figures(folder, found)
-    return files
+        files += draw_group_figures(folder, map_plots(found))
+    return [path.relative_to(folder.root).as_posix() for path in files]
+
+
+def _logged(config: RunConfig, group: Group, files: list[str], wall_s: float) -> GroupLog:
+    """Return what MLflow gets: the comparison, the report and its figures."""
+    folder = group_of(Home(config.storage.home), config.name, group.run_ids)
+    return GroupLog(
+        group_id=group.group_id,
+        note=comparison_markdown(group.comparison),
+        root=folder.root,
+        files=(folder.comparison.name, *files),
+        metrics=_metrics(group.comparison, wall_s),
+    )
 
 
 def _markdown(config: RunConfig, group: Group) -> str:

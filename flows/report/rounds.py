@@ -8,14 +8,11 @@ from pathlib import Path
 
 from thickets.flows.report.plots import Plot
 from thickets.flows.report.render import page
-from thickets.flows.report.write import check_target
-from thickets.flows.results.groups import GroupFolder, load_rounds
+from thickets.flows.results.groups import GroupFolder
 from thickets.flows.results.rounds import Round, Rounds
 from thickets.flows.results.rounds_text import rounds_sentences
-from thickets.storage.errors import InputError
 from thickets.storage.files import write_text_atomically
 from thickets.tasks.figures.rounds import RoundPoint, rounds_curve
-from thickets.tasks.figures.theme import PRINT
 from thickets.tasks.results.evaluation import Accuracy, Difference
 from thickets.tasks.results.text import figure_name, percent
 
@@ -117,25 +114,3 @@ def write_rounds_report(folder: GroupFolder, found: Rounds, target: Path | None 
     target = target or folder.report
     write_text_atomically(target, page(_TEMPLATE, report=collect_rounds(found)))
     return target
-
-
-def draw_rounds_figure(folder: GroupFolder, found: Rounds) -> list[Path]:
-    """Draw the curve into the group's folder, and return the file."""
-    folder.figures.mkdir(parents=True, exist_ok=True)
-    path = folder.figures / "rounds.png"
-    rounds_plot(found).draw(PRINT).savefig(path)
-    return [path]
-
-
-def rounds_report_again(folder: GroupFolder, target: Path | None = None) -> Path:
-    """Write the report of rounds from what is stored.
-
-    Raises:
-        InputError: The result does not fit this version, or the file cannot be written.
-    """
-    if target is not None:
-        check_target(target)
-    try:
-        return write_rounds_report(folder, load_rounds(folder), target)
-    except OSError as error:
-        raise InputError(f"--out: cannot write {target or folder.report}: {error.strerror or error}") from None

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from prefect import flow
 
 from thickets.flows.config.preflight import check_inputs
 from thickets.flows.config.rounds import RoundsConfig
 from thickets.flows.config.run import RunConfig
-from thickets.flows.publish.group import log_group
+from thickets.flows.publish.group import GroupLog, log_group
 from thickets.flows.randopt import randopt
-from thickets.flows.report.rounds import draw_rounds_figure, write_rounds_report
+from thickets.flows.report.group import draw_group_figures
+from thickets.flows.report.rounds import rounds_plot, write_rounds_report
 from thickets.flows.results.groups import GroupFolder, group_of
 from thickets.flows.results.rounds import Rounds
 from thickets.flows.results.rounds_text import rounds_markdown
@@ -62,10 +62,9 @@ def randopt_rounds(config: RunConfig, fresh: bool = False) -> Rounds:
         outcomes, ended = _all_rounds(config, config.rounds, fresh=fresh)
         found = keep_rounds(config, outcomes, ended)
         files = report_rounds(config, found)
-        folder, note = _folder(config, [each.run_id for each in found.rounds]), rounds_markdown(found)
-        metrics, summaries = _metrics(found, time.monotonic() - started), [each.summary for each in outcomes]
-        log_group("the rounds", config, folder, note, [folder.rounds, *files], metrics, summaries)
-        show_markdown(note, "rounds", "The rounds one after the other")
+        logged = _logged(config, found, files, time.monotonic() - started)
+        log_group("the rounds", config, logged, [each.summary for each in outcomes])
+        show_markdown(logged.note, "rounds", "The rounds one after the other")
     return found
 
 
@@ -115,10 +114,23 @@ def keep_rounds(config: RunConfig, outcomes: list[Outcome], ended: str) -> Round
 
 
 @task("report-rounds", retries=2, retry_delays_s=[2])
-def report_rounds(config: RunConfig, found: Rounds) -> list[Path]:
-    """Write the report and the figure; return their paths."""
+def report_rounds(config: RunConfig, found: Rounds) -> list[str]:
+    """Write the report and the figure; return their paths below the group's folder."""
     folder = _folder(config, [each.run_id for each in found.rounds])
-    return [write_rounds_report(folder, found), *draw_rounds_figure(folder, found)]
+    files = [write_rounds_report(folder, found), *draw_group_figures(folder, [rounds_plot(found)])]
+    return [path.relative_to(folder.root).as_posix() for path in files]
+
+
+def _logged(config: RunConfig, found: Rounds, files: list[str], wall_s: float) -> GroupLog:
+    """Return what MLflow gets: the rounds, the report and its figure."""
+    folder = _folder(config, [each.run_id for each in found.rounds])
+    return GroupLog(
+        group_id=found.group_id,
+        note=rounds_markdown(found),
+        root=folder.root,
+        files=(folder.rounds.name, *files),
+        metrics=_metrics(found, wall_s),
+    )
 
 
 def _folder(config: RunConfig, run_ids: list[str]) -> GroupFolder:

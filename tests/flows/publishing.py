@@ -17,7 +17,6 @@ from thickets.flows.publish import tracking
 from thickets.storage.tracking.moved_home import follow_home
 
 _svg, _plots, _drawn = rendering._svg, tracking.plots, several.draw_group_figures
-_rounds_drawn = rounds.draw_rounds_figure
 
 
 @contextmanager
@@ -27,7 +26,7 @@ def without_figures() -> Iterator[None]:
         patch.setattr(rendering, "_svg", lambda plot: "")
         patch.setattr(tracking, "plots", lambda *arguments: ())
         patch.setattr(several, "draw_group_figures", lambda *arguments: [])
-        patch.setattr(rounds, "draw_rounds_figure", lambda *arguments: [])
+        patch.setattr(rounds, "draw_group_figures", lambda *arguments: [])
         yield
 
 
@@ -38,7 +37,7 @@ def published() -> Iterator[None]:
         patch.setattr(rendering, "_svg", _svg)
         patch.setattr(tracking, "plots", _plots)
         patch.setattr(several, "draw_group_figures", _drawn)
-        patch.setattr(rounds, "draw_rounds_figure", _rounds_drawn)
+        patch.setattr(rounds, "draw_group_figures", _drawn)
         yield
 
 

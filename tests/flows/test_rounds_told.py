@@ -14,8 +14,9 @@ from tests.flows.summaries import N_TEST, right
 from tests.flows.test_report import Page, squeezed
 from thickets.flows.config.file import parse_config
 from thickets.flows.config.rounds import RoundsBudgetConfig
-from thickets.flows.report.rounds import collect_rounds, draw_rounds_figure, write_rounds_report
-from thickets.flows.results.groups import GroupFolder, find_group, load_rounds
+from thickets.flows.report.group import draw_group_figures
+from thickets.flows.report.rounds import collect_rounds, write_rounds_report
+from thickets.flows.results.groups import GroupFolder, find_group, group_with, load_rounds
 from thickets.flows.results.rounds import Round, Rounds
 from thickets.flows.results.rounds_text import rounds_columns, rounds_markdown, rounds_sentences
 from thickets.flows.rounds.budget import why_no_more
@@ -91,7 +92,8 @@ def test_a_result_of_an_earlier_version_is_read_and_told(tmp_path: Path) -> None
     folder = GroupFolder(tmp_path / "groups" / old.group_id)
     folder.root.mkdir(parents=True)
     folder.rounds.write_text(OLD)
-    assert find_group(Home(tmp_path), "mine") == folder
+    assert find_group(Home(tmp_path), "mine") == group_with(Home(tmp_path), "mine-1") == folder
+    assert group_with(Home(tmp_path), "mine-2") is None
     assert load_rounds(folder) == old
     assert "No round made a model" in squeezed(Page(write_rounds_report(folder, old).read_text()).words)
     folder.rounds.write_text("{}")
@@ -122,7 +124,7 @@ def test_the_page_says_what_there_is_to_say_and_carries_nothing_out(tmp_path: Pa
 def test_the_curve_says_in_words_what_it_draws_and_is_a_file_for_mlflow(tmp_path: Path) -> None:
     plot = collect_rounds(made_up()).plot
     assert "round 2: one model 64.5 %, vote 66.4 %, 3,000 tokens so far; round 3: one model none" in plot.alt
-    [path] = draw_rounds_figure(GroupFolder(tmp_path), made_up())
+    [path] = draw_group_figures(GroupFolder(tmp_path), [plot])
     assert path == tmp_path / "figures" / "rounds.png"
     assert path.stat().st_size > 5000
 
