@@ -11,13 +11,14 @@ from thickets.flows.distillation.place import Place
 from thickets.flows.distillation.plan import DistillPlan
 from thickets.storage.models.base import hub_commit
 from thickets.tasks.distillation.arm import train_arm
+from thickets.tasks.distillation.checkpoints import forget
 from thickets.tasks.distillation.data import LABELS, REJECTION, STUDENT
 from thickets.tasks.distillation.jobs import BaseName, ExamJob, OnPoint, PerplexityJob, TargetsJob, TrainingJob
 from thickets.tasks.distillation.perplexity import measure_perplexity
 from thickets.tasks.distillation.results import Training
 from thickets.tasks.distillation.student import student_card
 from thickets.tasks.distillation.texts import TrainingText, encode
-from thickets.tasks.distillation.training import TrainingSettings, forget
+from thickets.tasks.distillation.training import TrainingSettings
 from thickets.tasks.engines.prompts import PromptTemplate
 from thickets.tasks.engines.tokenizer import load_tokenizer
 from thickets.tasks.problems.file import written_out

@@ -1,0 +1,204 @@
+"""Trains a model by GRPO: on the run's own prompts and verdicts, stopped by validation or budget, safe to kill.
+
+What makes a training go on as if nothing had happened: the order of the questions and the draws of every sample are
+functions of the seed and the step; weights, optimizer, schedule and the generators of Python, NumPy and PyTorch are in
+TRL's checkpoints; cost and looks are beside them. Steps behind the last checkpoint are taken again and counted once. On
+the CPU, with the same number of threads, the result is the same to the bit. On a GPU, and with vLLM, steps that are
+taken again may differ in the last bits, and from there on in their samples.
+
+Checkpoints hold pickles (`torch.save`): they are read back with `weights_only`, only from the folder this process was
+given for them, and whoever calls `train` deletes them when the model is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from thickets.tasks.distillation.checkpoints import checkpoint_at, last_checkpoint, step_of, trainer_state
+from thickets.tasks.distillation.exam import Mark
+from thickets.tasks.distillation.learner import adapters, load_learner
+from thickets.tasks.results.cost import Cost
+from thickets.tasks.rivals.grpo.meter import Meter
+from thickets.tasks.rivals.grpo.questions import Questions, Reward, RewardFunction
+from thickets.tasks.rivals.grpo.results import GrpoTraining, Look, best_of, n_without_gain
+from thickets.tasks.rivals.grpo.settings import OUT_OF_PATIENCE, Budget, GrpoSettings
+from thickets.tasks.types import Sampling
+
+_LEFT_OUT = ("epoch",)  # of a line: our order of questions is one long epoch
+
+
+def train(
+    base: Path,
+    questions: Questions,
+    reward: Reward,
+    sampling: Sampling,
+    mark: Callable[[Any], Mark],
+    start: Look,
+    folder: Path,
+    settings: GrpoSettings,
+    budget: Budget | None,
+    *,
+    on_line: Callable[[int, dict[str, float]], None] = lambda step, line: None,
+    on_look: Callable[[Look], None] = lambda look: None,
+) -> tuple[Path | None, GrpoTraining]:
+    """Train, or go on from the last whole checkpoint of an earlier attempt.
+
+    Args:
+        base: Folder of the base checkpoint.
+        questions: What it is trained on.
+        reward: Rewards completions, from 0 to 1.
+        sampling: The run's decoding; temperature and seed are the settings'.
+        mark: Puts a live model to the validation split.
+        start: The base on the validation split, which the search has paid for: its own cost foretells the next look's.
+        folder: Of the checkpoints.
+        settings: How to train.
+        budget: What it may spend; it ends with the first step after which another look would go beyond it.
+        on_line: Told of every step, and of what TRL has logged about it.
+        on_look: Told of every look at the validation split but the base's.
+
+    Returns:
+        The folder of the best checkpoint (adapters, or a whole model), None if that is the base; and how it went.
+    """
+    last = last_checkpoint(folder)
+    looks = _looks(folder, last, start)
+    ended = _ended(last, looks, settings)
+    if ended is None:
+        ended, looks = _go_on(
+            base, questions, reward, sampling, mark, folder, settings, budget, last, looks, on_line, on_look
+        )
+        last = last_checkpoint(folder)
+    assert last is not None  # a checkpoint is written at the last step
+    best = best_of(looks).step
+    lines = [line for line in trainer_state(last)["log_history"] if "loss" in line]
+    found = GrpoTraining(
+        n_steps=step_of(last),
+        best_step=best,
+        looks=looks,
+        lines=tuple({name: value for name, value in line.items() if name not in _LEFT_OUT} for line in lines),
+        ended=ended,
+        cost=looks[-1].cost,
+    )
+    return (checkpoint_at(folder, best) if best else None), found
+
+
+def _looks(folder: Path, last: Path | None, start: Look) -> tuple[Look, ...]:
+    from thickets.tasks.rivals.grpo.progress import read_looks
+
+    return read_looks(folder, 0 if last is None else step_of(last)) or (start,)
+
+
+def _ended(last: Path | None, looks: tuple[Look, ...], settings: GrpoSettings) -> str | None:
+    """Return why an earlier attempt had ended the training; None: it had not, or a look is missing."""
+    from thickets.tasks.rivals.grpo.progress import Progress
+
+    if last is None or looks[-1].step < step_of(last):
+        return None
+    return Progress.of(last).ended or (OUT_OF_PATIENCE if n_without_gain(looks) >= settings.patience else None)
+
+
+def _go_on(
+    base: Path,
+    questions: Questions,
+    reward: Reward,
+    sampling: Sampling,
+    mark: Callable[[Any], Mark],
+    folder: Path,
+    settings: GrpoSettings,
+    budget: Budget | None,
+    last: Path | None,
+    looks: tuple[Look, ...],
+    on_line: Callable[[int, dict[str, float]], None],
+    on_look: Callable[[Look], None],
+) -> tuple[str, tuple[Look, ...]]:
+    """Train from a checkpoint to the end."""
+    from thickets.tasks.rivals.grpo.progress import Ended, Progress, Watch
+
+    so_far = Cost() if last is None else Progress.of(last).cost
+    if last is not None and looks[-1].step == step_of(last):
+        so_far += looks[-1].own
+    meter = Meter(settings.n_parameters, so_far)
+    watch = Watch(folder, settings, budget, mark, looks[0].n, meter, looks, on_line, on_look)
+    trainer = make_trainer(base, questions, reward, sampling, folder, settings, meter, [watch])
+    with suppress(Ended):
+        trainer.train(resume_from_checkpoint=None if last is None else str(last))
+    assert watch.ended is not None
+    return watch.ended, watch.looks
+
+
+def make_trainer(
+    base: Path,
+    questions: Questions,
+    reward: Reward,
+    sampling: Sampling,
+    folder: Path,
+    settings: GrpoSettings,
+    meter: Meter,
+    callbacks: list[Any],
+) -> Any:
+    """Make TRL's trainer; see `train`."""
+    from datasets import Dataset
+    from trl import GRPOConfig
+
+    from thickets.tasks.engines.attention import group_heads
+    from thickets.tasks.engines.stops import StopChecker
+    from thickets.tasks.engines.tokenizer import load_tokenizer
+    from thickets.tasks.rivals.grpo.trainer import CountedTrainer
+
+    tokenizer = load_tokenizer(base, trust_remote_code=settings.trust_remote_code)
+    model = load_learner(base, settings.method, settings.device, trust_remote_code=settings.trust_remote_code)
+    group_heads(model)
+    # One long epoch in an order of our own: TRL's sampler would begin every later epoch anew after a kill.
+    order = questions.order(settings.prompts * -(-settings.max_steps // settings.iterations), settings.seed)
+    rows = Dataset.from_dict({"prompt": [questions.prompts[row] for row in order], "row": order})
+    arguments = GRPOConfig(
+        output_dir=str(folder),
+        max_steps=settings.max_steps,
+        per_device_train_batch_size=settings.batch_size,
+        gradient_accumulation_steps=settings.n_rollouts // settings.batch_size,
+        num_generations=settings.generations,
+        num_iterations=settings.iterations,
+        max_completion_length=sampling.max_tokens,
+        shuffle_dataset=False,
+        temperature=settings.temperature,
+        beta=settings.beta,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="constant_with_warmup",
+        warmup_steps=settings.warmup_steps,
+        weight_decay=0.0,
+        seed=settings.seed,
+        data_seed=settings.seed,
+        bf16=settings.mixed,
+        gradient_checkpointing=settings.checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False},
+        trust_remote_code=settings.trust_remote_code,
+        use_vllm=settings.generation == "vllm",
+        vllm_mode="colocate",
+        generation_kwargs={"stop": list(sampling.stop), "seed": settings.seed} if settings.generation == "vllm" else {},
+        eval_strategy="no",
+        save_strategy="no",  # the watch says when
+        logging_strategy="steps",
+        logging_steps=1,
+        report_to="none",
+        disable_tqdm=True,
+        use_cpu=settings.device == "cpu",
+        dataloader_pin_memory=settings.device != "cpu",
+    )
+    return CountedTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=rows,
+        reward_funcs=RewardFunction(
+            questions.examples,
+            reward,
+            StopChecker(tokenizer, frozenset(), sampling.stop),  # no end tokens: decoding leaves them out
+        ),
+        processing_class=tokenizer,
+        callbacks=callbacks,
+        peft_config=adapters(settings.method, settings.rank, settings.alpha),
+        meter=meter,
+        sampling=Sampling(sampling.max_tokens, sampling.stop, settings.temperature, settings.seed),
+        rollout_rows=settings.rollout_rows,
+    )
