@@ -40,10 +40,8 @@ class CountedTrainer(GRPOTrainer):
         return super()._generate(prompts)
 
     def _generate_single_turn(self, ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
-        if self.use_vllm:
-            found = super()._generate_single_turn(ids, *args, **kwargs)
-        else:
-            found = self._decode(), None  # no probabilities: the policy that samples is the one that learns
+        # Ours come without probabilities: the policy that samples is the one that learns.
+        found = super()._generate_single_turn(ids, *args, **kwargs) if self.use_vllm else (self._decode(), None)
         self.meter.generated(map(len, ids), map(len, found[0]))
         return found
 
