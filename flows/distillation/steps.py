@@ -9,9 +9,9 @@ import polars as pl
 from thickets.flows.distillation.plan import DistillPlan
 from thickets.flows.distillation.tracking import watch_training
 from thickets.flows.distillation.trainer import Trainer, taught_by
-from thickets.flows.distillation.verdict import TestAnswers
 from thickets.flows.placement.engines import open_executor
 from thickets.flows.plan import RunPlan
+from thickets.flows.results.test_answers import TestAnswers
 from thickets.flows.runtime.environment import log
 from thickets.flows.search.progress import ScoringProgress
 from thickets.flows.search.scoring import Scoring

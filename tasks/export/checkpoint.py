@@ -43,7 +43,7 @@ class Written:
 def write_checkpoint(
     base: Path,
     folder: Path,
-    weights: Weights,
+    weights: Weights | None,
     perturbation: Perturbation,
     *,
     dtype: DtypeName = "auto",
@@ -56,7 +56,7 @@ def write_checkpoint(
     Args:
         base: Folder of the base checkpoint.
         folder: Where it goes; exists and is empty.
-        weights: Which candidate or average.
+        weights: Which candidate, average or merge; None: those of the base.
         perturbation: Which parameters are perturbed, and with which family of noise.
         dtype: Type of the weights; they are cast first and perturbed then, as the engine does it.
         trust_remote_code: Run Python code found in the base folder.
@@ -70,7 +70,7 @@ def write_checkpoint(
     size_bytes = 0
     for path in files:
         tensors = {tensor.name: tensor.read() for tensor in checkpoint.tensors if tensor.file == path}
-        for name in tensors.keys() & perturbed.keys():
+        for name in tensors.keys() & perturbed.keys() if weights is not None else ():
             flat = tensors[name].view(-1)
             write_weights(flat, flat, name=perturbed[name], weights=weights, family=perturbation.family)
         with safe_open(path, framework="pt") as file:

@@ -1,1 +1,1 @@
-"""Rivals of the search: other ways to make one better model of the same base, on the same questions."""
+"""Rivals of a search: what their rounds draw and take, without the flow around them."""
