@@ -12,7 +12,9 @@ import polars as pl
 from thickets.storage.scores.database import BASE_ID
 from thickets.tasks.distillation.training import Exam
 from thickets.tasks.problems.judging import Judge
+from thickets.tasks.results.evaluation import Accuracy
 from thickets.tasks.scoring.units import Block, completion_rows, sampling_of, verdict_rows
+from thickets.tasks.statistics import accuracy_of
 from thickets.tasks.types import Sampling, text_of
 
 
@@ -21,14 +23,12 @@ class Mark:
     """What a model was found to be worth.
 
     Attributes:
-        n_correct: Right answers.
-        points: Sum of all scores in thousandths.
+        accuracy: Of its answers.
         read: Tokens of each prompt.
         new: Tokens of each answer.
     """
 
-    n_correct: int
-    points: int
+    accuracy: Accuracy
     read: tuple[int, ...]
     new: tuple[int, ...]
 
@@ -46,8 +46,8 @@ def validation_exam(
     mark = marking(blocks, judge, sampling, base, batch_size, trust_remote_code=trust_remote_code)
 
     def take(model: Any) -> tuple[int, int]:
-        found = mark(model)
-        return found.n_correct, found.points
+        found = mark(model).accuracy
+        return found.n_correct, found.total
 
     return Exam(take, sum(len(block.examples) for block in blocks))
 
@@ -83,8 +83,7 @@ def marking(
         rows = [(block, completion_rows(BASE_ID, block, texts)) for block, texts in answered]
         verdicts = pl.concat([verdict_rows(each, block.examples, judge) for block, each in rows])
         return Mark(
-            int(verdicts["correct"].sum()),
-            int(verdicts["score"].cast(pl.Int64).sum()),
+            accuracy_of(verdicts),
             tuple(read),
             tuple(completion.n_tokens for _, texts in answered for completion in texts),
         )

@@ -64,8 +64,11 @@ class Exam:
     n: int
 
 
-def check_installed() -> None:
+def check_installed(section: str = "distillation") -> None:
     """Check that the libraries of the extra are installed.
+
+    Args:
+        section: Of the configuration, which asks for them.
 
     Raises:
         InputError: They are not.
@@ -73,29 +76,30 @@ def check_installed() -> None:
     missing = [name for name, found in library_versions().items() if found == "absent"]
     if missing:
         raise InputError(
-            f"distillation: {' and '.join(missing)} not installed; install the extra thickets[distill], or remove the "
+            f"{section}: {' and '.join(missing)} not installed; install the extra thickets[distill], or remove the "
             "section"
         )
 
 
-def check_can_learn(name: str, base: Path) -> None:
-    """Check that a model is of a kind that can be a student.
+def check_can_learn(name: str, base: Path, section: str = "distillation") -> None:
+    """Check that a model is of a kind that can be trained.
 
     Args:
         name: What the user calls it.
         base: Folder of its checkpoint.
+        section: Of the configuration, which asks for it.
 
     Raises:
         InputError: It is a signals network, or reads images as well.
     """
     if not kind_of(base).is_language_model:
         raise InputError(
-            f"distillation: {name} is a signals network, and only language models can be distilled; remove the section"
+            f"{section}: {name} is a signals network, and only language models can be trained; remove the section"
         )
     config = json.loads((base / "config.json").read_text(encoding="utf-8"))
     if "vision_config" in config:
         raise InputError(
-            f"distillation: {name} reads images as well ({config.get('model_type')}), and training such a model "
+            f"{section}: {name} reads images as well ({config.get('model_type')}), and training such a model "
             "is not supported; remove the section"
         )
 

@@ -16,7 +16,7 @@ from thickets.tasks.distillation.checkpoints import checkpoint_at, seal, step_of
 from thickets.tasks.distillation.exam import Mark
 from thickets.tasks.results.cost import Cost
 from thickets.tasks.rivals.grpo.meter import Meter
-from thickets.tasks.rivals.grpo.results import Look, best_of, n_without_gain
+from thickets.tasks.rivals.grpo.results import Line, Look, best_of, line_of, n_without_gain
 from thickets.tasks.rivals.grpo.settings import ALL_STEPS, BUDGET_SPENT, OUT_OF_PATIENCE, Budget, GrpoSettings
 
 _LOOKS = "looks.json"
@@ -61,11 +61,9 @@ class Watch(TrainerCallback):
         settings: GrpoSettings,
         budget: Budget | None,
         mark: Callable[[Any], Mark],
-        n: int,
         meter: Meter,
         looks: tuple[Look, ...],
-        on_line: Callable[[int, dict[str, float]], None],
-        on_look: Callable[[Look], None],
+        tell: Callable[[Line | Look], None],
     ) -> None:
         """Watch.
 
@@ -74,15 +72,13 @@ class Watch(TrainerCallback):
             settings: Of the training.
             budget: What may be spent; None: anything.
             mark: Puts the weights to the validation split.
-            n: Its questions.
             meter: Counts.
             looks: Of the base, and of earlier attempts.
-            on_line: Told of every step and of what TRL logs about it.
-            on_look: Told of every look that is new.
+            tell: Told of every step, and of every look that is new.
         """
         self._folder, self._settings, self._budget = folder, settings, budget
-        self._mark, self._n, self._meter, self.looks = mark, n, meter, looks
-        self._on_line, self._on_look = on_line, on_look
+        self._mark, self._meter, self.looks = mark, meter, looks
+        self._tell = tell
         self._began = 0.0
         self.ended: str | None = None
 
@@ -118,7 +114,7 @@ class Watch(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """Pass on what is known of a step."""
         if "loss" in logs:  # not the summary at the end
-            self._on_line(state.global_step, dict(logs))
+            self._tell(line_of({**logs, "step": state.global_step}))
 
     def on_save(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> Any:
         """Look, once the checkpoint is whole: a kill loses no look, and no weights that were looked at."""
@@ -140,13 +136,13 @@ class Watch(TrainerCallback):
         self._meter.generated(found.read, found.new)
         cost = self._meter.cost
         own = Cost(**{name: getattr(cost, name) - getattr(before, name) for name in Cost.model_fields})
-        look = Look(step=step, n_correct=found.n_correct, n=self._n, points=found.points, own=own, cost=cost)
+        look = Look(step=step, validation=found.accuracy, own=own, cost=cost)
         self.looks = (*self.looks, look)
         write_text_atomically(self._folder / _LOOKS, _ALL_LOOKS.dump_json(self.looks).decode())
         self._keep(step)
         if self.ended is None and n_without_gain(self.looks) >= self._settings.patience:
             self.ended = OUT_OF_PATIENCE
-        self._on_look(look)
+        self._tell(look)
 
     def _keep(self, step: int) -> None:
         """Delete every checkpoint but the best and the newest, and of the best what only going on would need."""

@@ -23,11 +23,9 @@ from thickets.tasks.distillation.learner import adapters, load_learner
 from thickets.tasks.results.cost import Cost
 from thickets.tasks.rivals.grpo.meter import Meter
 from thickets.tasks.rivals.grpo.questions import Questions, Reward, RewardFunction
-from thickets.tasks.rivals.grpo.results import GrpoTraining, Look, best_of, n_without_gain
+from thickets.tasks.rivals.grpo.results import GrpoTraining, Line, Look, best_of, line_of, n_without_gain
 from thickets.tasks.rivals.grpo.settings import OUT_OF_PATIENCE, Budget, GrpoSettings
 from thickets.tasks.types import Sampling
-
-_LEFT_OUT = ("epoch",)  # of a line: our order of questions is one long epoch
 
 
 def train(
@@ -41,8 +39,7 @@ def train(
     settings: GrpoSettings,
     budget: Budget | None,
     *,
-    on_line: Callable[[int, dict[str, float]], None] = lambda step, line: None,
-    on_look: Callable[[Look], None] = lambda look: None,
+    tell: Callable[[Line | Look], None] = lambda what: None,
 ) -> tuple[Path | None, GrpoTraining]:
     """Train, or go on from the last whole checkpoint of an earlier attempt.
 
@@ -56,8 +53,7 @@ def train(
         folder: Of the checkpoints.
         settings: How to train.
         budget: What it may spend; it ends with the first step after which another look would go beyond it.
-        on_line: Told of every step, and of what TRL has logged about it.
-        on_look: Told of every look at the validation split but the base's.
+        tell: Told of every step, and of every look at the validation split but the base's.
 
     Returns:
         The folder of the best checkpoint (adapters, or a whole model), None if that is the base; and how it went.
@@ -66,18 +62,15 @@ def train(
     looks = _looks(folder, last, start)
     ended = _ended(last, looks, settings)
     if ended is None:
-        ended, looks = _go_on(
-            base, questions, reward, sampling, mark, folder, settings, budget, last, looks, on_line, on_look
-        )
+        ended, looks = _go_on(base, questions, reward, sampling, mark, folder, settings, budget, last, looks, tell)
         last = last_checkpoint(folder)
     assert last is not None  # a checkpoint is written at the last step
     best = best_of(looks).step
-    lines = [line for line in trainer_state(last)["log_history"] if "loss" in line]
     found = GrpoTraining(
         n_steps=step_of(last),
         best_step=best,
         looks=looks,
-        lines=tuple({name: value for name, value in line.items() if name not in _LEFT_OUT} for line in lines),
+        lines=tuple(line_of(entry) for entry in trainer_state(last)["log_history"] if "loss" in entry),
         ended=ended,
         cost=looks[-1].cost,
     )
@@ -110,8 +103,7 @@ def _go_on(
     budget: Budget | None,
     last: Path | None,
     looks: tuple[Look, ...],
-    on_line: Callable[[int, dict[str, float]], None],
-    on_look: Callable[[Look], None],
+    tell: Callable[[Line | Look], None],
 ) -> tuple[str, tuple[Look, ...]]:
     """Train from a checkpoint to the end."""
     from thickets.tasks.rivals.grpo.progress import Ended, Progress, Watch
@@ -120,7 +112,7 @@ def _go_on(
     if last is not None and looks[-1].step == step_of(last):
         so_far += looks[-1].own
     meter = Meter(settings.n_parameters, so_far)
-    watch = Watch(folder, settings, budget, mark, looks[0].n, meter, looks, on_line, on_look)
+    watch = Watch(folder, settings, budget, mark, meter, looks, tell)
     trainer = make_trainer(base, questions, reward, sampling, folder, settings, meter, [watch])
     with suppress(Ended):
         trainer.train(resume_from_checkpoint=None if last is None else str(last))

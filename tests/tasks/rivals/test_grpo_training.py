@@ -23,9 +23,10 @@ from thickets.tasks.problems import ProblemConfig, load_problem
 from thickets.tasks.results.cost import Cost, flops_of
 from thickets.tasks.rivals.grpo.meter import Meter
 from thickets.tasks.rivals.grpo.questions import Questions
-from thickets.tasks.rivals.grpo.results import GrpoTraining, Look
+from thickets.tasks.rivals.grpo.results import GrpoTraining, Line, Look
 from thickets.tasks.rivals.grpo.settings import ALL_STEPS, BUDGET_SPENT, OUT_OF_PATIENCE, Budget, GrpoSettings
 from thickets.tasks.rivals.grpo.training import make_trainer, train
+from thickets.tasks.statistics import accuracy
 from thickets.tasks.types import Example, Sampling
 
 SETTINGS = GrpoSettings(
@@ -48,7 +49,7 @@ SETTINGS = GrpoSettings(
     rollout_rows=8,
 )
 SAMPLING = Sampling(max_tokens=6)
-START = Look(step=0, n_correct=0, n=4, points=0, own=Cost(), cost=Cost())
+START = Look(step=0, validation=accuracy(0, 4), own=Cost(), cost=Cost())
 
 
 def questions(base: Path, n: int = 6) -> Questions:
@@ -72,7 +73,9 @@ def marker(base: Path, asked: Questions) -> Callable[[Any], Mark]:
         engine = TransformersEngine.over(model, tokenizer, 4)
         answers = engine.generate(asked.prompts[:4], SAMPLING)
         points = [round(1000 * share) for share in digits([each.text for each in answers], asked.examples[:4])]
-        return Mark(sum(each == 1000 for each in points), sum(points), read, tuple(each.n_tokens for each in answers))
+        right, squares = sum(each == 1000 for each in points), sum(each**2 for each in points)
+        found = accuracy(right, len(points), sum(points), squares)
+        return Mark(found, read, tuple(each.n_tokens for each in answers))
 
     return mark
 
@@ -86,7 +89,7 @@ def without_time(found: GrpoTraining) -> dict[str, Any]:
     """All of it that does not depend on how fast the machine is."""
     looks = [look.model_dump(exclude={"own": {"engine_s"}, "cost": {"engine_s"}}) for look in found.looks]
     lines = [
-        {name: value for name, value in line.items() if "engine_s" not in name and "time" not in name}
+        {name: value for name, value in line.values.items() if "engine_s" not in name and "time" not in name}
         for line in found.lines
     ]
     return {
@@ -156,7 +159,7 @@ def test_every_token_that_passes_through_the_model_is_counted_once_a_pass(
     assert found.cost.engine_s > 0
     assert [look.cost for look in found.looks] == sorted((look.cost for look in found.looks), key=lambda c: c.flops)
     assert found.looks[-1].cost == found.cost
-    assert found.lines[-1]["cost/tokens"] == found.cost.n_tokens - found.looks[-1].own.n_tokens
+    assert found.lines[-1].values["cost/tokens"] == found.cost.n_tokens - found.looks[-1].own.n_tokens
 
 
 def test_it_ends_with_the_step_after_which_a_look_would_go_beyond_the_budget(tiny_model: Path, tmp_path: Path) -> None:
@@ -192,8 +195,8 @@ def test_the_best_step_is_kept_and_patience_ends_it(tiny_model: Path, tmp_path: 
             questions(tiny_model),
             digits,
             SAMPLING,
-            lambda model: Mark(0, next(given), (1,), (1,)),
-            START.model_copy(update={"points": 5}),
+            lambda model: Mark(accuracy(next(given), 10), (1,), (1,)),
+            START.model_copy(update={"validation": accuracy(5, 10)}),
             folder,
             replace(SETTINGS, max_steps=30, patience=2, eval_every=1),
             None,
@@ -223,11 +226,11 @@ def _train_and_die(base: Path, folder: Path, settings: GrpoSettings, kill_at_loo
             os.kill(os.getpid(), signal.SIGKILL)
         return mark(model)
 
-    def on_line(step: int, line: dict[str, float]) -> None:
-        if step == kill_at_step:
+    def tell(what: Line | Look) -> None:
+        if isinstance(what, Line) and what.step == kill_at_step:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    train(base, asked, digits, SAMPLING, take, START, folder, settings, None, on_line=on_line)
+    train(base, asked, digits, SAMPLING, take, START, folder, settings, None, tell=tell)
 
 
 @pytest.mark.slow
@@ -240,7 +243,12 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(
 
     def whole(folder: Path) -> tuple[str, Any]:
         steps.clear()
-        _, found = run(tiny_model, folder, settings, on_look=lambda look: steps.append(look.step))
+
+        def tell(what: Line | Look) -> None:
+            if isinstance(what, Look):
+                steps.append(what.step)
+
+        _, found = run(tiny_model, folder, settings, tell=tell)
         checkpoint = folder / "checkpoint-8"
         write_student(tiny_model, checkpoint, folder / "model", method, "card")
         return digest(folder / "model" / "model.safetensors"), without_time(found)
@@ -275,8 +283,8 @@ def test_it_learns(tiny_model: Path, tmp_path: Path, method: Any, learning_rate:
         SETTINGS, method=method, learning_rate=learning_rate, prompts=4, generations=8, batch_size=32, max_steps=40
     )
     _, found = run(tiny_model, tmp_path, replace(settings, eval_every=20))
-    rewards = [line["reward"] for line in found.lines]
+    rewards = [line.values["reward"] for line in found.lines]
     first, last = sum(rewards[:5]) / 5, sum(rewards[-5:]) / 5
     assert last > first + 0.4
-    assert found.looks[-1].points > 3000
+    assert found.looks[-1].validation.total > 3000
     assert found.ended == ALL_STEPS
