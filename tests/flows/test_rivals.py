@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
-
 from thickets.flows.config.run import RunConfig
-from thickets.flows.results.rivals import RivalSummary, finished_rivals
-from thickets.flows.results.runs import find_run
 from thickets.flows.results.summary import RunSummary
 from thickets.flows.rivals.flow import rival
-from thickets.storage.home import Home
 
 ES = {"population": 4, "rounds": 3, "sigma": 0.05, "learning_rate": 0.02, "evaluate_every": 2, "questions": 6}
 
