@@ -110,7 +110,7 @@ def _search(
         with (
             recorded(folder, progress) as begin,
             session_timed(folder, meter),
-            times_kept(folder, progress),
+            times_kept(folder.engine_time, progress),
             start_tracking(plan, folder, book, engine.tags | _origin(rescored_from)) as tracker,
         ):
             with watch_first_batch(plan), engines:
@@ -147,7 +147,7 @@ def _search(
                 rescored_from=rescored_from,
                 changed_verdicts=changed,
                 merge=merged.choice if merged else None,
-                times=times_of(folder, progress),
+                times=times_of(folder.engine_time, progress),
             )
             _publish(plan, book, folder, tracker, summary)
     return summary

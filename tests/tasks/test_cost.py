@@ -8,7 +8,9 @@ import polars as pl
 import pytest
 
 from tests.storage.storage_samples import write_rows
+from thickets.flows.distillation.cost import training_cost
 from thickets.storage.scores.database import ScoreStore
+from thickets.tasks.distillation.results import Training
 from thickets.tasks.engines.prompts import ValuesTemplate
 from thickets.tasks.evaluation.cost import AnswerCounter, Worked, timed_as
 from thickets.tasks.results.cost import Cost, RowCost, RunCost, flops_of
@@ -111,3 +113,16 @@ def test_a_cost_is_kept_without_its_seconds_and_gets_them_back() -> None:
     assert row.use_tokens == 3.0
     assert whole.of("ensemble") == row
     assert whole.of("merge") is None
+
+
+def test_a_training_goes_forward_and_backward_over_its_texts_and_its_teachers_read_them_once() -> None:
+    # Five texts of 8 tokens in batches of 2: three steps are a pass, and six are two.
+    training = Training(n_rows=5, n_steps=6, best_step=6, curve=(), losses={}, n_tokens=80, train_s=2.0)
+    assert training_cost(training, 2, 10) == Cost(
+        n_trained=80, n_forward=10, n_backward=10, flops=6 * 10 * 80, engine_s=2.0
+    )
+    taught = training_cost(training, 2, 10, n_teachers=3)
+    assert (taught.n_read, taught.n_forward, taught.n_backward) == (3 * 40, 10 + 3 * 5, 10)
+    assert taught.flops == 6 * 10 * 80 + 2 * 10 * 120
+    untrained = training.model_copy(update={"n_steps": 0, "n_tokens": 0})
+    assert training_cost(untrained, 2, 10, n_teachers=3).n_read == 0
