@@ -24,7 +24,6 @@ from thickets.storage.home import Home
 from thickets.tasks.evaluation.discordance import discordance
 from thickets.tasks.evaluation.voting import ballots, vote
 from thickets.tasks.problems.consensus import Consensus
-from thickets.tasks.results.evaluation import Evaluation
 from thickets.tasks.results.verdicts import verdict
 from thickets.tasks.statistics import accuracy_of, paired_difference, shares
 from thickets.tasks.types import FULL
@@ -78,25 +77,23 @@ def _compared(summary: RunSummary) -> ComparedRun:
         sigmas=tuple(row.sigma for row in summary.sigmas),
         k=found.k,
         rule=found.vote,
-        rows=tuple(_rows(found)),
+        rows=tuple(_rows(summary)),
         gain=found.ensemble_minus_base,
         n_tokens=sum(summary.n_tokens.values()),
     )
 
 
-def _rows(found: Evaluation) -> Iterator[ComparedRow]:
+def _rows(summary: RunSummary) -> Iterator[ComparedRow]:
     """Yield the rows of a result under names that are the same in every run; labels contain K and temperature."""
-    names = {control.label: control.name for control in found.controls} | {
-        "base": "base",
-        "best single expert": "best_single",
-    }
-    for row in result_rows(found):
+    for row in result_rows(summary.evaluation, summary.full_cost):
         yield ComparedRow(
-            name="ensemble" if row.is_ensemble else names.get(row.label, row.label),
+            name=row.name,
             label=row.label,
             accuracy=row.accuracy,
             over_base=row.over_base,
             n_tokens=row.n_tokens,
+            cost=row.cost,
+            times_base=row.times_base,
         )
 
 
