@@ -37,6 +37,7 @@ from thickets.tasks.engines.transformers import TransformersEngine
 from thickets.tasks.export.checkpoint import write_checkpoint
 from thickets.tasks.noise import Perturbation, noise
 from thickets.tasks.results.cost import flops_of
+from thickets.tasks.results.text import amount
 from thickets.tasks.rivals.evolution import draw_round
 from thickets.tasks.types import Merge, Sampling
 
@@ -192,7 +193,7 @@ def test_it_is_compared_with_the_run_and_counts_what_it_cost(evolved: RivalSumma
     n_parameters = sum(each.numel() for each in load_file(evolved.folder / "model" / "model.safetensors").values())
     assert cost.flops == flops_of(n_parameters, n_read_or_generated=cost.n_generated + cost.n_read)
     assert cost.engine_s > 0
-    assert evolved.search.n_forward == 5 * 16 + 2 * 12  # base and four candidates, then base and the best
+    assert evolved.cost.search.n_forward == 5 * 16 + 2 * 12  # base and four candidates, then base and the best
     assert any("The model of evolution strategies is" in line for line in rival_findings(evolved))
 
 
@@ -208,12 +209,12 @@ def test_again_it_only_says_what_it_found(evolved: RivalSummary, searched: RunSu
 
 def test_a_budget_ends_it_with_the_round_that_spends_it(searched: RunSummary, near: None) -> None:
     found = rival(asked(searched, "rivals.es.rounds=50"), "es")  # equal tokens
-    assert found.budget == f"{found.search.n_tokens:,} tokens, as the search"
+    assert found.budget == f"{amount(found.cost.search.n_tokens)} tokens, as the search"
     assert found.rival.ended.startswith("its budget was spent after round ")
     n_rounds = len(state_of(found)["steps"])
     assert found.rival.points[-1].step == n_rounds < 50
     *_, before, _ = found.rival.points
-    assert before.cost.n_tokens < found.search.n_tokens <= found.rival.cost_to_get.n_tokens
+    assert before.cost.n_tokens < found.cost.search.n_tokens <= found.rival.cost_to_get.n_tokens
 
 
 @pytest.mark.parametrize(
