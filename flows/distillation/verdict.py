@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from thickets.flows.distillation.cost import distillation_cost
 from thickets.flows.distillation.plan import DistillPlan
 from thickets.flows.results.distillation import DistillSummary
 from thickets.flows.results.summary import TrackingLinks
@@ -42,6 +43,7 @@ def conclude(
     """
     with book.open() as store:
         answer_tokens = count_tokens(store, "training", [candidate_id(who) for who in plan.respondents])
+        cost = distillation_cost(plan, store, arms)
     return DistillSummary(
         run_id=plan.run.run_id,
         distillation_id=plan.id,
@@ -65,6 +67,7 @@ def conclude(
         answer_tokens=answer_tokens,
         wall_s=wall_s,
         tracking=tracking,
+        cost=cost,
     )
 
 

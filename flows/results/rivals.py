@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from thickets.flows.results.summary import TrackingLinks
 from thickets.storage.errors import InputError
 from thickets.storage.home import RunFolder
-from thickets.tasks.results.cost import Cost
+from thickets.tasks.results.cost import RunCost
 from thickets.tasks.results.evaluation import Evaluation
 from thickets.tasks.results.rivals import Rival
 
@@ -21,7 +21,7 @@ class RivalSummary(BaseModel):
     Attributes:
         evaluation: The run's result: base, controls, best single expert and ensemble.
         budget: What it might spend, in words.
-        search: What the run spent until its ensemble was chosen.
+        cost: What the run's own search and rows took.
         rival: The rival on the run's test split.
         wall_s: Seconds of this session.
     """
@@ -35,7 +35,7 @@ class RivalSummary(BaseModel):
     problem: str
     evaluation: Evaluation
     budget: str
-    search: Cost
+    cost: RunCost
     rival: Rival
     wall_s: float
     tracking: TrackingLinks

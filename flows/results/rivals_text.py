@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from thickets.flows.results.cost import in_words
 from thickets.flows.results.rivals import RivalSummary
+from thickets.flows.results.rows import result_rows, times_base, to_use
 from thickets.tasks.results.cost import Cost
 from thickets.tasks.results.evaluation import Accuracy, Difference
 from thickets.tasks.results.text import (
     OVER_BASE_HEADING,
     accuracy_heading,
-    duration,
+    amount,
     markdown_table,
     percent,
     points,
@@ -29,8 +31,8 @@ class RivalLine:
         accuracy: On the test split.
         over_base: Minus the base; None for the base itself.
         over_ensemble: Minus the ensemble; None for the rows of the run's result.
-        to_get: What it took until it was chosen; None where that is not counted.
-        n_tokens: Generated on the test split.
+        to_get: What it took until it was chosen; None where that is not known.
+        times_base: Its tokens for a question, in multiples of the base's; None likewise.
         is_rival: It is one.
     """
 
@@ -39,8 +41,18 @@ class RivalLine:
     over_base: Difference | None
     over_ensemble: Difference | None
     to_get: Cost | None
-    n_tokens: int
+    times_base: float | None
     is_rival: bool = True
+
+    @property
+    def costs(self) -> tuple[str, str, str]:
+        """Tokens and operations to get it, and tokens to use it, in words; empty where they are not known."""
+        got = self.to_get
+        return (
+            "" if got is None else amount(got.n_tokens),
+            "" if got is None else f"{amount(got.flops)}FLOP",
+            to_use(self.times_base),
+        )
 
 
 def rival_lines(found: Sequence[RivalSummary]) -> list[RivalLine]:
@@ -49,33 +61,18 @@ def rival_lines(found: Sequence[RivalSummary]) -> list[RivalLine]:
     Args:
         found: Of one run, at least one.
     """
-    run, search = found[0].evaluation, found[0].search
-    tokens = run.n_tokens
-    merges = [control for control in run.controls if control.name == "merge"]
     of_run = [
-        RivalLine("base", run.base, None, None, Cost(), tokens.base, is_rival=False),
         RivalLine(
-            "best single expert",
-            run.best_single,
-            run.best_single_minus_base,
+            row.label,
+            row.accuracy,
+            row.over_base,
             None,
-            search,
-            tokens.best_single,
+            None if row.cost is None else row.cost.get,
+            row.times_base,
             is_rival=False,
-        ),
-        *(
-            RivalLine(each.label, each.accuracy, each.minus_base, None, search, each.n_tokens, is_rival=False)
-            for each in merges
-        ),
-        RivalLine(
-            f"ensemble, {run.vote} vote of {run.k}",
-            run.ensemble,
-            run.ensemble_minus_base,
-            None,
-            search,
-            tokens.ensemble,
-            is_rival=False,
-        ),
+        )
+        for row in result_rows(found[0].evaluation, found[0].cost)
+        if row.name in ("base", "best_single", "merge", "ensemble")
     ]
     rivals = [
         RivalLine(
@@ -84,7 +81,7 @@ def rival_lines(found: Sequence[RivalSummary]) -> list[RivalLine]:
             each.rival.minus_base,
             each.rival.minus_ensemble,
             each.rival.cost_to_get,
-            each.rival.n_tokens,
+            times_base(each.rival.cost, each.cost),
         )
         for each in found
     ]
@@ -95,7 +92,7 @@ def rival_findings(found: RivalSummary) -> list[str]:
     """Return one sentence per comparison, the one that matters most first, and how the rival came to its model."""
     rival = found.rival
     who = f"the model of {_named(found)}"
-    cost = f"for {_times(rival.cost_to_get, found.search)} the search's tokens"
+    cost = f"for {_times(rival.cost_to_get, found.cost.search)} the search's tokens"
     lines = [
         verdict(rival.minus_ensemble, who, "the ensemble", cost=cost).sentence,
         verdict(rival.minus_base, who, "the base").sentence,
@@ -109,18 +106,8 @@ def rival_findings(found: RivalSummary) -> list[str]:
         f"{rival.label}: step {rival.chosen_step} of {rival.points[-1].step} was chosen, {percent(rival.validation)} "
         f"on the validation split; it ended because {rival.ended}. Budget: {found.budget}."
     )
-    lines.append(f"It took {said(rival.cost_to_get)}; the search took {said(found.search)}.")
+    lines.append(f"It took {in_words(rival.cost_to_get)}; the search took {in_words(found.cost.search)}.")
     return lines
-
-
-def said(cost: Cost) -> str:
-    """Write a cost in words."""
-    trained = f", {cost.n_trained:,} trained on" if cost.n_trained else ""
-    seconds = f", {duration(cost.engine_s)} of engines" if cost.engine_s else ""
-    return (
-        f"{cost.n_tokens:,} tokens ({cost.n_generated:,} generated, {cost.n_read:,} read{trained}), "
-        f"{cost.flops:.3g} operations{seconds}"
-    )
 
 
 COLUMNS = ("points over ensemble", "tokens to get", "operations to get", "tokens to use")
@@ -128,12 +115,7 @@ COLUMNS = ("points over ensemble", "tokens to get", "operations to get", "tokens
 
 def cells(row: RivalLine) -> tuple[str, ...]:
     """Return the cells of `COLUMNS`."""
-    return (
-        points(row.over_ensemble) if row.over_ensemble else "",
-        "" if row.to_get is None else f"{row.to_get.n_tokens:,}",
-        "" if row.to_get is None else f"{row.to_get.flops:.2g}",
-        f"{row.n_tokens:,}",
-    )
+    return (points(row.over_ensemble) if row.over_ensemble else "", *row.costs)
 
 
 def rival_markdown(found: Sequence[RivalSummary]) -> str:

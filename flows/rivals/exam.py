@@ -10,16 +10,15 @@ import polars as pl
 from thickets.flows.model_in_place import model_in_place
 from thickets.flows.placement.engines import open_executor
 from thickets.flows.plan import RunPlan
-from thickets.flows.rivals.budget import prompt_lengths
 from thickets.flows.rivals.plan import RivalPlan
 from thickets.flows.search.progress import ScoringProgress
 from thickets.flows.search.scoring import Scoring
 from thickets.storage.models.base import BaseModelRef
-from thickets.storage.scores.database import BASE_ID
 from thickets.storage.shards.uses import record_other_answers
 from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.engines import build_engine
-from thickets.tasks.results.cost import Cost, flops_of
+from thickets.tasks.evaluation.cost import AnswerCounter
+from thickets.tasks.results.cost import Cost
 from thickets.tasks.scoring.executors.ray_cluster import RayCluster
 from thickets.tasks.scoring.units import candidate_id
 from thickets.tasks.seeds import POPULATION_SCHEMA
@@ -51,7 +50,8 @@ class Examiner:
             name: Of the checkpoint among those of the rival; a file name.
             cluster: Where engines run, if not here.
         """
-        self._scored, self._progress = scored, ScoringProgress()
+        assert plan.found.full_cost is not None
+        self._scored, self._progress, self._n_active = scored, ScoringProgress(), plan.found.full_cost.n_active
         nobody = pl.DataFrame(schema=POPULATION_SCHEMA)
         database = plan.folder.work / "scores" / f"{name}.duckdb"
         database.parent.mkdir(parents=True, exist_ok=True)
@@ -78,25 +78,13 @@ class Examiner:
         before = self._progress.engine
         self._book.register(respondents)
         self._scoring.ask(split, respondents, label=label)
+        ids = [candidate_id(who) for who in respondents]
         with self._book.open() as store:
-            answers = store.answers(split, [candidate_id(who) for who in respondents])
+            answers = store.answers(split, ids)
+            cost = AnswerCounter(store, self._scored.blocks, self._scored.template, self._n_active).of(split, ids)
         after = self._progress.engine
-        cost = answers_cost(self._scored, split, answers)
         spent_s = after.load_s + after.generate_s - before.load_s - before.generate_s
         return Exam(answers, cost.model_copy(update={"engine_s": spent_s}))
-
-
-def answers_cost(scored: RunPlan, split: str, answers: pl.DataFrame) -> Cost:
-    """Count what answers to a split cost, but for the seconds."""
-    lengths = prompt_lengths(scored, (split,))
-    n_generated = int(answers["n_tokens"].sum())
-    n_read = sum(lengths[split, example] for example in answers["example_id"])
-    return Cost(
-        n_generated=n_generated,
-        n_read=n_read,
-        n_forward=answers.height,
-        flops=flops_of(scored.base.n_parameters, n_read_or_generated=n_generated + n_read),
-    )
 
 
 def examine(
@@ -113,8 +101,3 @@ def examine(
     """
     with Examiner(plan, model_in_place(plan.run, model), name, cluster) as examiner:
         return {split: examiner.ask(split, [None], f"{plan.method}-{split}") for split in splits}
-
-
-def base_answers(exam: Exam) -> pl.DataFrame:
-    """Return the answers of the checkpoint itself."""
-    return exam.answers.filter(pl.col("candidate_id") == BASE_ID)

@@ -18,7 +18,7 @@ from thickets.flows.placement.engines import open_cluster
 from thickets.flows.report import report_again
 from thickets.flows.results.rivals import RivalSummary
 from thickets.flows.results.test_answers import read_test_answers
-from thickets.flows.rivals.methods import method_of
+from thickets.flows.rivals.methods import Method
 from thickets.flows.rivals.plan import plan_rival
 from thickets.flows.rivals.tracking import log_rival, rival_links, start_rival_tracking, watch_rival
 from thickets.flows.rivals.verdict import judge_rival, summarise_rival
@@ -79,7 +79,7 @@ def _rival(config: RunConfig, method: RivalName, cluster: RayCluster | None) -> 
         tracker = start_rival_tracking(plan)
         with tracker or nullcontext():
             on_test = read_test_answers(home, plan.found)
-            made = method_of(method)(plan, on_test.base_validation, cluster, watch_rival(tracker, plan))
+            made = _method_of(method)(plan, on_test.base_validation, cluster, watch_rival(tracker, plan))
             found = judge_rival(plan, made, on_test, cluster)
             where = rival_links(plan, tracker)
             summary = summarise_rival(plan, found, where, time.monotonic() - began)
@@ -90,3 +90,14 @@ def _rival(config: RunConfig, method: RivalName, cluster: RayCluster | None) -> 
             report_again(home, run_folder)  # with the rival in it
             log_rival(plan, tracker, summary)
     return folder.load()
+
+
+def _method_of(name: RivalName) -> Method:
+    """Return a method; training libraries are imported only for the one that needs them."""
+    if name == "es":
+        from thickets.flows.rivals.evolution import evolve
+
+        return evolve
+    from thickets.flows.rivals.grpo import train_by_grpo
+
+    return train_by_grpo

@@ -1,4 +1,4 @@
-"""What a method gives the frame, and which methods there are."""
+"""What a method gives the frame."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from thickets.flows.config.rivals import RivalName
 from thickets.flows.rivals.plan import RivalPlan
 from thickets.tasks.results.cost import Cost
 from thickets.tasks.results.evaluation import Accuracy
@@ -65,14 +64,3 @@ class Method(Protocol):
             cluster: Where engines run, if not here.
             on_point: Told of every point after step 0, and of what is known of the steps between.
         """
-
-
-def method_of(name: RivalName) -> Method:
-    """Return a method."""
-    if name == "es":
-        from thickets.flows.rivals.evolution import evolve
-
-        return evolve
-    from thickets.flows.rivals.grpo import train_by_grpo
-
-    return train_by_grpo

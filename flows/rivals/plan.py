@@ -11,10 +11,11 @@ from thickets.flows.config.rivals_es import EsConfig
 from thickets.flows.config.rivals_grpo import GrpoConfig
 from thickets.flows.config.run import RunConfig
 from thickets.flows.plan import RunPlan, make_plan
+from thickets.flows.results.cost import search_cost
 from thickets.flows.results.rivals import RivalFolder, RivalSummary, rival_folder
 from thickets.flows.results.runs import load_summary
 from thickets.flows.results.summary import RunSummary
-from thickets.flows.rivals.budget import Budget, budget_of, search_cost
+from thickets.flows.rivals.budget import Budget, budget_of
 from thickets.flows.search.answer_limit import recall
 from thickets.storage.errors import InputError
 from thickets.storage.fingerprint import fingerprint
@@ -33,7 +34,7 @@ class RivalPlan:
 
     Attributes:
         run: The finished run: its base, prompts, splits and engine are the rival's.
-        found: The result of the run.
+        found: The result of the run; its costs are counted.
         method: Which rival.
         section: Its section.
         budget: What it may spend.
@@ -87,7 +88,7 @@ def plan_rival(
             "first. (If it was made elsewhere or with other versions, its answers and a rival's would not compare.)"
         )
     found = load_summary(run_folder)
-    search = search_cost(run, found)
+    search = search_cost(found)
     name = rival_id(run.run_id, config.rivals, method)
     return RivalPlan(
         run=run,

@@ -135,7 +135,7 @@ def _log_into(tracker: Tracker, plan: RivalPlan, found: RivalSummary) -> None:
         "chosen_step": rival.chosen_step,
         "wall_s": found.wall_s,
         **_of_cost("cost.", rival.cost_to_get),
-        **_of_cost("search.cost.", found.search),
+        **_of_cost("search.cost.", found.cost.search),
     }
     for other in ("base", "best_single", "ensemble", "merge"):
         if (gap := getattr(rival, f"minus_{other}")) is not None:

@@ -41,12 +41,14 @@ def judge_rival(plan: RivalPlan, made: Made, on_test: TestAnswers, cluster: RayC
         minus_best_single=paired_difference(ours, on_test.best_single),
         minus_merge=None if on_test.merge is None else paired_difference(ours, on_test.merge),
         cost_to_get=made.cost,
+        cost_to_use=found["test"].cost,
         n_tokens=int(test["n_tokens"].sum()),
     )
 
 
 def summarise_rival(plan: RivalPlan, rival: Rival, tracking: TrackingLinks, wall_s: float) -> RivalSummary:
     """Build the summary of a rival; see `thickets.flows.results.rivals.RivalSummary`."""
+    assert plan.found.full_cost is not None
     return RivalSummary(
         run_id=plan.run.run_id,
         rival_id=plan.id,
@@ -55,7 +57,7 @@ def summarise_rival(plan: RivalPlan, rival: Rival, tracking: TrackingLinks, wall
         problem=plan.run.config.single_problem.title,
         evaluation=plan.found.evaluation,
         budget=plan.budget.sentence,
-        search=plan.search,
+        cost=plan.found.full_cost,
         rival=rival,
         wall_s=wall_s,
         tracking=tracking,

@@ -70,9 +70,10 @@ def write_checkpoint(
     size_bytes = 0
     for path in files:
         tensors = {tensor.name: tensor.read() for tensor in checkpoint.tensors if tensor.file == path}
-        for name in tensors.keys() & perturbed.keys() if weights is not None else ():
-            flat = tensors[name].view(-1)
-            write_weights(flat, flat, name=perturbed[name], weights=weights, family=perturbation.family)
+        if weights is not None:
+            for name in tensors.keys() & perturbed.keys():
+                flat = tensors[name].view(-1)
+                write_weights(flat, flat, name=perturbed[name], weights=weights, family=perturbation.family)
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()
         save_tensors(tensors, folder / path.relative_to(base), metadata)

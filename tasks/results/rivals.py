@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
-from thickets.tasks.results.cost import Cost
+from thickets.tasks.results.cost import Cost, RowCost
 from thickets.tasks.results.evaluation import Accuracy, Difference
 
 RivalMethod: TypeAlias = Literal["es", "grpo"]
@@ -47,6 +47,7 @@ class Rival(_Result):
         minus_best_single: Likewise.
         minus_merge: Likewise; None where the run has no merge.
         cost_to_get: All that was spent until its model was chosen.
+        cost_to_use: Of its answers to the test split.
         n_tokens: Generated on the test split.
     """
 
@@ -63,7 +64,13 @@ class Rival(_Result):
     minus_best_single: Difference
     minus_merge: Difference | None
     cost_to_get: Cost
+    cost_to_use: Cost
     n_tokens: int
+
+    @property
+    def cost(self) -> RowCost:
+        """What it took to get and takes to use, as a row of a result has it."""
+        return RowCost(name=self.method, get=self.cost_to_get, use=self.cost_to_use, n=self.test.n)
 
 
 def chosen_point(points: tuple[RivalPoint, ...]) -> RivalPoint:

@@ -134,6 +134,42 @@ def test_a_student_and_its_controls_are_judged_on_the_runs_own_test_questions(
     assert found.arms[2].training.n_rows == found.arms[0].training.n_rows == found.data.n_rows
 
 
+def test_a_student_costs_the_search_the_answers_it_learned_from_training_and_its_looks(
+    run: tuple[RunConfig, RunSummary], distilled: tuple[RunConfig, DistillSummary]
+) -> None:
+    found, cost = distilled[1], distilled[1].cost
+    student = found.student
+    assert student is not None
+    assert cost is not None
+    costs = {arm.name: cost.of(arm.name) for arm in found.arms}
+    assert None not in costs.values()
+    with read_only(found.folder, None) as answers, read_only(found.folder / "work" / "student", None) as own:
+        n_answers = answers.query("SELECT count(*) FROM scores").item()
+        look = own.query("SELECT sum(n_tokens) FROM scores WHERE split = 'validation'").item()
+        used = own.query("SELECT sum(n_tokens) FROM scores WHERE split = 'test'").item()
+    assert n_answers == 60 * (3 + 3)
+    get, use = costs["student"].get, costs["student"].use
+    search, training = run[1].full_cost.search, student.training
+    n_looks = len(training.curve)
+    assert n_looks == 3  # before the first step, and after 2 and 4
+    assert get.n_generated == search.n_generated + found.answer_tokens + n_looks * look
+    assert (get.n_trained, get.n_backward) == (training.n_tokens, min(4 * 4, 4 * training.n_rows))
+    assert get.n_forward == search.n_forward + n_answers + n_looks * 10 + get.n_backward
+    forward_only = 2.0 * cost.n_parameters * (get.n_read + get.n_generated)
+    assert get.flops == forward_only + 6.0 * cost.n_parameters * training.n_tokens
+    assert get.engine_s > search.engine_s + training.train_s
+    assert (use.n_generated, use.n_forward) == (used, 14)
+    assert use.n_generated == student.n_tokens
+    # Gold answers were nobody's work, and samples of the base needed no expert.
+    labels, samples = costs["labels"].get, costs["rejection_sampling"].get
+    assert labels.n_forward == labels.n_backward + 3 * 10
+    assert samples.n_forward == samples.n_backward + 3 * 10 + 60 * 3
+    metrics = mlflow.MlflowClient(found.tracking.mlflow_uri).get_run(found.tracking.mlflow_run_id).data.metrics
+    assert metrics["cost.student.get_tokens"] == get.n_tokens
+    assert metrics["cost.student.use_tokens"] == pytest.approx(use.n_tokens / 14)
+    assert any("to get" in line for line in distill_findings(found))
+
+
 def test_the_student_is_a_checkpoint_that_answers_as_it_was_judged(
     distilled: tuple[RunConfig, DistillSummary],
 ) -> None:
