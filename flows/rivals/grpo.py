@@ -4,31 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from thickets.flows.config.rivals_grpo import GrpoConfig
 from thickets.flows.distillation.place import Place, choose_place
 from thickets.flows.distillation.trainer import base_name_of, exam_of
 from thickets.flows.results.runs import open_scores
 from thickets.flows.rivals.checkpoints import run_dtype, write_step
-from thickets.flows.rivals.exam import answers_cost
 from thickets.flows.rivals.methods import Made, OnPoint, StepValues
 from thickets.flows.rivals.plan import RivalPlan
 from thickets.flows.runtime.environment import log
-from thickets.storage.errors import InputError
 from thickets.storage.scores.database import BASE_ID
 from thickets.tasks.distillation.memory import ModelShape, check_host, plan_checkpointing
-from thickets.tasks.distillation.training import check_can_learn, check_installed
+from thickets.tasks.evaluation.cost import AnswerCounter
 from thickets.tasks.host_memory import total_memory_bytes
-from thickets.tasks.problems import Problem
-from thickets.tasks.problems.base import chooses
 from thickets.tasks.results.cost import Cost
 from thickets.tasks.results.evaluation import Accuracy
 from thickets.tasks.results.rivals import RivalPoint
+from thickets.tasks.rivals.grpo.check import check_generation, check_grpo
 from thickets.tasks.rivals.grpo.job import GrpoJob, grpo_card
 from thickets.tasks.rivals.grpo.questions import Questions
 from thickets.tasks.rivals.grpo.results import GrpoTraining, Line, Look
-from thickets.tasks.rivals.grpo.settings import Budget, GrpoSettings, check_generation
+from thickets.tasks.rivals.grpo.settings import Budget, GrpoSettings
 from thickets.tasks.scoring.executors.ray_cluster import RayCluster
 from thickets.tasks.task import task
 from thickets.tasks.types import text_of
@@ -61,26 +57,6 @@ def train_by_grpo(plan: RivalPlan, base: Accuracy, cluster: RayCluster | None, o
 def train_rival(train: Callable[[], GrpoTraining]) -> GrpoTraining:
     """Train as a Prefect task, here or elsewhere; another attempt goes on from the last checkpoint."""
     return train()
-
-
-def check_grpo(name: str, base: Path, problem: Problem) -> None:
-    """Check that a model can be trained on a problem by GRPO.
-
-    Args:
-        name: What the user calls the model.
-        base: Folder of its checkpoint.
-        problem: The problem.
-
-    Raises:
-        InputError: It cannot.
-    """
-    check_installed("rivals.grpo")
-    check_can_learn(name, base, "rivals.grpo")
-    if chooses(problem):
-        raise InputError(
-            f"rivals.grpo: {problem.name} chooses among labels by their likelihood, so that no answer is sampled to "
-            "learn from; remove the section, or set problem.scoring to generate"
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +109,7 @@ class _Trainer:
             eval_every=section.eval_every,
             patience=section.patience,
             seed=section.seed,
-            n_parameters=run.base.n_parameters,
+            n_parameters=self._n_active,
             rollout_rows=exam_of(run, self.place).batch_size,
             generation=section.generation,
             device=device,
@@ -170,7 +146,11 @@ class _Trainer:
         """Count what the search paid to see the base on the validation split: it foretells what a look costs."""
         run = self.plan.run
         with open_scores(run.home, run.home.run(run.run_id)) as scores:
-            return answers_cost(run, "validation", scores.answers("validation", [BASE_ID]))
+            return AnswerCounter(scores, run.blocks, run.template, self._n_active).of("validation", [BASE_ID])
+
+    @property
+    def _n_active(self) -> int:
+        return self.plan.found.full_cost.n_active
 
 
 def _point(look: Look) -> RivalPoint:

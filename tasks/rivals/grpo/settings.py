@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from thickets.storage.errors import InputError
 from thickets.tasks.results.cost import Cost
 
 Generation = Literal["transformers", "vllm"]
@@ -55,7 +54,7 @@ class GrpoSettings:
         eval_every: Steps between two looks at the validation split; a checkpoint is written before each.
         patience: Looks without a better validation score until training ends.
         seed: Of the questions' order, the samples, and the adapters.
-        n_parameters: Of the model, tied ones once; for its cost.
+        n_parameters: Of the model, through which a token passes; for its cost.
         rollout_rows: Most samples that are decoded together.
         generation: What makes the samples.
         device: Where it is trained.
@@ -91,29 +90,3 @@ class GrpoSettings:
     def n_rollouts(self) -> int:
         """Samples per step."""
         return self.prompts * self.generations
-
-
-def check_generation(generation: Generation, device: str) -> None:
-    """Check that samples can be made as the settings say.
-
-    Args:
-        generation: What is to make them.
-        device: Where the model is trained.
-
-    Raises:
-        InputError: They cannot.
-    """
-    if generation == "transformers":
-        return
-    from importlib.util import find_spec
-
-    if not device.startswith("cuda"):
-        raise InputError(
-            f"rivals.grpo.generation is vllm, but the model is trained on {device}; TRL runs vLLM beside the trainer "
-            "on a CUDA GPU alone, so take transformers"
-        )
-    if find_spec("vllm") is None:
-        raise InputError(
-            "rivals.grpo.generation is vllm, which is not installed; install the extra thickets[vllm], or take "
-            "transformers"
-        )
