@@ -61,7 +61,7 @@ def _check_grpo(config: RunConfig, base: BaseModelRef) -> None:
     section = None if config.rivals is None else config.rivals.grpo
     if section is None:
         return
-    for each in [config] if config.problems is None else config.per_problem:
+    for each in config.per_problem:
         check_grpo(base.name, base.path, load_problem(each.single_problem))
     if section.generation == "vllm" and config.engine.executor == "local":
         from thickets.tasks.engines.devices import pick_device

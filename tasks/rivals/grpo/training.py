@@ -131,17 +131,21 @@ def make_trainer(
     callbacks: list[Any],
 ) -> Any:
     """Make TRL's trainer; see `train`."""
+    import torch
     from datasets import Dataset
     from trl import GRPOConfig
 
     from thickets.tasks.engines.attention import group_heads
+    from thickets.tasks.engines.dtypes import computes_in
     from thickets.tasks.engines.stops import StopChecker
     from thickets.tasks.engines.tokenizer import load_tokenizer
     from thickets.tasks.rivals.grpo.trainer import CountedTrainer
 
     tokenizer = load_tokenizer(base, trust_remote_code=settings.trust_remote_code)
     model = load_learner(base, settings.method, settings.device, trust_remote_code=settings.trust_remote_code)
-    group_heads(model)
+    on_cpu, by_vllm = settings.device == "cpu", settings.generation == "vllm"
+    if on_cpu:
+        group_heads(model)
     # One long epoch in an order of our own: TRL's sampler would begin every later epoch anew after a kill.
     order = questions.order(settings.prompts * -(-settings.max_steps // settings.iterations), settings.seed)
     rows = Dataset.from_dict({"prompt": [questions.prompts[row] for row in order], "row": order})
@@ -162,21 +166,21 @@ def make_trainer(
         weight_decay=0.0,
         seed=settings.seed,
         data_seed=settings.seed,
-        bf16=settings.mixed,
+        bf16=settings.mixed and (on_cpu or computes_in("bfloat16", torch.device(settings.device))),
         gradient_checkpointing=settings.checkpointing,
         gradient_checkpointing_kwargs={"use_reentrant": False},
         trust_remote_code=settings.trust_remote_code,
-        use_vllm=settings.generation == "vllm",
+        use_vllm=by_vllm,
         vllm_mode="colocate",
-        generation_kwargs={"stop": list(sampling.stop), "seed": settings.seed} if settings.generation == "vllm" else {},
+        generation_kwargs={"stop": list(sampling.stop)} if by_vllm and sampling.stop else None,
         eval_strategy="no",
         save_strategy="no",  # the watch says when
         logging_strategy="steps",
         logging_steps=1,
         report_to="none",
         disable_tqdm=True,
-        use_cpu=settings.device == "cpu",
-        dataloader_pin_memory=settings.device != "cpu",
+        use_cpu=on_cpu,
+        dataloader_pin_memory=not on_cpu,
     )
     return CountedTrainer(
         model=model,
