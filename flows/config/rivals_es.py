@@ -21,7 +21,7 @@ class EsConfig(Section):
         gt=0,
         lt=100,
         description="How far a round steps: weights += learning_rate * mean(shaped score * noise), with noise of unit "
-        "variance.",
+        "variance; a candidate is weights + sigma * noise.",
     )
     shaping: Shaping = Field(
         "z_score", description="How scores count: z_score, distance from the round's mean; rank, place in it."

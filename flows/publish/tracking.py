@@ -192,7 +192,7 @@ def _metrics(summary: RunSummary) -> list[MetricPoint]:
         "k": found.k,
         "tokens": sum(summary.n_tokens.values()),
         "wall_s": summary.wall_s,
-        **{f"engine.{name}": value for name, value in summary.engine.model_dump(exclude={"seconds"}).items()},
+        **{f"engine.{name}": value for name, value in summary.engine.figures.items()},
     }
     for name in ("base", "best_single", "ensemble"):
         metrics |= score_metrics(f"test.{name}.", getattr(found, name), is_graded=graded)

@@ -113,7 +113,7 @@ def collect(folder: RunFolder, summary: RunSummary, scores: ScoreQueries | None,
     """Collect the values of a run's report; leave out what an older run did not keep."""
     rivals = comparisons(summary)
     found = diagnose(summary)
-    others = finished_rivals(folder)
+    others, students = finished_rivals(folder), finished_distillations(folder)
     board = scores.common_scores("selection") if scores else None
     return Report(
         summary=summary,
@@ -124,11 +124,10 @@ def collect(folder: RunFolder, summary: RunSummary, scores: ScoreQueries | None,
         rows=tuple(result_rows(summary.evaluation, summary.full_cost)),
         verdicts=tuple(verdicts(summary)),
         remarks=tuple(remarks(summary)),
-        plots=(*plots(summary, board), *extra, *([rivals_plot(others)] if others else [])),
+        plots=(*plots(summary, board), *extra, *([rivals_plot(others, students)] if others else [])),
         examples=changed_examples(scores, summary) if scores else (),
         distillations=tuple(
-            Distillation(each, tuple(distill_rows(each)), tuple(distill_findings(each)))
-            for each in finished_distillations(folder)
+            Distillation(each, tuple(distill_rows(each)), tuple(distill_findings(each))) for each in students
         ),
         rivals=_rivals(others) if others else None,
         reproduction=reproduction(folder, summary),

@@ -9,6 +9,7 @@ from functools import partial
 import polars as pl
 from matplotlib.figure import Figure
 
+from thickets.flows.results.distillation import DistillSummary
 from thickets.flows.results.rivals import RivalSummary
 from thickets.flows.results.rivals_text import rival_lines
 from thickets.flows.results.rows import result_rows
@@ -171,15 +172,21 @@ def _cost(summary: RunSummary) -> Plot:
     )
 
 
-def rivals_plot(rivals: Sequence[RivalSummary]) -> Plot:
-    """Return what it took to get base, best expert, merge, vote and rivals, against what they are worth.
+def rivals_plot(rivals: Sequence[RivalSummary], students: Sequence[DistillSummary]) -> Plot:
+    """Return what it took to get base, best expert, merge, vote, students and rivals, against what they are worth.
 
     Args:
         rivals: Of one run, at least one.
+        students: Of the same run.
     """
     rows = [
         (line.label, 0 if line.to_get is None else line.to_get.n_tokens, line.accuracy) for line in rival_lines(rivals)
     ]
+    for each in students:
+        cost = each.cost.of("student") if each.cost else None
+        if each.student is not None and cost is not None:
+            name = "student" if len(students) == 1 else f"student {each.distillation_id}"
+            rows.append((name, cost.get.n_tokens, each.student.test))
     what = figure_name(is_graded=any(score.is_graded for _, _, score in rows))
     spoken = "; ".join(f"{label}: {amount(n_tokens)} tokens, {percent(score)}" for label, n_tokens, score in rows)
     return Plot(

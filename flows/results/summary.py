@@ -84,6 +84,11 @@ class EngineUse(BaseModel):
     seconds: dict[str, float] = {}
 
     @property
+    def figures(self) -> dict[str, float]:
+        """What the session took, without what rows of the result took in all."""
+        return self.model_dump(exclude={"seconds"})
+
+    @property
     def generating_share(self) -> float | None:
         """Share of the engines' time since they were built in which they generated; None if they did not."""
         available_s = self.n_engines * self.scoring_s - self.start_s

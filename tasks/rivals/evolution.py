@@ -40,15 +40,16 @@ class Round:
 
         Args:
             rewards: One per respondent, in their order.
-            learning_rate: See `thickets.tasks.merging.evolution.Step`.
-            shaping: Likewise.
+            learning_rate: Times the mean of worth times noise, in weights: that of `Step` divided by sigma, so that the
+                length of a step does not depend on sigma.
+            shaping: How scores become worths.
 
         Returns:
             None where all scores are equal.
         """
         n = len(self.candidates)
         mirrors = rewards[n:] if self.mirrors else None
-        return Step(learning_rate, shaping).take(self.candidates, rewards[:n], mirrors)
+        return Step(learning_rate * self.candidates[0].sigma, shaping).take(self.candidates, rewards[:n], mirrors)
 
 
 def draw_round(size: int, sigma: float, seed: int, number: int, *, antithetic: bool) -> Round:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import mlflow
 import polars as pl
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -95,6 +96,15 @@ def test_every_row_of_the_result_has_its_cost(finished: RunSummary, shards: pl.D
     )
     assert prompts.get.n_generated == asked["n_tokens"].sum()
     assert prompts.get.n_read > asked["n_read"].sum() > 0  # the other wordings are longer
+
+
+def test_mlflow_has_the_costs_of_a_run(config: MakeConfig, finished: RunSummary) -> None:
+    assert not find_run(Home(config().storage.home), "latest").unlogged.exists()
+    metrics = mlflow.MlflowClient(finished.tracking.mlflow_uri).get_run(finished.tracking.mlflow_run_id).data.metrics
+    assert finished.full_cost is not None
+    for row in finished.full_cost.rows:
+        assert metrics[f"cost.{row.name}.get_tokens"] == row.get.n_tokens
+        assert metrics[f"cost.{row.name}.use_flops"] == pytest.approx(row.use_flops)
 
 
 def test_a_run_of_a_version_that_counted_nothing_says_what_to_do(finished: RunSummary) -> None:

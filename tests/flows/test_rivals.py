@@ -142,7 +142,7 @@ def test_two_rounds_are_those_made_by_hand_and_a_candidate_of_the_second_is_its_
     assert all(torch.equal(written[name], wanted[name]) for name in wanted)
 
     # Around the model of the first round, which nothing but the two steps leads to.
-    perturbation = Perturbation("gaussian", (), ())
+    perturbation = Perturbation()
     (tmp_path / "one").mkdir()
     write_checkpoint(folder / "model", tmp_path / "one", first, perturbation, dtype="float32")
     assert all(torch.equal(load_file(tmp_path / "one" / "model.safetensors")[name], one[name]) for name in one)
@@ -162,7 +162,7 @@ def test_two_rounds_are_those_made_by_hand_and_a_candidate_of_the_second_is_its_
             engine.close()
     # The step that these rewards make, written out: z-scores of all six, pairs taken together.
     worths = (np.array(rewards) - np.mean(rewards)) / np.std(rewards)
-    scale = 0.03 / (6 * 0.05**2)
+    scale = 0.03 / (6 * 0.05)  # of a coefficient, which multiplies sigma * noise
     taken = dict(zip([each.seed for each in second.members], second.coefficients, strict=True))
     wanted_step = {each.seed: scale * gap for each, gap in zip(drawn.candidates, worths[:3] - worths[3:], strict=True)}
     assert taken == pytest.approx({seed: value for seed, value in wanted_step.items() if value})

@@ -58,7 +58,7 @@ def test_rounds_end_near_the_top_of_a_quadratic(antithetic: bool, shaping: str) 
         drawn = draw_round(32, 0.05, 0, number, antithetic=antithetic)
         rewards = [-float(((at(theta, who) - target) ** 2).sum()) for who in drawn.respondents]
         # Ranks spread by 0.3 and z-scores by 1, so the same rate is another step.
-        step = drawn.step(rewards, 0.005 if shaping == "z_score" else 0.017, shaping)  # type: ignore[arg-type]
+        step = drawn.step(rewards, 0.1 if shaping == "z_score" else 0.34, shaping)  # type: ignore[arg-type]
         assert step is not None
         theta = at(theta, step)
     assert ((theta - target) ** 2).sum() < 0.02 * (target**2).sum()
