@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import TracebackType
 
 import polars as pl
 
@@ -53,7 +55,7 @@ class Examiner:
         assert plan.found.full_cost is not None
         self._scored, self._progress, self._n_active = scored, ScoringProgress(), plan.found.full_cost.n_active
         nobody = pl.DataFrame(schema=POPULATION_SCHEMA)
-        database = plan.folder.work / "scores" / f"{name}.duckdb"
+        database = plan.folder.work / "scores" / name / "scores.duckdb"
         database.parent.mkdir(parents=True, exist_ok=True)
         self._book: ScoreBook = scored.book(database, f"{plan.id}-{name}", nobody)
         record_other_answers(plan.run.home.run(plan.run.run_id), scored.fingerprint, scored.verdicts)
@@ -64,8 +66,12 @@ class Examiner:
         self._scoring = Scoring(self._scored, self._book, self._open.__enter__(), self._progress)
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self._open.__exit__(*error)  # type: ignore[arg-type]
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.__exit__(kind, error, trace)
+        # The answers are in the shards; a database per round would take megabytes each.
+        shutil.rmtree(self._book.database.parent, ignore_errors=True)
 
     def ask(self, split: str, respondents: Sequence[Respondent], label: str) -> Exam:
         """Have respondents answer a split, and count what that costs.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import polars as pl
 import pytest
 import torch
 import yaml
+from mlflow import MlflowClient
 from pydantic import ValidationError
 from safetensors.torch import load_file
 
@@ -24,6 +26,8 @@ from thickets.flows.config.file import parse_config
 from thickets.flows.config.rivals import RivalsConfig
 from thickets.flows.config.run import RunConfig
 from thickets.flows.randopt import randopt
+from thickets.flows.results.compare import compare
+from thickets.flows.results.comparison_text import sentences as comparison_sentences
 from thickets.flows.results.rivals import RivalFolder, RivalSummary, finished_rivals
 from thickets.flows.results.rivals_text import rival_findings
 from thickets.flows.results.runs import find_run
@@ -39,9 +43,9 @@ from thickets.tasks.noise import Perturbation, noise
 from thickets.tasks.results.cost import flops_of
 from thickets.tasks.results.text import amount
 from thickets.tasks.rivals.evolution import draw_round
-from thickets.tasks.types import Merge, Sampling
+from thickets.tasks.types import Merge, Sampling, question_id
 
-ES = {"population": 6, "rounds": 2, "sigma": 0.05, "learning_rate": 0.03, "evaluate_every": 1, "questions": 8}
+ES = {"population": 6, "rounds": 2, "sigma": 0.05, "learning_rate": 0.6, "evaluate_every": 1, "questions": 8}
 
 
 def sections(folder: Path, home: Path, **changes: Any) -> dict[str, Any]:
@@ -156,13 +160,14 @@ def test_two_rounds_are_those_made_by_hand_and_a_candidate_of_the_second_is_its_
         assert len(texts) == 8
         rewards.append(sum(sum(c in "abcdefghijklm" for c in text) * 1000 // max(1, len(text)) for text in texts) / 8)
         if place in (1, 4):
-            engine = TransformersEngine(EngineSpec(model_path=tmp_path / str(place), device="cpu", batch_size=64))
+            spec = EngineSpec("transformers", tmp_path / str(place), perturbation, device="cpu", batch_size=64)
+            engine = TransformersEngine(spec)
             prompts = prompts_of(folder / "home", who.id)
             assert [each.text for each in engine.generate(prompts, Sampling(max_tokens=8))] == texts
             engine.close()
     # The step that these rewards make, written out: z-scores of all six, pairs taken together.
     worths = (np.array(rewards) - np.mean(rewards)) / np.std(rewards)
-    scale = 0.03 / (6 * 0.05)  # of a coefficient, which multiplies sigma * noise
+    scale = 0.6 / (6 * 0.05)  # of a coefficient, which multiplies sigma * noise
     taken = dict(zip([each.seed for each in second.members], second.coefficients, strict=True))
     wanted_step = {each.seed: scale * gap for each, gap in zip(drawn.candidates, worths[:3] - worths[3:], strict=True)}
     assert taken == pytest.approx({seed: value for seed, value in wanted_step.items() if value})
@@ -172,8 +177,6 @@ def prompts_of(home: Path, who: str) -> list[str]:
     frames = [pl.read_parquet(path) for path in (home / "shards").glob("*/*.parquet")]
     ids = pl.concat(frames).filter((pl.col("candidate_id") == who) & (pl.col("split") == "selection"))["example_id"]
     rows = {f"Say {number}." for number in range(60)}
-    from thickets.tasks.types import question_id
-
     named = {question_id(row): row for row in rows}
     return [f"[user] {named[each]}\n[assistant] " for each in ids]
 
@@ -204,7 +207,36 @@ def test_again_it_only_says_what_it_found(evolved: RivalSummary, searched: RunSu
     assert again == evolved
     assert shards(searched.folder.parents[1]) == before
     assert evolved in finished_rivals(run)
-    assert "volution strategies" in run.report.read_text()
+    report = run.report.read_text()
+    assert "Rivals on the same budget" in report
+    assert "Cost to get against mean score" in report
+    assert evolved.rival.label in report
+
+
+def test_mlflow_has_its_way_and_its_cost_below_the_search(evolved: RivalSummary, searched: RunSummary) -> None:
+    assert not RivalFolder(evolved.folder).unlogged.exists()
+    client = MlflowClient(evolved.tracking.mlflow_uri)
+    run = client.get_run(evolved.tracking.mlflow_run_id)
+    assert run.data.tags["mlflow.parentRunId"] == searched.tracking.mlflow_run_id
+    assert run.data.metrics["cost.tokens"] == evolved.rival.cost_to_get.n_tokens
+    assert run.data.metrics["test.minus_base"] == pytest.approx(evolved.rival.minus_base.value)
+    history = client.get_metric_history(evolved.tracking.mlflow_run_id, "validation.accuracy")
+    assert sorted(point.step for point in history) == [0, 1, 2]
+
+
+def test_show_and_compare_have_it(evolved: RivalSummary, searched: RunSummary, thickets: Any) -> None:
+    home = searched.folder.parents[1]
+    status, out, _ = thickets("show", searched.run_id, "--home", str(home))
+    assert status == 0
+    assert evolved.rival.label in out
+    assert "The model of evolution strategies is" in out
+    shutil.copytree(searched.folder, home / "runs" / "twin-00000000")  # as if searched twice
+    try:
+        found = compare(Home(home), [searched.run_id, "twin-00000000"])
+    finally:
+        shutil.rmtree(home / "runs" / "twin-00000000")
+    assert evolved.rival.label in {row.label for row in found.runs[0].rows}
+    assert any(line.startswith(f"{searched.run_id}: The model of evolution") for line in comparison_sentences(found))
 
 
 def test_a_budget_ends_it_with_the_round_that_spends_it(searched: RunSummary, near: None) -> None:
