@@ -19,7 +19,7 @@ from thickets.tasks.rivals.grpo.settings import Budget, GrpoSettings
 
 @dataclass(frozen=True, slots=True)
 class GrpoJob:
-    """See `thickets.tasks.rivals.grpo.training.train`.
+    """See `thickets.tasks.rivals.grpo.training.Training`.
 
     Attributes:
         base: Folder of the base checkpoint on this machine.
@@ -59,12 +59,12 @@ class GrpoJob:
     def _train(self, tell: Tell) -> None:
         from thickets.tasks.distillation.exam import marking
         from thickets.tasks.distillation.student import write_student
-        from thickets.tasks.rivals.grpo.training import train
+        from thickets.tasks.rivals.grpo.training import Training
 
         exam, trusted = self.exam, self.settings.trust_remote_code
         judge = Judge(load_problem(exam.problem), exam.reasoning)
         mark = marking(exam.blocks, judge, exam.sampling, self.base, exam.batch_size, trust_remote_code=trusted)
-        best, found = train(
+        best, found = Training(
             self.base,
             self.questions,
             reward_of(judge),
@@ -74,8 +74,7 @@ class GrpoJob:
             self.work,
             self.settings,
             self.budget,
-            tell=tell,
-        )
+        ).run(tell)
         if best is not None and not self.target.is_dir():
             write_student(
                 self.base,

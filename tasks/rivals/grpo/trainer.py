@@ -16,7 +16,7 @@ from thickets.tasks.types import Sampling
 
 
 class CountedTrainer(GRPOTrainer):
-    """See `thickets.tasks.rivals.grpo.training.train`."""
+    """See `thickets.tasks.rivals.grpo.training.Training`."""
 
     def __init__(self, *args: Any, meter: Meter, sampling: Sampling, rollout_rows: int, **kwargs: Any) -> None:
         """Make the trainer.

@@ -7,13 +7,14 @@ the CPU, with the same number of threads, the result is the same to the bit. On 
 taken again may differ in the last bits, and from there on in their samples.
 
 Checkpoints hold pickles (`torch.save`): they are read back with `weights_only`, only from the folder this process was
-given for them, and whoever calls `train` deletes them when the model is written.
+given for them, and whoever trains deletes them when the model is written.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,22 +29,11 @@ from thickets.tasks.rivals.grpo.settings import OUT_OF_PATIENCE, Budget, GrpoSet
 from thickets.tasks.types import Sampling
 
 
-def train(
-    base: Path,
-    questions: Questions,
-    reward: Reward,
-    sampling: Sampling,
-    mark: Callable[[Any], Mark],
-    start: Look,
-    folder: Path,
-    settings: GrpoSettings,
-    budget: Budget | None,
-    *,
-    tell: Callable[[Line | Look], None] = lambda what: None,
-) -> tuple[Path | None, GrpoTraining]:
-    """Train, or go on from the last whole checkpoint of an earlier attempt.
+@dataclass(frozen=True, slots=True)
+class Training:
+    """A training from the base, or from the last whole checkpoint of an earlier attempt.
 
-    Args:
+    Attributes:
         base: Folder of the base checkpoint.
         questions: What it is trained on.
         reward: Rewards completions, from 0 to 1.
@@ -52,149 +42,149 @@ def train(
         start: The base on the validation split, which the search has paid for: its own cost foretells the next look's.
         folder: Of the checkpoints.
         settings: How to train.
-        budget: What it may spend; it ends with the first step after which another look would go beyond it.
-        tell: Told of every step, and of every look at the validation split but the base's.
-
-    Returns:
-        The folder of the best checkpoint (adapters, or a whole model), None if that is the base; and how it went.
+        budget: What it may spend: it ends with the first step after which another look would go beyond it.
     """
-    last = last_checkpoint(folder)
-    looks = _looks(folder, last, start)
-    ended = _ended(last, looks, settings)
-    if ended is None:
-        ended, looks = _go_on(base, questions, reward, sampling, mark, folder, settings, budget, last, looks, tell)
-        last = last_checkpoint(folder)
-    assert last is not None  # a checkpoint is written at the last step
-    best = best_of(looks).step
-    found = GrpoTraining(
-        n_steps=step_of(last),
-        best_step=best,
-        looks=looks,
-        lines=tuple(line_of(entry) for entry in trainer_state(last)["log_history"] if "loss" in entry),
-        ended=ended,
-        cost=looks[-1].cost,
-    )
-    return (checkpoint_at(folder, best) if best else None), found
 
+    base: Path
+    questions: Questions
+    reward: Reward
+    sampling: Sampling
+    mark: Callable[[Any], Mark]
+    start: Look
+    folder: Path
+    settings: GrpoSettings
+    budget: Budget | None
 
-def _looks(folder: Path, last: Path | None, start: Look) -> tuple[Look, ...]:
-    from thickets.tasks.rivals.grpo.progress import read_looks
+    def run(self, tell: Callable[[Line | Look], None] = lambda what: None) -> tuple[Path | None, GrpoTraining]:
+        """Train to the end.
 
-    return read_looks(folder, 0 if last is None else step_of(last)) or (start,)
+        Args:
+            tell: Told of every step, and of every look at the validation split but the base's.
 
+        Returns:
+            The folder of the best checkpoint (adapters, or a whole model), None if that is the base; and how it went.
+        """
+        last = last_checkpoint(self.folder)
+        looks = self._looks(last)
+        ended = self._ended(last, looks)
+        if ended is None:
+            ended, looks = self._go_on(last, looks, tell)
+            last = last_checkpoint(self.folder)
+        assert last is not None  # a checkpoint is written at the last step
+        best = best_of(looks).step
+        found = GrpoTraining(
+            n_steps=step_of(last),
+            best_step=best,
+            looks=looks,
+            lines=tuple(line_of(entry) for entry in trainer_state(last)["log_history"] if "loss" in entry),
+            ended=ended,
+            cost=looks[-1].cost,
+        )
+        return (checkpoint_at(self.folder, best) if best else None), found
 
-def _ended(last: Path | None, looks: tuple[Look, ...], settings: GrpoSettings) -> str | None:
-    """Return why an earlier attempt had ended the training; None: it had not, or a look is missing."""
-    from thickets.tasks.rivals.grpo.progress import Progress
+    def _looks(self, last: Path | None) -> tuple[Look, ...]:
+        from thickets.tasks.rivals.grpo.progress import read_looks
 
-    if last is None or looks[-1].step < step_of(last):
-        return None
-    return Progress.of(last).ended or (OUT_OF_PATIENCE if n_without_gain(looks) >= settings.patience else None)
+        return read_looks(self.folder, 0 if last is None else step_of(last)) or (self.start,)
 
+    def _ended(self, last: Path | None, looks: tuple[Look, ...]) -> str | None:
+        """Return why an earlier attempt had ended the training; None: it had not, or a look is missing."""
+        from thickets.tasks.rivals.grpo.progress import Progress
 
-def _go_on(
-    base: Path,
-    questions: Questions,
-    reward: Reward,
-    sampling: Sampling,
-    mark: Callable[[Any], Mark],
-    folder: Path,
-    settings: GrpoSettings,
-    budget: Budget | None,
-    last: Path | None,
-    looks: tuple[Look, ...],
-    tell: Callable[[Line | Look], None],
-) -> tuple[str, tuple[Look, ...]]:
-    """Train from a checkpoint to the end."""
-    from thickets.tasks.rivals.grpo.progress import Ended, Progress, Watch
+        if last is None or looks[-1].step < step_of(last):
+            return None
+        waited = n_without_gain(looks) >= self.settings.patience
+        return Progress.of(last).ended or (OUT_OF_PATIENCE if waited else None)
 
-    so_far = Cost() if last is None else Progress.of(last).cost
-    if last is not None and looks[-1].step == step_of(last):
-        so_far += looks[-1].own
-    meter = Meter(settings.n_parameters, so_far)
-    watch = Watch(folder, settings, budget, mark, meter, looks, tell)
-    trainer = make_trainer(base, questions, reward, sampling, folder, settings, meter, [watch])
-    with suppress(Ended):
-        trainer.train(resume_from_checkpoint=None if last is None else str(last))
-    assert watch.ended is not None
-    return watch.ended, watch.looks
+    def _go_on(
+        self, last: Path | None, looks: tuple[Look, ...], tell: Callable[[Line | Look], None]
+    ) -> tuple[str, tuple[Look, ...]]:
+        """Train from a checkpoint to the end; return why it ended, and all looks."""
+        from thickets.tasks.rivals.grpo.progress import Ended, Progress, Watch
 
+        so_far = Cost() if last is None else Progress.of(last).cost
+        if last is not None and looks[-1].step == step_of(last):
+            so_far += looks[-1].own
+        meter = Meter(self.settings.n_parameters, so_far)
+        watch = Watch(self.folder, self.settings, self.budget, self.mark, meter, looks, tell)
+        trainer = self.trainer(meter, [watch])
+        with suppress(Ended):
+            trainer.train(resume_from_checkpoint=None if last is None else str(last))
+        assert watch.ended is not None
+        return watch.ended, watch.looks
 
-def make_trainer(
-    base: Path,
-    questions: Questions,
-    reward: Reward,
-    sampling: Sampling,
-    folder: Path,
-    settings: GrpoSettings,
-    meter: Meter,
-    callbacks: list[Any],
-) -> Any:
-    """Make TRL's trainer; see `train`."""
-    import torch
-    from datasets import Dataset
-    from trl import GRPOConfig
+    def trainer(self, meter: Meter, callbacks: list[Any]) -> Any:
+        """Make TRL's trainer.
 
-    from thickets.tasks.engines.attention import group_heads
-    from thickets.tasks.engines.dtypes import computes_in
-    from thickets.tasks.engines.stops import StopChecker
-    from thickets.tasks.engines.tokenizer import load_tokenizer
-    from thickets.tasks.rivals.grpo.trainer import CountedTrainer
+        Args:
+            meter: Counts what it does.
+            callbacks: Of TRL.
+        """
+        import torch
+        from datasets import Dataset
+        from trl import GRPOConfig
 
-    tokenizer = load_tokenizer(base, trust_remote_code=settings.trust_remote_code)
-    model = load_learner(base, settings.method, settings.device, trust_remote_code=settings.trust_remote_code)
-    on_cpu, by_vllm = settings.device == "cpu", settings.generation == "vllm"
-    if on_cpu:
-        group_heads(model)
-    # One long epoch in an order of our own: TRL's sampler would begin every later epoch anew after a kill.
-    order = questions.order(settings.prompts * -(-settings.max_steps // settings.iterations), settings.seed)
-    rows = Dataset.from_dict({"prompt": [questions.prompts[row] for row in order], "row": order})
-    arguments = GRPOConfig(
-        output_dir=str(folder),
-        max_steps=settings.max_steps,
-        per_device_train_batch_size=settings.batch_size,
-        gradient_accumulation_steps=settings.n_rollouts // settings.batch_size,
-        num_generations=settings.generations,
-        num_iterations=settings.iterations,
-        max_completion_length=sampling.max_tokens,
-        shuffle_dataset=False,
-        temperature=settings.temperature,
-        beta=settings.beta,
-        learning_rate=settings.learning_rate,
-        lr_scheduler_type="constant_with_warmup",
-        warmup_steps=settings.warmup_steps,
-        weight_decay=0.0,
-        seed=settings.seed,
-        data_seed=settings.seed,
-        bf16=settings.mixed and (on_cpu or computes_in("bfloat16", torch.device(settings.device))),
-        gradient_checkpointing=settings.checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False},
-        trust_remote_code=settings.trust_remote_code,
-        use_vllm=by_vllm,
-        vllm_mode="colocate",
-        generation_kwargs={"stop": list(sampling.stop)} if by_vllm and sampling.stop else None,
-        eval_strategy="no",
-        save_strategy="no",  # the watch says when
-        logging_strategy="steps",
-        logging_steps=1,
-        report_to="none",
-        disable_tqdm=True,
-        use_cpu=on_cpu,
-        dataloader_pin_memory=not on_cpu,
-    )
-    return CountedTrainer(
-        model=model,
-        args=arguments,
-        train_dataset=rows,
-        reward_funcs=RewardFunction(
-            questions.examples,
-            reward,
-            StopChecker(tokenizer, frozenset(), sampling.stop),  # no end tokens: decoding leaves them out
-        ),
-        processing_class=tokenizer,
-        callbacks=callbacks,
-        peft_config=adapters(settings.method, settings.rank, settings.alpha),
-        meter=meter,
-        sampling=Sampling(sampling.max_tokens, sampling.stop, settings.temperature, settings.seed),
-        rollout_rows=settings.rollout_rows,
-    )
+        from thickets.tasks.engines.attention import group_heads
+        from thickets.tasks.engines.dtypes import computes_in
+        from thickets.tasks.engines.stops import StopChecker
+        from thickets.tasks.engines.tokenizer import load_tokenizer
+        from thickets.tasks.rivals.grpo.trainer import CountedTrainer
+
+        settings, sampling = self.settings, self.sampling
+        tokenizer = load_tokenizer(self.base, trust_remote_code=settings.trust_remote_code)
+        model = load_learner(self.base, settings.method, settings.device, trust_remote_code=settings.trust_remote_code)
+        on_cpu, by_vllm = settings.device == "cpu", settings.generation == "vllm"
+        if on_cpu:
+            group_heads(model)
+        # One long epoch in an order of our own: TRL's sampler would begin every later epoch anew after a kill.
+        order = self.questions.order(settings.prompts * -(-settings.max_steps // settings.iterations), settings.seed)
+        rows = Dataset.from_dict({"prompt": [self.questions.prompts[row] for row in order], "row": order})
+        arguments = GRPOConfig(
+            output_dir=str(self.folder),
+            max_steps=settings.max_steps,
+            per_device_train_batch_size=settings.batch_size,
+            gradient_accumulation_steps=settings.n_rollouts // settings.batch_size,
+            num_generations=settings.generations,
+            num_iterations=settings.iterations,
+            max_completion_length=sampling.max_tokens,
+            shuffle_dataset=False,
+            temperature=settings.temperature,
+            beta=settings.beta,
+            learning_rate=settings.learning_rate,
+            lr_scheduler_type="constant_with_warmup",
+            warmup_steps=settings.warmup_steps,
+            weight_decay=0.0,
+            seed=settings.seed,
+            data_seed=settings.seed,
+            bf16=settings.mixed and (on_cpu or computes_in("bfloat16", torch.device(settings.device))),
+            gradient_checkpointing=settings.checkpointing,
+            gradient_checkpointing_kwargs={"use_reentrant": False},
+            trust_remote_code=settings.trust_remote_code,
+            use_vllm=by_vllm,
+            vllm_mode="colocate",
+            generation_kwargs={"stop": list(sampling.stop)} if by_vllm and sampling.stop else None,
+            eval_strategy="no",
+            save_strategy="no",  # the watch says when
+            logging_strategy="steps",
+            logging_steps=1,
+            report_to="none",
+            disable_tqdm=True,
+            use_cpu=on_cpu,
+            dataloader_pin_memory=not on_cpu,
+        )
+        return CountedTrainer(
+            model=model,
+            args=arguments,
+            train_dataset=rows,
+            reward_funcs=RewardFunction(
+                self.questions.examples,
+                self.reward,
+                StopChecker(tokenizer, frozenset(), sampling.stop),  # no end tokens: decoding leaves them out
+            ),
+            processing_class=tokenizer,
+            callbacks=callbacks,
+            peft_config=adapters(settings.method, settings.rank, settings.alpha),
+            meter=meter,
+            sampling=Sampling(sampling.max_tokens, sampling.stop, settings.temperature, settings.seed),
+            rollout_rows=settings.rollout_rows,
+        )

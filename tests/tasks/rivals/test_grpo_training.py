@@ -25,7 +25,7 @@ from thickets.tasks.rivals.grpo.meter import Meter
 from thickets.tasks.rivals.grpo.questions import Questions
 from thickets.tasks.rivals.grpo.results import GrpoTraining, Line, Look
 from thickets.tasks.rivals.grpo.settings import ALL_STEPS, BUDGET_SPENT, OUT_OF_PATIENCE, Budget, GrpoSettings
-from thickets.tasks.rivals.grpo.training import make_trainer, train
+from thickets.tasks.rivals.grpo.training import Training
 from thickets.tasks.statistics import accuracy
 from thickets.tasks.types import Example, Sampling
 
@@ -82,7 +82,7 @@ def marker(base: Path, asked: Questions) -> Callable[[Any], Mark]:
 
 def run(base: Path, folder: Path, settings: GrpoSettings, budget: Budget | None = None, **told: Any) -> Any:
     asked = questions(base)
-    return train(base, asked, digits, SAMPLING, marker(base, asked), START, folder, settings, budget, **told)
+    return Training(base, asked, digits, SAMPLING, marker(base, asked), START, folder, settings, budget).run(**told)
 
 
 def without_time(found: GrpoTraining) -> dict[str, Any]:
@@ -110,7 +110,8 @@ def test_it_is_trained_on_the_scored_prompts_token_for_token_and_decodes_as_a_ru
 
     sampling = Sampling(max_tokens=12, stop=("e",))
     meter = Meter(1000)
-    trainer = make_trainer(tiny_model, asked, reward, sampling, tmp_path, SETTINGS, meter, [])
+    training = Training(tiny_model, asked, reward, sampling, marker(tiny_model, asked), START, tmp_path, SETTINGS, None)
+    trainer = training.trainer(meter, [])
     [batch, *_] = trainer.get_train_dataloader()
     rows = [row["row"] for row in batch]
     assert rows[0] == rows[3] != rows[4] == rows[7]  # two groups of four
@@ -169,9 +170,9 @@ def test_it_ends_with_the_step_after_which_a_look_would_go_beyond_the_budget(tin
     start = START.model_copy(update={"own": own})
     budget = Budget("tokens", whole.cost.n_tokens)
     asked = questions(tiny_model)
-    _, found = train(
+    _, found = Training(
         tiny_model, asked, digits, SAMPLING, marker(tiny_model, asked), start, tmp_path / "cut", settings, budget
-    )
+    ).run()
     assert (found.n_steps, found.ended) == (3, BUDGET_SPENT)
     assert found.cost.n_tokens == whole.cost.n_tokens
     assert [look.step for look in found.looks] == [0, 3]
@@ -190,7 +191,7 @@ def test_a_budget_counts_what_it_is_about(unit: Any, cost: Cost) -> None:
 def test_the_best_step_is_kept_and_patience_ends_it(tiny_model: Path, tmp_path: Path) -> None:
     def best_at(points: list[int], folder: Path) -> tuple[Path | None, GrpoTraining]:
         given = iter(points)
-        return train(
+        return Training(
             tiny_model,
             questions(tiny_model),
             digits,
@@ -200,7 +201,7 @@ def test_the_best_step_is_kept_and_patience_ends_it(tiny_model: Path, tmp_path: 
             folder,
             replace(SETTINGS, max_steps=30, patience=2, eval_every=1),
             None,
-        )
+        ).run()
 
     best, found = best_at([4, 9, 9, 8], tmp_path / "a")
     assert best is not None
@@ -230,7 +231,7 @@ def _train_and_die(base: Path, folder: Path, settings: GrpoSettings, kill_at_loo
         if isinstance(what, Line) and what.step == kill_at_step:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    train(base, asked, digits, SAMPLING, take, START, folder, settings, None, tell=tell)
+    Training(base, asked, digits, SAMPLING, take, START, folder, settings, None).run(tell)
 
 
 @pytest.mark.slow
