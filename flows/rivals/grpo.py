@@ -150,7 +150,8 @@ class _Trainer:
 
     @property
     def _n_active(self) -> int:
-        return self.plan.found.full_cost.n_active
+        assert self.plan.found.cost is not None  # `plan_rival` wants it
+        return self.plan.found.cost.n_active
 
 
 def _point(look: Look) -> RivalPoint:
