@@ -24,7 +24,7 @@ from thickets.tasks.rivals.grpo.check import check_generation, check_grpo
 from thickets.tasks.rivals.grpo.job import GrpoJob, grpo_card
 from thickets.tasks.rivals.grpo.questions import Questions
 from thickets.tasks.rivals.grpo.results import GrpoTraining, Line, Look
-from thickets.tasks.rivals.grpo.settings import Budget, GrpoSettings
+from thickets.tasks.rivals.grpo.settings import Allowance, GrpoSettings
 from thickets.tasks.scoring.executors.ray_cluster import RayCluster
 from thickets.tasks.task import task
 from thickets.tasks.types import text_of
@@ -86,7 +86,7 @@ class _Trainer:
             exam=exam_of(run, self.place),
             start=Look(step=0, validation=base, own=self._look_at_base(), cost=Cost()),
             settings=self._settings(),
-            budget=Budget(self.plan.budget.unit, self.plan.budget.amount),
+            budget=Allowance(self.plan.budget.unit, self.plan.budget.amount),
             dtype=run_dtype(run),
             card=grpo_card(run.base.name, run.run_id, run.config.single_problem.title),
         )

@@ -19,7 +19,7 @@ from thickets.tasks.types import Sampling, text_of
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class ExamMark:
     """What a model was found to be worth.
 
     Attributes:
@@ -60,7 +60,7 @@ def marking(
     batch_size: int,
     *,
     trust_remote_code: bool,
-) -> Callable[[Any], Mark]:
+) -> Callable[[Any], ExamMark]:
     """Return what marks a live model, with all that it took.
 
     Args:
@@ -77,12 +77,12 @@ def marking(
     tokenizer = load_tokenizer(base, trust_remote_code=trust_remote_code)
     read = [len(ids) for block in blocks for ids in prompt_ids(tokenizer, [text_of(each) for each in block.prompts])]
 
-    def mark(model: Any) -> Mark:
+    def mark(model: Any) -> ExamMark:
         engine = TransformersEngine.over(model, tokenizer, batch_size)
         answered = [(block, engine.generate(block.prompts, sampling_of(None, block, sampling))) for block in blocks]
         rows = [(block, completion_rows(BASE_ID, block, texts)) for block, texts in answered]
         verdicts = pl.concat([verdict_rows(each, block.examples, judge) for block, each in rows])
-        return Mark(
+        return ExamMark(
             accuracy_of(verdicts),
             tuple(read),
             tuple(completion.n_tokens for _, texts in answered for completion in texts),

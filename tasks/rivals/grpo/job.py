@@ -14,12 +14,12 @@ from thickets.tasks.problems import load_problem
 from thickets.tasks.problems.judging import Judge
 from thickets.tasks.rivals.grpo.questions import Questions, reward_of
 from thickets.tasks.rivals.grpo.results import GrpoTraining, Look
-from thickets.tasks.rivals.grpo.settings import Budget, GrpoSettings
+from thickets.tasks.rivals.grpo.settings import Allowance, GrpoSettings
 
 
 @dataclass(frozen=True, slots=True)
 class GrpoJob:
-    """See `thickets.tasks.rivals.grpo.training.Training`.
+    """See `thickets.tasks.rivals.grpo.training.Course`.
 
     Attributes:
         base: Folder of the base checkpoint on this machine.
@@ -45,7 +45,7 @@ class GrpoJob:
     exam: ExamJob
     start: Look
     settings: GrpoSettings
-    budget: Budget | None
+    budget: Allowance | None
     dtype: DtypeName
     card: str
 
@@ -59,12 +59,12 @@ class GrpoJob:
     def _train(self, tell: Tell) -> None:
         from thickets.tasks.distillation.exam import marking
         from thickets.tasks.distillation.student import write_student
-        from thickets.tasks.rivals.grpo.training import Training
+        from thickets.tasks.rivals.grpo.training import Course
 
         exam, trusted = self.exam, self.settings.trust_remote_code
         judge = Judge(load_problem(exam.problem), exam.reasoning)
         mark = marking(exam.blocks, judge, exam.sampling, self.base, exam.batch_size, trust_remote_code=trusted)
-        best, found = Training(
+        best, found = Course(
             self.base,
             self.questions,
             reward_of(judge),

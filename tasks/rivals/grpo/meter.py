@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from thickets.tasks.results.cost import Cost, flops_of
 
 
-class Meter:
+class CostMeter:
     """The cost of a model's training so far. Padding counts for nothing, and neither does work that was lost."""
 
     def __init__(self, n_parameters: int, so_far: Cost | None = None) -> None:

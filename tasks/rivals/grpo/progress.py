@@ -13,11 +13,11 @@ from transformers import TrainerCallback
 
 from thickets.storage.files import write_text_atomically
 from thickets.tasks.distillation.checkpoints import checkpoint_at, seal, step_of
-from thickets.tasks.distillation.exam import Mark
+from thickets.tasks.distillation.exam import ExamMark
 from thickets.tasks.results.cost import Cost
-from thickets.tasks.rivals.grpo.meter import Meter
+from thickets.tasks.rivals.grpo.meter import CostMeter
 from thickets.tasks.rivals.grpo.results import Line, Look, best_of, line_of, n_without_gain
-from thickets.tasks.rivals.grpo.settings import ALL_STEPS, BUDGET_SPENT, OUT_OF_PATIENCE, Budget, GrpoSettings
+from thickets.tasks.rivals.grpo.settings import ALL_STEPS, BUDGET_SPENT, OUT_OF_PATIENCE, Allowance, GrpoSettings
 
 _LOOKS = "looks.json"
 _PROGRESS = "grpo.json"
@@ -59,9 +59,9 @@ class Watch(TrainerCallback):
         self,
         folder: Path,
         settings: GrpoSettings,
-        budget: Budget | None,
-        mark: Callable[[Any], Mark],
-        meter: Meter,
+        budget: Allowance | None,
+        mark: Callable[[Any], ExamMark],
+        meter: CostMeter,
         looks: tuple[Look, ...],
         tell: Callable[[Line | Look], None],
     ) -> None:

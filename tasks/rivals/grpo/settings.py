@@ -17,7 +17,7 @@ ALL_STEPS = "all its steps were taken"
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class Allowance:
     """What a training may spend, validation included.
 
     Attributes:

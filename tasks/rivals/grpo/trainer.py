@@ -10,15 +10,15 @@ from trl import GRPOTrainer
 
 from thickets.tasks.engines.tokenizer import prompt_ids
 from thickets.tasks.engines.transformers import TransformersEngine
-from thickets.tasks.rivals.grpo.meter import Meter
+from thickets.tasks.rivals.grpo.meter import CostMeter
 from thickets.tasks.rivals.grpo.questions import rollout_seed
 from thickets.tasks.types import Sampling
 
 
 class CountedTrainer(GRPOTrainer):
-    """See `thickets.tasks.rivals.grpo.training.Training`."""
+    """See `thickets.tasks.rivals.grpo.training.Course`."""
 
-    def __init__(self, *args: Any, meter: Meter, sampling: Sampling, rollout_rows: int, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, meter: CostMeter, sampling: Sampling, rollout_rows: int, **kwargs: Any) -> None:
         """Make the trainer.
 
         Args:

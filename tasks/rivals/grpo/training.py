@@ -19,18 +19,18 @@ from pathlib import Path
 from typing import Any
 
 from thickets.tasks.distillation.checkpoints import checkpoint_at, last_checkpoint, step_of, trainer_state
-from thickets.tasks.distillation.exam import Mark
+from thickets.tasks.distillation.exam import ExamMark
 from thickets.tasks.distillation.learner import adapters, load_learner
 from thickets.tasks.results.cost import Cost
-from thickets.tasks.rivals.grpo.meter import Meter
+from thickets.tasks.rivals.grpo.meter import CostMeter
 from thickets.tasks.rivals.grpo.questions import Questions, Reward, RewardFunction
 from thickets.tasks.rivals.grpo.results import GrpoTraining, Line, Look, best_of, line_of, n_without_gain
-from thickets.tasks.rivals.grpo.settings import OUT_OF_PATIENCE, Budget, GrpoSettings
+from thickets.tasks.rivals.grpo.settings import OUT_OF_PATIENCE, Allowance, GrpoSettings
 from thickets.tasks.types import Sampling
 
 
 @dataclass(frozen=True, slots=True)
-class Training:
+class Course:
     """A training from the base, or from the last whole checkpoint of an earlier attempt.
 
     Attributes:
@@ -49,11 +49,11 @@ class Training:
     questions: Questions
     reward: Reward
     sampling: Sampling
-    mark: Callable[[Any], Mark]
+    mark: Callable[[Any], ExamMark]
     start: Look
     folder: Path
     settings: GrpoSettings
-    budget: Budget | None
+    budget: Allowance | None
 
     def run(self, tell: Callable[[Line | Look], None] = lambda what: None) -> tuple[Path | None, GrpoTraining]:
         """Train to the end.
@@ -105,7 +105,7 @@ class Training:
         so_far = Cost() if last is None else Progress.of(last).cost
         if last is not None and looks[-1].step == step_of(last):
             so_far += looks[-1].own
-        meter = Meter(self.settings.n_parameters, so_far)
+        meter = CostMeter(self.settings.n_parameters, so_far)
         watch = Watch(self.folder, self.settings, self.budget, self.mark, meter, looks, tell)
         trainer = self.trainer(meter, [watch])
         with suppress(Ended):
@@ -113,7 +113,7 @@ class Training:
         assert watch.ended is not None
         return watch.ended, watch.looks
 
-    def trainer(self, meter: Meter, callbacks: list[Any]) -> Any:
+    def trainer(self, meter: CostMeter, callbacks: list[Any]) -> Any:
         """Make TRL's trainer.
 
         Args:

@@ -14,18 +14,18 @@ from typing import Any
 import pytest
 import torch
 
-from thickets.tasks.distillation.exam import Mark
+from thickets.tasks.distillation.exam import ExamMark
 from thickets.tasks.distillation.student import write_student
 from thickets.tasks.engines.prompts import PromptTemplate
 from thickets.tasks.engines.tokenizer import load_tokenizer, prompt_ids
 from thickets.tasks.engines.transformers import TransformersEngine
 from thickets.tasks.problems import ProblemConfig, load_problem
 from thickets.tasks.results.cost import Cost, flops_of
-from thickets.tasks.rivals.grpo.meter import Meter
+from thickets.tasks.rivals.grpo.meter import CostMeter
 from thickets.tasks.rivals.grpo.questions import Questions
 from thickets.tasks.rivals.grpo.results import GrpoTraining, Line, Look
-from thickets.tasks.rivals.grpo.settings import ALL_STEPS, BUDGET_SPENT, OUT_OF_PATIENCE, Budget, GrpoSettings
-from thickets.tasks.rivals.grpo.training import Training
+from thickets.tasks.rivals.grpo.settings import ALL_STEPS, BUDGET_SPENT, OUT_OF_PATIENCE, Allowance, GrpoSettings
+from thickets.tasks.rivals.grpo.training import Course
 from thickets.tasks.statistics import accuracy
 from thickets.tasks.types import Example, Sampling
 
@@ -64,25 +64,25 @@ def digits(texts: Sequence[str], examples: Sequence[Example]) -> list[float]:
     return [sum(letter.isdigit() for letter in text) / max(1, len(text)) for text in texts]
 
 
-def marker(base: Path, asked: Questions) -> Callable[[Any], Mark]:
+def marker(base: Path, asked: Questions) -> Callable[[Any], ExamMark]:
     """An exam that is a function of the weights."""
     tokenizer = load_tokenizer(base)
     read = tuple(map(len, prompt_ids(tokenizer, asked.prompts[:4])))
 
-    def mark(model: Any) -> Mark:
+    def mark(model: Any) -> ExamMark:
         engine = TransformersEngine.over(model, tokenizer, 4)
         answers = engine.generate(asked.prompts[:4], SAMPLING)
         points = [round(1000 * share) for share in digits([each.text for each in answers], asked.examples[:4])]
         right, squares = sum(each == 1000 for each in points), sum(each**2 for each in points)
         found = accuracy(right, len(points), sum(points), squares)
-        return Mark(found, read, tuple(each.n_tokens for each in answers))
+        return ExamMark(found, read, tuple(each.n_tokens for each in answers))
 
     return mark
 
 
-def run(base: Path, folder: Path, settings: GrpoSettings, budget: Budget | None = None, **told: Any) -> Any:
+def run(base: Path, folder: Path, settings: GrpoSettings, budget: Allowance | None = None, **told: Any) -> Any:
     asked = questions(base)
-    return Training(base, asked, digits, SAMPLING, marker(base, asked), START, folder, settings, budget).run(**told)
+    return Course(base, asked, digits, SAMPLING, marker(base, asked), START, folder, settings, budget).run(**told)
 
 
 def without_time(found: GrpoTraining) -> dict[str, Any]:
@@ -109,8 +109,8 @@ def test_it_is_trained_on_the_scored_prompts_token_for_token_and_decodes_as_a_ru
         return digits(texts, examples)
 
     sampling = Sampling(max_tokens=12, stop=("e",))
-    meter = Meter(1000)
-    training = Training(tiny_model, asked, reward, sampling, marker(tiny_model, asked), START, tmp_path, SETTINGS, None)
+    meter = CostMeter(1000)
+    training = Course(tiny_model, asked, reward, sampling, marker(tiny_model, asked), START, tmp_path, SETTINGS, None)
     trainer = training.trainer(meter, [])
     [batch, *_] = trainer.get_train_dataloader()
     rows = [row["row"] for row in batch]
@@ -168,9 +168,9 @@ def test_it_ends_with_the_step_after_which_a_look_would_go_beyond_the_budget(tin
     _, whole = run(tiny_model, tmp_path / "whole", replace(settings, max_steps=3))
     own = whole.looks[-1].own
     start = START.model_copy(update={"own": own})
-    budget = Budget("tokens", whole.cost.n_tokens)
+    budget = Allowance("tokens", whole.cost.n_tokens)
     asked = questions(tiny_model)
-    _, found = Training(
+    _, found = Course(
         tiny_model, asked, digits, SAMPLING, marker(tiny_model, asked), start, tmp_path / "cut", settings, budget
     ).run()
     assert (found.n_steps, found.ended) == (3, BUDGET_SPENT)
@@ -183,20 +183,20 @@ def test_it_ends_with_the_step_after_which_a_look_would_go_beyond_the_budget(tin
     [("tokens", Cost(n_read=3, n_trained=7)), ("flops", Cost(flops=10)), ("seconds", Cost(engine_s=10))],
 )
 def test_a_budget_counts_what_it_is_about(unit: Any, cost: Cost) -> None:
-    assert Budget(unit, 10).is_spent(cost)
-    assert not Budget(unit, 10.5).is_spent(cost)
-    assert not Budget(unit, 1).is_spent(Cost())
+    assert Allowance(unit, 10).is_spent(cost)
+    assert not Allowance(unit, 10.5).is_spent(cost)
+    assert not Allowance(unit, 1).is_spent(Cost())
 
 
 def test_the_best_step_is_kept_and_patience_ends_it(tiny_model: Path, tmp_path: Path) -> None:
     def best_at(points: list[int], folder: Path) -> tuple[Path | None, GrpoTraining]:
         given = iter(points)
-        return Training(
+        return Course(
             tiny_model,
             questions(tiny_model),
             digits,
             SAMPLING,
-            lambda model: Mark(accuracy(next(given), 10), (1,), (1,)),
+            lambda model: ExamMark(accuracy(next(given), 10), (1,), (1,)),
             START.model_copy(update={"validation": accuracy(5, 10)}),
             folder,
             replace(SETTINGS, max_steps=30, patience=2, eval_every=1),
@@ -220,7 +220,7 @@ def _train_and_die(base: Path, folder: Path, settings: GrpoSettings, kill_at_loo
     asked = questions(base)
     mark, looks = marker(base, asked), 0
 
-    def take(model: Any) -> Mark:
+    def take(model: Any) -> ExamMark:
         nonlocal looks
         looks += 1
         if looks == kill_at_look:
@@ -231,7 +231,7 @@ def _train_and_die(base: Path, folder: Path, settings: GrpoSettings, kill_at_loo
         if isinstance(what, Line) and what.step == kill_at_step:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    Training(base, asked, digits, SAMPLING, take, START, folder, settings, None).run(tell)
+    Course(base, asked, digits, SAMPLING, take, START, folder, settings, None).run(tell)
 
 
 @pytest.mark.slow
