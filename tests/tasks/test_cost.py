@@ -104,6 +104,13 @@ def test_training_is_three_times_a_pass_forward() -> None:
     assert flops_of(10, n_trained=7) == 3 * flops_of(10, n_read_or_generated=7) == 6 * 10 * 7
 
 
+def test_the_papers_formulas_are_this_definition() -> None:
+    t, n, d, length, p, b, g = 3, 25, 32, 68, 134_515_008, 8, 4
+    assert flops_of(p, n_read_or_generated=t * n * d * length) == 2 * t * n * d * length * p  # RandOpt, t = 1 there
+    sampled = t * b * g * length
+    assert flops_of(p, n_read_or_generated=sampled, n_trained=sampled) == 8 * t * b * g * length * p  # GRPO
+
+
 def test_a_cost_is_kept_without_its_seconds_and_gets_them_back() -> None:
     row = RowCost(name="ensemble", get=Cost(engine_s=3.0), use=Cost(n_read=8, n_generated=4, engine_s=1.0), n=4)
     whole = RunCost(n_parameters=10, n_active=10, search=Cost(engine_s=2.0), rows=(row,))
@@ -124,5 +131,7 @@ def test_a_training_goes_forward_and_backward_over_its_texts_and_its_teachers_re
     taught = training_cost(training, 2, 10, n_teachers=3)
     assert (taught.n_read, taught.n_forward, taught.n_backward) == (3 * 40, 10 + 3 * 5, 10)
     assert taught.flops == 6 * 10 * 80 + 2 * 10 * 120
+    # A pass and a half: 5 texts, then a step of 2.
+    assert training_cost(training.model_copy(update={"n_steps": 4}), 2, 10).n_backward == 7
     untrained = training.model_copy(update={"n_steps": 0, "n_tokens": 0})
     assert training_cost(untrained, 2, 10, n_teachers=3).n_read == 0
