@@ -83,6 +83,12 @@ def test_other_words_are_longer_to_read(scores: ScoreStore) -> None:
     assert counter(scores).of("selection").n_read == 9 + 9 + 5 + 12
 
 
+def test_the_population_is_candidates_and_base_without_controls(scores: ScoreStore) -> None:
+    count = counter(scores)
+    assert count.of_population("selection") == count.of("selection", ["base", GOOD, BAD])
+    assert count.of("selection").n_forward == count.of_population("selection").n_forward + 3
+
+
 def test_seconds_are_those_measured_for_as_many_answers(scores: ScoreStore) -> None:
     # Two of the base's three answers were timed; those of candidates are kept together.
     times = {timed_as("selection", "base"): Worked(2, 4.0), timed_as("selection", GOOD): Worked(5, 10.0)}
