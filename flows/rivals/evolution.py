@@ -176,7 +176,7 @@ class _Evolution:
     def _label(self) -> str:
         section = self._section
         pairs = " in pairs" if section.antithetic else ""
-        return f"evolution strategies, {section.population} a round{pairs}, sigma {self._sigma:g}, rate {self._rate:g}"
+        return f"evolution strategies, {section.population}{pairs} at sigma {self._sigma:g}, rate {self._rate:g}"
 
     def _step(self, drawn: Round, found: Exam) -> StepTaken:
         rewards = rewards_of(found.answers, [candidate_id(who) for who in drawn.respondents])
