@@ -50,9 +50,10 @@ def training_cost(training: Training, batch_size: int, n_parameters: int, n_teac
         n_parameters: Of the model.
         n_teachers: Models that read every text once, for their distributions.
     """
-    n_passes = training.n_steps / -(-training.n_rows // batch_size)
-    n_texts = round(n_passes * training.n_rows)
-    n_read = round(n_teachers * training.n_tokens / n_passes) if n_passes else 0
+    steps_per_pass = -(-training.n_rows // batch_size)
+    n_passes, n_more = divmod(training.n_steps, steps_per_pass)
+    n_texts = n_passes * training.n_rows + n_more * batch_size  # only the last step of a pass may be smaller
+    n_read = round(n_teachers * training.n_tokens * steps_per_pass / training.n_steps) if training.n_steps else 0
     return Cost(
         n_read=n_read,
         n_trained=training.n_tokens,

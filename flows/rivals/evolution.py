@@ -122,9 +122,9 @@ class _Evolution:
                 if state.ended is not None:
                     return state
             section = self._section
-            drawn = draw_round(section.population, section.sigma, section.seed, number, antithetic=section.antithetic)
+            drawn = draw_round(section.population, self._sigma, section.seed, number, antithetic=section.antithetic)
             found = examiner.ask("selection", drawn.respondents, "es-round")
-        step = _step(drawn, found, section)
+        step = self._step(drawn, found)
         state = state.model_copy(update={"steps": (*state.steps, step), "spent": state.spent + found.cost})
         log.info(f"  round {number + 1}: mean {100 * step.mean:.1f} %, best {100 * step.best:.1f} %")
         return state
@@ -165,23 +165,29 @@ class _Evolution:
         return self.plan.section
 
     @property
+    def _sigma(self) -> float:
+        return self._section.scale(self.plan.run.config.population.sigmas)
+
+    @property
+    def _rate(self) -> float:
+        return self._section.rate(self.plan.run.config.population.sigmas)
+
+    @property
     def _label(self) -> str:
         section = self._section
         pairs = " in pairs" if section.antithetic else ""
-        return f"evolution strategies, {section.population} a round{pairs}, sigma {section.sigma:g}"
+        return f"evolution strategies, {section.population}{pairs} at sigma {self._sigma:g}, rate {self._rate:g}"
 
-
-def _step(drawn: Round, found: Exam, section: EsConfig) -> StepTaken:
-    ids = [candidate_id(who) for who in drawn.respondents]
-    rewards = rewards_of(found.answers, ids)
-    merge = drawn.step(rewards, section.learning_rate, section.shaping)
-    return StepTaken(
-        seeds=tuple(str(member.seed) for member in merge.members) if merge else (),
-        coefficients=merge.coefficients if merge else (),
-        sigma=section.sigma,
-        mean=sum(rewards) / len(rewards) / 1000,
-        best=max(rewards) / 1000,
-    )
+    def _step(self, drawn: Round, found: Exam) -> StepTaken:
+        rewards = rewards_of(found.answers, [candidate_id(who) for who in drawn.respondents])
+        merge = drawn.step(rewards, self._rate, self._section.shaping)
+        return StepTaken(
+            seeds=tuple(str(member.seed) for member in merge.members) if merge else (),
+            coefficients=merge.coefficients if merge else (),
+            sigma=self._sigma,
+            mean=sum(rewards) / len(rewards) / 1000,
+            best=max(rewards) / 1000,
+        )
 
 
 def _last_taken(merges: Sequence[Merge | None]) -> int:

@@ -113,6 +113,12 @@ def log_rounds(config: RunConfig, found: Rounds, summaries: list[RunSummary], wa
                 *(MetricPoint(f"round.{each.number}.base", each.base.value) for each in found.rounds),
                 *(MetricPoint(f"round.{each.number}.ensemble", each.ensemble.value) for each in found.rounds),
                 *(MetricPoint(f"round.{each.number}.merge", each.merge.value) for each in found.rounds if each.merge),
+                *(
+                    MetricPoint(f"cost.round.{each.number}.get_{what}", float(value))
+                    for each in found.rounds
+                    if (cost := found.cost_to_get(each.number))
+                    for what, value in (("tokens", cost.n_tokens), ("flops", cost.flops), ("s", cost.engine_s))
+                ),
             ]
         )
         for summary in summaries:

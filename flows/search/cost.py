@@ -40,13 +40,15 @@ def run_cost(
     parameters = count_parameters(model, trust_remote_code=plan.config.engine.trust_remote_code)
     reworded = [*controls.respondents, *controls.trials]
     count = AnswerCounter(scores, plan.blocks, plan.template, parameters.n_active, times, reworded)
-    ranked = count.of("selection") + _of_limit(limit, count, parameters.n_active)
+    before = _of_limit(limit, count, parameters.n_active)
+    ranked = before + count.of_population("selection")
     search = ranked + count.of("validation", [BASE_ID, *selected.tried["candidate_id"]])
     prompts = count.of("validation", [BASE_ID, *(who.id for who in controls.trials)])
     merged = [] if merge is None else [trial.id for trial in merge.trials]
     get: dict[ControlName, Cost] = {
         "weight_average": search,
-        "merge": ranked + count.of("validation", [BASE_ID, *merged]),
+        # Whatever merges were asked of the selection split is theirs.
+        "merge": before + count.of("selection") + count.of("validation", [BASE_ID, *merged]),
         "best_prompt": prompts,
         "best_prompt_self_consistency": prompts,
     }

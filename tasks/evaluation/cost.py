@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from thickets.storage.scores.database import BASE_ID
+from thickets.storage.scores.database import BASE_ID, BASE_POSITION
 from thickets.storage.scores.queries import ScoreQueries
 from thickets.tasks.engines.prompts import Template
 from thickets.tasks.results.cost import Cost, flops_of
@@ -23,6 +23,7 @@ WHERE s.run_id = $run_id AND s.split = $split AND (d.n_blocks IS NULL OR s.split
 GROUP BY s.candidate_id, s.block
 ORDER BY s.candidate_id, s.block
 """
+_POPULATION = "SELECT candidate_id FROM candidates WHERE run_id = $run_id AND position >= $base"
 _CANDIDATES = "candidates"
 
 
@@ -104,6 +105,11 @@ class AnswerCounter:
         for (who,), rows in units.group_by(["candidate_id"], maintain_order=True):
             total += self._of_one(split, str(who), rows)
         return total
+
+    def of_population(self, split: str) -> Cost:
+        """Count the answers of the base and all candidates to a split; those of controls and merges are left out."""
+        who = self._scores.query(_POPULATION, {"run_id": self._scores.run_id, "base": BASE_POSITION})
+        return self.of(split, who["candidate_id"])
 
     def _of_one(self, split: str, who: str, rows: pl.DataFrame) -> Cost:
         read = self._tokens_of_prompts(split, self._instructions.get(who))

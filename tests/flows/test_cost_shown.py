@@ -17,12 +17,15 @@ from thickets.flows.results.compare import _compared
 from thickets.flows.results.comparison import Comparison, DiscordanceTable
 from thickets.flows.results.comparison_text import comparison_markdown
 from thickets.flows.results.cost import cost_sentence, in_words, search_cost
+from thickets.flows.results.rounds import Round, Rounds
+from thickets.flows.results.rounds_text import rounds_rows
 from thickets.flows.results.rows import result_rows
 from thickets.flows.results.sentences import remarks
 from thickets.flows.results.summary import RunSummary
 from thickets.storage.home import RunFolder
 from thickets.tasks.results.cost import Cost, RowCost, RunCost
 from thickets.tasks.results.text import amount
+from thickets.tasks.statistics import accuracy
 
 SEARCH = Cost(n_generated=400_000, n_read=800_000, n_forward=20_000, flops=3.2e14, engine_s=725.0)
 
@@ -96,6 +99,35 @@ def test_the_terminal_and_markdown_show_both() -> None:
     assert "tokens to get" in out.getvalue()
     [row] = [line for line in result_markdown(counted()).splitlines() if line.startswith("| ensemble,")]
     assert row.endswith("| 1.20 M | 3.0× |")
+
+
+def test_the_model_of_a_round_took_the_rounds_before_it_as_well() -> None:
+    def a_round(number: int, get: Cost | None) -> Round:
+        half = accuracy(1, 2)
+        return Round(
+            number=number,
+            run_id="r",
+            model="m",
+            base=half,
+            ensemble=half,
+            merge=half,
+            validation=None,
+            n_tokens=9,
+            wall_s=1.0,
+            get=get,
+        )
+
+    first, second = Cost(n_read=1000, engine_s=1.0), Cost(n_generated=500, engine_s=2.0)
+    found = Rounds(
+        group_id="g",
+        rounds=(a_round(1, first), a_round(2, second), a_round(3, None)),
+        last_minus_first=None,
+        ended="it did",
+    )
+    assert found.cost_to_get(1) == first
+    assert found.cost_to_get(2) == first + second
+    assert found.cost_to_get(3) is None
+    assert [row[-1] for row in rounds_rows(found)] == ["1.00 k", "1.50 k", ""]
 
 
 def test_a_comparison_has_them_behind_every_accuracy() -> None:

@@ -24,6 +24,7 @@ from tests.flows.tiny_run import tiny_sections
 from tests.tiny_model import make_tiny_model
 from thickets.flows.config.file import parse_config
 from thickets.flows.config.rivals import RivalsConfig
+from thickets.flows.config.rivals_es import EsConfig
 from thickets.flows.config.run import RunConfig
 from thickets.flows.randopt import randopt
 from thickets.flows.results.compare import compare
@@ -264,6 +265,13 @@ def test_a_budget_ends_it_with_the_round_that_spends_it(searched: RunSummary, ne
 def test_settings_that_make_no_sense_are_named(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         RivalsConfig.model_validate(values)
+
+
+def test_scale_and_rate_come_from_the_search_where_they_are_empty() -> None:
+    assert EsConfig().scale([0.008, 0.003, 0.005]) == 0.005
+    assert EsConfig().rate([0.008, 0.003, 0.005]) == 0.0025
+    own = EsConfig(sigma=0.1, learning_rate=0.2)
+    assert (own.scale([0.003]), own.rate([0.003])) == (0.1, 0.2)
 
 
 def test_only_the_rivals_can_be_changed_on_a_finished_run(searched: RunSummary, near: None) -> None:

@@ -83,6 +83,12 @@ def test_other_words_are_longer_to_read(scores: ScoreStore) -> None:
     assert counter(scores).of("selection").n_read == 9 + 9 + 5 + 12
 
 
+def test_the_population_is_candidates_and_base_without_controls(scores: ScoreStore) -> None:
+    count = counter(scores)
+    assert count.of_population("selection") == count.of("selection", ["base", GOOD, BAD])
+    assert count.of("selection").n_forward == count.of_population("selection").n_forward + 3
+
+
 def test_seconds_are_those_measured_for_as_many_answers(scores: ScoreStore) -> None:
     # Two of the base's three answers were timed; those of candidates are kept together.
     times = {timed_as("selection", "base"): Worked(2, 4.0), timed_as("selection", GOOD): Worked(5, 10.0)}
@@ -102,6 +108,13 @@ def test_labels_to_choose_from_are_read_and_none_is_generated(scores: ScoreStore
 
 def test_training_is_three_times_a_pass_forward() -> None:
     assert flops_of(10, n_trained=7) == 3 * flops_of(10, n_read_or_generated=7) == 6 * 10 * 7
+
+
+def test_the_papers_formulas_are_this_definition() -> None:
+    t, n, d, length, p, b, g = 3, 25, 32, 68, 134_515_008, 8, 4
+    assert flops_of(p, n_read_or_generated=t * n * d * length) == 2 * t * n * d * length * p  # RandOpt, t = 1 there
+    sampled = t * b * g * length
+    assert flops_of(p, n_read_or_generated=sampled, n_trained=sampled) == 8 * t * b * g * length * p  # GRPO
 
 
 def test_a_cost_is_kept_without_its_seconds_and_gets_them_back() -> None:
@@ -124,5 +137,7 @@ def test_a_training_goes_forward_and_backward_over_its_texts_and_its_teachers_re
     taught = training_cost(training, 2, 10, n_teachers=3)
     assert (taught.n_read, taught.n_forward, taught.n_backward) == (3 * 40, 10 + 3 * 5, 10)
     assert taught.flops == 6 * 10 * 80 + 2 * 10 * 120
+    # A pass and a half: 5 texts, then a step of 2.
+    assert training_cost(training.model_copy(update={"n_steps": 4}), 2, 10).n_backward == 7
     untrained = training.model_copy(update={"n_steps": 0, "n_tokens": 0})
     assert training_cost(untrained, 2, 10, n_teachers=3).n_read == 0
