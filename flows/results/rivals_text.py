@@ -103,8 +103,8 @@ def rival_findings(found: RivalSummary) -> list[str]:
     if rival.chosen_step == 0:
         lines.append(f"No step of {_named(found)} was better than the base on the validation split: it is the base.")
     lines.append(
-        f"{rival.label[:1].upper()}{rival.label[1:]}: step {rival.chosen_step} of {rival.points[-1].step} was chosen, {percent(rival.validation)} "
-        f"on the validation split; it ended because {rival.ended}. Budget: {found.budget}."
+        f"{rival.label[:1].upper()}{rival.label[1:]}: step {rival.chosen_step} of {rival.points[-1].step} was chosen, "
+        f"{percent(rival.validation)} on the validation split; it ended because {rival.ended}. Budget: {found.budget}."
     )
     lines.append(f"It took {in_words(rival.cost_to_get)}; the search took {in_words(found.cost.search)}.")
     return lines
