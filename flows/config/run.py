@@ -20,6 +20,7 @@ from thickets.flows.config.engine import EngineConfig, VllmConfig
 from thickets.flows.config.merge import MergeConfig
 from thickets.flows.config.name import NAME
 from thickets.flows.config.population import NoiseConfig, PilotConfig, PopulationConfig
+from thickets.flows.config.rivals import RivalsConfig
 from thickets.flows.config.rounds import RoundsConfig
 from thickets.flows.config.scoring import LEAST_BLOCK, BudgetConfig, RacingConfig, ScoringConfig
 from thickets.flows.config.section import Section
@@ -42,6 +43,7 @@ __all__ = [
     "PilotConfig",
     "PopulationConfig",
     "RacingConfig",
+    "RivalsConfig",
     "RoundsConfig",
     "RunConfig",
     "ScoringConfig",
@@ -128,6 +130,9 @@ class RunConfig(Section):
     distillation: DistillationConfig | None = Field(
         None, description="Train one model on the experts' answers afterwards; empty: do not."
     )
+    rivals: RivalsConfig | None = Field(
+        None, description="Try other methods on the same budget afterwards; empty: do not."
+    )
     tracking: TrackingConfig = Field(default_factory=TrackingConfig)
     storage: StorageConfig = Field(default_factory=StorageConfig)
 
@@ -187,8 +192,10 @@ class RunConfig(Section):
                 "rounds.student_from is base, but distillation.objective is logits: the experts' distributions on the "
                 "rows of earlier rounds were never made; set student_from to round or objective to sft"
             )
-        if self.problems is not None:
-            raise ValueError("rounds and problems are both set; remove one")
+        for name in ("problems", "rivals"):
+            if getattr(self, name) is not None:
+                later = "runs of rounds can have it later, each by its id"
+                raise ValueError(f"rounds and {name} are both set; remove one ({later})")
         if self.rounds.by == "merge" and self.distillation is not None:
             raise ValueError(
                 "rounds and distillation are both set, but rounds.by is merge; set it to distill, or remove one "

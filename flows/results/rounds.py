@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from thickets.tasks.results.cost import Cost
 from thickets.tasks.results.evaluation import Accuracy, Difference
 from thickets.tasks.results.merging import MergeChoice
 
@@ -27,6 +28,8 @@ class Round(BaseModel):
         n_tokens: Tokens generated in the whole round.
         wall_s: Seconds of the call that finished the round, training and engine starts included; in files of earlier
             versions those of its last session.
+        get: What the model took that it made, in this round alone; None where none stood, and in files of versions that
+            did not count it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -42,6 +45,7 @@ class Round(BaseModel):
     student_over_base: Difference | None = None
     n_tokens: int
     wall_s: float
+    get: Cost | None = None
 
     def made(self, by: Literal["merge", "distill"]) -> Accuracy | None:
         """Return the model that the round made, on the test split; None where none stood."""
@@ -75,6 +79,12 @@ class Rounds(BaseModel):
     last_minus_first: Difference | None
     last_minus_ensemble: Difference | None = None
     ended: str
+
+    def cost_to_get(self, number: int) -> Cost | None:
+        """Return what the model of a round took, the rounds before it included; None where it is not known."""
+        found = [each.get for each in self.rounds if each.number <= number]
+        costs = [cost for cost in found if cost is not None]
+        return sum(costs, Cost()) if len(costs) == len(found) else None
 
     @property
     def last_made(self) -> Round | None:

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from thickets.flows.results.rounds import Rounds
-from thickets.tasks.results.text import markdown_table, percent, points
+from thickets.tasks.results.text import amount, markdown_table, percent, points
 
 
 def rounds_columns(found: Rounds) -> tuple[str, ...]:
     """Return the headings of `rounds_rows`."""
     made = found.noun
-    return ("round", "run", "around", "vote", made, f"{made} over its base, validation", "tokens")
+    return (
+        "round",
+        "run",
+        "around",
+        "vote",
+        made,
+        f"{made} over its base, validation",
+        "tokens",
+        "tokens to get, in all",
+    )
 
 
 def rounds_rows(found: Rounds) -> list[tuple[str, ...]]:
     """Return a row per round: accuracies on the test split, and the difference that decided on validation."""
     rows: list[tuple[str, ...]] = []
     for each in found.rounds:
-        made, over_base = each.made(found.by), each.over_base(found.by)
+        made, over_base, cost = each.made(found.by), each.over_base(found.by), found.cost_to_get(each.number)
         rows.append(
             (
                 str(each.number),
@@ -26,6 +35,7 @@ def rounds_rows(found: Rounds) -> list[tuple[str, ...]]:
                 percent(made) if made else "none",
                 points(over_base) if over_base else "none",
                 f"{each.n_tokens:,}",
+                amount(cost.n_tokens) if cost else "",
             )
         )
     return rows

@@ -144,5 +144,7 @@ def _metrics(found: Rounds, wall_s: float) -> list[MetricPoint]:
         values = {"base": each.base.value, "ensemble": each.ensemble.value, "tokens_so_far": float(tokens)}
         if (made := each.made(found.by)) is not None:
             values[found.noun] = made.value
+        if (cost := found.cost_to_get(each.number)) is not None:
+            values |= {"get_tokens": float(cost.n_tokens), "get_flops": cost.flops, "get_s": cost.engine_s}
         metrics += [MetricPoint(f"round.{name}", value, each.number) for name, value in values.items()]
     return metrics

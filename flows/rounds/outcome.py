@@ -101,6 +101,8 @@ def outcome_of(home: Home, config: RunConfig, number: int, summary: RunSummary, 
         wall_s=RoundCost.once(find_run(home, summary.run_id), wall_s).wall_s,
     )
     if config.distillation is None:
+        cost = summary.full_cost.of("merge") if summary.full_cost else None
+        found = found.model_copy(update={"get": cost.get if cost else None})
         return Outcome(found, summary, None, summary.merge is not None and summary.merge.is_accepted)
     student = load_distillation(config, summary.run_id)
     name = f"{summary.run_id}/{student.distillation_id}"
@@ -111,7 +113,12 @@ def outcome_of(home: Home, config: RunConfig, number: int, summary: RunSummary, 
     ours = _of_student(_student_folder(home, name), "validation")
     over_base = paired_difference(ours, _of_run(home, summary, "validation", BASE_ID))
     is_kept = over_base.low > 0
-    update = {"student_over_base": over_base, "student": student.student.test if is_kept else None}
+    row = student.cost.of(STUDENT) if student.cost and is_kept else None
+    update = {
+        "student_over_base": over_base,
+        "student": student.student.test if is_kept else None,
+        "get": row.get if row else None,
+    }
     return Outcome(found.model_copy(update=update), summary, name, is_kept)
 
 

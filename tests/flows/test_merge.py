@@ -70,6 +70,19 @@ def test_the_manifest_makes_the_model_again(merged: RunSummary) -> None:
     assert Merge(members, tuple(member.coefficient for member in found.members)).id == merged.merge.chosen.id
 
 
+def test_a_merge_took_the_selection_split_and_the_validation_split_of_every_merge(merged: RunSummary) -> None:
+    cost = merged.full_cost
+    assert merged.merge is not None
+    assert cost is not None
+    row = cost.of("merge")
+    assert row is not None
+    n_validated = {trial.id for trial in merged.merge.trials}
+    assert row.get.n_forward == 65 * 48 + 200 * (1 + len(n_validated))
+    assert 65 * 48 < cost.search.n_forward <= 65 * 48 + 200 * (1 + 5)  # merges are no part of it
+    assert (row.use.n_forward, row.n) == (200, 200)
+    assert row.get.engine_s > 0
+
+
 def test_without_the_section_a_run_is_the_same_run(merged: RunSummary, tmp_path: Path, prefect_server: None) -> None:
     plain = randopt(parse_config(waves(tmp_path)))
     assert (plain.run_id, plain.fingerprint) == (merged.run_id, merged.fingerprint)
