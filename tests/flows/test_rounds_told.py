@@ -18,13 +18,14 @@ from thickets.flows.report.group import draw_group_figures
 from thickets.flows.report.rounds import collect_rounds, write_rounds_report
 from thickets.flows.results.groups import GroupFolder, find_group, group_with, load_rounds
 from thickets.flows.results.rounds import Round, Rounds
-from thickets.flows.results.rounds_text import rounds_columns, rounds_markdown, rounds_sentences
+from thickets.flows.results.rounds_text import rounds_columns, rounds_markdown, rounds_rows, rounds_sentences
 from thickets.flows.rounds.budget import why_no_more
 from thickets.flows.search.estimate import Estimate, Probe
 from thickets.flows.search.estimate_rounds import of_rounds
 from thickets.storage.errors import InputError
 from thickets.storage.home import Home
-from thickets.tasks.results.text import percent, points
+from thickets.tasks.results.cost import Cost
+from thickets.tasks.results.text import amount, percent, points
 from thickets.tasks.statistics import accuracy, paired_difference
 
 # As versions without students wrote it.
@@ -56,6 +57,7 @@ def a_round(number: int, base: int, ensemble: int, made: int | None) -> Round:
         student_over_base=paired_difference(right(150), right(100)),
         n_tokens=1000 * number,
         wall_s=10.0 * number,
+        get=None if made is None else Cost(n_generated=900 * number, n_read=100 * number),
     )
 
 
@@ -83,6 +85,11 @@ def test_a_line_per_round_and_the_last_model_beside_the_vote_of_its_own_round() 
     even = found.model_copy(update={"last_minus_ensemble": paired_difference(right(165), right(165))})
     assert "it is not distinguishable from the vote" in rounds_sentences(even)[1]
     assert rounds_markdown(found).count("\n| ") == 4
+    rows = rounds_rows(found)
+    assert {len(row) for row in rows} == {len(rounds_columns(found))}
+    assert [row[-1] for row in rows] == [amount(1000), amount(3000), ""], (
+        "of a round and those before it; none where none was made"
+    )
 
 
 def test_a_result_of_an_earlier_version_is_read_and_told(tmp_path: Path) -> None:
