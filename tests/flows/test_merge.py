@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from tests.flows.publishing import copy_home
 from tests.flows.tiny_run import tiny_sections
 from tests.tiny_model import make_tiny_model
 from thickets import materialize
@@ -20,7 +21,7 @@ from thickets.flows.results.summary import RunSummary
 from thickets.storage.errors import InputError
 from thickets.storage.home import Home, RunFolder
 from thickets.storage.models.manifest import EnsembleManifest, MergeManifest
-from thickets.tasks.merging.trials import n_trials
+from thickets.tasks.merging.counts import count_merges
 from thickets.tasks.types import Candidate, Merge
 
 OFF = dict.fromkeys(("self_consistency", "random_experts", "weight_average", "best_prompt", "chance"), False)
@@ -52,12 +53,46 @@ def test_a_merge_that_beats_the_base_stands_and_has_a_row_of_the_test_split(merg
     assert found.is_accepted
     assert found.chosen.accuracy.total == max(trial.accuracy.total for trial in found.trials)
     assert len(found.trials) == len({trial.id for trial in found.trials})
-    assert len(found.trials) <= n_trials(("best", "z_score", "rank"), 2, 2) == 10
+    assert len(found.trials) <= count_merges(("best", "z_score", "rank"), (1, 5), 2, 64).validation == 10
     [row] = [control for control in merged.evaluation.controls if control.name == "merge"]
     assert row.label == found.chosen.label
     assert row.accuracy.n == 200
     assert row.minus_base.value > 0
     assert f"the {found.chosen.label}, scored" in " ".join(remarks(merged))
+
+
+def searched(home: Path) -> RunSummary:
+    section = {"directions": ["best", "shrunken"], "radii": [0.5], "doublings": 3, "coordinate_steps": 6}
+    return randopt(parse_config(waves(home, merge=section)))
+
+
+def test_radii_are_doubled_and_coefficients_searched_and_nothing_is_scored_twice(
+    merged: RunSummary, tmp_path: Path
+) -> None:
+    """The run that is there gets other merges: only these are scored, and a third session scores nothing."""
+    home = tmp_path / "home"
+    copy_home(merged.folder.parents[1], home)
+    found = searched(home)
+    assert (found.run_id, found.experts) == (merged.run_id, merged.experts)
+    choice, before = found.merge, merged.merge
+    assert choice is not None
+    assert before is not None
+    assert choice.search is not None
+    assert max(trial.radius for trial in choice.trials) > 1  # beyond those that the configuration names
+    assert choice.search.after.total >= choice.search.before.total
+    assert (choice.search.n_moves > 0) == (choice.search.after.total > choice.search.before.total)
+    assert len(choice.search.ids) == len(set(choice.search.ids)) <= 13
+    tested = {choice.chosen.id} - {before.chosen.id}
+    new = {trial.id for trial in choice.trials} - {trial.id for trial in before.trials}
+    assert found.engine.n_answers == 48 * len(choice.search.ids) + 200 * (len(new) + len(tested))
+    assert "is fitted to" in " ".join(remarks(found))
+    assert (found.base_selection, found.sigmas) == (merged.base_selection, merged.sigmas)
+    again = searched(home)
+    assert again.merge == choice
+    assert again.engine.n_answers == 0
+    MergeManifest.load(RunFolder(found.folder).merge)
+    assert randopt(parse_config(waves(home))).merge is None
+    assert not RunFolder(found.folder).merge.exists()
 
 
 def test_the_manifest_makes_the_model_again(merged: RunSummary) -> None:
@@ -115,10 +150,12 @@ def with_merge(folder: RunFolder) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"directions": ["worst"]}, "'best', 'z_score' or 'rank'"),
+        ({"directions": ["worst"]}, "'z_score', 'rank' or 'shrunken'"),
         ({"radii": [1.0, 1.0]}, r"merge.radii is \[1.0, 1.0\]; each may stand once"),
         ({"radii": [0]}, "greater than 0"),
         ({"k": [0]}, "greater than"),
+        ({"doublings": -1}, "greater than"),
+        ({"coordinate_steps": 1001}, "less than"),
     ],
 )
 def test_settings_that_do_not_fit_are_named(values: dict[str, Any], message: str) -> None:
