@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tests.flows.publishing import copy_home
 from tests.flows.tiny_run import tiny_sections
+from tests.flows.waves_run import OFF, waves
 from tests.tiny_model import make_tiny_model
 from thickets import materialize
 from thickets.flows.config.file import parse_config
 from thickets.flows.config.merge import MergeConfig
+from thickets.flows.models.open import find_model
 from thickets.flows.randopt import randopt
 from thickets.flows.results.sentences import remarks
 from thickets.flows.results.summary import RunSummary
@@ -23,28 +24,6 @@ from thickets.storage.home import Home, RunFolder
 from thickets.storage.models.manifest import EnsembleManifest, MergeManifest
 from thickets.tasks.merging.counts import count_merges
 from thickets.tasks.types import Candidate, Merge
-
-OFF = dict.fromkeys(("self_consistency", "random_experts", "weight_average", "best_prompt", "chance"), False)
-
-
-def waves(home: Path, **changes: Any) -> dict[str, Any]:
-    return {
-        "name": "waves",
-        "model": "signals-thicket",
-        "problem": "signals",
-        "data": {"selection": 48, "validation": 200, "test": 200},
-        "population": {"size": 64, "sigmas": [0.01, 0.02]},
-        "selection": {"k_values": [1, 5]},
-        "controls": OFF,
-        "storage": {"home": str(home)},
-        **changes,
-    }
-
-
-@pytest.fixture(scope="module")
-def merged(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> RunSummary:
-    home = tmp_path_factory.mktemp("merge")
-    return randopt(parse_config(waves(home, merge={"directions": ["best", "z_score", "rank"], "radii": [1.0, 2.0]})))
 
 
 def test_a_merge_that_beats_the_base_stands_and_has_a_row_of_the_test_split(merged: RunSummary) -> None:
@@ -66,12 +45,9 @@ def searched(home: Path) -> RunSummary:
     return randopt(parse_config(waves(home, merge=section)))
 
 
-def test_radii_are_doubled_and_coefficients_searched_and_nothing_is_scored_twice(
-    merged: RunSummary, tmp_path: Path
-) -> None:
+def test_radii_are_doubled_and_coefficients_searched_and_nothing_is_scored_twice(merged: RunSummary) -> None:
     """The run that is there gets other merges: only these are scored, and a third session scores nothing."""
-    home = tmp_path / "home"
-    copy_home(merged.folder.parents[1], home)
+    home = merged.folder.parents[1]
     found = searched(home)
     assert (found.run_id, found.experts) == (merged.run_id, merged.experts)
     choice, before = found.merge, merged.merge
@@ -128,6 +104,11 @@ def test_a_merge_that_is_no_better_is_tried_and_not_kept(tmp_path: Path, prefect
             materialize(found.run_id, tmp_path / "out", merge=True, home=tmp_path / "home")
     with_merge(RunFolder(found.folder))
     facts = materialize(found.run_id, tmp_path / "written", merge=True, home=tmp_path / "home")
+    questions = [f"Which is the largest number: {n} or {n + 5}?" for n in range(6)]
+    home = Home(tmp_path / "home")
+    told = [find_model(home, found.run_id, merge=True), find_model(home, str(tmp_path / "written"), like=found.run_id)]
+    recipe, checkpoint = (each.open().ask(questions) for each in told)
+    assert recipe == checkpoint
     assert facts.title() == "merge of two"
     assert json.loads((tmp_path / "written" / "thickets.json").read_text())["members"][1]["coefficient"] == -0.5
     assert "--merge" in (tmp_path / "written" / "README.md").read_text()
