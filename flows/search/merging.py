@@ -98,7 +98,7 @@ def _tune(scoring: Scoring, trials: Sequence[Trial], n_steps: int) -> tuple[Coor
 
 def _tuned(start: Trial, found: Climb) -> Trial:
     radius = math.sqrt(sum(coefficient**2 for coefficient in found.merge.coefficients))
-    return replace(start, k=len(found.merge.members), radius=radius, merge=found.merge, is_tuned=True)
+    return replace(start, radius=radius, merge=found.merge, is_tuned=True)
 
 
 def _score(scoring: Scoring, split: str, merges: Sequence[Merge], label: str) -> None:

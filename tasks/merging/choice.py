@@ -37,6 +37,7 @@ def choose_merge(book: ScoreBook, trials: Sequence[Trial], search: CoordinateSea
             k=trial.k,
             radius=trial.radius,
             accuracy=accuracy_of(theirs),
+            is_tuned=trial.is_tuned,
         )
         for trial, theirs in zip(trials, answers, strict=True)
     )

@@ -24,7 +24,7 @@ class Trial:
 
     Attributes:
         direction: How its candidates count.
-        k: How many candidates it takes.
+        k: How many candidates its direction takes; a coordinate search may leave some out.
         radius: Its distance from the base, in distances of one candidate.
         merge: The model.
         is_tuned: Whether a coordinate search has changed its coefficients.

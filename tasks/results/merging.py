@@ -14,8 +14,9 @@ class MergeTrial(BaseModel):
         id: Of the model, as its scores are kept.
         label: What people call it.
         direction: How its candidates count.
-        k: Candidates in it.
+        k: Candidates that its direction takes; a coordinate search may leave some out.
         radius: Its distance from the base, in distances of one candidate.
+        is_tuned: Whether a coordinate search has changed its coefficients.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -26,6 +27,7 @@ class MergeTrial(BaseModel):
     k: int
     radius: float
     accuracy: Accuracy
+    is_tuned: bool = False
 
 
 class CoordinateSearch(BaseModel):
