@@ -6,17 +6,20 @@ import json
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from pydantic import ValidationError
 
+from tests.flows.test_kill import kill_after, shards, start
 from tests.flows.tiny_run import tiny_sections
 from tests.flows.waves_run import OFF, waves
 from tests.tiny_model import make_tiny_model
 from thickets import materialize
-from thickets.flows.config.file import parse_config
+from thickets.flows.config.file import dump_config, parse_config
 from thickets.flows.config.merge import MergeConfig
 from thickets.flows.models.open import find_model
 from thickets.flows.randopt import randopt
+from thickets.flows.results.runs import find_run, load_summary
 from thickets.flows.results.sentences import remarks
 from thickets.flows.results.summary import RunSummary
 from thickets.storage.errors import InputError
@@ -69,6 +72,42 @@ def test_radii_are_doubled_and_coefficients_searched_and_nothing_is_scored_twice
     MergeManifest.load(RunFolder(found.folder).merge)
     assert randopt(parse_config(waves(home))).merge is None
     assert not RunFolder(found.folder).merge.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("prefect_server")
+def test_a_kill_among_the_merges_changes_nothing(tmp_path: Path) -> None:
+    section = {"directions": ["best", "z_score"], "radii": [0.5], "doublings": 2, "coordinate_steps": 12}
+    homes = {name: tmp_path / name for name in ("undisturbed", "killed")}
+    for name, home in homes.items():
+        config = parse_config(waves(home, merge=section, scoring={"candidates_per_shard": 1}))
+        (tmp_path / f"{name}.yaml").write_text(dump_config(config))
+    assert start(tmp_path / "undisturbed.yaml").wait() == 0
+    written = shards(homes["undisturbed"])
+    of_merges = {name for name in written if "~merge" in candidates_in(homes["undisturbed"], name)}
+    first = min(written[name][0] for name in of_merges)
+    n_before = sum(stamp < first for stamp, _ in written.values())
+    after: dict[str, tuple[int, int]] = {}
+    for n_merges in (2, len(of_merges) - 12):  # in the midst of the radii, and of the coordinate search
+        process = start(tmp_path / "killed.yaml")
+        kill_after(process, homes["killed"], n_before + n_merges - len(after), 0.0, patience_s=600)
+        before, after = after, shards(homes["killed"])
+        assert {name: after[name] for name in before} == before
+        assert 0 < len(after.keys() & of_merges) < len(of_merges)
+    assert start(tmp_path / "killed.yaml").wait() == 0
+    last = shards(homes["killed"])
+    assert {name: last[name] for name in after} == after, "a finished shard was written again"
+    assert last.keys() == written.keys()
+    folders = {name: find_run(Home(home), "latest") for name, home in homes.items()}
+    assert folders["killed"].merge.read_bytes() == folders["undisturbed"].merge.read_bytes()
+    found = {name: load_summary(folder) for name, folder in folders.items()}
+    assert found["killed"].merge == found["undisturbed"].merge
+    assert found["killed"].evaluation == found["undisturbed"].evaluation
+
+
+def candidates_in(home: Path, name: str) -> str:
+    [path] = (home / "shards").glob(f"*/{name}")
+    return " ".join(pl.read_parquet(path)["candidate_id"].unique())
 
 
 def test_the_manifest_makes_the_model_again(merged: RunSummary) -> None:
