@@ -19,8 +19,7 @@ class MergeConfig(Section):
         ("best", "z_score"),
         min_length=1,
         description="How candidates count: best: the K best alike, for each of k; z_score: all of them, by how far "
-        "their score lies from the mean of their sigma, the bad ones backwards; rank: likewise by place; shrunken: "
-        "z_score, but a sigma whose candidates differ by luck counts less.",
+        "their score lies from the mean of their sigma, the bad ones backwards; rank: likewise by place.",
     )
     k: tuple[PositiveInt, ...] = Field(
         (), description="How many candidates direction best takes; empty: the K of selection.k_values."

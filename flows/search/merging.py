@@ -14,7 +14,6 @@ from thickets.tasks.merging.coordinates import Climb, climb
 from thickets.tasks.merging.trials import Trial, double_radii, plan_lines, plan_trials
 from thickets.tasks.results.merging import CoordinateSearch, MergeChoice
 from thickets.tasks.results.text import percent
-from thickets.tasks.selection.luck import sigma_counts
 from thickets.tasks.types import Merge
 
 
@@ -39,11 +38,11 @@ def merge_candidates(scoring: Scoring, config: MergeConfig) -> Merged | None:
         config: Which merges.
 
     Returns:
-        None where there is none to be tried: no direction tells candidates apart.
+        None where there is none to be tried: all candidates of every sigma score the same.
     """
     trials = _try_radii(scoring, config)
     if not trials:
-        log.warning("merge: the selection split does not tell candidates apart; there is nothing to weigh")
+        log.warning("merge: every candidate scores the same on the selection split; there is nothing to weigh")
         return None
     search: CoordinateSearch | None = None
     if config.coordinate_steps:
@@ -60,8 +59,7 @@ def _try_radii(scoring: Scoring, config: MergeConfig) -> list[Trial]:
     book, k_values = scoring.book, config.k or scoring.plan.config.selection.k_values
     with book.open() as store:
         board, scored = store.leaderboard("selection", limit=max(k_values)), store.common_scores("selection")
-        groups = sigma_counts(scored, store.question_counts("selection"))
-    lines = plan_lines(board, scored, groups, config.directions, k_values)
+    lines = plan_lines(board, scored, config.directions, k_values)
     trials = plan_trials(lines, config.radii)
     new, label = trials, "merges"
     for number in range(config.doublings + 1):

@@ -54,8 +54,16 @@ def merge_radii(choice: MergeChoice, theme: Theme = PRINT) -> Figure:
             label="coefficients searched",
         )
     best = choice.chosen
-    ring = {"markerfacecolor": "none", "markeredgecolor": theme.ink, "markersize": 12}
-    axes.plot(best.radius, best.accuracy.value, linestyle="none", marker="o", label="the best", **ring)
+    axes.plot(
+        best.radius,
+        best.accuracy.value,
+        linestyle="none",
+        marker="o",
+        markerfacecolor="none",
+        markeredgecolor=theme.ink,
+        markersize=12,
+        label="the best",
+    )
     axes.axhline(best.accuracy.value - choice.minus_base.value, color=theme.ink, linewidth=1.1, label="base")
     radii = sorted({trial.radius for trial in choice.trials})
     axes.set_xscale("log")

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thickets.storage.errors import InputError
-from thickets.tasks.selection.luck import SigmaCounts, abilities
 from thickets.tasks.types import Candidate, Merge
 
 Shaping: TypeAlias = Literal["z_score", "rank"]
@@ -66,27 +65,6 @@ def shaped(scores: Sequence[float], shaping: Shaping) -> NDArray[np.float64]:
     equal = (values[:, None] == values[None, :]).sum(axis=1)
     place = below + (equal - 1) / 2
     return place / (values.size - 1) - 0.5
-
-
-def shrunken(groups: Sequence[SigmaCounts]) -> dict[float, float]:
-    """Return how much the z-scores of each sigma count, so that a candidate counts by its expected true lead.
-
-    The lead of a candidate over the mean of its sigma, times the share of it that new questions would confirm
-    (`luck.abilities`), is its z-score times a number that all candidates of the sigma share. So with one sigma the
-    direction is that of the z-scores; with several, a sigma whose candidates differ by luck alone counts for little.
-
-    Returns:
-        By sigma, > 0; without those that have fewer than three candidates or whose candidates do not differ.
-    """
-    found: dict[float, float] = {}
-    for group in groups:
-        if (known := abilities(group)) is None:
-            continue
-        kept = float((known.weight * known.spread**2 / (known.spread**2 + known.noise)).sum())
-        found[group.sigma] = kept * float(np.std(group.by_candidate)) / group.full
-    found = {sigma: weight for sigma, weight in found.items() if weight > 0}
-    # Exactly 1, so that it is also bit for bit the direction of the z-scores.
-    return dict.fromkeys(found, 1.0) if len(found) == 1 else found
 
 
 def by_score(scores: Sequence[float], shaping: Shaping = "z_score") -> NDArray[np.float64]:

@@ -11,11 +11,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from thickets.tasks.merging.directions import Shaping, best, merge, shaped, shrunken
-from thickets.tasks.selection.luck import SigmaCounts
+from thickets.tasks.merging.directions import Shaping, best, merge, shaped
 from thickets.tasks.types import Candidate, Merge
 
-DirectionName: TypeAlias = Literal["best", "z_score", "rank", "shrunken"]
+DirectionName: TypeAlias = Literal["best", "z_score", "rank"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,6 @@ class Line:
 def plan_lines(
     board: pl.DataFrame,
     scored: pl.DataFrame,
-    groups: Sequence[SigmaCounts],
     directions: Sequence[DirectionName],
     k_values: Sequence[int],
 ) -> list[Line]:
@@ -77,7 +75,6 @@ def plan_lines(
         board: The candidates by rank: seed, sigma. Direction ``best`` takes the first ones.
         scored: Every candidate with a score on the same questions: seed, sigma, points. The other directions take
             these; scores are compared within a sigma, as those of other sigmas are of another kind.
-        groups: The same scores, by sigma.
         directions: How candidates count.
         k_values: How many ``best`` takes; more than there are are left out.
     """
@@ -88,7 +85,7 @@ def plan_lines(
             taken = [k for k in k_values if k <= board.height]
             found += (Line("best", _candidates(board.head(k)), best([0.0] * k, k), (1 / math.sqrt(k),)) for k in taken)
             continue
-        worths = _worths(scored, groups, direction)
+        worths = _worths(scored, direction)
         if (length := float(np.linalg.norm(worths))) > 0:
             found.append(Line(direction, everybody, worths / length))
     return found
@@ -134,14 +131,11 @@ def double_radii(lines: Sequence[Line], trials: Sequence[Trial], points: Mapping
     return [trial for trial in found.values() if trial.merge.id not in points]
 
 
-def _worths(scored: pl.DataFrame, groups: Sequence[SigmaCounts], direction: DirectionName) -> NDArray[np.float64]:
-    """Return what every candidate is worth in a direction, ``[n]``; all 0 where none is worth more than another."""
+def _worths(scored: pl.DataFrame, shaping: Shaping) -> NDArray[np.float64]:
     sigmas, points = scored["sigma"].to_numpy(), scored["points"].to_numpy()
-    shaping: Shaping = "rank" if direction == "rank" else "z_score"
-    weights = shrunken(groups) if direction == "shrunken" else {float(sigma): 1.0 for sigma in np.unique(sigmas)}
     worths = np.zeros(len(points))
-    for sigma, weight in weights.items():
-        worths[sigmas == sigma] = weight * shaped(points[sigmas == sigma].tolist(), shaping)
+    for sigma in np.unique(sigmas):
+        worths[sigmas == sigma] = shaped(points[sigmas == sigma].tolist(), shaping)
     return worths
 
 

@@ -44,7 +44,7 @@ def test_a_merge_that_beats_the_base_stands_and_has_a_row_of_the_test_split(merg
 
 
 def searched(home: Path) -> RunSummary:
-    section = {"directions": ["best", "shrunken"], "radii": [0.5], "doublings": 3, "coordinate_steps": 6}
+    section = {"directions": ["best", "z_score"], "radii": [0.5], "doublings": 3, "coordinate_steps": 6}
     return randopt(parse_config(waves(home, merge=section)))
 
 
@@ -170,7 +170,7 @@ def with_merge(folder: RunFolder) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"directions": ["worst"]}, "'z_score', 'rank' or 'shrunken'"),
+        ({"directions": ["worst"]}, "'z_score' or 'rank'"),
         ({"radii": [1.0, 1.0]}, r"merge.radii is \[1.0, 1.0\]; each may stand once"),
         ({"radii": [0]}, "greater than 0"),
         ({"k": [0]}, "greater than"),
