@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from thickets.flows.plan import RunPlan, make_plan
+from thickets.flows.plan import RunPlan, answers_after_selection, make_plan
 from thickets.flows.search import progress as progress_module
 from thickets.flows.search.forecast import WRAP_UP_S, Forecast, forecast
 from thickets.flows.search.progress import ScoringProgress
@@ -70,6 +70,8 @@ def test_merges_are_stages_and_a_coordinate_search_is_one_on_the_selection_split
     assert found.answers["controls"] == plain.answers["controls"] + 14
     assert (found.place("merges twice as far 1"), found.place("coordinates")) == (3, 4)
     assert "merges" not in plain.answers
+    later = answers_after_selection(plan_of(merge=section)) - answers_after_selection(plan_of())
+    assert later == found.answers["merges"] + found.answers["coordinates"] + 14
 
 
 def test_racing_is_expected_to_save_and_a_budget_forecasts_nothing(plan_of) -> None:

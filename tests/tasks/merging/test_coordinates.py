@@ -60,6 +60,16 @@ def test_many_candidates_move_in_blocks_of_like_coefficients() -> None:
     assert found.merge.members == tuple(member for member in many.members if member.seed % 2 == 0)  # in their order
 
 
+def test_an_equal_score_moves_nothing() -> None:
+    found = climb(THREE, 6, lambda merges: [7] * len(merges))
+    assert (found.merge, found.n_moves) == (THREE, 0)
+
+
+def test_the_largest_coefficients_are_the_first_to_move() -> None:
+    uneven = Merge(THREE.members, (0.25, 1.0, 0.5))
+    assert coefficients(climb(uneven, 1, Judge({1: 0.5, 2: 2.0, 3: 1.0})).merge) == {1: 0.25, 2: 2.0, 3: 0.5}
+
+
 def test_a_single_candidate_never_vanishes() -> None:
     one = Merge((Candidate(1, 0.1),), (1.0,))
     assert climb(one, 2, Judge({1: 0.0})).merge.coefficients == (0.5,)
