@@ -73,6 +73,11 @@ class RunFolder:
         return self.root / "budget.json"
 
     @property
+    def engine_time(self) -> Path:
+        """What engines took for the answers of the sessions that ended; absent before the first has."""
+        return self.root / "engine-time.json"
+
+    @property
     def fingerprint(self) -> Path:
         """The fingerprint of the run's answers, as text; names its shard folder also before the run is finished."""
         return self.root / "fingerprint"

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from thickets.flows.results.distillation import DistillSummary
 from thickets.flows.results.distillation_text import distill_findings, distill_rows
+from thickets.flows.results.rows import GET_HEADING, USE_HEADING
 from thickets.tasks.results.text import accuracy_heading, duration, points, scored
 
 
@@ -16,8 +17,9 @@ def distill_table(found: DistillSummary) -> Table:
     title = f"{found.run_id}, distillation {found.distillation_id}: {found.problem} on {found.model}"
     table = Table(title=title, title_justify="left")
     rows = distill_rows(found)
+    costs = (GET_HEADING, USE_HEADING) if found.cost else ("tokens",)
     accuracies = accuracy_heading(row.accuracy for row in rows)
-    for heading in ("", accuracies, "points over base", "points over ensemble", "tokens", "perplexity"):
+    for heading in ("", accuracies, "points over base", "points over ensemble", *costs, "perplexity"):
         table.add_column(heading, justify="right" if heading else "left")
     for row in rows:
         table.add_row(
@@ -25,7 +27,7 @@ def distill_table(found: DistillSummary) -> Table:
             scored(row.accuracy),
             points(row.over_base) if row.over_base else "",
             points(row.arm.minus_ensemble) if row.arm else "",
-            f"{row.n_tokens:,}",
+            *((row.to_get, row.to_use) if found.cost else (f"{row.n_tokens:,}",)),
             "" if row.perplexity is None else f"{row.perplexity:.1f}",
             style="bold" if row.is_student else "",
         )

@@ -13,7 +13,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from thickets.flows.results.rows import result_rows
+from thickets.flows.results.rows import GET_HEADING, USE_HEADING, result_rows
 from thickets.flows.results.sentences import findings, headlines
 from thickets.flows.results.summary import RunSummary
 from thickets.storage.home import RunFolder
@@ -75,19 +75,21 @@ def result_table(summary: RunSummary) -> Table:
         caption=f"{summary.n_candidates:,} candidates, {cost}",
         caption_justify="left",
     )
-    rows = result_rows(summary.evaluation)
+    rows = result_rows(summary.evaluation, summary.full_cost)
+    counted = summary.cost is not None
     table.add_column("")
     table.add_column(accuracy_heading((row.accuracy for row in rows), "test"), justify="right")
     table.add_column(OVER_BASE_HEADING, justify="right")
     table.add_column("correct", justify="right")
-    table.add_column("tokens", justify="right")
+    for heading in (GET_HEADING, USE_HEADING) if counted else ("tokens",):
+        table.add_column(heading, justify="right")
     for row in rows:
         table.add_row(
             row.label,
             percent(row.accuracy),
             points(row.over_base) if row.over_base else "",
             f"{row.accuracy.n_correct}/{row.accuracy.n}",
-            f"{row.n_tokens:,}",
+            *((row.to_get, row.to_use) if counted else (f"{row.n_tokens:,}",)),
             style="bold" if row.is_ensemble else "",
         )
     return table

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import polars as pl
 
+from thickets.flows.distillation.cost import arm_cost
 from thickets.flows.distillation.plan import DistillPlan
 from thickets.flows.distillation.tracking import watch_training
 from thickets.flows.distillation.trainer import Trainer, taught_by
-from thickets.flows.distillation.verdict import TestAnswers
 from thickets.flows.placement.engines import open_executor
 from thickets.flows.plan import RunPlan
+from thickets.flows.results.test_answers import TestAnswers
 from thickets.flows.runtime.environment import log
+from thickets.flows.search.engine_time import times_kept
 from thickets.flows.search.progress import ScoringProgress
 from thickets.flows.search.scoring import Scoring
 from thickets.storage.files import atomic_path
@@ -44,7 +47,7 @@ def answer_training_split(plan: DistillPlan, cluster: RayCluster | None) -> Scor
     book = answers.book(plan.folder.scores, plan.id, plan.population)
     book.register(plan.attempts)
     _record(plan, answers)
-    _score(answers, book, {"training": plan.respondents}, cluster)
+    _score(answers, book, {"training": plan.respondents}, cluster, plan.folder.engine_time)
     return book
 
 
@@ -113,10 +116,12 @@ def train_and_judge(
     book = student.book(plan.folder.work(name) / "scores.duckdb", f"{plan.id}-{name}", plan.population.clear())
     _record(plan, student)
     # Prefect's artifact keys take no underscore.
-    _score(student, book, {"validation": [None], "test": [None]}, cluster, label=name.replace("_", "-"))
+    kept, shown = plan.folder.engine_time_of(name), name.replace("_", "-")
+    _score(student, book, {"validation": [None], "test": [None]}, cluster, kept, shown)
     with book.open() as store:
         validation = store.answers("validation", [BASE_ID])
         test = store.answers("test", [BASE_ID])
+        cost = arm_cost(plan, name, student, store, training)
     on_test.arms[name] = ours = shares(test)
     return Arm(
         name=name,
@@ -131,6 +136,7 @@ def train_and_judge(
         minus_weight_average=paired_difference(ours, on_test.weight_average) if on_test.weight_average else None,
         n_tokens=int(test["n_tokens"].sum()),
         perplexity=trainer.perplexity_of(name),
+        cost=cost,
     )
 
 
@@ -144,12 +150,13 @@ def _score(
     book: ScoreBook,
     respondents_of: dict[str, Sequence[Respondent]],
     cluster: RayCluster | None,
+    kept: Path,
     label: str = "",
 ) -> None:
-    """Score the respondents of each split, and close the engine."""
+    """Score the respondents of each split, keep what that took in a file, and close the engine."""
     progress = ScoringProgress()
     plan.shard_folder.clean_temporaries()
-    with open_executor(plan, progress.on_unit, build_engine, cluster) as executor:
+    with times_kept(kept, progress), open_executor(plan, progress.on_unit, build_engine, cluster) as executor:
         for split, respondents in respondents_of.items():
             scoring = Scoring(plan, book, executor, progress)
             scoring.ask(split, respondents, label=f"{label}-{split}" if label else "")

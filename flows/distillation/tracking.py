@@ -12,8 +12,10 @@ from thickets.flows.config.file import dump_config, flatten
 from thickets.flows.distillation.plan import DistillPlan
 from thickets.flows.models.logged import KeptAnswers, log_student
 from thickets.flows.publish.tracking import links
+from thickets.flows.results.cost import cost_metrics
 from thickets.flows.results.distillation import DistillSummary
 from thickets.flows.results.distillation_text import distill_findings, distill_rows
+from thickets.flows.results.rows import GET_HEADING, USE_HEADING
 from thickets.flows.results.summary import TrackingLinks
 from thickets.flows.runtime.environment import log
 from thickets.flows.runtime.mlflow_server import tracked
@@ -203,6 +205,9 @@ def _log_found(tracker: Tracker, plan: DistillPlan, found: DistillSummary) -> No
             if (gap := getattr(arm, f"minus_{other}")) is not None:
                 mine = f"{arm.name}.test.minus_{other}"
                 metrics |= {mine: gap.value, f"{mine}_low": gap.low, f"{mine}_high": gap.high}
+    if found.cost:
+        names = {arm.name for arm in found.arms}
+        metrics |= cost_metrics(row for row in found.cost.rows if row.name in names)
     tracker.log_metrics(metrics)
     tracker.log_file(plan.folder.summary)
     tracker.log_file(plan.run.home.run(plan.run.run_id).report)
@@ -217,10 +222,16 @@ def distill_markdown(found: DistillSummary) -> str:
     """Return the table and findings of a distillation as Markdown, for MLflow and Prefect."""
     rows = distill_rows(found)
     heading = accuracy_heading((row.accuracy for row in rows), "test")
+    costs = (GET_HEADING, USE_HEADING) if found.cost else ("tokens",)
     table = markdown_table(
-        [f"{found.run_id}/{found.distillation_id}", heading, OVER_BASE_HEADING, "tokens"],
+        [f"{found.run_id}/{found.distillation_id}", heading, OVER_BASE_HEADING, *costs],
         [
-            [row.label, scored(row.accuracy), points(row.over_base) if row.over_base else "", f"{row.n_tokens:,}"]
+            [
+                row.label,
+                scored(row.accuracy),
+                points(row.over_base) if row.over_base else "",
+                *((row.to_get, row.to_use) if found.cost else (f"{row.n_tokens:,}",)),
+            ]
             for row in rows
         ],
     )

@@ -12,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
 from thickets.flows.plan import RunPlan
-from thickets.flows.results.rows import result_rows
+from thickets.flows.results.rows import GET_HEADING, USE_HEADING, result_rows
 from thickets.flows.results.sentences import findings, verdicts
 from thickets.flows.results.summary import RunSummary
 from thickets.flows.runtime.liveness import current_flow_run_id
@@ -37,7 +37,7 @@ def announce(plan: RunPlan, summary: RunSummary, tracker: Tracker) -> None:
     Artifact(
         type="json", key=SUMMARY_KEY, data=summary.model_dump(mode="json"), description="The result as JSON"
     ).create()
-    found = result_rows(summary.evaluation)
+    found = result_rows(summary.evaluation, summary.full_cost)
     heading = accuracy_heading((row.accuracy for row in found), "test")
     rows = [
         {
@@ -45,6 +45,7 @@ def announce(plan: RunPlan, summary: RunSummary, tracker: Tracker) -> None:
             heading: scored(row.accuracy),
             OVER_BASE_HEADING: points(row.over_base) if row.over_base else "",
             "tokens": row.n_tokens,
+            **({GET_HEADING: row.to_get, USE_HEADING: row.to_use} if row.cost else {}),
         }
         for row in found
     ]

@@ -73,7 +73,7 @@ def log_scoring(tracker: Tracker, found: FinishedRun, scores: ScoreQueries) -> N
         stage.log_new_config(_section(found, "engine") | _section(found, "scoring") | _section(found, "decoding"))
         name = _log_split(stage, found, scores, "selection")
         points = {f"tokens.{split}": float(count) for split, count in summary.n_tokens.items()}
-        points |= {"wall_s": summary.wall_s, **summary.engine.model_dump()}
+        points |= {"wall_s": summary.wall_s, **summary.engine.figures}
         stage.log_metrics(points)
         stage.log_metrics(score_metrics("base.", summary.base_selection, is_graded=summary.is_graded), dataset=name)
         mean = "mean_score" if summary.is_graded else "mean_accuracy"

@@ -14,7 +14,8 @@ from thickets.flows.plan import RunPlan
 from thickets.flows.publish.finished import FinishedRun
 from thickets.flows.publish.record import TrackingRecord
 from thickets.flows.report import Plot, plots
-from thickets.flows.results.rows import result_rows
+from thickets.flows.results.cost import cost_metrics
+from thickets.flows.results.rows import GET_HEADING, USE_HEADING, result_rows
 from thickets.flows.results.sentences import findings
 from thickets.flows.results.summary import RunSummary, TrackingLinks
 from thickets.flows.runtime.environment import log
@@ -191,7 +192,7 @@ def _metrics(summary: RunSummary) -> list[MetricPoint]:
         "k": found.k,
         "tokens": sum(summary.n_tokens.values()),
         "wall_s": summary.wall_s,
-        **{f"engine.{name}": value for name, value in summary.engine.model_dump().items()},
+        **{f"engine.{name}": value for name, value in summary.engine.figures.items()},
     }
     for name in ("base", "best_single", "ensemble"):
         metrics |= score_metrics(f"test.{name}.", getattr(found, name), is_graded=graded)
@@ -218,6 +219,9 @@ def _metrics(summary: RunSummary) -> list[MetricPoint]:
         metrics |= score_metrics(f"{mine}.", control.accuracy, is_graded=graded)
         metrics[f"{mine}.tokens"] = control.n_tokens
         metrics |= {against: gap.value, f"{against}_low": gap.low, f"{against}_high": gap.high}
+    if cost := summary.full_cost:
+        metrics |= {"cost.search.tokens": cost.search.n_tokens, "cost.search.flops": cost.search.flops}
+        metrics |= cost_metrics(cost.rows)
     return [MetricPoint(name, value) for name, value in metrics.items()]
 
 
@@ -259,11 +263,22 @@ def result_markdown(summary: RunSummary) -> str:
     """Return the result as Markdown, for MLflow and Prefect."""
     found = summary.evaluation
     address = summary.tracking.mlflow_address if summary.tracking else ""
-    rows = result_rows(found)
+    rows = result_rows(found, summary.full_cost)
+    counted = summary.cost is not None
     table = markdown_table(
-        [summary.run_id, accuracy_heading((row.accuracy for row in rows), "test"), OVER_BASE_HEADING, "tokens"],
         [
-            [row.label, scored(row.accuracy), points(row.over_base) if row.over_base else "", f"{row.n_tokens:,}"]
+            summary.run_id,
+            accuracy_heading((row.accuracy for row in rows), "test"),
+            OVER_BASE_HEADING,
+            *((GET_HEADING, USE_HEADING) if counted else ("tokens",)),
+        ],
+        [
+            [
+                row.label,
+                scored(row.accuracy),
+                points(row.over_base) if row.over_base else "",
+                *((row.to_get, row.to_use) if counted else (f"{row.n_tokens:,}",)),
+            ]
             for row in rows
         ],
     )

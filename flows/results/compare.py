@@ -15,7 +15,9 @@ from thickets.flows.results.comparison import (
     DiscordanceTable,
     Pair,
 )
-from thickets.flows.results.rows import result_rows
+from thickets.flows.results.rivals import RivalSummary, finished_rivals
+from thickets.flows.results.rivals_text import rival_findings
+from thickets.flows.results.rows import result_rows, times_base
 from thickets.flows.results.shared_tasks import OpenRun, open_runs, shared_tasks
 from thickets.flows.results.stored import stored_values
 from thickets.flows.results.summary import RunSummary, experts_of
@@ -24,7 +26,6 @@ from thickets.storage.home import Home
 from thickets.tasks.evaluation.discordance import discordance
 from thickets.tasks.evaluation.voting import ballots, vote
 from thickets.tasks.problems.consensus import Consensus
-from thickets.tasks.results.evaluation import Evaluation
 from thickets.tasks.results.verdicts import verdict
 from thickets.tasks.statistics import accuracy_of, paired_difference, shares
 from thickets.tasks.types import FULL
@@ -46,7 +47,7 @@ def compare(home: Home, names: Sequence[str]) -> Comparison:
     """
     with open_runs(home, names) as runs:
         return Comparison(
-            runs=tuple(_compared(run.summary) for run in runs),
+            runs=tuple(_compared(run) for run in runs),
             pairs=tuple(_pair(ours, theirs) for ours, theirs in combinations(runs, 2)),
             discordance=_discordance(runs),
             config=tuple(config_differences([stored_values(run.folder) for run in runs])),
@@ -67,8 +68,9 @@ def config_differences(configs: Sequence[dict[str, Any]]) -> Iterator[ConfigDiff
             yield ConfigDifference(field=field, values=values)
 
 
-def _compared(summary: RunSummary) -> ComparedRun:
-    found = summary.evaluation
+def _compared(run: OpenRun) -> ComparedRun:
+    summary, found = run.summary, run.summary.evaluation
+    rivals = finished_rivals(run.folder)
     return ComparedRun(
         run_id=summary.run_id,
         model=summary.model,
@@ -78,25 +80,41 @@ def _compared(summary: RunSummary) -> ComparedRun:
         sigmas=tuple(row.sigma for row in summary.sigmas),
         k=found.k,
         rule=found.vote,
-        rows=tuple(_rows(found)),
+        rows=(*_rows(summary), *_rival_rows(rivals)),
         gain=found.ensemble_minus_base,
         n_tokens=sum(summary.n_tokens.values()),
+        rivals=tuple(sentence for each in rivals for sentence in rival_findings(each)[:2]),
     )
 
 
-def _rows(found: Evaluation) -> Iterator[ComparedRow]:
+def _rows(summary: RunSummary) -> Iterator[ComparedRow]:
     """Yield the rows of a result under names that are the same in every run; labels contain K and temperature."""
-    names = {control.label: control.name for control in found.controls} | {
-        "base": "base",
-        "best single expert": "best_single",
-    }
-    for row in result_rows(found):
+    for row in result_rows(summary.evaluation, summary.full_cost):
         yield ComparedRow(
-            name="ensemble" if row.is_ensemble else names.get(row.label, row.label),
+            name=row.name,
             label=row.label,
             accuracy=row.accuracy,
             over_base=row.over_base,
             n_tokens=row.n_tokens,
+            cost=row.cost,
+            times_base=row.times_base,
+        )
+
+
+def _rival_rows(found: Sequence[RivalSummary]) -> Iterator[ComparedRow]:
+    """Yield a row per rival; those with the same settings have the same name in every run."""
+    labels = [each.rival.label for each in found]
+    for each in found:
+        rival = each.rival
+        is_single = labels.count(rival.label) == 1
+        yield ComparedRow(
+            name=rival.label if is_single else each.rival_id,
+            label=rival.label if is_single else f"{rival.label} ({each.rival_id})",
+            accuracy=rival.test,
+            over_base=rival.minus_base,
+            n_tokens=rival.n_tokens,
+            cost=rival.cost,
+            times_base=times_base(rival.cost, each.cost),
         )
 
 

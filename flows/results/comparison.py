@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from thickets.tasks.results.cost import RowCost
 from thickets.tasks.results.discordance import SigmaDiscordance
 from thickets.tasks.results.evaluation import Accuracy, Difference
 
@@ -23,6 +24,8 @@ class ComparedRow(_Value):
         accuracy: On this run's test split.
         over_base: Accuracy minus that of the base; None for the base itself.
         n_tokens: Tokens generated for it on the test split.
+        cost: What it took to get and takes to use; None in runs of versions that did not count it.
+        times_base: Its tokens for a question, in multiples of its base's; None where that is not known.
     """
 
     name: str
@@ -30,6 +33,8 @@ class ComparedRow(_Value):
     accuracy: Accuracy
     over_base: Difference | None
     n_tokens: int
+    cost: RowCost | None = None
+    times_base: float | None = None
 
 
 class ComparedRun(_Value):
@@ -41,6 +46,7 @@ class ComparedRun(_Value):
         rows: From chance to the ensemble.
         gain: Ensemble minus base on the test split.
         n_tokens: Tokens of the whole run.
+        rivals: What other methods made on the run's questions, against its ensemble and its base, in sentences.
     """
 
     run_id: str
@@ -54,6 +60,7 @@ class ComparedRun(_Value):
     rows: tuple[ComparedRow, ...]
     gain: Difference
     n_tokens: int
+    rivals: tuple[str, ...] = ()
 
 
 class Pair(_Value):

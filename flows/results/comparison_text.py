@@ -6,8 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from thickets.flows.results.comparison import ComparedRow, ComparedRun, Comparison, Pair
+from thickets.flows.results.rows import to_get, to_use
 from thickets.tasks.results.discordance import SigmaDiscordance
 from thickets.tasks.results.text import accuracy_heading, markdown_table, points, scored
+
+# Behind every accuracy, where it was counted: "1.20 M, 3.0×".
+_COSTS = " (tokens to get, tokens to use in multiples of the base's)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,7 @@ def result_columns(found: Comparison) -> TextTable:
     """Return a table with a column per run, from its model to its tokens."""
     runs = found.runs
     heading = accuracy_heading(row.accuracy for run in runs for row in run.rows)
+    counted = any(row.cost for run in runs for row in run.rows)
     facts = [
         ("model", [run.model for run in runs]),
         ("problem", [run.problem for run in runs]),
@@ -42,7 +47,7 @@ def result_columns(found: Comparison) -> TextTable:
         ("tokens, whole run", [f"{run.n_tokens:,}" for run in runs]),
     ]
     return TextTable(
-        f"Test split, {heading} and gain [95 % paired bootstrap]",
+        f"Test split, {heading}{_COSTS if counted else ''} and gain [95 % paired bootstrap]",
         ("", *(run.run_id for run in runs)),
         tuple((name, *cells) for name, cells in facts),
     )
@@ -94,9 +99,10 @@ def config_table(found: Comparison) -> TextTable | None:
 
 
 def sentences(found: Comparison) -> list[str]:
-    """Return the verdicts, then the sentences on discordance."""
+    """Return the verdicts, those on rivals, then the sentences on discordance."""
     paired = [pair.sentence for pair in found.pairs if pair.difference is not None]
-    return [*paired, *_unpaired_sentences(found), *_discordance_sentences(found)]
+    rivals = [f"{run.run_id}: {sentence}" for run in found.runs for sentence in run.rivals]
+    return [*paired, *_unpaired_sentences(found), *rivals, *_discordance_sentences(found)]
 
 
 def comparison_markdown(found: Comparison) -> str:
@@ -112,14 +118,22 @@ def _accuracies(runs: Sequence[ComparedRun]) -> Iterator[tuple[str, list[str]]]:
         rows = [next((row for row in run.rows if row.name == name), None) for run in runs]
         labels = {row.label for row in rows if row}
         if len(labels) == 1:
-            yield labels.pop(), ["" if row is None else scored(row.accuracy) for row in rows]
+            yield labels.pop(), [_scored(row) for row in rows]
             continue
         # "ensemble, majority vote of 9" and "... of 5": the shared part names the row, the rest stands in the cells.
         heads = {label.partition(", ")[0] for label in labels}
         heading = heads.pop() if len(heads) == 1 else name.replace("_", " ")
         special = ["" if row is None else row.label.removeprefix(f"{heading}, ") for row in rows]
-        cells = ["" if row is None else scored(row.accuracy) for row in rows]
-        yield heading, [f"{cell} ({note})" if note else cell for cell, note in zip(cells, special, strict=True)]
+        yield heading, [_scored(row, note) for row, note in zip(rows, special, strict=True)]
+
+
+def _scored(row: ComparedRow | None, note: str = "") -> str:
+    """Write a row's accuracy, with a note and with what it took."""
+    if row is None:
+        return ""
+    cell = f"{scored(row.accuracy)} ({note})" if note else scored(row.accuracy)
+    costs = ", ".join(filter(None, (to_get(row.cost), to_use(row.times_base))))
+    return f"{cell} ({costs})" if costs else cell
 
 
 def _row(run: ComparedRun, name: str) -> ComparedRow:

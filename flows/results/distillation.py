@@ -11,6 +11,7 @@ from thickets.flows.results.summary import TrackingLinks
 from thickets.storage.errors import InputError
 from thickets.storage.home import RunFolder
 from thickets.tasks.distillation.results import Arm, DataReport, StudentDifference
+from thickets.tasks.results.cost import RunCost
 from thickets.tasks.results.evaluation import Accuracy, Evaluation
 
 
@@ -28,6 +29,8 @@ class DistillSummary(BaseModel):
         base_perplexity: Perplexity of the base on generic text; None if nothing was trained.
         answer_tokens: Tokens generated on the training split by experts and base, earlier sessions included.
         wall_s: Seconds of this session.
+        cost: What the rows of the run's result and the trained models took to get, and take to use; None if either is
+            of a version that did not count it.
     """
 
     model_config = ConfigDict(frozen=True, protected_namespaces=())
@@ -50,6 +53,7 @@ class DistillSummary(BaseModel):
     answer_tokens: int
     wall_s: float
     tracking: TrackingLinks
+    cost: RunCost | None = None
 
     @property
     def student(self) -> Arm | None:
@@ -97,6 +101,15 @@ class DistillFolder:
     def unlogged(self) -> Path:
         """The MLflow store that lacks some of the finished distillation, as text; absent if none of it is missing."""
         return self.root / "unlogged"
+
+    @property
+    def engine_time(self) -> Path:
+        """What engines took for the answers to the training split, as JSON."""
+        return self.root / "engine-time.json"
+
+    def engine_time_of(self, arm: str) -> Path:
+        """Return what engines took for the answers of an arm, as JSON."""
+        return self.work(arm) / "engine-time.json"
 
     @property
     def targets(self) -> Path:

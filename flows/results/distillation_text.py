@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from thickets.flows.results.cost import in_words
 from thickets.flows.results.distillation import DistillSummary
-from thickets.flows.results.rows import result_rows
+from thickets.flows.results.rows import result_rows, times_base, to_get, to_use
 from thickets.tasks.distillation.results import Arm
 from thickets.tasks.results.evaluation import Accuracy, Difference
 from thickets.tasks.results.text import duration, percent
@@ -26,6 +27,8 @@ class DistillRow:
         n_tokens: Tokens generated for it on the test split.
         perplexity: Perplexity on generic text; None if it was not measured.
         arm: The trained model; None for the rows of the run's result.
+        to_get: What it took to get, in words; empty where that was not counted.
+        to_use: Likewise what it takes to use.
     """
 
     label: str
@@ -34,6 +37,8 @@ class DistillRow:
     n_tokens: int
     perplexity: float | None = None
     arm: Arm | None = None
+    to_get: str = ""
+    to_use: str = ""
 
     @property
     def is_student(self) -> bool:
@@ -50,8 +55,10 @@ def distill_rows(found: DistillSummary) -> list[DistillRow]:
             row.over_base,
             row.n_tokens,
             perplexity=found.base_perplexity if row.label == "base" else None,
+            to_get=row.to_get,
+            to_use=row.to_use,
         )
-        for row in result_rows(found.evaluation)
+        for row in result_rows(found.evaluation, found.cost)
     ]
     trained = [
         DistillRow(
@@ -61,6 +68,7 @@ def distill_rows(found: DistillSummary) -> list[DistillRow]:
             arm.n_tokens,
             arm.perplexity,
             arm,
+            *_cost(arm, found),
         )
         for arm in reversed(found.arms)
     ]
@@ -108,8 +116,16 @@ def distill_findings(found: DistillSummary) -> list[str]:
         f"Cost, once: {found.answer_tokens:,} tokens generated for the training data, and for the student "
         f"{student.training.n_tokens:,} read in {duration(student.training.train_s)} of training."
     )
+    if found.cost and (cost := found.cost.of(student.name)):
+        lines.append(f"With the search before it, the student took {in_words(cost.get)} to get.")
     lines.append(f"Training data: {found.data.account}.")
     return lines
+
+
+def _cost(arm: Arm, found: DistillSummary) -> tuple[str, str]:
+    """Return what an arm took to get and takes to use, in words."""
+    own = None if found.cost is None else found.cost.of(arm.name)
+    return to_get(own), to_use(None if own is None else times_base(own, found.cost))
 
 
 def _perplexities(arms: tuple[Arm, ...], base: float) -> str:

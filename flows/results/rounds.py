@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
+from thickets.tasks.results.cost import Cost
 from thickets.tasks.results.evaluation import Accuracy, Difference
 from thickets.tasks.results.merging import MergeChoice
 
@@ -22,6 +23,8 @@ class Round(BaseModel):
             none could be made.
         n_tokens: Tokens of the whole round.
         wall_s: Seconds of its last session.
+        get: What the model took that it made, in this round alone; None where none stood, and in files of versions that
+            did not count it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -35,6 +38,7 @@ class Round(BaseModel):
     validation: MergeChoice | None
     n_tokens: int
     wall_s: float
+    get: Cost | None = None
 
 
 class Rounds(BaseModel):
@@ -53,6 +57,12 @@ class Rounds(BaseModel):
     rounds: tuple[Round, ...]
     last_minus_first: Difference | None
     ended: str
+
+    def cost_to_get(self, number: int) -> Cost | None:
+        """Return what the model of a round took, the rounds before it included; None where it is not known."""
+        found = [each.get for each in self.rounds if each.number <= number]
+        costs = [cost for cost in found if cost is not None]
+        return sum(costs, Cost()) if len(costs) == len(found) else None
 
     @property
     def last_made(self) -> Round | None:

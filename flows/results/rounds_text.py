@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from thickets.flows.results.rounds import Rounds
-from thickets.tasks.results.text import markdown_table, percent, points
+from thickets.tasks.results.text import amount, markdown_table, percent, points
 
-COLUMNS = ("round", "run", "around", "vote", "merge", "merge over its base, validation", "tokens")
+COLUMNS = (
+    "round",
+    "run",
+    "around",
+    "vote",
+    "merge",
+    "merge over its base, validation",
+    "tokens",
+    "tokens to get, in all",
+)
 
 
 def rounds_rows(found: Rounds) -> list[tuple[str, ...]]:
@@ -19,6 +28,7 @@ def rounds_rows(found: Rounds) -> list[tuple[str, ...]]:
             percent(each.merge) if each.merge else "none",
             points(each.validation.minus_base) if each.validation else "none",
             f"{each.n_tokens:,}",
+            amount(cost.n_tokens) if (cost := found.cost_to_get(each.number)) else "",
         )
         for each in found.rounds
     ]

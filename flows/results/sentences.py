@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from thickets.flows.results.cost import cost_sentence
 from thickets.flows.results.diagnosis import diagnose
 from thickets.flows.results.summary import BudgetUse, RunSummary
 from thickets.storage.home import RunFolder
@@ -76,7 +77,7 @@ def findings(summary: RunSummary) -> list[str]:
 
 
 def remarks(summary: RunSummary) -> list[str]:
-    """Return a sentence each on rescoring, budget, pilot, racing, prompts, luck, ranking, agreement and gains."""
+    """Return a sentence each on rescoring, budget, pilot, racing, prompts, luck, ranking, agreement, gains, cost."""
     thicket = summary.thicket
     return [
         *_of_the_way(summary),
@@ -85,6 +86,7 @@ def remarks(summary: RunSummary) -> list[str]:
         _correlation(thicket.correlation),
         f"{_agreement(thicket.agreement)}{_oracle(summary)}",
         _gains(thicket.gains),
+        *filter(None, [cost_sentence(summary)]),
     ]
 
 

@@ -8,6 +8,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from thickets.tasks.adaptive.token_limit import TokenLimit
+from thickets.tasks.results.cost import RunCost
 from thickets.tasks.results.evaluation import Accuracy, CurvePoint, Evaluation, ThicketDescription
 from thickets.tasks.results.merging import MergeChoice
 from thickets.tasks.results.pilot import Pilot
@@ -69,6 +70,7 @@ class EngineUse(BaseModel):
         start_s: Seconds of building engines, summed over engines.
         load_s: Seconds of loading candidates into engines, summed over engines.
         generate_s: Seconds of generating, summed over engines.
+        seconds: What rows of the result took in all sessions, by the names of `RunCost.seconds`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -79,6 +81,12 @@ class EngineUse(BaseModel):
     start_s: float = 0.0
     load_s: float = 0.0
     generate_s: float = 0.0
+    seconds: dict[str, float] = {}
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """What the session took, without what rows of the result took in all."""
+        return self.model_dump(exclude={"seconds"})
 
     @property
     def generating_share(self) -> float | None:
@@ -209,6 +217,8 @@ class RunSummary(BaseModel):
         merge: One model made of the population's noise, on the validation split; None where none was tried.
         sandbox: How programs of the model were shut in (`thickets.tasks.sandbox.launch`); None where none was run.
         by_likelihood: Whether answers are the likeliest labels (`problem.scoring`), and none was generated.
+        cost: What each row of the result took, without seconds, which differ from session to session; see `full_cost`.
+            None in runs of versions that did not count it.
 
     Example:
         >>> from thickets import open_run
@@ -250,6 +260,12 @@ class RunSummary(BaseModel):
     sandbox: str | None = None
     by_likelihood: bool = False
     merge: MergeChoice | None = None
+    cost: RunCost | None = None
+
+    @property
+    def full_cost(self) -> RunCost | None:
+        """What each row of the result took, with the seconds of its engines; None where it was not counted."""
+        return None if self.cost is None else self.cost.timed(self.engine.seconds)
 
     @property
     def is_graded(self) -> bool:

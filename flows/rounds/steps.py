@@ -51,6 +51,7 @@ def describe_round(number: int, summary: RunSummary) -> Round:
     """Return what is told of a round."""
     found = summary.evaluation
     merge = next((control.accuracy for control in found.controls if control.name == "merge"), None)
+    cost = summary.full_cost.of("merge") if summary.full_cost else None
     return Round(
         number=number,
         run_id=summary.run_id,
@@ -61,6 +62,7 @@ def describe_round(number: int, summary: RunSummary) -> Round:
         validation=summary.merge,
         n_tokens=sum(summary.n_tokens.values()),
         wall_s=summary.wall_s,
+        get=cost.get if cost else None,
     )
 
 

@@ -19,6 +19,7 @@ from thickets.flows.runtime.environment import log
 from thickets.flows.runtime.prefect_server import LatestOnly, shown
 from thickets.flows.search.forecast import WRAP_UP_S, Forecast
 from thickets.storage.scores.database import BASE_ID
+from thickets.tasks.evaluation.cost import Times, Worked, timed_as
 from thickets.tasks.results.text import duration
 from thickets.tasks.scoring.onlooker import Onlooker
 from thickets.tasks.scoring.units import UnitReport
@@ -41,6 +42,7 @@ class ScoringProgress:
         self._lock = threading.Lock()
         self._show_if_possible = Onlooker(self._show, "showing the progress")
         self._use = EngineUse()
+        self._times: dict[str, Worked] = {}
         self.forecast: Forecast | None = None
         self._console = Console(stderr=True)
         self._bar: Progress | None = None
@@ -60,6 +62,12 @@ class ScoringProgress:
     def engine(self) -> EngineUse:
         """Times and answers of the engines so far."""
         return self._use
+
+    @property
+    def times(self) -> Times:
+        """What engines took so far, by respondent and split."""
+        with self._lock:
+            return dict(self._times)
 
     @contextmanager
     def split(self, name: str, n_units: int, n_done: int, n_engines: int) -> Iterator[None]:
@@ -116,6 +124,8 @@ class ScoringProgress:
         self._start_s += report.start_s
         spent = {name: getattr(self._use, name) + getattr(report, name) for name in ("start_s", "load_s", "generate_s")}
         self._use = self._use.model_copy(update=spent | {"n_answers": self._use.n_answers + report.n})
+        name = timed_as(report.split, report.candidate_id)
+        self._times[name] = self._times.get(name, Worked()) + Worked(report.n, report.load_s + report.generate_s)
         if not report.candidate_id.startswith(BASE_ID):  # a candidate; neither the base nor a control made of it
             before = self._correct.get(report.candidate_id, (0, 0))
             score = (before[0] + report.n_correct, before[1] + report.n)

@@ -29,6 +29,7 @@ from thickets.flows.runtime.prefect_server import show_markdown, shown, wait_for
 from thickets.flows.search.answer_limit import learn
 from thickets.flows.search.beginning import recorded
 from thickets.flows.search.candidates import Candidates, score_first
+from thickets.flows.search.engine_time import times_kept, times_of
 from thickets.flows.search.forecast import Forecast, forecast
 from thickets.flows.search.merging import merge_candidates
 from thickets.flows.search.progress import ScoringProgress
@@ -109,6 +110,7 @@ def _search(
         with (
             recorded(folder, progress) as begin,
             session_timed(folder, meter),
+            times_kept(folder.engine_time, progress),
             start_tracking(plan, folder, book, engine.tags | _origin(rescored_from)) as tracker,
         ):
             with watch_first_batch(plan), engines:
@@ -147,6 +149,7 @@ def _search(
                 rescored_from=rescored_from,
                 changed_verdicts=changed,
                 merge=merged.choice if merged else None,
+                times=times_of(folder.engine_time, progress),
             )
             _publish(plan, book, folder, tracker, summary)
     return summary

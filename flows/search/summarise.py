@@ -20,12 +20,14 @@ from thickets.flows.results.summary import (
     VerdictChange,
 )
 from thickets.flows.search.candidates import describe_race
+from thickets.flows.search.cost import run_cost
 from thickets.flows.search.stages import Selected
 from thickets.storage.scores.database import BASE_ID, ScoreStore
 from thickets.tasks.adaptive.token_limit import TokenLimit
 from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.engines.model_kinds import kind_of
 from thickets.tasks.evaluation.controls import Controls, count_tokens
+from thickets.tasks.evaluation.cost import Times
 from thickets.tasks.evaluation.thicket import describe
 from thickets.tasks.evaluation.thinking import describe_thinking
 from thickets.tasks.problems.base import chooses
@@ -56,6 +58,7 @@ def summarise(
     rescored_from: str | None = None,
     changed_verdicts: VerdictChange | None = None,
     merge: MergeChoice | None = None,
+    times: Times | None = None,
 ) -> RunSummary:
     """Put the figures together; see `thickets.flows.results.summary.RunSummary`.
 
@@ -76,6 +79,7 @@ def summarise(
         rescored_from: The run whose answers are judged again.
         changed_verdicts: How verdicts differ from those of an earlier run on the same answers.
         merge: What merges did on the validation split.
+        times: What engines took in all sessions.
     """
     experts, problem = selected.experts, plan.config.single_problem
     # Of a graded vote only: else each correct answer is worth 1000.
@@ -112,6 +116,7 @@ def summarise(
             n_tokens["merge"] = count_tokens(store, "validation", [trial.id for trial in merge.trials])
             if merge.search is not None:
                 n_tokens["merge"] += count_tokens(store, "selection", list(merge.search.ids))
+        cost = run_cost(plan, store, selected, controls, merge, limit, times or {})
     if limit is not None:
         n_tokens["limit"] = limit.n_extra_tokens
     return RunSummary(
@@ -153,7 +158,7 @@ def summarise(
         n_tokens=n_tokens,
         tracking=tracking,
         wall_s=wall_s,
-        engine=engine,
+        engine=engine.model_copy(update={"seconds": cost.seconds}),
         thicket=thicket,
         version=version("thickets"),
         pilot=pilot,
@@ -168,6 +173,7 @@ def summarise(
         thinking=thinking,
         sandbox=isolation_of(problem.sandbox) if problem.runs_programs else None,
         by_likelihood=chooses(plan.problem),
+        cost=cost.timed({}),
     )
 
 

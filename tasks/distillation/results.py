@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
+from thickets.tasks.results.cost import RowCost
 from thickets.tasks.results.evaluation import Accuracy, Difference
 
 
@@ -104,6 +105,8 @@ class Arm(_Result):
         minus_weight_average: On the test split; None where the run did without that control.
         n_tokens: Generated on the test split.
         perplexity: Of generic text.
+        cost: Its training, and what it takes to use; what came before the training is in the `DistillSummary`. None in
+            results of versions that did not count it.
     """
 
     name: str
@@ -118,3 +121,4 @@ class Arm(_Result):
     minus_weight_average: Difference | None
     n_tokens: int
     perplexity: float
+    cost: RowCost | None = None

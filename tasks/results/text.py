@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from thickets.tasks.results.evaluation import Accuracy, Difference
 
 _INTERVAL = "[95 % Wilson]"
+_PREFIXES = (("E", 1e18), ("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3))
 OVER_BASE_HEADING = "points over base [95 % paired bootstrap]"
 
 
@@ -70,6 +71,16 @@ def rounded_up(count: int) -> str:
     """Round a count up to two significant digits: ``3,400`` for 3,391."""
     step = 10 ** max(0, int(math.log10(max(count, 1))) - 1)
     return f"{math.ceil(count / step) * step:,}"
+
+
+def amount(count: float) -> str:
+    """Write a large count with three significant digits: ``950``, ``12.3 k``, ``1.20 M``, ``540 T``."""
+    for prefix, size in _PREFIXES:
+        # What rounds to a thousand of a unit is one of the next.
+        if count >= 0.9995 * size:
+            value = count / size
+            return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f} {prefix}"
+    return f"{count:.0f}"
 
 
 def short_size(n_parameters: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -22,12 +21,12 @@ from thickets.flows.config.file import dump_config, parse_config
 from thickets.flows.config.run import RunConfig
 from thickets.flows.distillation.flow import distill
 from thickets.flows.distillation.plan import distill_config, plan_distillation
-from thickets.flows.distillation.verdict import read_test_answers
 from thickets.flows.randopt import randopt
 from thickets.flows.results.distillation import DistillFolder, DistillSummary, finished_distillations
 from thickets.flows.results.distillation_text import distill_findings
 from thickets.flows.results.runs import find_run
 from thickets.flows.results.summary import RunSummary
+from thickets.flows.results.test_answers import read_test_answers
 from thickets.storage.errors import InputError
 from thickets.storage.home import Home
 from thickets.storage.models.base import resolve_model
@@ -135,6 +134,42 @@ def test_a_student_and_its_controls_are_judged_on_the_runs_own_test_questions(
     assert found.arms[2].training.n_rows == found.arms[0].training.n_rows == found.data.n_rows
 
 
+def test_a_student_costs_the_search_the_answers_it_learned_from_training_and_its_looks(
+    run: tuple[RunConfig, RunSummary], distilled: tuple[RunConfig, DistillSummary]
+) -> None:
+    found, cost = distilled[1], distilled[1].cost
+    student = found.student
+    assert student is not None
+    assert cost is not None
+    costs = {arm.name: cost.of(arm.name) for arm in found.arms}
+    assert None not in costs.values()
+    with read_only(found.folder, None) as answers, read_only(found.folder / "work" / "student", None) as own:
+        n_answers = answers.query("SELECT count(*) FROM scores").item()
+        look = own.query("SELECT sum(n_tokens) FROM scores WHERE split = 'validation'").item()
+        used = own.query("SELECT sum(n_tokens) FROM scores WHERE split = 'test'").item()
+    assert n_answers == 60 * (3 + 3)
+    get, use = costs["student"].get, costs["student"].use
+    search, training = run[1].full_cost.search, student.training
+    n_looks = len(training.curve)
+    assert n_looks == 3  # before the first step, and after 2 and 4
+    assert get.n_generated == search.n_generated + found.answer_tokens + n_looks * look
+    assert (get.n_trained, get.n_backward) == (training.n_tokens, 4 * 4)  # steps of 4 rows
+    assert get.n_forward == search.n_forward + n_answers + n_looks * 10 + get.n_backward
+    forward_only = 2.0 * cost.n_parameters * (get.n_read + get.n_generated)
+    assert get.flops == forward_only + 6.0 * cost.n_parameters * training.n_tokens
+    assert get.engine_s > search.engine_s + training.train_s
+    assert (use.n_generated, use.n_forward) == (used, 14)
+    assert use.n_generated == student.n_tokens
+    # Gold answers were nobody's work, and samples of the base needed no expert.
+    labels, samples = costs["labels"].get, costs["rejection_sampling"].get
+    assert labels.n_forward == labels.n_backward + 3 * 10
+    assert samples.n_forward == samples.n_backward + 3 * 10 + 60 * 3
+    metrics = mlflow.MlflowClient(found.tracking.mlflow_uri).get_run(found.tracking.mlflow_run_id).data.metrics
+    assert metrics["cost.student.get_tokens"] == get.n_tokens
+    assert metrics["cost.student.use_tokens"] == pytest.approx(use.n_tokens / 14)
+    assert any("to get" in line for line in distill_findings(found))
+
+
 def test_the_student_is_a_checkpoint_that_answers_as_it_was_judged(
     distilled: tuple[RunConfig, DistillSummary],
 ) -> None:
@@ -211,9 +246,7 @@ def test_the_ensemble_is_the_runs_own_vote_and_the_best_single_expert_need_not_r
     base, problem = resolve_model(config.model), load_problem(config.single_problem)
     splits = draw_splits(problem, selection=12, validation=10, test=14, seed=0)
     plan = plan_distillation(config, base, problem, splits, resolve_spec)
-    on_test = read_test_answers(
-        replace(plan, found=summary.model_copy(update={"experts": chosen, "evaluation": evaluation}))
-    )
+    on_test = read_test_answers(plan.run.home, summary.model_copy(update={"experts": chosen, "evaluation": evaluation}))
     with read_only(summary.folder, None) as scores:
         of_best, of_other = (
             scores.answers("test", [Candidate(int(row.seed), row.sigma).id]).select("answer", "correct").rows()

@@ -64,6 +64,10 @@ def test_radii_are_doubled_and_coefficients_searched_and_nothing_is_scored_twice
     tested = {choice.chosen.id} - {before.chosen.id}
     new = {trial.id for trial in choice.trials} - {trial.id for trial in before.trials}
     assert found.engine.n_answers == 48 * len(choice.search.ids) + 200 * (len(new) + len(tested))
+    assert found.full_cost is not None
+    row = found.full_cost.of("merge")
+    assert row is not None
+    assert row.get.n_forward == 48 * (65 + len(choice.search.ids)) + 200 * (1 + len(choice.trials))
     assert "is fitted to" in " ".join(remarks(found))
     assert (found.base_selection, found.sigmas) == (merged.base_selection, merged.sigmas)
     again = searched(home)
@@ -118,6 +122,19 @@ def test_the_manifest_makes_the_model_again(merged: RunSummary) -> None:
     assert (found.base, found.noise, found.recipe) == (ensemble.base, ensemble.noise, ensemble.recipe)
     members = tuple(Candidate(member.seed, member.sigma) for member in found.members)
     assert Merge(members, tuple(member.coefficient for member in found.members)).id == merged.merge.chosen.id
+
+
+def test_a_merge_took_the_selection_split_and_the_validation_split_of_every_merge(merged: RunSummary) -> None:
+    cost = merged.full_cost
+    assert merged.merge is not None
+    assert cost is not None
+    row = cost.of("merge")
+    assert row is not None
+    n_validated = {trial.id for trial in merged.merge.trials}
+    assert row.get.n_forward == 65 * 48 + 200 * (1 + len(n_validated))
+    assert 65 * 48 < cost.search.n_forward <= 65 * 48 + 200 * (1 + 5)  # merges are no part of it
+    assert (row.use.n_forward, row.n) == (200, 200)
+    assert row.get.engine_s > 0
 
 
 def test_without_the_section_a_run_is_the_same_run(merged: RunSummary, tmp_path: Path, prefect_server: None) -> None:
