@@ -2,72 +2,25 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 
 import polars as pl
 import pytest
 
+from tests.flows.run_table_checks import check_tables
 from thickets.flows.config.run import RunConfig
 from thickets.flows.plan import make_plan
 from thickets.flows.results.runs import find_run, open_scores
-from thickets.flows.results.summary import RunSummary, experts_of
+from thickets.flows.results.summary import RunSummary
 from thickets.flows.search.beginning import record_prompts
 from thickets.storage.errors import InputError
 from thickets.storage.home import Home, RunFolder
 from thickets.storage.models.base import resolve_model
 from thickets.storage.scores.reader import ScoreReader
-from thickets.tasks.evaluation.voting import ballots, vote
 from thickets.tasks.problems import load_problem
-from thickets.tasks.problems.consensus import Consensus
 from thickets.tasks.problems.splits import draw_splits
 
 MakeConfig = Callable[..., RunConfig]
-
-
-def check_tables(scores: ScoreReader, summary: RunSummary) -> None:
-    """Compare the tables of a finished run with its summary and with the vote that its evaluation takes."""
-    found, experts = summary.evaluation, experts_of(summary)
-    for split in ("validation", "test"):
-        voted = vote(ballots(scores, split, experts), found.k, found.rule, Consensus(found.metric))
-        rows = scores.query(
-            "SELECT example_id, answer, correct, score, votes, n_abstain FROM votes "
-            "WHERE wins AND split = $split ORDER BY position",
-            {"split": split},
-        )
-        assert rows.to_dicts() == voted.select(rows.columns).to_dicts()
-    sums = scores.query("SELECT sum(score) AS points, count_if(correct) AS n FROM votes WHERE wins AND split = 'test'")
-    assert sums.row(0) == (found.ensemble.total, found.ensemble.n_correct)
-    [chosen] = [
-        point.accuracy
-        for point in summary.validation_curve
-        if (point.k, point.rule, point.method) == (found.k, found.rule, found.method)
-    ]
-    sums = scores.query("SELECT sum(score) AS points FROM votes WHERE wins AND split = 'validation'")
-    assert sums.row(0) == (chosen.total,)
-    outcomes = scores.query("FROM outcomes ORDER BY position")
-    fates = Counter(outcomes["fate"])
-    assert {
-        name: fates[name] for name in type(summary.thicket.gains).model_fields
-    } == summary.thicket.gains.model_dump()
-    outcome = Counter(outcomes["outcome"])
-    assert outcome["fixed"] == sum(fates[name] for name in ("format_fixed", "reasoning_fixed", "unclear_fixed"))
-    assert (outcome["broken"], outcome["still wrong"]) == (fates["regressed"], fates["still_wrong"])
-    assert outcomes["base_score"].sum() == found.base.total
-    assert outcomes.height == found.base.n == sum(outcome.values())
-    rows = scores.query("FROM experts ORDER BY rank")
-    assert rows["rank"].to_list() == [*range(1, found.k + 1)]
-    assert rows["candidate_id"].to_list() == experts["candidate_id"].to_list()
-    assert rows["seed"].to_list() == [int(row.seed) for row in summary.experts]
-    assert rows["selection_mean_score"].to_list() == pytest.approx([row.mean_score for row in summary.experts])
-    assert rows["selection_accuracy"].to_list() == pytest.approx([row.n_correct / row.n for row in summary.experts])
-    assert rows["n_tokens"].sum() == found.n_tokens.ensemble
-    assert rows["test_mean_score"][0] == pytest.approx(found.test_curve[0].accuracy.value)
-    assert rows["agreement"].is_between(0, 1).all()
-    prompts = scores.query(
-        "SELECT split, count(*) AS n FROM prompts JOIN examples USING (run_id, split, example_id) GROUP BY split"
-    )
-    assert dict(prompts.iter_rows()) == summary.split_sizes
 
 
 @pytest.fixture
@@ -79,21 +32,6 @@ def scores(finished: RunSummary) -> Iterator[ScoreReader]:
 
 def test_the_tables_say_what_the_evaluation_says(scores: ScoreReader, finished: RunSummary) -> None:
     check_tables(scores, finished)
-
-
-def test_agreement_is_the_share_of_questions_with_the_answer_of_the_vote(scores: ScoreReader) -> None:
-    expected = scores.query(
-        """
-        SELECT e.rank, count_if(s.answer = v.answer) / count(*) AS agreement
-        FROM experts AS e
-        JOIN scores AS s USING (run_id, candidate_id)
-        JOIN votes AS v USING (run_id, split, example_id)
-        WHERE split = 'test' AND v.wins
-        GROUP BY e.rank ORDER BY e.rank
-        """
-    )
-    assert scores.query("SELECT rank, agreement FROM experts ORDER BY rank").equals(expected)
-    assert expected["agreement"].n_unique() > 1
 
 
 def test_a_prompt_is_what_the_model_was_given(scores: ScoreReader) -> None:

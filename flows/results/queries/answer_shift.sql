@@ -1,4 +1,4 @@
--- Does the vote only answer otherwise? How often base and vote give each answer on the test split, the largest shift first.
+-- Does the vote only answer otherwise? How often base and vote give each answer, the largest shift first.
 -- not for texts: hardly two answers are equal, so there is nothing to count
 WITH given AS (
     SELECT base_answer AS answer, base_correct AS correct, true AS by_base FROM outcomes

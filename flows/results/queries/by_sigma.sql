@@ -1,4 +1,4 @@
--- How do the candidates of each sigma score beside the base, on the selection split? Accuracies, or mean scores where graded.
+-- How do the candidates of each sigma score beside the base? Accuracies on the selection split, or mean scores.
 SELECT
     sigma,
     n_candidates,

@@ -1,4 +1,4 @@
--- How often does the limit of tokens end an answer, and is it right then? By sigma on the selection split, the base first.
+-- Does the limit of tokens end answers, and are they right then? On the selection split, the base first, by sigma.
 -- not for likelihood: the likeliest label is chosen, and nothing is written that a limit could end
 SELECT
     CASE WHEN c.position < 0 THEN 'base' ELSE 'sigma ' || c.sigma END AS who,

@@ -1,4 +1,4 @@
--- Which selection questions are hardest for the candidates? Lowest mean score first, with racing of those all answered.
+-- Which selection questions are hardest for the candidates? The lowest mean score first.
 SELECT
     position,
     left(regexp_replace(question, '\s+', ' ', 'g'), 50) AS question,
