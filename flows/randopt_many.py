@@ -6,11 +6,11 @@ import time
 
 from prefect import flow
 
-from thickets.flows.config.file import dump_config, flatten
 from thickets.flows.config.preflight import check_inputs
 from thickets.flows.config.run import RunConfig
+from thickets.flows.publish.group import GroupLog, log_group
 from thickets.flows.randopt import randopt
-from thickets.flows.report.group import draw_group_figures, write_group_report
+from thickets.flows.report.group import draw_group_figures, map_plots, write_group_report
 from thickets.flows.results.compare import compare
 from thickets.flows.results.comparison import Comparison, Group
 from thickets.flows.results.comparison_text import comparison_markdown
@@ -18,16 +18,12 @@ from thickets.flows.results.groups import group_of
 from thickets.flows.results.summary import RunSummary
 from thickets.flows.results.task_map import make_map
 from thickets.flows.runtime.environment import log
-from thickets.flows.runtime.mlflow_server import tracked
 from thickets.flows.runtime.prefect_server import show_markdown
 from thickets.flows.runtime.repair import end_mlflow_runs
 from thickets.flows.runtime.session import session
 from thickets.storage.errors import InputError
 from thickets.storage.files import write_text_atomically
 from thickets.storage.home import Home
-from thickets.storage.tracking.run import Tracker
-from thickets.storage.tracking.store import RUN_ID_TAG
-from thickets.storage.tracking.writer import MetricPoint
 from thickets.tasks.task import task
 
 
@@ -65,8 +61,7 @@ def randopt_many(config: RunConfig, fresh: bool = False) -> Comparison:
         summaries = [child(each, fresh=fresh) for each in config.per_problem]
         group = compare_group(config, summaries)
         files = report_group(config, group)
-        with tracked("the comparison"):
-            log_group(config, group, summaries, files, wall_s=time.monotonic() - started)
+        log_group("the comparison", config, _logged(config, group, files, time.monotonic() - started), summaries)
         show_markdown(_markdown(config, group), "comparison", "The problems' runs side by side")
     return group.comparison
 
@@ -91,26 +86,20 @@ def report_group(config: RunConfig, group: Group) -> list[str]:
     found = make_map(home, group.run_ids)
     files = [write_group_report(folder, group, found)]
     if not isinstance(found, str):
-        files += draw_group_figures(folder, found)
+        files += draw_group_figures(folder, map_plots(found))
     return [path.relative_to(folder.root).as_posix() for path in files]
 
 
-@task("log-comparison", retries=2)
-def log_group(config: RunConfig, group: Group, summaries: list[RunSummary], files: list[str], wall_s: float) -> None:
-    """Log the comparison, the report and its figures to MLflow, with the problems' runs below it."""
-    home, tracking = Home(config.storage.home), config.tracking
-    folder = group_of(home, config.name, group.run_ids)
-    text = comparison_markdown(group.comparison)
-    tags = {RUN_ID_TAG: group.group_id, "mlflow.source.name": "thickets", "mlflow.note.content": text}
-    with Tracker.start(home, tracking.experiment, group.group_id, tags, uri=tracking.uri) as tracker:
-        tracker.log_config(flatten(config.model_dump(mode="json", exclude={"problem"})))
-        tracker.log_text("config.yaml", dump_config(config))
-        tracker.log_file(folder.comparison)
-        for name in files:
-            tracker.log_file(folder.root / name, name.rpartition("/")[0] or None)
-        tracker.log_metrics(_metrics(group.comparison, wall_s))
-        for summary in summaries:
-            tracker.adopt(summary.tracking.mlflow_run_id)
+def _logged(config: RunConfig, group: Group, files: list[str], wall_s: float) -> GroupLog:
+    """Return what MLflow gets: the comparison, the report and its figures."""
+    folder = group_of(Home(config.storage.home), config.name, group.run_ids)
+    return GroupLog(
+        group_id=group.group_id,
+        note=comparison_markdown(group.comparison),
+        root=folder.root,
+        files=(folder.comparison.name, *files),
+        metrics=_metrics(group.comparison, wall_s),
+    )
 
 
 def _markdown(config: RunConfig, group: Group) -> str:
@@ -119,10 +108,10 @@ def _markdown(config: RunConfig, group: Group) -> str:
     return f"{comparison_markdown(group.comparison)}\n{where}\n"
 
 
-def _metrics(found: Comparison, wall_s: float) -> list[MetricPoint]:
+def _metrics(found: Comparison, wall_s: float) -> dict[str, float]:
     metrics = {"wall_s": wall_s, "tokens": float(sum(run.n_tokens for run in found.runs))}
     for each in found.discordance.sigmas:
         name = f"discordance.sigma_{each.sigma:g}"
         values = {"": each.value, "_low": each.low, "_high": each.high, "_floor": each.floor, "_excess": each.excess}
         metrics |= {f"{name}{suffix}": value for suffix, value in values.items() if value is not None}
-    return [MetricPoint(name, value) for name, value in metrics.items()]
+    return metrics

@@ -28,7 +28,7 @@ STORY = [
         "list_runs",
         "open_run",
     ),
-    *("Run", "RunSummary", "ask", "evaluate", "materialize", "distill", "promote", "rescore", "compare"),
+    *("Run", "RunSummary", "ask", "evaluate", "materialize", "distill", "promote", "rescore", "compare", "regimes"),
     *("ThicketsError", "InputError", "RunError"),
 ]
 HEAVY = ("torch", "prefect", "mlflow", "polars", "numpy", "pydantic", "duckdb", "ray", "rich", "transformers")

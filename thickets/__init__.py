@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from thickets.flows.api.models import ask, evaluate, materialize, promote
     from thickets.flows.api.runs import Run, compare, list_runs, open_run
-    from thickets.flows.api.searches import check, distill, estimate, judge, rescore, search
+    from thickets.flows.api.searches import check, distill, estimate, judge, regimes, rescore, search
     from thickets.flows.config.file import load_config
     from thickets.flows.config.run import RunConfig
     from thickets.flows.results.summary import RunSummary
@@ -49,6 +49,7 @@ __all__ = [
     "noise",
     "open_run",
     "promote",
+    "regimes",
     "rescore",
     "search",
 ]
@@ -76,6 +77,7 @@ _MODULES = {
     "noise": "tasks.noise",
     "open_run": "flows.api.runs",
     "promote": "flows.api.models",
+    "regimes": "flows.api.searches",
     "rescore": "flows.api.searches",
     "search": "flows.api.searches",
 }

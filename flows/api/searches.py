@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from thickets.flows.results.rounds import Rounds
     from thickets.flows.results.summary import RunSummary
     from thickets.flows.search.estimate import Estimate, EstimateOfMany
+    from thickets.tasks.results.regimes import Regimes
 
 
 def search(config: RunConfig, *, fresh: bool = False) -> RunSummary | Comparison | Rounds:
@@ -61,6 +62,41 @@ def search(config: RunConfig, *, fresh: bool = False) -> RunSummary | Comparison
     from thickets.flows.randopt import randopt
 
     return randopt(config, fresh=fresh)
+
+
+def regimes(config: RunConfig, models: Sequence[str], *, floor: bool = True, fresh: bool = False) -> Regimes:
+    """Search the same problem around several models, and hold what surrounds each against the models' size.
+
+    Each model is a run of its own, the one that `search` would make of it. The same call again goes on where it
+    stopped, and one with a further model scores only that.
+
+    Args:
+        config: The run, of one problem; its own model counts only if it is among the others.
+        models: Two models or more, each as `model` would name it.
+        floor: Also search around the smallest model's architecture with random weights.
+        fresh: As for `search`.
+
+    Raises:
+        InputError: Something in the configuration or a model cannot be used; found before anything is scored.
+        RunError: As for `search`.
+
+    Example:
+        >>> from thickets import RunConfig, regimes
+        >>> data = {"selection": 12, "validation": 10, "test": 14}
+        >>> config = RunConfig(name="size", problem="signals", population={"size": 6}, data=data)
+        >>> found = regimes(config, ["signals-needle", "signals-thicket", "signals-plateau"])
+        >>> [model.name for model in found.models]
+        ['signals-needle', 'signals-thicket', 'signals-plateau']
+        >>> found.floor.name
+        'signals-needle'
+    """
+    from thickets.flows.regimes.members import check_members
+
+    check_members(config, models)
+    use_services(config.storage.home)
+    from thickets.flows.regimes.flow import randopt_regimes
+
+    return randopt_regimes(config, list(models), floor=floor, fresh=fresh)
 
 
 def rescore(run: str, overrides: Sequence[str] = (), *, home: Path | str | None = None) -> RunSummary:

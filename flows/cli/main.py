@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from thickets.flows.cli import check, doctor, housekeeping, init, models, problems, results, search, services
+from thickets.flows.cli import check, doctor, housekeeping, init, models, problems, regimes, results, search, services
 from thickets.flows.cli.options import say
 from thickets.flows.cli.process import QuickEnd
 from thickets.flows.runtime.clock import count_from_command
@@ -31,6 +31,7 @@ app = typer.Typer(
 app.command(epilog="Example: `thickets init reviews --kind choice`")(init.init)
 app.command(epilog="Example: `thickets run quickstart --set population.size=96`")(search.run)
 app.command(epilog="Example: `thickets estimate my.yaml --set population.size=5000`")(search.estimate)
+app.command(epilog="Example: `thickets regimes my.yaml --models A B C`")(regimes.regimes)
 app.command(epilog="Example: `thickets rescore latest --set problem.verifier=math`")(search.rescore)
 app.command(epilog="Example: `thickets check my.yaml --n 20`")(check.check)
 app.command(epilog="Example: `thickets doctor my.yaml`")(doctor.doctor)

@@ -89,7 +89,8 @@ def report(
         str,
         typer.Argument(
             metavar="RUN",
-            help="A run id, a unique prefix of one, `latest`, or likewise a group: the runs of one `problems:`.",
+            help="A run id, a unique prefix of one, or `latest`, which is a run; or the id of a group (of "
+            "several problems or models), or a prefix of it.",
         ),
     ],
     out: Annotated[
@@ -99,7 +100,7 @@ def report(
 ) -> None:
     """Write a finished run's report again: one HTML file with verdict, figures, plots and examples; prints its path."""
     from thickets.flows.report import report_again
-    from thickets.flows.results.groups import find_group
+    from thickets.flows.results.groups import find_group, group_with
     from thickets.flows.results.runs import find_run
 
     where = home_of(home)
@@ -114,6 +115,8 @@ def report(
         typer.echo(group_report_again(where, group, out))
         return
     typer.echo(report_again(where, run, out))
+    if name == "latest" and (group := group_with(where, run.run_id)) is not None:
+        say(f"this is one run of several; their page: thickets report {group.group_id}{home_option(where.root)}")
 
 
 def log(

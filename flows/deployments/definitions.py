@@ -11,8 +11,11 @@ from thickets.flows.config.file import load_config
 from thickets.flows.followups import distill_run, evaluate, report
 from thickets.flows.randopt import randopt
 from thickets.flows.randopt_many import randopt_many
+from thickets.flows.regimes.flow import randopt_regimes
 
 _PROBLEMS = ("largest_number", "reasoning_gym:chain_sum")
+# Made here in seconds, so that a click on Run needs no download; any other models take their place.
+_SIGNALS_MODELS = ("signals-needle", "signals-thicket", "signals-plateau")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,13 @@ def definitions() -> tuple[Definition, ...]:
     quickstart = load_config("quickstart").model_dump(mode="json", exclude_unset=True)
     several = {key: value for key, value in quickstart.items() if key != "problem"}
     several |= {"problems": [{"name": name} for name in _PROBLEMS]}
+    signals = {
+        "name": "regimes",
+        "problem": {"name": "signals"},
+        "data": {"selection": 128, "validation": 128, "test": 512},
+        "population": {"size": 96, "sigmas": [0.005, 0.01, 0.02]},
+        "scoring": {"candidates_per_shard": 32},
+    }
     return (
         Definition(
             randopt,
@@ -75,6 +85,14 @@ def definitions() -> tuple[Definition, ...]:
             "One search per problem with the same population, and the comparison of what they found.",
             ("thickets", "search"),
             {"config": several},
+        ),
+        Definition(
+            randopt_regimes,
+            "search",
+            "One search per model on the same problem, and what surrounds each against the models' size. Filled in "
+            "with small networks that continue signals: a minute.",
+            ("thickets", "search"),
+            {"config": signals, "models": list(_SIGNALS_MODELS)},
         ),
         Definition(
             distill_run,

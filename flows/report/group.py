@@ -8,10 +8,11 @@ from functools import partial
 from pathlib import Path
 
 from thickets.flows.report.plots import Plot
+from thickets.flows.report.regimes import write_regimes_report
 from thickets.flows.report.render import page
 from thickets.flows.report.write import check_target
 from thickets.flows.results.comparison import ComparedRow, ComparedRun, Group
-from thickets.flows.results.groups import GroupFolder, load_group
+from thickets.flows.results.groups import GroupFolder, load_group, load_regimes
 from thickets.flows.results.task_map import make_map
 from thickets.flows.results.task_map_text import headline, map_sentences
 from thickets.storage.errors import InputError
@@ -140,11 +141,11 @@ def write_group_report(folder: GroupFolder, group: Group, found: TaskMap | str, 
     return target
 
 
-def draw_group_figures(folder: GroupFolder, found: TaskMap) -> list[Path]:
-    """Draw the maps into the group's folder, and return the files."""
+def draw_group_figures(folder: GroupFolder, plots: Sequence[Plot]) -> list[Path]:
+    """Draw plots into the group's folder, and return the files."""
     folder.figures.mkdir(parents=True, exist_ok=True)
     paths = []
-    for plot in map_plots(found):
+    for plot in plots:
         paths.append(folder.figures / f"{plot.name}.png")
         plot.draw(PRINT).savefig(paths[-1])
     return paths
@@ -158,8 +159,10 @@ def group_report_again(home: Home, folder: GroupFolder, target: Path | None = No
     """
     if target is not None:
         check_target(target)
-    group = load_group(folder)
     try:
+        if folder.regimes.is_file():
+            return write_regimes_report(folder, load_regimes(folder), target)
+        group = load_group(folder)
         return write_group_report(folder, group, make_map(home, group.run_ids), target)
     except OSError as error:
         raise InputError(f"--out: cannot write {target or folder.report}: {error.strerror or error}") from None

@@ -13,7 +13,7 @@ from thickets.flows.report.collect import Report
 from thickets.flows.report.plots import Plot
 from thickets.flows.report.svg import inline_svg
 from thickets.tasks.figures import PAGE
-from thickets.tasks.results.text import percent, points
+from thickets.tasks.results.text import percent, points, short_size
 
 _TEMPLATE = "template.html.jinja"
 _LONG_CHARACTERS, _LONG_LINES = 420, 8
@@ -37,7 +37,7 @@ def page(template: str, **values: object) -> str:
         keep_trailing_newline=True,
     )
     environment.filters |= {"percent": percent, "points": points, "place": _place, "visible": visible, "svg": _svg}
-    environment.filters["breakable"] = breakable
+    environment.filters |= {"breakable": breakable, "size": short_size}
     environment.tests["long"] = _is_long
     style = resources.files("thickets.flows.report").joinpath("style.css").read_text(encoding="utf-8")
     return environment.get_template(template).render(style=Markup(style), **values)

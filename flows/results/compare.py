@@ -100,7 +100,7 @@ def _rows(summary: RunSummary) -> Iterator[ComparedRow]:
 def _pair(ours: OpenRun, theirs: OpenRun) -> Pair:
     if why := _not_paired(ours, theirs):
         sentence = f"The ensembles of {ours.id} and {theirs.id}: {why}, so no difference is paired, and none is given."
-        return Pair(ours=ours.id, theirs=theirs.id, difference=None, sentence=sentence)
+        return Pair(ours=ours.id, theirs=theirs.id, difference=None, sentence=sentence, reason=why)
     difference = paired_difference(_ensemble_scores(ours), _ensemble_scores(theirs))
     said = verdict(difference, f"the ensemble of {ours.id}", f"that of {theirs.id}").sentence
     p = difference.p_value or 0.0

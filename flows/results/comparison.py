@@ -70,12 +70,14 @@ class Pair(_Value):
         difference: Accuracy of `ours` minus that of `theirs`, paired by question; None unless both runs
             answered the same questions.
         sentence: The verdict, or the reason for having none.
+        reason: Why there is no difference; None where there is one, and in comparisons that earlier versions stored.
     """
 
     ours: str
     theirs: str
     difference: Difference | None
     sentence: str
+    reason: str | None = None
 
 
 class DiscordanceTable(_Value):

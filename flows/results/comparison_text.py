@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from thickets.flows.results.comparison import ComparedRow, ComparedRun, Comparison
+from thickets.flows.results.comparison import ComparedRow, ComparedRun, Comparison, Pair
 from thickets.flows.results.rows import to_get, to_use
 from thickets.tasks.results.discordance import SigmaDiscordance
 from thickets.tasks.results.text import accuracy_heading, markdown_table, points, scored
@@ -101,8 +101,7 @@ def config_table(found: Comparison) -> TextTable | None:
 def sentences(found: Comparison) -> list[str]:
     """Return the verdicts, then the sentences on discordance."""
     paired = [pair.sentence for pair in found.pairs if pair.difference is not None]
-    unpaired = [pair.sentence for pair in found.pairs if pair.difference is None]
-    return [*paired, *unpaired, *_discordance_sentences(found)]
+    return [*paired, *_unpaired_sentences(found), *_discordance_sentences(found)]
 
 
 def comparison_markdown(found: Comparison) -> str:
@@ -163,6 +162,22 @@ def _discordance_sentences(found: Comparison) -> Iterator[str]:
             yield f"Discordance at {where}: the problems want different candidates, beyond what noise explains."
         else:
             yield f"Discordance at {where}: no more than noise explains."
+
+
+def _unpaired_sentences(found: Comparison) -> Iterator[str]:
+    """Say once per reason which ensembles are not compared, and not once per pair of them."""
+    by_reason: dict[str | None, list[Pair]] = {}
+    for pair in found.pairs:
+        if pair.difference is None:
+            by_reason.setdefault(pair.reason, []).append(pair)
+    for reason, pairs in by_reason.items():
+        if reason is None or len(pairs) == 1:
+            yield from (pair.sentence for pair in pairs)
+        elif len(pairs) == len(found.pairs):
+            yield f"No two of the ensembles are paired by question: {reason}, so no difference is given."
+        else:
+            named = "; ".join(f"{pair.ours} and {pair.theirs}" for pair in pairs)
+            yield f"Ensembles that are not paired, so that no difference is given, because {reason}: {named}."
 
 
 def _with_interval(value: float | None, low: float | None, high: float | None, sign: str = "") -> str:

@@ -1,17 +1,22 @@
-"""The groups of a home: the runs of one configuration with several problems, and what was made of them together."""
+"""The groups of a home: runs of several problems, of several models, of rounds, and what was made of them together."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from thickets.flows.results.comparison import Group
 from thickets.storage.errors import InputError
 from thickets.storage.fingerprint import fingerprint
 from thickets.storage.home import Home
+from thickets.tasks.results.regimes import Regimes
+
+Kept = TypeVar("Kept", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,11 @@ class GroupFolder:
         return self.root / "rounds.json"
 
     @property
+    def regimes(self) -> Path:
+        """Of a group of several models: what was found around each, as JSON."""
+        return self.root / "regimes.json"
+
+    @property
     def report(self) -> Path:
         """The runs side by side as one page for a browser."""
         return self.root / "report.html"
@@ -58,17 +68,32 @@ def group_of(home: Home, name: str, run_ids: Sequence[str]) -> GroupFolder:
     Args:
         home: The home of the runs.
         name: Of the configuration.
-        run_ids: One per problem, in the configuration's order; of rounds "rounds" before those of the rounds.
+        run_ids: One per problem, in the configuration's order; "rounds" before those of rounds, and "regimes" before
+            those of several models.
     """
     return GroupFolder(home.root / "groups" / f"{name}-{fingerprint(list(run_ids))[:8]}")
 
 
 def find_group(home: Home, name: str) -> GroupFolder | None:
-    """Return the group with this id, or the only one whose id begins so; None if there is none or there are several."""
-    known = sorted(path.parent for path in home.root.glob("groups/[!.]*/comparison.json"))
+    """Return the group with a report that has this id, or the only one whose id begins so; None for none or several."""
+    found = {path.parent for kind in ("comparison", "regimes") for path in home.root.glob(f"groups/[!.]*/{kind}.json")}
+    known = sorted(found)
     exact = [path for path in known if path.name == name]
-    found = exact or [path for path in known if path.name.startswith(name)]
-    return GroupFolder(found[0]) if len(found) == 1 else None
+    fitting = exact or [path for path in known if path.name.startswith(name)]
+    return GroupFolder(fitting[0]) if len(fitting) == 1 else None
+
+
+def group_with(home: Home, run_id: str) -> GroupFolder | None:
+    """Return the last written group with a report that has this run among its own; None where there is none."""
+    known = [*home.root.glob("groups/[!.]*/comparison.json"), *home.root.glob("groups/[!.]*/regimes.json")]
+    for path in sorted(known, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        folder = GroupFolder(path.parent)
+        with suppress(InputError):  # one of another version
+            is_regimes = path == folder.regimes
+            of = [each.run_id for each in load_regimes(folder).models] if is_regimes else load_group(folder).run_ids
+            if run_id in of:
+                return folder
+    return None
 
 
 def load_group(folder: GroupFolder) -> Group:
@@ -77,9 +102,22 @@ def load_group(folder: GroupFolder) -> Group:
     Raises:
         InputError: It cannot be read, or was written by another version.
     """
+    return _load(Group, folder.comparison)
+
+
+def load_regimes(folder: GroupFolder) -> Regimes:
+    """Load what a group of several models has found.
+
+    Raises:
+        InputError: It cannot be read, or was written by another version.
+    """
+    return _load(Regimes, folder.regimes)
+
+
+def _load(kind: type[Kept], path: Path) -> Kept:
     try:
-        return Group.model_validate_json(folder.comparison.read_bytes())
+        return kind.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
         raise InputError(
-            f"RUN: {folder.comparison} cannot be read or does not fit this version; run the group's config again"
+            f"RUN: {path} cannot be read or does not fit this version; run the group's config again"
         ) from None

@@ -6,9 +6,9 @@ import time
 
 from prefect import flow
 
-from thickets.flows.config.file import dump_config, flatten
 from thickets.flows.config.preflight import check_inputs
 from thickets.flows.config.run import RunConfig
+from thickets.flows.publish.group import GroupLog, log_group
 from thickets.flows.randopt import randopt
 from thickets.flows.results.groups import GroupFolder, group_of
 from thickets.flows.results.rounds import Rounds
@@ -16,16 +16,12 @@ from thickets.flows.results.rounds_text import rounds_markdown
 from thickets.flows.results.summary import RunSummary
 from thickets.flows.rounds.steps import describe_round, last_minus_first, merged_model, round_config
 from thickets.flows.runtime.environment import log
-from thickets.flows.runtime.mlflow_server import tracked
 from thickets.flows.runtime.prefect_server import show_markdown
 from thickets.flows.runtime.repair import end_mlflow_runs
 from thickets.flows.runtime.session import session
 from thickets.storage.errors import InputError
 from thickets.storage.files import write_text_atomically
 from thickets.storage.home import Home
-from thickets.storage.tracking.run import Tracker
-from thickets.storage.tracking.store import RUN_ID_TAG
-from thickets.storage.tracking.writer import MetricPoint
 from thickets.tasks.task import task
 
 
@@ -70,8 +66,7 @@ def randopt_rounds(config: RunConfig, fresh: bool = False) -> Rounds:
             if number < config.rounds.most:
                 model = merged_model(home, summary)
         found = keep_rounds(config, summaries, ended)
-        with tracked("the rounds"):
-            log_rounds(config, found, summaries, wall_s=time.monotonic() - started)
+        log_group("the rounds", config, _logged(config, found, time.monotonic() - started), summaries)
         show_markdown(rounds_markdown(found), "rounds", "The rounds one after the other")
     return found
 
@@ -97,29 +92,12 @@ def _folder(home: Home, config: RunConfig, run_ids: list[str]) -> GroupFolder:
     return group_of(home, config.name, ["rounds", *run_ids])
 
 
-@task("log-rounds", retries=2)
-def log_rounds(config: RunConfig, found: Rounds, summaries: list[RunSummary], wall_s: float) -> None:
-    """Log the rounds to MLflow, with their runs below."""
-    home, tracking = Home(config.storage.home), config.tracking
-    tags = {RUN_ID_TAG: found.group_id, "mlflow.source.name": "thickets", "mlflow.note.content": rounds_markdown(found)}
-    with Tracker.start(home, tracking.experiment, found.group_id, tags, uri=tracking.uri) as tracker:
-        tracker.log_config(flatten(config.model_dump(mode="json", exclude={"problems"})))
-        tracker.log_text("config.yaml", dump_config(config))
-        tracker.log_file(_folder(home, config, [each.run_id for each in found.rounds]).rounds)
-        tracker.log_metrics(
-            [
-                MetricPoint("wall_s", wall_s),
-                MetricPoint("tokens", float(sum(each.n_tokens for each in found.rounds))),
-                *(MetricPoint(f"round.{each.number}.base", each.base.value) for each in found.rounds),
-                *(MetricPoint(f"round.{each.number}.ensemble", each.ensemble.value) for each in found.rounds),
-                *(MetricPoint(f"round.{each.number}.merge", each.merge.value) for each in found.rounds if each.merge),
-                *(
-                    MetricPoint(f"cost.round.{each.number}.get_{what}", float(value))
-                    for each in found.rounds
-                    if (cost := found.cost_to_get(each.number))
-                    for what, value in (("tokens", cost.n_tokens), ("flops", cost.flops), ("s", cost.engine_s))
-                ),
-            ]
-        )
-        for summary in summaries:
-            tracker.adopt(summary.tracking.mlflow_run_id)
+def _logged(config: RunConfig, found: Rounds, wall_s: float) -> GroupLog:
+    """Return what MLflow gets of the rounds."""
+    folder = _folder(Home(config.storage.home), config, [each.run_id for each in found.rounds])
+    metrics = {"wall_s": wall_s, "tokens": float(sum(each.n_tokens for each in found.rounds))}
+    metrics |= {f"round.{each.number}.base": each.base.value for each in found.rounds}
+    metrics |= {f"round.{each.number}.ensemble": each.ensemble.value for each in found.rounds}
+    metrics |= {f"round.{each.number}.merge": each.merge.value for each in found.rounds if each.merge}
+    metrics |= found.cost_metrics
+    return GroupLog(found.group_id, rounds_markdown(found), folder.root, (folder.rounds.name,), metrics)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -151,6 +150,7 @@ class PromptTemplate:
         """
         self._tokenizer, self._given, self._says_bos = tokenizer, dict(given or {}), says_bos
         self._make_images = images
+        self._images: ImageReader | None = None
         self._chat_template: str | None = tokenizer.chat_template
         check_given(tokenizer, self._given)
         self._beginning = beginning(tokenizer) if self._chat_template is None else Beginning()
@@ -211,30 +211,36 @@ class PromptTemplate:
         if not found:
             return text
         [image] = found
-        self._images.place(self._ids([text])[0])
+        self._read_images().place(self._ids([text])[0])
         return ImagePrompt(text, image)
 
     def _text(self, messages: Sequence[Message]) -> str:
         has_images = any("image" in message for message in messages)
         if has_images:
-            self._images  # noqa: B018 - says what is wrong with a model that reads none
+            self._read_images()  # says what is wrong with a model that reads none
         if self.is_chat:
             return render_chat(self._tokenizer, in_parts(messages) if has_images else messages, self._given)
         if has_images:
             raise InputError("model: the questions are about images, and it has no chat template that places them")
         return self._beginning.text + _plain(messages) + "\nAnswer:"
 
-    @cached_property
-    def _images(self) -> ImageReader:
-        if self._make_images is None:
-            raise InputError("model: the questions are about images, and only their text is rendered here")
-        return self._make_images()
+    def _read_images(self) -> ImageReader:
+        """Return what reads the model's images, made at the first call.
+
+        Raises:
+            InputError: The model reads none, or it is given none here.
+        """
+        if self._images is None:
+            if self._make_images is None:
+                raise InputError("model: the questions are about images, and only their text is rendered here")
+            self._images = self._make_images()
+        return self._images
 
     def _ids(self, prompts: Sequence[Prompt]) -> list[list[int]]:
         """Return token ids as the model reads them, an image's all."""
         rows = prompt_ids(self._tokenizer, [text_of(prompt) for prompt in prompts])
         return [
-            self._images.expand(row, prompt.image) if isinstance(prompt, ImagePrompt) else row
+            self._read_images().expand(row, prompt.image) if isinstance(prompt, ImagePrompt) else row
             for row, prompt in zip(rows, prompts, strict=True)
         ]
 
@@ -312,7 +318,7 @@ class PromptTemplate:
 
     def image_identity(self) -> dict[str, JSON]:
         """Return what decides the pixels that the model sees; see `ImageReader.identity`."""
-        return self._images.identity()
+        return self._read_images().identity()
 
 
 def _image_reader(folder: Path) -> ImageReader:

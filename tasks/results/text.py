@@ -83,6 +83,14 @@ def amount(count: float) -> str:
     return f"{count:.0f}"
 
 
+def short_size(n_parameters: int) -> str:
+    """Write a model's number of parameters: ``14.6K``, ``135M``, ``7.62B``."""
+    for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "K")):
+        if n_parameters >= size:
+            return f"{n_parameters / size:.3g}{unit}"
+    return str(n_parameters)
+
+
 def duration(seconds: float) -> str:
     """Write seconds in hours, minutes and seconds: ``45 s``, ``3 min 10 s``, ``2 h 05 min``."""
     whole = round(seconds)

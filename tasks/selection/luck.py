@@ -81,7 +81,9 @@ class SigmaCounts:
         """Variance of the candidates' scores on each question, `[n_questions]`."""
         if self.squares is None:
             return np.asarray(self.difficulty * (1 - self.difficulty))
-        return np.asarray(self.squares) / (FULL**2 * self.n_candidates) - self.difficulty**2
+        # In whole numbers, so that equal scores have a variance of exactly 0 and none has one below it.
+        n, sums = self.n_candidates, np.asarray(self.by_question, dtype=np.int64)
+        return np.asarray((n * np.asarray(self.squares, dtype=np.int64) - sums**2) / (FULL * n) ** 2)
 
 
 def sigma_counts(board: pl.DataFrame, questions: pl.DataFrame) -> list[SigmaCounts]:
@@ -175,7 +177,10 @@ def by_chance(group: SigmaCounts) -> Any:
     """Return the distribution of a candidate's score if all candidates are equally good (SciPy's, frozen)."""
     if group.squares is None:
         return stats.poisson_binom(group.difficulty)
-    return stats.norm(FULL * group.difficulty.sum(), FULL * np.sqrt(group.variance.sum()))
+    mean, variance = FULL * group.difficulty.sum(), group.variance.sum()
+    if variance == 0:  # chance has nothing to draw, and a normal distribution needs a width
+        return stats.rv_discrete(values=([round(mean)], [1.0]))
+    return stats.norm(mean, FULL * np.sqrt(variance))
 
 
 def true_accuracy(group: SigmaCounts, count: int) -> tuple[float, float, float]:

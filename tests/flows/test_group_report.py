@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from tests.flows.publishing import published
 from tests.flows.test_report import Page, squeezed
 from thickets.flows.report.group import collect_group, write_group_report
 from thickets.flows.report.render import breakable
-from thickets.flows.results.comparison import Group
+from thickets.flows.results.comparison import Group, Pair
+from thickets.flows.results.comparison_text import sentences
 from thickets.flows.results.groups import GroupFolder, find_group, group_of, load_group
 from thickets.flows.results.task_map_text import headline, least_correlation, map_sentences
 from thickets.storage.errors import InputError
@@ -164,6 +166,32 @@ def test_a_correlation_that_candidates_can_tell_is_that_of_fisher() -> None:
     assert least_correlation(3) is None
     assert least_correlation(16) == pytest.approx(0.4958, abs=1e-3)
     assert (least_correlation(1000) or 1) < 0.07
+
+
+def test_what_holds_of_every_pair_is_said_once() -> None:
+    found = made_up_group()[0].comparison
+    ids = [run.run_id for run in found.runs]
+
+    def said(reasons: dict[tuple[str, str], str | None]) -> list[str]:
+        pairs = [
+            Pair(ours=ours, theirs=theirs, difference=None, sentence=f"{ours}, {theirs}: {why}.", reason=why)
+            for (ours, theirs), why in reasons.items()
+        ]
+        everything = sentences(found.model_copy(update={"pairs": tuple(pairs)}))
+        return [line for line in everything if not line.startswith("Discordance")]
+
+    every = dict.fromkeys(combinations(ids, 2), "they answered other problems")
+    assert said(every) == [
+        "No two of the ensembles are paired by question: they answered other problems, so no difference is given."
+    ]
+    first, *rest = every
+    assert said({**every, first: "they answered other test questions"}) == [
+        f"{first[0]}, {first[1]}: they answered other test questions.",
+        "Ensembles that are not paired, so that no difference is given, because they answered other problems: "
+        + "; ".join(f"{ours} and {theirs}" for ours, theirs in rest)
+        + ".",
+    ]
+    assert said({first: None}) == [f"{first[0]}, {first[1]}: None."]  # stored by an earlier version
 
 
 def test_names_break_after_their_joints_and_stay_safe() -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from thickets.tasks.selection.luck import SigmaCounts, best_candidate, luck, true_accuracy
+from thickets.tasks.selection.luck import SigmaCounts, best_candidate, luck, table_counts, true_accuracy
+from thickets.tasks.statistics import accuracy
 
 
 def counts(right: np.ndarray, sigma: float = 0.001) -> SigmaCounts:
@@ -93,3 +94,15 @@ def test_the_p_value_is_no_larger_than_one_and_falls_with_the_score() -> None:
     assert all(0 <= later <= earlier <= 1 for earlier, later in pairwise(p_values))
     one = stats.poisson_binom(group.difficulty).sf(24)
     assert p_values[25] == pytest.approx(16 * one)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("points", [0, 333, 500, 700, 1000])
+def test_graded_scores_that_are_all_equal_leave_no_room_for_luck_either(points: int) -> None:
+    """The sum of their squares less the square of their mean is not 0 in floating point for most of these."""
+    table = np.full((6, 8), points)
+    table[:, 3] = 123
+    found = best_candidate([table_counts(0.1, table, 1000)], 0.1, accuracy(0, 8))
+    assert found.by_luck == pytest.approx((7 * points + 123) / 8000)
+    assert (found.p_value, found.is_more_than_luck) == (1, False)
+    assert 0 <= found.corrected_low <= found.corrected <= found.corrected_high <= 1
