@@ -45,11 +45,16 @@ def randopt(config: RunConfig, fresh: bool = False, rescored_from: str | None = 
         raise InputError("rounds: these are for `thickets.search` and `thickets run`, which start a search for each")
     with session(config.storage.home):
         summary = search(config, fresh=fresh, rescored_from=rescored_from)
+        # As the run was in the end: its batches may have had to become smaller.
+        home = Home(config.storage.home)
         if config.distillation is not None:
             from thickets.flows.distillation.flow import distill
             from thickets.flows.distillation.plan import distill_config
 
-            # As the run was in the end: its batches may have had to become smaller.
-            home = Home(config.storage.home)
             distill(distill_config(home, find_run(home, summary.run_id), []))
+        for method in config.rivals.methods if config.rivals else ():
+            from thickets.flows.rivals.flow import rival
+            from thickets.flows.rivals.plan import rival_config
+
+            rival(rival_config(home, find_run(home, summary.run_id), method, []), method)
     return summary

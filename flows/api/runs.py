@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from thickets.flows.api.homes import find, home_at
 from thickets.flows.api.models import ask, evaluate, materialize, promote
-from thickets.flows.api.searches import distill, rescore
+from thickets.flows.api.searches import distill, rescore, rival
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from thickets.flows.config.rivals import RivalName
     from thickets.flows.config.run import RunConfig
     from thickets.flows.models.promotion import Promotion
     from thickets.flows.models.reevaluation import Reevaluation
     from thickets.flows.results.comparison import Comparison
     from thickets.flows.results.distillation import DistillSummary
+    from thickets.flows.results.rivals import RivalSummary
     from thickets.flows.results.runs import RunRow
     from thickets.flows.results.summary import RunSummary
     from thickets.storage.home import Home, RunFolder
@@ -161,6 +163,10 @@ class Run:
     def distill(self, overrides: Sequence[str] = ()) -> DistillSummary:
         """Train one model on the experts' answers; see `thickets.distill`."""
         return distill(self.run_id, overrides, home=self.home.root)
+
+    def rival(self, method: RivalName, overrides: Sequence[str] = ()) -> RivalSummary:
+        """Make one model by another method, ``es`` or ``grpo``, on the run's questions and budget, and compare it."""
+        return rival(self.run_id, method, overrides, home=self.home.root)
 
     def rescore(self, overrides: Sequence[str] = ()) -> RunSummary:
         """Judge the run's answers again, as a run of its own; see `thickets.rescore`."""

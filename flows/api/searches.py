@@ -1,4 +1,4 @@
-"""Starts what computes: a search, its estimate, a look at its first replies, a distillation."""
+"""Starts what computes: a search, its estimate, a look at its first replies, a distillation, a rival."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from thickets.flows.api.homes import find, use_services
 if TYPE_CHECKING:
     from thickets.flows.check.replies import Check
     from thickets.flows.check.verdict import CheckedReply
+    from thickets.flows.config.rivals import RivalName
     from thickets.flows.config.run import RunConfig
     from thickets.flows.results.comparison import Comparison
     from thickets.flows.results.distillation import DistillSummary
+    from thickets.flows.results.rivals import RivalSummary
     from thickets.flows.results.rounds import Rounds
     from thickets.flows.results.summary import RunSummary
     from thickets.flows.search.estimate import Estimate, EstimateOfMany
@@ -234,3 +236,29 @@ def distill(run: str, overrides: Sequence[str] = (), *, home: Path | str | None 
     from thickets.flows.distillation.flow import distill as distill_run
 
     return distill_run(config)
+
+
+def rival(
+    run: str, method: RivalName, overrides: Sequence[str] = (), *, home: Path | str | None = None
+) -> RivalSummary:
+    """Make one model by another method on a finished run's questions and budget, as a Prefect flow, and compare it.
+
+    Args:
+        run: A finished run.
+        method: ``es`` (evolution strategies) or ``grpo``.
+        overrides: ``rivals.FIELD=VALUE`` assignments.
+        home: As for `list_runs`.
+
+    Raises:
+        InputError: The run is not finished, or an override is about something else.
+    """
+    from thickets.flows.config.preflight import check_inputs
+    from thickets.flows.rivals.plan import rival_config
+
+    where, folder = find(run, home)
+    config = rival_config(where, folder, method, overrides)
+    check_inputs(config)
+    use_services(where.root)
+    from thickets.flows.rivals.flow import rival as make_rival
+
+    return make_rival(config, method)

@@ -53,15 +53,20 @@ def show(
         typer.echo(summary.model_dump_json(indent=2))
         return
     from thickets.flows.cli.tables_results import console, show_everything, show_summary
+    from thickets.flows.cli.tables_rivals import show_rivals
+    from thickets.flows.results.rivals import finished_rivals
 
+    rivals = finished_rivals(folder)
     if not everything:
         show_summary(summary, console(), home_option(home) if home else "")
+        show_rivals(rivals, console())
         return
     from thickets.flows.results.runs import example_votes, open_scores
 
     with open_scores(home_of(home), folder) as reader:
         votes = example_votes(reader, summary)
     show_everything(summary, console(), votes)
+    show_rivals(rivals, console(), places=True)
 
 
 def compare(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -62,6 +62,7 @@ def run(
         run_ids = [each.run_id for each in comparison.runs]
         show_comparison(comparison, console())
         _show_students(run_config, run_ids)
+        _show_rivals(run_config, run_ids)
         group = group_of(Home(run_config.storage.home), run_config.name, run_ids)
         console().print(f"report:  {group.report}", soft_wrap=True, highlight=False, markup=False)
         say(f"each problem is a run of its own: thickets show RUN{home_option(run_config.storage.home)}")
@@ -86,6 +87,7 @@ def run(
     until_now = summary.model_copy(update={"wall_s": seconds_of_command(summary.wall_s)})
     show_summary(until_now, console(), home_option(run_config.storage.home))
     _show_students(run_config, [summary.run_id])
+    _show_rivals(run_config, [summary.run_id])
 
 
 def rescore(name: RunName, overrides: Overrides = None, home: HomeFolder = None, as_json: AsJson = False) -> None:
@@ -161,6 +163,36 @@ def distill(name: RunName, overrides: Overrides = None, home: HomeFolder = None,
         show_distillation(summary, console())
 
 
+def rival(
+    name: RunName,
+    method: Annotated[
+        Literal["es", "grpo"], typer.Option("--method", help="es: evolution strategies; grpo: GRPO, by TRL.")
+    ],
+    overrides: Overrides = None,
+    home: HomeFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make one model by another method, on a finished run's questions and budget, and compare it with the run."""
+    from thickets.flows.config.preflight import check_inputs
+    from thickets.flows.results.runs import find_run
+    from thickets.flows.rivals.plan import rival_config
+    from thickets.flows.runtime.interrupt import ends_soon
+
+    run_config = rival_config(home_of(home), find_run(home_of(home), name), method, overrides or [])
+    check_inputs(run_config)
+    prefect = start_prefect(run_config.storage.home)
+    from thickets.flows.cli.tables_results import console
+    from thickets.flows.cli.tables_rivals import show_rivals
+    from thickets.flows.rivals.flow import rival as make_rival
+
+    with ends_soon(), prefect:
+        summary = make_rival(run_config, method)
+    if as_json:
+        typer.echo(summary.model_dump_json(indent=2))
+    else:
+        show_rivals([summary], console(), places=True)
+
+
 def parity(
     config: Source,
     b: Annotated[str, typer.Option("--b", metavar="ENGINE", help="The other engine, written like --a.")],
@@ -203,6 +235,18 @@ def _show_students(config: RunConfig, run_ids: list[str]) -> None:
         show_distillation(student, console())
 
 
+def _show_rivals(config: RunConfig, run_ids: list[str]) -> None:
+    """Print the rivals of each of these runs that the configuration has."""
+    if config.rivals is None or not config.rivals.methods:
+        return
+    from thickets.flows.cli.tables_results import console
+    from thickets.flows.cli.tables_rivals import show_rivals
+    from thickets.flows.rivals.plan import load_rival
+
+    for run_id in run_ids:
+        show_rivals([load_rival(config, run_id, method) for method in config.rivals.methods], console())
+
+
 def _students(config: RunConfig, run_ids: list[str]) -> list[DistillSummary]:
     """Read the distillation of each of these runs, if the configuration has one."""
     if config.distillation is None:
@@ -213,6 +257,12 @@ def _students(config: RunConfig, run_ids: list[str]) -> list[DistillSummary]:
 
 
 def _as_json(result: RunSummary | Comparison, config: RunConfig, run_ids: list[str]) -> str:
-    """Write a result as JSON, with the key `students` beside its own if the configuration has a distillation."""
+    """Write a result as JSON, with the keys `students` and `rivals` beside its own if the configuration has any."""
     students = [student.model_dump(mode="json") for student in _students(config, run_ids)]
-    return json.dumps(result.model_dump(mode="json") | ({"students": students} if students else {}), indent=2)
+    more = {"students": students} if students else {}
+    if config.rivals is not None and config.rivals.methods:
+        from thickets.flows.rivals.plan import load_rival
+
+        found = [load_rival(config, run_id, method) for run_id in run_ids for method in config.rivals.methods]
+        more["rivals"] = [each.model_dump(mode="json") for each in found]
+    return json.dumps(result.model_dump(mode="json") | more, indent=2)

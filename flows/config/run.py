@@ -20,6 +20,7 @@ from thickets.flows.config.engine import EngineConfig, VllmConfig
 from thickets.flows.config.merge import MergeConfig
 from thickets.flows.config.name import NAME
 from thickets.flows.config.population import NoiseConfig, PilotConfig, PopulationConfig
+from thickets.flows.config.rivals import RivalsConfig
 from thickets.flows.config.rounds import RoundsConfig
 from thickets.flows.config.scoring import LEAST_BLOCK, BudgetConfig, RacingConfig, ScoringConfig
 from thickets.flows.config.section import Section
@@ -42,6 +43,7 @@ __all__ = [
     "PilotConfig",
     "PopulationConfig",
     "RacingConfig",
+    "RivalsConfig",
     "RoundsConfig",
     "RunConfig",
     "ScoringConfig",
@@ -128,6 +130,9 @@ class RunConfig(Section):
     distillation: DistillationConfig | None = Field(
         None, description="Train one model on the experts' answers afterwards; empty: do not."
     )
+    rivals: RivalsConfig | None = Field(
+        None, description="Try other methods on the same budget afterwards; empty: do not."
+    )
     tracking: TrackingConfig = Field(default_factory=TrackingConfig)
     storage: StorageConfig = Field(default_factory=StorageConfig)
 
@@ -178,9 +183,10 @@ class RunConfig(Section):
             return self
         if self.merge is None:
             raise ValueError("rounds: a round begins with what the one before has made, but merge is missing; add it")
-        for name in ("problems", "distillation"):
+        for name in ("problems", "distillation", "rivals"):
             if getattr(self, name) is not None:
-                raise ValueError(f"rounds and {name} are both set; remove one (runs of rounds can be distilled later)")
+                later = "runs of rounds can have it later, each by its id"
+                raise ValueError(f"rounds and {name} are both set; remove one ({later})")
         return self
 
     @model_validator(mode="after")

@@ -18,11 +18,12 @@ from thickets.flows.distillation.plan import plan_distillation
 from thickets.flows.distillation.steps import answer_training_split, choose_rows, too_little, train_and_judge
 from thickets.flows.distillation.tracking import distill_links, log_distillation, start_distill_tracking
 from thickets.flows.distillation.trainer import Trainer
-from thickets.flows.distillation.verdict import conclude, read_test_answers
+from thickets.flows.distillation.verdict import conclude
 from thickets.flows.placement.engines import open_cluster
 from thickets.flows.publish.artifacts import emit_student_asset
 from thickets.flows.report import report_again
 from thickets.flows.results.distillation import DistillSummary
+from thickets.flows.results.test_answers import read_test_answers
 from thickets.flows.runtime.clock import session_began
 from thickets.flows.runtime.environment import log
 from thickets.flows.runtime.prefect_server import shown
@@ -92,7 +93,7 @@ def _distill(config: RunConfig, cluster: RayCluster | None) -> DistillSummary:
             rows, report = choose_rows(plan, answers)
             log.info(f"training data: {report.n_rows} rows")
             reason = too_little(report, section.min_rows)
-            on_test = read_test_answers(plan)
+            on_test = read_test_answers(home, plan.found)
             arms: list[Arm] = []
             base_perplexity = None
             if reason is None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 
 import polars as pl
 
 from thickets.flows.config.distillation import DistillationConfig
 from thickets.flows.config.file import load_config
 from thickets.flows.config.run import RunConfig
+from thickets.flows.model_in_place import model_in_place
 from thickets.flows.plan import RunPlan, make_plan
 from thickets.flows.results.distillation import DistillFolder, DistillSummary, distill_folder
 from thickets.flows.results.runs import load_summary
@@ -87,10 +87,7 @@ class DistillPlan:
 
     def student_plan(self, student: BaseModelRef) -> RunPlan:
         """Return the run's plan with a student in place of the base: the same blocks, prompts and engine."""
-        run = self.run
-        config = run.config.model_copy(update={"model": str(student.path), "revision": None})
-        resolve = partial(_as_in, run.engine)
-        return make_plan(config, student, run.problem, run.splits, resolve, limit=run.sampling.max_tokens)
+        return model_in_place(self.run, student)
 
 
 def plan_distillation(
@@ -182,8 +179,3 @@ def distillation_id(run_id: str, section: DistillationConfig) -> str:
     """Return the first 8 hex digits of the hash of everything that can change a student."""
     content = {"run": run_id, "distillation": section.model_dump(mode="json"), "libraries": library_versions()}
     return fingerprint(content)[:8]
-
-
-def _as_in(engine: EngineSpec, spec: EngineSpec) -> EngineSpec:
-    """Return the spec with the run's kind of engine, device, card and type of weights, whatever this machine has."""
-    return replace(spec, kind=engine.kind, device=engine.device, dtype=engine.dtype, card=engine.card)

@@ -11,9 +11,9 @@ from thickets.flows.distillation.cost import arm_cost
 from thickets.flows.distillation.plan import DistillPlan
 from thickets.flows.distillation.tracking import watch_training
 from thickets.flows.distillation.trainer import Trainer, taught_by
-from thickets.flows.distillation.verdict import TestAnswers
 from thickets.flows.placement.engines import open_executor
 from thickets.flows.plan import RunPlan
+from thickets.flows.results.test_answers import TestAnswers
 from thickets.flows.runtime.environment import log
 from thickets.flows.search.engine_time import times_kept
 from thickets.flows.search.progress import ScoringProgress

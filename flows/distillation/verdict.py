@@ -3,63 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from thickets.flows.distillation.cost import distillation_cost
 from thickets.flows.distillation.plan import DistillPlan
 from thickets.flows.results.distillation import DistillSummary
-from thickets.flows.results.runs import open_scores
 from thickets.flows.results.summary import TrackingLinks
-from thickets.storage.scores.database import BASE_ID
+from thickets.flows.results.test_answers import TestAnswers
 from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.distillation.data import LABELS, REJECTION, STUDENT
 from thickets.tasks.distillation.results import Arm, DataReport, StudentDifference
 from thickets.tasks.evaluation.controls import count_tokens
-from thickets.tasks.evaluation.voting import ballots, vote
-from thickets.tasks.problems.consensus import Consensus
-from thickets.tasks.results.evaluation import Accuracy
 from thickets.tasks.scoring.units import candidate_id
-from thickets.tasks.statistics import accuracy_of, paired_difference, shares
-from thickets.tasks.types import Average
-
-
-@dataclass(frozen=True, slots=True)
-class TestAnswers:
-    """The score of each answer to the test split, 0 to 1, in the order of its examples.
-
-    Attributes:
-        base: The base.
-        best_single: The candidate with the best selection score, whether it votes or not.
-        weight_average: The mean of the experts' weights; None where the run did without that control.
-        ensemble: The vote, as the run holds it.
-        base_validation: The base's accuracy on the validation split.
-        arms: The models that were trained, by name, as they are judged.
-    """
-
-    base: list[float]
-    best_single: list[float]
-    weight_average: list[float] | None
-    ensemble: list[float]
-    base_validation: Accuracy
-    arms: dict[str, list[float]] = field(default_factory=dict)
-
-
-def read_test_answers(plan: DistillPlan) -> TestAnswers:
-    """Read the run's own answers to the test split."""
-    run, found = plan.run, plan.found.evaluation
-    has_average = any(control.name == "weight_average" for control in found.controls)
-    with open_scores(run.home, run.home.run(run.run_id)) as scores:
-
-        def on_test(who: str) -> list[float]:
-            return shares(scores.answers("test", [who]))
-
-        return TestAnswers(
-            base=on_test(BASE_ID),
-            best_single=on_test(scores.leaderboard("selection", limit=1)["candidate_id"][0]),
-            weight_average=on_test(Average(plan.candidates).id) if has_average else None,
-            ensemble=shares(vote(ballots(scores, "test", plan.experts), found.k, found.rule, Consensus(found.metric))),
-            base_validation=accuracy_of(scores.answers("validation", [BASE_ID])),
-        )
+from thickets.tasks.statistics import paired_difference
 
 
 def conclude(

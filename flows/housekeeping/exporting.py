@@ -47,7 +47,7 @@ class _Member:
 
 
 def export_run(home: Home, folder: RunFolder, target: Path, *, replace: bool = False) -> Contents:
-    """Pack a run: configuration, identities, scores, completions, verdicts, report, manifest, distillations.
+    """Pack a run: configuration, identities, scores, completions, verdicts, report, manifest, distillations, rivals.
 
     Of shards that other runs use too, all are packed. Left out are what the run has logged elsewhere, and the base
     model and data files, which the configuration names.
@@ -91,7 +91,7 @@ def _run_files(folder: RunFolder) -> Iterator[_Member]:
     for path in sorted(folder.root.rglob("*")):
         inside = path.relative_to(folder.root)
         hidden = any(part.startswith(".") or part.endswith(TEMPORARY_SUFFIX) for part in inside.parts)
-        work = inside.parts[0] == "distillation" and "work" in inside.parts
+        work = inside.parts[0] in ("distillation", "rivals") and "work" in inside.parts
         if hidden or work or inside.as_posix() in NOT_ARCHIVED or path.is_symlink() or not path.is_file():
             continue
         yield _Member(f"{RUN}/{inside.as_posix()}", path, _rewritten(path, folder))

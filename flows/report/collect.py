@@ -6,11 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from thickets.flows.report.examples import TestExample, changed_examples
-from thickets.flows.report.plots import Plot, plots
+from thickets.flows.report.plots import Plot, plots, rivals_plot
 from thickets.flows.report.reproduce import Reproduction, reproduction
 from thickets.flows.results.diagnosis import diagnose
 from thickets.flows.results.distillation import DistillSummary, finished_distillations
 from thickets.flows.results.distillation_text import DistillRow, distill_findings, distill_rows
+from thickets.flows.results.rivals import RivalSummary, finished_rivals
+from thickets.flows.results.rivals_text import RivalLine, rival_findings, rival_lines
 from thickets.flows.results.rows import ResultRow, result_rows
 from thickets.flows.results.sentences import RIVALS, remarks, verdicts
 from thickets.flows.results.summary import RunSummary
@@ -58,6 +60,21 @@ class Distillation:
 
 
 @dataclass(frozen=True, slots=True)
+class Rivals:
+    """What other methods made of the same base, questions and budget.
+
+    Attributes:
+        summaries: The results.
+        rows: Those of the run that they are compared with, and their own.
+        sentences: The findings, rival by rival.
+    """
+
+    summaries: tuple[RivalSummary, ...]
+    rows: tuple[RivalLine, ...]
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Everything on the page, in its order.
 
@@ -73,6 +90,7 @@ class Report:
         plots: In order.
         examples: Test questions on which base and vote differ; empty without scores.
         distillations: The finished distillations of the run; may be empty.
+        rivals: The finished rivals of the run; None if there are none.
         reproduction: How to repeat the run.
     """
 
@@ -87,6 +105,7 @@ class Report:
     plots: tuple[Plot, ...]
     examples: tuple[TestExample, ...]
     distillations: tuple[Distillation, ...]
+    rivals: Rivals | None
     reproduction: Reproduction
 
 
@@ -94,6 +113,7 @@ def collect(folder: RunFolder, summary: RunSummary, scores: ScoreQueries | None,
     """Collect the values of a run's report; leave out what an older run did not keep."""
     rivals = comparisons(summary)
     found = diagnose(summary)
+    others, students = finished_rivals(folder), finished_distillations(folder)
     board = scores.common_scores("selection") if scores else None
     return Report(
         summary=summary,
@@ -104,14 +124,19 @@ def collect(folder: RunFolder, summary: RunSummary, scores: ScoreQueries | None,
         rows=tuple(result_rows(summary.evaluation, summary.full_cost)),
         verdicts=tuple(verdicts(summary)),
         remarks=tuple(remarks(summary)),
-        plots=(*plots(summary, board), *extra),
+        plots=(*plots(summary, board), *extra, *([rivals_plot(others, students)] if others else [])),
         examples=changed_examples(scores, summary) if scores else (),
         distillations=tuple(
-            Distillation(each, tuple(distill_rows(each)), tuple(distill_findings(each)))
-            for each in finished_distillations(folder)
+            Distillation(each, tuple(distill_rows(each)), tuple(distill_findings(each))) for each in students
         ),
+        rivals=_rivals(others) if others else None,
         reproduction=reproduction(folder, summary),
     )
+
+
+def _rivals(found: tuple[RivalSummary, ...]) -> Rivals:
+    sentences = tuple(sentence for each in found for sentence in rival_findings(each))
+    return Rivals(found, tuple(rival_lines(found)), sentences)
 
 
 def comparisons(summary: RunSummary) -> tuple[RivalRow, ...]:

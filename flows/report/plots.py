@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import polars as pl
 from matplotlib.figure import Figure
 
+from thickets.flows.results.distillation import DistillSummary
+from thickets.flows.results.rivals import RivalSummary
+from thickets.flows.results.rivals_text import rival_lines
 from thickets.flows.results.rows import result_rows
 from thickets.flows.results.summary import RunSummary, experts_of
 from thickets.storage.scores.queries import ScoreQueries
@@ -26,7 +29,7 @@ from thickets.tasks.problems import Problem
 from thickets.tasks.problems.base import HasFigure, Replies
 from thickets.tasks.problems.consensus import Consensus
 from thickets.tasks.results.evaluation import ThicketDescription
-from thickets.tasks.results.text import figure_name, percent
+from thickets.tasks.results.text import amount, figure_name, percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +169,33 @@ def _cost(summary: RunSummary) -> Plot:
         "better. Bars: 95 % Wilson intervals.",
         f"Scatter plot of tokens and {what}. {spoken}.",
         partial(cost_accuracy, rows),
+    )
+
+
+def rivals_plot(rivals: Sequence[RivalSummary], students: Sequence[DistillSummary]) -> Plot:
+    """Return what it took to get base, best expert, merge, vote, students and rivals, against what they are worth.
+
+    Args:
+        rivals: Of one run, at least one.
+        students: Of the same run.
+    """
+    rows = [
+        (line.label, 0 if line.to_get is None else line.to_get.n_tokens, line.accuracy) for line in rival_lines(rivals)
+    ]
+    for each in students:
+        cost = each.cost.of("student") if each.cost else None
+        if each.student is not None and cost is not None:
+            name = "student" if len(students) == 1 else f"student {each.distillation_id}"
+            rows.append((name, cost.get.n_tokens, each.student.test))
+    what = figure_name(is_graded=any(score.is_graded for _, _, score in rows))
+    spoken = "; ".join(f"{label}: {amount(n_tokens)} tokens, {percent(score)}" for label, n_tokens, score in rows)
+    return Plot(
+        "cost_to_get",
+        f"Cost to get against {what}",
+        "Tokens generated, read and trained on until each was chosen, and its score on the test split. Up and to the "
+        "left is better. Bars: 95 % Wilson intervals.",
+        f"Scatter plot of the tokens it took to get each model and its {what}. {spoken}.",
+        partial(cost_accuracy, rows, tokens="tokens until it was chosen"),
     )
 
 

@@ -15,7 +15,9 @@ from thickets.flows.results.comparison import (
     DiscordanceTable,
     Pair,
 )
-from thickets.flows.results.rows import result_rows
+from thickets.flows.results.rivals import RivalSummary, finished_rivals
+from thickets.flows.results.rivals_text import rival_findings
+from thickets.flows.results.rows import result_rows, times_base
 from thickets.flows.results.shared_tasks import OpenRun, open_runs, shared_tasks
 from thickets.flows.results.stored import stored_values
 from thickets.flows.results.summary import RunSummary, experts_of
@@ -45,7 +47,7 @@ def compare(home: Home, names: Sequence[str]) -> Comparison:
     """
     with open_runs(home, names) as runs:
         return Comparison(
-            runs=tuple(_compared(run.summary) for run in runs),
+            runs=tuple(_compared(run) for run in runs),
             pairs=tuple(_pair(ours, theirs) for ours, theirs in combinations(runs, 2)),
             discordance=_discordance(runs),
             config=tuple(config_differences([stored_values(run.folder) for run in runs])),
@@ -66,8 +68,9 @@ def config_differences(configs: Sequence[dict[str, Any]]) -> Iterator[ConfigDiff
             yield ConfigDifference(field=field, values=values)
 
 
-def _compared(summary: RunSummary) -> ComparedRun:
-    found = summary.evaluation
+def _compared(run: OpenRun) -> ComparedRun:
+    summary, found = run.summary, run.summary.evaluation
+    rivals = finished_rivals(run.folder)
     return ComparedRun(
         run_id=summary.run_id,
         model=summary.model,
@@ -77,9 +80,10 @@ def _compared(summary: RunSummary) -> ComparedRun:
         sigmas=tuple(row.sigma for row in summary.sigmas),
         k=found.k,
         rule=found.vote,
-        rows=tuple(_rows(summary)),
+        rows=(*_rows(summary), *_rival_rows(rivals)),
         gain=found.ensemble_minus_base,
         n_tokens=sum(summary.n_tokens.values()),
+        rivals=tuple(sentence for each in rivals for sentence in rival_findings(each)[:2]),
     )
 
 
@@ -94,6 +98,23 @@ def _rows(summary: RunSummary) -> Iterator[ComparedRow]:
             n_tokens=row.n_tokens,
             cost=row.cost,
             times_base=row.times_base,
+        )
+
+
+def _rival_rows(found: Sequence[RivalSummary]) -> Iterator[ComparedRow]:
+    """Yield a row per rival; those with the same settings have the same name in every run."""
+    labels = [each.rival.label for each in found]
+    for each in found:
+        rival = each.rival
+        is_single = labels.count(rival.label) == 1
+        yield ComparedRow(
+            name=rival.label if is_single else each.rival_id,
+            label=rival.label if is_single else f"{rival.label} ({each.rival_id})",
+            accuracy=rival.test,
+            over_base=rival.minus_base,
+            n_tokens=rival.n_tokens,
+            cost=rival.cost,
+            times_base=times_base(rival.cost, each.cost),
         )
 
 

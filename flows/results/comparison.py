@@ -46,6 +46,7 @@ class ComparedRun(_Value):
         rows: From chance to the ensemble.
         gain: Ensemble minus base on the test split.
         n_tokens: Tokens of the whole run.
+        rivals: What other methods made on the run's questions, against its ensemble and its base, in sentences.
     """
 
     run_id: str
@@ -59,6 +60,7 @@ class ComparedRun(_Value):
     rows: tuple[ComparedRow, ...]
     gain: Difference
     n_tokens: int
+    rivals: tuple[str, ...] = ()
 
 
 class Pair(_Value):

@@ -99,9 +99,10 @@ def config_table(found: Comparison) -> TextTable | None:
 
 
 def sentences(found: Comparison) -> list[str]:
-    """Return the verdicts, then the sentences on discordance."""
+    """Return the verdicts, those on rivals, then the sentences on discordance."""
     paired = [pair.sentence for pair in found.pairs if pair.difference is not None]
-    return [*paired, *_unpaired_sentences(found), *_discordance_sentences(found)]
+    rivals = [f"{run.run_id}: {sentence}" for run in found.runs for sentence in run.rivals]
+    return [*paired, *_unpaired_sentences(found), *rivals, *_discordance_sentences(found)]
 
 
 def comparison_markdown(found: Comparison) -> str:

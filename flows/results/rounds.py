@@ -65,17 +65,6 @@ class Rounds(BaseModel):
         return sum(costs, Cost()) if len(costs) == len(found) else None
 
     @property
-    def cost_metrics(self) -> dict[str, float]:
-        """What the model of each round took, the rounds before it included, as metrics."""
-        costs = {each.number: self.cost_to_get(each.number) for each in self.rounds}
-        return {
-            f"cost.round.{number}.get_{what}": float(value)
-            for number, cost in costs.items()
-            if cost is not None
-            for what, value in (("tokens", cost.n_tokens), ("flops", cost.flops), ("s", cost.engine_s))
-        }
-
-    @property
     def last_made(self) -> Round | None:
         """The last round that made a model."""
         return next((each for each in reversed(self.rounds) if each.merge is not None), None)

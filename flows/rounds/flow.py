@@ -99,5 +99,8 @@ def _logged(config: RunConfig, found: Rounds, wall_s: float) -> GroupLog:
     metrics |= {f"round.{each.number}.base": each.base.value for each in found.rounds}
     metrics |= {f"round.{each.number}.ensemble": each.ensemble.value for each in found.rounds}
     metrics |= {f"round.{each.number}.merge": each.merge.value for each in found.rounds if each.merge}
-    metrics |= found.cost_metrics
+    for each in found.rounds:
+        if cost := found.cost_to_get(each.number):
+            mine = f"cost.round.{each.number}.get_"
+            metrics |= {f"{mine}tokens": float(cost.n_tokens), f"{mine}flops": cost.flops, f"{mine}s": cost.engine_s}
     return GroupLog(found.group_id, rounds_markdown(found), folder.root, (folder.rounds.name,), metrics)

@@ -23,7 +23,7 @@ from thickets.tasks.problems.base import HasInstruction
 def rescore_config(home: Home, folder: RunFolder, overrides: Sequence[str]) -> RunConfig:
     """Return the configuration of a run with changes that are about judging.
 
-    A distillation is left out unless it is among the changes: training a student is work that nobody asked for.
+    A distillation and rivals are left out unless they are among the changes: training is work that nobody asked for.
 
     Args:
         home: The home of the run.
@@ -45,6 +45,7 @@ def rescore_config(home: Home, folder: RunFolder, overrides: Sequence[str]) -> R
             ),
             "storage": config.storage.model_copy(update={"home": home.root}),
             "distillation": None,
+            "rivals": None,
         }
     )
     changed = with_overrides(pinned, overrides)

@@ -43,7 +43,7 @@ class Written:
 def write_checkpoint(
     base: Path,
     folder: Path,
-    weights: Weights,
+    weights: Weights | None,
     perturbation: Perturbation,
     *,
     dtype: DtypeName = "auto",
@@ -56,7 +56,7 @@ def write_checkpoint(
     Args:
         base: Folder of the base checkpoint.
         folder: Where it goes; exists and is empty.
-        weights: Which candidate or average.
+        weights: Which candidate, average or merge; None: those of the base.
         perturbation: Which parameters are perturbed, how strongly, and with which family of noise.
         dtype: Type of the weights; they are cast first and perturbed then, as the engine does it.
         trust_remote_code: Run Python code found in the base folder.
@@ -70,21 +70,18 @@ def write_checkpoint(
     size_bytes = 0
     for path in files:
         tensors = {tensor.name: tensor.read() for tensor in checkpoint.tensors if tensor.file == path}
-        for name in tensors.keys() & perturbed.keys():
-            flat, noise_name = tensors[name].view(-1), perturbed[name]
-            factor = perturbation.factor(noise_name)
-            write_weights(flat, flat, name=noise_name, weights=weights, family=perturbation.family, factor=factor)
+        if weights is not None:
+            for name in tensors.keys() & perturbed.keys():
+                flat, noise_name = tensors[name].view(-1), perturbed[name]
+                factor = perturbation.factor(noise_name)
+                write_weights(flat, flat, name=noise_name, weights=weights, family=perturbation.family, factor=factor)
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()
         save_tensors(tensors, folder / path.relative_to(base), metadata)
         size_bytes += sum(tensor.nbytes for tensor in tensors.values())
     copy_companions(base, folder)
     run_dtype = str(checkpoint.dtype).removeprefix("torch.")
-    _set_dtype(folder / "config.json", run_dtype)
-    if (base / INDEX).is_file() and files != [base / WEIGHTS]:
-        index = _read_json(base / INDEX)
-        index.setdefault("metadata", {})["total_size"] = size_bytes
-        _write_json(folder / INDEX, index)
+    describe_weights(base, folder, run_dtype, size_bytes)
     return Written(run_dtype, checkpoint.n_perturbed(perturbation))
 
 
@@ -97,6 +94,15 @@ def copy_companions(base: Path, folder: Path) -> None:
                 target = folder / path.relative_to(base)
                 target.parent.mkdir(exist_ok=True)
                 shutil.copyfile(path, target)
+
+
+def describe_weights(base: Path, folder: Path, dtype: str, size_bytes: int) -> None:
+    """Make a checkpoint's config.json say what type its weights are, and its index, if the base has one, their size."""
+    _set_dtype(folder / "config.json", dtype)
+    if (base / INDEX).is_file() and weight_files(base) != [base / WEIGHTS]:
+        index = _read_json(base / INDEX)
+        index.setdefault("metadata", {})["total_size"] = size_bytes
+        _write_json(folder / INDEX, index)
 
 
 def _set_dtype(path: Path, dtype: str) -> None:

@@ -35,12 +35,15 @@ _FATES = {
 }
 
 
-def cost_accuracy(rows: Sequence[tuple[str, int, Accuracy]], theme: Theme = PRINT) -> Figure:
-    """Plot tokens generated on the test split against the accuracy they bought.
+def cost_accuracy(
+    rows: Sequence[tuple[str, int, Accuracy]], theme: Theme = PRINT, tokens: str = "tokens on the test split"
+) -> Figure:
+    """Plot tokens against the accuracy they bought.
 
     Args:
         rows: Label, tokens and accuracy of each row of the result.
         theme: Where it will be seen.
+        tokens: Which tokens these are.
     """
     what = figure_name(is_graded=any(score.is_graded for _, _, score in rows))
     figure, axes = new_figure(theme, f"Cost and {what} on the test split", 3.4 + legend_height_in(len(rows)))
@@ -77,7 +80,7 @@ def cost_accuracy(rows: Sequence[tuple[str, int, Accuracy]], theme: Theme = PRIN
     axes.set_xticks(ticks, [short_count(tick) for tick in ticks])
     axes.xaxis.set_minor_locator(NullLocator())
     as_percent(axes, theme)
-    label_axes(axes, theme, "tokens on the test split, logarithmic beyond the cheapest", what)
+    label_axes(axes, theme, f"{tokens}, logarithmic beyond the cheapest", what)
     add_legend(figure, theme)
     return figure
 

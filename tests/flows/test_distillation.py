@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -22,12 +21,12 @@ from thickets.flows.config.file import dump_config, parse_config
 from thickets.flows.config.run import RunConfig
 from thickets.flows.distillation.flow import distill
 from thickets.flows.distillation.plan import distill_config, plan_distillation
-from thickets.flows.distillation.verdict import read_test_answers
 from thickets.flows.randopt import randopt
 from thickets.flows.results.distillation import DistillFolder, DistillSummary, finished_distillations
 from thickets.flows.results.distillation_text import distill_findings
 from thickets.flows.results.runs import find_run
 from thickets.flows.results.summary import RunSummary
+from thickets.flows.results.test_answers import read_test_answers
 from thickets.storage.errors import InputError
 from thickets.storage.home import Home
 from thickets.storage.models.base import resolve_model
@@ -247,9 +246,7 @@ def test_the_ensemble_is_the_runs_own_vote_and_the_best_single_expert_need_not_r
     base, problem = resolve_model(config.model), load_problem(config.single_problem)
     splits = draw_splits(problem, selection=12, validation=10, test=14, seed=0)
     plan = plan_distillation(config, base, problem, splits, resolve_spec)
-    on_test = read_test_answers(
-        replace(plan, found=summary.model_copy(update={"experts": chosen, "evaluation": evaluation}))
-    )
+    on_test = read_test_answers(plan.run.home, summary.model_copy(update={"experts": chosen, "evaluation": evaluation}))
     with read_only(summary.folder, None) as scores:
         of_best, of_other = (
             scores.answers("test", [Candidate(int(row.seed), row.sigma).id]).select("answer", "correct").rows()
