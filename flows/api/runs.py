@@ -157,13 +157,17 @@ class Run:
 
         return report_again(self.home, self.folder, None if out is None else Path(out))
 
-    def ask(self, question: str, *, k: int = 0, temperature: float = 0.0, every: bool = False) -> Answer:
-        """Ask the run's ensemble; see `thickets.ask`."""
-        return ask(self.run_id, question, k=k, temperature=temperature, every=every, home=self.home.root)
+    def ask(
+        self, question: str, *, k: int = 0, temperature: float = 0.0, every: bool = False, merge: bool = False
+    ) -> Answer:
+        """Ask the run's ensemble, or its merge; see `thickets.ask`."""
+        return ask(self.run_id, question, k=k, temperature=temperature, every=every, merge=merge, home=self.home.root)
 
-    def evaluate(self, data: Path | str, *, k: int = 0, base: bool = False, **columns: str) -> Reevaluation:
-        """Evaluate the run's ensemble on a file; see `thickets.evaluate`."""
-        return evaluate(self.run_id, data, k=k, base=base, home=self.home.root, **columns)
+    def evaluate(
+        self, data: Path | str, *, k: int = 0, base: bool = False, merge: bool = False, **columns: str
+    ) -> Reevaluation:
+        """Evaluate the run's ensemble, or its merge, on a file; see `thickets.evaluate`."""
+        return evaluate(self.run_id, data, k=k, base=base, merge=merge, home=self.home.root, **columns)
 
     def materialize(self, target: Path | str, **which: Any) -> ExpertFacts | AverageFacts | MergeFacts:
         """Write one model of the run as a checkpoint; see `thickets.materialize`."""
@@ -182,9 +186,13 @@ class Run:
         return rescore(self.run_id, overrides, home=self.home.root)
 
     def promote(
-        self, kind: Literal["ensemble", "student"] = "ensemble", name: str | None = None, *, force: bool = False
+        self,
+        kind: Literal["ensemble", "student", "merge"] = "ensemble",
+        name: str | None = None,
+        *,
+        force: bool = False,
     ) -> Promotion:
-        """Register the run's ensemble or student in MLflow; see `thickets.promote`."""
+        """Register the run's ensemble, student or merge in MLflow; see `thickets.promote`."""
         return promote(self.run_id, kind, name, force=force, home=self.home.root)
 
 

@@ -130,6 +130,8 @@ def _search(
             make_manifest(plan, selected.experts, selected.choice).save(folder.manifest)
             if merged is not None and merged.trial is not None:
                 merge_manifest(plan, merged.trial).save(folder.merge)
+            else:
+                folder.merge.unlink(missing_ok=True)  # an earlier session, with other merges, may have had one
             summary = summarise(
                 plan,
                 book,
