@@ -28,7 +28,7 @@ from thickets.tasks.evaluation.wordings import (
     leave_out_too_long,
     plan_wordings,
 )
-from thickets.tasks.merging.trials import n_trials
+from thickets.tasks.merging.counts import MergeCounts
 from thickets.tasks.problems import Problem
 from thickets.tasks.problems.base import chooses
 from thickets.tasks.problems.judging import Judge
@@ -287,21 +287,27 @@ def count_respondents(plan: RunPlan) -> dict[str, int]:
     samples = controls.self_consistency and not chooses(plan.problem)
     n_panels = samples + controls.random_experts + bool(wordings and samples)
     n_tried = min(len(methods) * most_experts, config.population.size)
-    merge, k_values = config.merge, config.selection.k_values
-    n_merges = n_trials(merge.directions, len(merge.k or k_values), len(merge.radii)) if merge else 0
-    n_single = controls.weight_average + bool(wordings) + bool(n_merges)
+    merges = count_merges(config)
+    n_single = controls.weight_average + bool(wordings) + (config.merge is not None)
     best_apart = methods != ("top_k",)  # the best single expert need not vote, unless it is the top of K
     return {
-        "selection": config.population.size + 1,
-        "validation": n_tried + 1 + (len(wordings.others) if wordings else 0) + n_merges,
+        "selection": config.population.size + 1 + merges.selection,
+        "validation": n_tried + 1 + (len(wordings.others) if wordings else 0) + merges.validation,
         "test": (1 + n_panels) * most_experts + 1 + best_apart + n_single,
     }
 
 
+def count_merges(config: RunConfig) -> MergeCounts:
+    """Count the merges of a run, at most; none without the section."""
+    if config.merge is None:
+        return MergeCounts()
+    return config.merge.counted(config.selection.k_values, config.population.size)
+
+
 def answers_after_selection(plan: RunPlan) -> int:
-    """Count the answers on the validation and test splits, at most."""
-    n_respondents = count_respondents(plan)
-    return sum(n_respondents[split.name] * len(split.examples) for split in plan.splits if split.name != "selection")
+    """Count the answers that follow once the candidates are scored, at most."""
+    n_respondents = count_respondents(plan) | {"selection": count_merges(plan.config).selection}
+    return sum(n_respondents[split.name] * len(split.examples) for split in plan.splits)
 
 
 def own_limit(config: RunConfig) -> RunConfig:

@@ -22,6 +22,7 @@ def ask(
     temperature: float = 0.0,
     every: bool = False,
     like: str | None = None,
+    merge: bool = False,
     home: Path | str | None = None,
 ) -> Answer:
     """Ask a model one question; the experts of an ensemble answer, the best first, until the vote is decided.
@@ -33,6 +34,7 @@ def ask(
         temperature: Of each expert's answer; 0: greedy.
         every: Ask every expert, even when the vote is decided.
         like: For a checkpoint or a hub id: the run whose prompt and verdict are used.
+        merge: Of a run, its merge instead of its ensemble.
         home: As for `list_runs`.
 
     Raises:
@@ -46,7 +48,7 @@ def ask(
     """
     from thickets.flows.models.open import find_model
 
-    answerer = find_model(home_at(home), model, like).open()
+    answerer = find_model(home_at(home), model, like, merge=merge).open()
     try:
         return answerer.ask([question], k=k, temperature=temperature, every=every).rows[0]
     finally:
@@ -60,6 +62,7 @@ def evaluate(
     k: int = 0,
     base: bool = False,
     like: str | None = None,
+    merge: bool = False,
     home: Path | str | None = None,
     **columns: str,
 ) -> Reevaluation:
@@ -71,6 +74,7 @@ def evaluate(
         k: How many experts vote; 0: all.
         base: Ask the base too, and give the paired difference.
         like: As for `ask`.
+        merge: As for `ask`.
         home: As for `list_runs`.
         columns: `question_column`, `answer_column` and `id_column`, where the run's problem calls them otherwise.
 
@@ -90,7 +94,8 @@ def evaluate(
     from thickets.flows.models.reevaluation import reevaluate
 
     where = home_at(home)
-    return reevaluate(where, find_model(where, model, like), Path(data), columns, k=k, with_base=base)
+    named = find_model(where, model, like, merge=merge)
+    return reevaluate(where, named, Path(data), columns, k=k, with_base=base)
 
 
 def materialize(
@@ -133,7 +138,7 @@ def materialize(
 
 def promote(
     run: str,
-    kind: Literal["ensemble", "student"] = "ensemble",
+    kind: Literal["ensemble", "student", "merge"] = "ensemble",
     name: str | None = None,
     *,
     force: bool = False,
@@ -146,7 +151,7 @@ def promote(
 
     Args:
         run: A finished run.
-        kind: Its ensemble or its student.
+        kind: Its ensemble, its student or its merge.
         name: Of the registered model; None: problem and base.
         force: Make it champion whatever the comparisons say; the version is marked.
         home: As for `list_runs`.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from thickets.flows.api.homes import find, home_at
 from thickets.flows.api.models import ask, evaluate, materialize, promote
 from thickets.flows.api.searches import distill, rescore, rival
+from thickets.storage.errors import InputError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -127,16 +128,24 @@ class Run:
         rows = [expert.model_dump(exclude_none=True) | {"seed": int(expert.seed)} for expert in self.summary.experts]
         return pl.DataFrame(rows, schema_overrides={"seed": pl.UInt64})
 
-    def sql(self, statement: str) -> pl.DataFrame:
-        """Run one read-only SELECT on the run's scores, also while the run goes on; ``show tables`` lists them.
+    def sql(self, statement: str = "", *, named: str = "") -> pl.DataFrame:
+        """Run one read-only SELECT on the run, also while it goes on; ``show tables`` lists what there is.
+
+        Args:
+            statement: The SELECT.
+            named: The name of a ready query instead (`thickets sql RUN --list`).
 
         Raises:
-            InputError: The statement cannot be run.
+            InputError: The statement cannot be run, there is no query of that name, or not exactly one is given.
         """
+        from thickets.flows.results.ready_queries import ready_query
         from thickets.flows.results.runs import open_scores
 
+        if bool(statement) == bool(named):
+            raise InputError("sql: give a statement or the name of a ready query, and one of them alone")
+        asked = ready_query(named, self.folder).sql if named else statement
         with open_scores(self.home, self.folder) as reader:
-            return reader.query(statement)
+            return reader.query(asked)
 
     def report(self, out: Path | str | None = None) -> Path:
         """Write the report of the finished run, one HTML file, and return its path.
@@ -148,13 +157,17 @@ class Run:
 
         return report_again(self.home, self.folder, None if out is None else Path(out))
 
-    def ask(self, question: str, *, k: int = 0, temperature: float = 0.0, every: bool = False) -> Answer:
-        """Ask the run's ensemble; see `thickets.ask`."""
-        return ask(self.run_id, question, k=k, temperature=temperature, every=every, home=self.home.root)
+    def ask(
+        self, question: str, *, k: int = 0, temperature: float = 0.0, every: bool = False, merge: bool = False
+    ) -> Answer:
+        """Ask the run's ensemble, or its merge; see `thickets.ask`."""
+        return ask(self.run_id, question, k=k, temperature=temperature, every=every, merge=merge, home=self.home.root)
 
-    def evaluate(self, data: Path | str, *, k: int = 0, base: bool = False, **columns: str) -> Reevaluation:
-        """Evaluate the run's ensemble on a file; see `thickets.evaluate`."""
-        return evaluate(self.run_id, data, k=k, base=base, home=self.home.root, **columns)
+    def evaluate(
+        self, data: Path | str, *, k: int = 0, base: bool = False, merge: bool = False, **columns: str
+    ) -> Reevaluation:
+        """Evaluate the run's ensemble, or its merge, on a file; see `thickets.evaluate`."""
+        return evaluate(self.run_id, data, k=k, base=base, merge=merge, home=self.home.root, **columns)
 
     def materialize(self, target: Path | str, **which: Any) -> ExpertFacts | AverageFacts | MergeFacts:
         """Write one model of the run as a checkpoint; see `thickets.materialize`."""
@@ -173,9 +186,13 @@ class Run:
         return rescore(self.run_id, overrides, home=self.home.root)
 
     def promote(
-        self, kind: Literal["ensemble", "student"] = "ensemble", name: str | None = None, *, force: bool = False
+        self,
+        kind: Literal["ensemble", "student", "merge"] = "ensemble",
+        name: str | None = None,
+        *,
+        force: bool = False,
     ) -> Promotion:
-        """Register the run's ensemble or student in MLflow; see `thickets.promote`."""
+        """Register the run's ensemble, student or merge in MLflow; see `thickets.promote`."""
         return promote(self.run_id, kind, name, force=force, home=self.home.root)
 
 

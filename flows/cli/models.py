@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,12 +15,16 @@ from thickets.flows.cli.options import (
     HomeFolder,
     LikeRun,
     ModelName,
+    OfMerge,
     RunName,
     home_of,
     render,
     say,
 )
 from thickets.storage.errors import InputError
+
+if TYPE_CHECKING:
+    from thickets.storage.tracking.models import ModelKind
 
 
 def materialize(
@@ -59,6 +63,9 @@ def promote(
     student: Annotated[
         bool, typer.Option("--student", help="The run's distilled student, the latest if there are several.")
     ] = False,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="The run's merge: one model made of the noise of many.")
+    ] = False,
     name: Annotated[str | None, typer.Option(help="Of the registered model (default: problem and base model).")] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Make it champion whatever the comparisons say; the version is marked.")
@@ -70,9 +77,12 @@ def promote(
     from thickets.flows.models.promotion import promote as register
     from thickets.flows.results.runs import find_run
 
-    if ensemble and student:
-        raise InputError("--ensemble: and --student exclude each other; promote one at a time")
-    found = register(find_run(home_of(home), run), "student" if student else "ensemble", name, force=force)
+    kinds: dict[ModelKind, bool] = {"ensemble": ensemble, "student": student, "merge": merge}
+    chosen = [kind for kind, is_said in kinds.items() if is_said] or ["ensemble"]
+    if len(chosen) > 1:
+        first, second = chosen[:2]
+        raise InputError(f"--{first}: and --{second} exclude each other; promote one at a time")
+    found = register(find_run(home_of(home), run), chosen[0], name, force=force)
     if as_json:
         typer.echo(found.model_dump_json(indent=2))
         return
@@ -88,13 +98,14 @@ def ask(
     temperature: Annotated[float, typer.Option(min=0, max=2, help="Of each expert's answer; 0: greedy.")] = 0.0,
     votes: Annotated[bool, typer.Option("--votes", help="Ask every expert and show what each answered.")] = False,
     like: LikeRun = None,
+    merge: OfMerge = False,
     home: HomeFolder = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask one question; experts answer, the best first, until their vote cannot change any more."""
     from thickets.flows.models.open import find_model
 
-    named = find_model(home_of(home), model, like)
+    named = find_model(home_of(home), model, like, merge=merge)
     say("loading the model")
     answerer = named.open()
     found = answerer.ask([question], k=k, temperature=temperature, every=votes)
@@ -117,6 +128,7 @@ def evaluate(
     k: ExpertCount = 0,
     base: Annotated[bool, typer.Option("--base", help="Ask the base as well, and compare.")] = False,
     like: LikeRun = None,
+    merge: OfMerge = False,
     home: HomeFolder = None,
     as_json: AsJson = False,
 ) -> None:
@@ -125,7 +137,7 @@ def evaluate(
     from thickets.flows.models.reevaluation import reevaluate
 
     columns = {"question_column": question_column, "answer_column": answer_column, "id_column": id_column}
-    named = find_model(home_of(home), model, like)
+    named = find_model(home_of(home), model, like, merge=merge)
     say("loading the model")
     chosen = {name: value for name, value in columns.items() if value is not None}
     found = reevaluate(home_of(home), named, data, chosen, k=k, with_base=base)

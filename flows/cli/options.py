@@ -39,6 +39,7 @@ ExpertCount = Annotated[int, typer.Option("--k", min=0, help="How many experts v
 LikeRun = Annotated[
     str | None, typer.Option("--like", metavar="RUN", help="For a checkpoint or a hub id: the run it is asked like.")
 ]
+OfMerge = Annotated[bool, typer.Option("--merge", help="Of a run: its merge, which answers alone, not its ensemble.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, nothing else there.")]
 
 

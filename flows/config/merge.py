@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from thickets.flows.config.section import PositiveInt, Section
+from thickets.tasks.merging.counts import MergeCounts, count_merges
 from thickets.tasks.merging.trials import DirectionName
 
 
@@ -29,6 +31,21 @@ class MergeConfig(Section):
         "1 / sqrt(K), which is tried as well.",
     )
 
+    doublings: int = Field(
+        0,
+        ge=0,
+        le=10,
+        description="How often the largest radius is doubled in a direction, while the validation split finds the "
+        "farthest merge better than all nearer ones.",
+    )
+    coordinate_steps: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="Steps of a search over the coefficients of the best merge, two merges each on the selection "
+        "split; the validation split judges where it ends.",
+    )
+
     @model_validator(mode="after")
     def _each_once(self) -> Self:
         for name in ("directions", "k", "radii"):
@@ -36,3 +53,19 @@ class MergeConfig(Section):
             if len(set(values)) < len(values):
                 raise ValueError(f"merge.{name} is {list(values)}; each may stand once")
         return self
+
+    def counted(self, k_values: Sequence[int], n_candidates: int) -> MergeCounts:
+        """Count the merges that a run scores, at most.
+
+        Args:
+            k_values: The run's `selection.k_values`.
+            n_candidates: Its population.
+        """
+        return count_merges(
+            self.directions,
+            self.k or k_values,
+            len(self.radii),
+            n_candidates,
+            doublings=self.doublings,
+            coordinate_steps=self.coordinate_steps,
+        )

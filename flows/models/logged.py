@@ -1,4 +1,4 @@
-"""Logs the ensemble or a student as an MLflow model, with its requirements and its answers on the test split."""
+"""Logs ensemble, merge or student as an MLflow model, with its requirements and its answers on the test split."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ import thickets
 from thickets.storage.fingerprint import fingerprint
 from thickets.storage.home import model_cache
 from thickets.storage.models.base import BUILT_IN
-from thickets.storage.models.manifest import EnsembleManifest, Recipe
+from thickets.storage.models.manifest import EnsembleManifest, Manifest, Recipe, load_manifest
 from thickets.storage.models.weights import identify_weights
-from thickets.storage.tracking.models import BASE_SHA_TAG, ModelKind, log_model
+from thickets.storage.tracking.models import BASE_SHA_TAG, CONTENT_TAG, ModelKind, log_model
 from thickets.storage.tracking.run import Tracker
 from thickets.storage.tracking.store import RUN_ID_TAG
 from thickets.tasks.engines.prompts import PromptTemplate
@@ -37,7 +37,6 @@ BASE_TAG = "thickets.base"
 TEST_SHA_TAG = "thickets.test_sha256"
 TEST_SPLIT_TAG = "thickets.test_split"
 TEST_ACCURACY_TAG = "thickets.test_accuracy"
-CONTENT_TAG = "thickets.content_sha256"
 
 _PACKAGE = Path(thickets.__path__[0])
 _MODEL_CODE = _PACKAGE / "tasks" / "serving" / "ensemble_model.py"
@@ -95,20 +94,25 @@ def judging_packages(problem: dict[str, Any]) -> list[str]:
     return [] if package is None else [package]
 
 
-def log_ensemble(tracker: Tracker, manifest_file: Path, run_id: str, answers: KeptAnswers, question: str) -> str:
-    """Log the ensemble of a run: code, manifest and requirements, a few hundred kilobytes and no weights.
+def content_of(manifest: Manifest) -> str:
+    """Return the hash of what an ensemble or a merge is made of."""
+    return fingerprint(json.loads(manifest.model_dump_json()))
+
+
+def log_manifest(tracker: Tracker, manifest_file: Path, run_id: str, answers: KeptAnswers, question: str) -> str:
+    """Log the ensemble or the merge of a run: code, manifest and requirements, some hundred kilobytes and no weights.
 
     Args:
         tracker: The MLflow run.
-        manifest_file: The ensemble.
+        manifest_file: The ensemble, or the merge.
         run_id: Our id of the run.
-        answers: The ensemble's answers on the test split.
+        answers: Its answers on the test split.
         question: A question for the input example.
 
     Returns:
         MLflow's id of the model.
     """
-    manifest = EnsembleManifest.load(manifest_file)
+    manifest = load_manifest(manifest_file)
 
     def save(folder: Path, model: Any) -> None:
         import mlflow
@@ -136,21 +140,15 @@ def log_ensemble(tracker: Tracker, manifest_file: Path, run_id: str, answers: Ke
         )
         answers.save(folder)
 
-    tags = _tags("ensemble", run_id, manifest.recipe, manifest.base.name, answers)
-    content = fingerprint(json.loads(manifest.model_dump_json()))
-    params = {
-        "k": str(len(manifest.experts)),
-        "vote": manifest.vote,
-        "base": manifest.base.name,
-        "noise_version": str(manifest.noise.version),
-    }
-    return log_model(
-        tracker,
-        "ensemble",
-        tags | {CONTENT_TAG: content, BASE_SHA_TAG: manifest.base.sha256},
-        params,
-        save,
-    )
+    tags = _tags(run_id, manifest.recipe, manifest.base.name, answers)
+    tags |= {CONTENT_TAG: content_of(manifest), BASE_SHA_TAG: manifest.base.sha256}
+    params = {"base": manifest.base.name, "noise_version": str(manifest.noise.version)}
+    kind: ModelKind = "ensemble" if isinstance(manifest, EnsembleManifest) else "merge"
+    if isinstance(manifest, EnsembleManifest):
+        params = {"k": str(len(manifest.experts)), "vote": manifest.vote, **params}
+    else:
+        params = {"k": str(len(manifest.members)), "label": manifest.label, **params}
+    return log_model(tracker, kind, tags, params, save)
 
 
 def log_student(
@@ -205,7 +203,7 @@ def log_student(
         answers.save(folder)
 
     content = identify_weights(checkpoint, model_cache() / "digests.json").sha256
-    tags = _tags("student", run_id, recipe, base, answers)
+    tags = _tags(run_id, recipe, base, answers)
     return log_model(tracker, "student", tags | {CONTENT_TAG: content}, {"base": base}, save)
 
 
@@ -225,7 +223,7 @@ def recipe_title(recipe: Recipe) -> str:
     return problem_title(str(recipe.problem["name"]), label=recipe.problem_config.get("label"))
 
 
-def _tags(kind: ModelKind, run_id: str, recipe: Recipe, base: str, answers: KeptAnswers) -> dict[str, str]:
+def _tags(run_id: str, recipe: Recipe, base: str, answers: KeptAnswers) -> dict[str, str]:
     return {RUN_ID_TAG: run_id, PROBLEM_TAG: recipe_title(recipe), BASE_TAG: base, **answers.tags}
 
 

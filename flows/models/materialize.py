@@ -19,7 +19,8 @@ from thickets.tasks.engines.model_kinds import kind_of
 from thickets.tasks.export.card import AverageFacts, ExpertFacts, Member, MergeFacts, SelectionScore
 from thickets.tasks.noise import NOISE_VERSION, Perturbation
 from thickets.tasks.noise.spec import check_sigma, seed_key
-from thickets.tasks.types import FULL, Average, Candidate, Merge, Weights
+from thickets.tasks.serving import merge_of
+from thickets.tasks.types import FULL, Average, Candidate, Weights
 
 Whole = Literal["average", "merge"]
 """One model made of many candidates."""
@@ -96,7 +97,8 @@ def materialize(
     if which == "average":
         weights = Average(tuple(Candidate(expert.seed, expert.sigma) for expert in ensemble.experts))
     elif which == "merge":
-        weights, label = _merge(folder)
+        found = load_merge(folder)
+        weights, label = merge_of(found), found.label
     else:
         assert not isinstance(which, str)
         weights, score = _look_up(home, folder, which)
@@ -145,15 +147,18 @@ def materialize(
     return facts
 
 
-def _merge(folder: RunFolder) -> tuple[Merge, str]:
+def load_merge(folder: RunFolder) -> MergeManifest:
+    """Load the merge of a run.
+
+    Raises:
+        InputError: It has none.
+    """
     if not folder.merge.is_file():
         raise InputError(
             f"--merge: {folder.run_id} has none; its configuration has no merge section, or no merge was clearly above "
             "the base on the validation split (`thickets show RUN --all` says which)"
         )
-    found = MergeManifest.load(folder.merge)
-    candidates = tuple(Candidate(member.seed, member.sigma) for member in found.members)
-    return Merge(candidates, tuple(member.coefficient for member in found.members)), found.label
+    return MergeManifest.load(folder.merge)
 
 
 def _look_up(home: Home, folder: RunFolder, which: int | Candidate) -> tuple[Candidate, SelectionScore | None]:

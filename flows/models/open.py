@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from thickets.flows.config.file import load_config
 from thickets.flows.models.logged import RECIPE_KEY
+from thickets.flows.models.materialize import load_merge
 from thickets.flows.results.runs import find_run
 from thickets.storage.errors import InputError
 from thickets.storage.home import Home, RunFolder
-from thickets.storage.models.manifest import EnsembleManifest, Recipe
+from thickets.storage.models.manifest import EnsembleManifest, Manifest, MergeManifest, Recipe, load_manifest
 from thickets.storage.sqlite import sqlite_url
 from thickets.storage.tracking.models import find_ready, model_folder
 from thickets.storage.tracking.store import RUN_ID_TAG, mlflow_client, tracking_errors
@@ -25,7 +26,10 @@ FORMS = (
     "a run, models:/NAME@ALIAS, models:/NAME/VERSION, models:/m-ID, runs:/ID/NAME, or with --like RUN a checkpoint "
     "folder, hub id or whatever else a config's model can be"
 )
-_MANIFEST = Path("artifacts") / "manifest.json"
+_MANIFESTS = (Path("artifacts") / "manifest.json", Path("artifacts") / "merge.json")
+
+
+AnyManifest = TypeVar("AnyManifest", bound=EnsembleManifest | MergeManifest)
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,9 @@ class NamedModel:
     Attributes:
         title: The name that was given; for a run its id.
         recipe: How the model is prompted, decoded and judged.
-        manifest: The ensemble; of a single model that of the run whose recipe it uses, or None if that run is not here.
-        checkpoint: The weights of a single model; None for an ensemble.
+        manifest: The ensemble or the merge; of another single model that of the run whose recipe it uses, or None if
+            that run is not here.
+        checkpoint: The weights of a single model; None for an ensemble or a merge.
         own_template: Whether the checkpoint uses its own prompt template if that is not the recipe's.
         trust_remote_code: Whether the model's run allows code that comes with the model.
         tracking_uri: The model's MLflow store; None for the home's own.
@@ -47,7 +52,7 @@ class NamedModel:
 
     title: str
     recipe: Recipe
-    manifest: EnsembleManifest | None
+    manifest: Manifest | None
     checkpoint: Path | None = None
     own_template: bool = False
     trust_remote_code: bool = False
@@ -70,17 +75,18 @@ class NamedModel:
                 trust_remote_code=self.trust_remote_code,
                 own_template=self.own_template,
             )
-        assert self.manifest is not None  # a model without a checkpoint is an ensemble
+        assert self.manifest is not None  # a model without a checkpoint is made of noise
         return open_ensemble(self.manifest, device=device, trust_remote_code=self.trust_remote_code)
 
 
-def find_model(home: Home, name: str, like: str | None = None) -> NamedModel:
+def find_model(home: Home, name: str, like: str | None = None, *, merge: bool = False) -> NamedModel:
     """Find the model that a name stands for.
 
     Args:
         home: Where runs are kept, and MLflow's store unless ``$MLFLOW_TRACKING_URI`` names another.
         name: See `FORMS`.
         like: The run whose recipe to use, for a model that has none of its own.
+        merge: Take the merge of a run instead of its ensemble.
 
     Raises:
         InputError: There is no such model, or it has no recipe.
@@ -89,24 +95,32 @@ def find_model(home: Home, name: str, like: str | None = None) -> NamedModel:
     if name.startswith(("models:/", "runs:/")) or _is_run(home, name):
         if like is not None:
             raise InputError(f"--like: {like!r} is for a checkpoint or a hub id; {name} says itself how it is asked")
-        return _from_run(home, name) if _is_run(home, name) else _from_mlflow(home, name)
+        if _is_run(home, name):
+            return _from_run(home, name, merge=merge)
+        if merge:
+            raise InputError(f"--merge: is for a run; {name} is one model already")
+        return _from_mlflow(home, name)
     if like is not None:
+        if merge:
+            raise InputError(f"--merge: is for a run; {name} is asked like one, but is a model already")
         run = find_run(home, like)
         manifest, about = _manifest(run), _about(run)
         found = find_base_model(name, trust_remote_code=about["trust_remote_code"])
         return NamedModel(name, manifest.recipe, manifest, found.path, own_template=True, **about)
     if "/" in name or Path(name).expanduser().exists():  # a run's id is neither
         raise InputError(f"--like: missing; {name} is no run but a model: name the run it is to be asked like")
-    return _from_run(home, name)
+    return _from_run(home, name, merge=merge)
 
 
 def _is_run(home: Home, name: str) -> bool:
     return name == "latest" or ("/" not in name and home.run(name).config.is_file())
 
 
-def _from_run(home: Home, name: str) -> NamedModel:
+def _from_run(home: Home, name: str, *, merge: bool) -> NamedModel:
     run = find_run(home, name)
-    manifest = _manifest(run)
+    manifest: Manifest = _manifest(run)
+    if merge:
+        manifest = _with_base_of(run, load_merge(run))
     return NamedModel(run.run_id, manifest.recipe, manifest, run_id=run.run_id, **_about(run))
 
 
@@ -119,8 +133,8 @@ def _from_mlflow(home: Home, name: str) -> NamedModel:
         experiment = client.get_experiment(model.experiment_id).name
     about = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
     where = {"tracking_uri": uri, "experiment": experiment, "model_id": model.model_id}
-    if (folder / _MANIFEST).is_file():
-        manifest = EnsembleManifest.load(folder / _MANIFEST)
+    if kept := next((folder / each for each in _MANIFESTS if (folder / each).is_file()), None):
+        manifest = load_manifest(kept)
         own, run = Path(manifest.base.name), home.run(model.tags[RUN_ID_TAG])
         if own.is_absolute() and not own.exists() and run.config.is_file():
             manifest = _with_base_of(run, manifest)
@@ -169,7 +183,7 @@ def _manifest(run: RunFolder) -> EnsembleManifest:
     return _with_base_of(run, EnsembleManifest.load(run.manifest))
 
 
-def _with_base_of(run: RunFolder, manifest: EnsembleManifest) -> EnsembleManifest:
+def _with_base_of(run: RunFolder, manifest: AnyManifest) -> AnyManifest:
     """Name the base as the run's config does: a home that was moved has taken the models of its rounds along."""
     name = load_config(str(run.config)).model
     return manifest.model_copy(update={"base": manifest.base.model_copy(update={"name": name})})

@@ -12,18 +12,19 @@ from pydantic import BaseModel, ConfigDict
 
 from thickets.flows.models.logged import (
     BASE_TAG,
-    CONTENT_TAG,
     PROBLEM_TAG,
     TEST_ACCURACY_TAG,
     TEST_ANSWERS,
     TEST_SPLIT_TAG,
+    content_of,
 )
+from thickets.flows.models.materialize import load_merge
 from thickets.flows.results.runs import load_summary, open_scores
 from thickets.flows.results.sentences import chance_verdict
 from thickets.flows.results.summary import RunSummary
 from thickets.storage.errors import InputError
 from thickets.storage.home import Home, RunFolder
-from thickets.storage.tracking.models import ModelKind, find_model, model_folder, name_on_page, process_uri
+from thickets.storage.tracking.models import CONTENT_TAG, ModelKind, find_model, model_folder, name_on_page, process_uri
 from thickets.storage.tracking.run import Tracker
 from thickets.storage.tracking.store import RUN_ID_TAG, tracking_errors
 from thickets.tasks.evaluation.controls import minus_chance
@@ -98,15 +99,16 @@ def promote(
     """
     summary = load_summary(folder)
     uri = summary.tracking.mlflow_uri
+    content = content_of(load_merge(folder)) if kind == "merge" else None
     with tracking_errors(uri):
         tracker = Tracker.find(uri, summary.tracking.mlflow_run_id, folder.run_id)
         if tracker is None:
             raise InputError(f"RUN: {folder.run_id} is not in {uri}; log it first: thickets log {folder.run_id}")
         client = tracker.client
-        model = find_model(client, tracker.experiment_id, folder.run_id, kind)
+        model = find_model(client, tracker.experiment_id, folder.run_id, kind, content)
         if model is None:
             how = f"run its config again (nothing is scored twice): {folder.config}"
-            how = how if kind == "ensemble" else f"distil it first: thickets distill {folder.run_id}"
+            how = how if kind != "student" else f"distil it first: thickets distill {folder.run_id}"
             raise InputError(f"RUN: {folder.run_id} has no {kind} in MLflow; {how}")
         registered = name or default_name(model.tags[PROBLEM_TAG], model.tags[BASE_TAG])
         if not _NAME.fullmatch(registered):

@@ -9,12 +9,13 @@ from typing import Any
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from thickets.flows.models.logged import recipe_title
+from thickets.flows.models.logged import content_of, recipe_title
 from thickets.flows.models.open import NamedModel
 from thickets.flows.runtime.mlflow_server import tracked
 from thickets.storage.errors import InputError
 from thickets.storage.home import Home
-from thickets.storage.tracking.models import find_model, link_model
+from thickets.storage.models.manifest import MergeManifest
+from thickets.storage.tracking.models import ModelKind, find_model, link_model
 from thickets.storage.tracking.run import Tracker
 from thickets.storage.tracking.store import RUN_ID_TAG, STAGE_TAG
 from thickets.tasks.datafiles import Row, Source, read_rows
@@ -221,7 +222,11 @@ def _logged(home: Home, model: NamedModel, found: Reevaluation, table: pl.DataFr
         tracker.log_dataset(*dataset, table.select("example_id", "question", "gold"), "evaluation")
         model_id = model.model_id
         if model_id is None and model.run_id is not None:
-            logged = find_model(tracker.client, tracker.experiment_id, model.run_id, "ensemble")
+            kind: ModelKind = "ensemble"
+            content = None  # a run has one ensemble, but may have had other merges
+            if isinstance(model.manifest, MergeManifest):
+                kind, content = "merge", content_of(model.manifest)
+            logged = find_model(tracker.client, tracker.experiment_id, model.run_id, kind, content)
             model_id = logged.model_id if logged else None
         if model_id is not None:
             link_model(tracker, model_id)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
 
-from thickets.flows.models.logged import KeptAnswers, log_ensemble
+from thickets.flows.models.logged import KeptAnswers, log_manifest
 from thickets.flows.publish.finished import FinishedRun
 from thickets.flows.results.summary import RunSummary, experts_of
 from thickets.storage.home import RunFolder
@@ -27,7 +28,7 @@ SELECT candidate_id, seed, sigma, position FROM candidates WHERE run_id = ? AND 
 
 
 def log_lineage(tracker: Tracker, found: FinishedRun, scores: ScoreQueries) -> None:
-    """Log the base, the stages and the ensemble; another attempt goes on with what an earlier one has logged."""
+    """Log base, stages, ensemble and merge; another attempt goes on with what an earlier one has logged."""
     base_id = link_base(tracker, found.record.base)
     log_population(tracker, found, scores)
     log_scoring(tracker, found, scores)
@@ -35,8 +36,12 @@ def log_lineage(tracker: Tracker, found: FinishedRun, scores: ScoreQueries) -> N
     votes = ensemble_answers(scores, found.summary)
     answers = KeptAnswers(votes, found.record.splits["test"], found.record.problem)
     question = scores.questions("test")["question"][0]
-    model_id = log_ensemble(tracker, found.folder.manifest, found.summary.run_id, answers, question)
-    log_evaluation(tracker, found, scores, answers, {"base": base_id, "ensemble": model_id})
+    model_id = log_manifest(tracker, found.folder.manifest, found.summary.run_id, answers, question)
+    model_ids = {"base": base_id, "ensemble": model_id}
+    if (of_merge := merge_answers(scores, found.summary)) is not None:
+        alone = replace(answers, frame=of_merge)
+        model_ids["merge"] = log_manifest(tracker, found.folder.merge, found.summary.run_id, alone, question)
+    log_evaluation(tracker, found, scores, answers, model_ids)
 
 
 def ensemble_answers(scores: ScoreQueries, summary: RunSummary) -> pl.DataFrame:
@@ -44,6 +49,13 @@ def ensemble_answers(scores: ScoreQueries, summary: RunSummary) -> pl.DataFrame:
     experts = experts_of(summary)
     found = summary.evaluation
     return vote(ballots(scores, "test", experts), found.k, found.rule, Consensus(found.metric))
+
+
+def merge_answers(scores: ScoreQueries, summary: RunSummary) -> pl.DataFrame | None:
+    """Return what the merge that stands made of every test question; None where none stands."""
+    if summary.merge is None or not summary.merge.is_accepted:
+        return None
+    return scores.answers("test", [summary.merge.chosen.id])
 
 
 def log_population(tracker: Tracker, found: FinishedRun, scores: ScoreQueries) -> None:
@@ -101,17 +113,18 @@ def log_selection(tracker: Tracker, found: FinishedRun, scores: ScoreQueries) ->
 def log_evaluation(
     tracker: Tracker, run: FinishedRun, scores: ScoreQueries, answers: KeptAnswers, model_ids: dict[str, str]
 ) -> None:
-    """Log the result on the test split, with base and ensemble as metrics of these models on this data set."""
+    """Log the result on the test split; base, ensemble and merge also as metrics of these models on this data set."""
     found, graded = run.summary.evaluation, run.summary.is_graded
     with tracker.child(
         "evaluation", "The test split: base, ensemble, controls, and the vote on every question."
     ) as stage:
         stage.log_new_config(_section(run, "controls") | {"k": found.k, "method": found.method, "rule": found.vote})
         name = _log_split(stage, run, scores, "test")
-        for who, score in (("base", found.base), ("ensemble", found.ensemble)):
+        alone = [("merge", control.accuracy) for control in found.controls if control.name == "merge"]
+        for who, score in (("base", found.base), ("ensemble", found.ensemble), *alone):
             stage.log_metrics(score_metrics(f"{who}.", score, is_graded=graded), model_id=model_ids[who], dataset=name)
         others = score_metrics("best_single.", found.best_single, is_graded=graded)
-        for control in found.controls:
+        for control in (each for each in found.controls if each.name not in model_ids):
             others |= score_metrics(f"{control.name}.", control.accuracy, is_graded=graded)
         gap = found.ensemble_minus_base
         others |= {"ensemble_minus_base": gap.value, "ensemble_minus_base_low": gap.low}

@@ -23,12 +23,14 @@ from thickets.tasks.figures import (
     density_curve,
     gains_bar,
     k_curve,
+    merge_radii,
     score_by_sigma,
 )
 from thickets.tasks.problems import Problem
 from thickets.tasks.problems.base import HasFigure, Replies
 from thickets.tasks.problems.consensus import Consensus
 from thickets.tasks.results.evaluation import ThicketDescription
+from thickets.tasks.results.merging import MergeChoice
 from thickets.tasks.results.text import amount, figure_name, percent
 
 
@@ -69,6 +71,8 @@ def plots(summary: RunSummary, board: pl.DataFrame | None) -> list[Plot]:
     found.insert(1, _density(summary.thicket, summary.common_questions))
     if len(summary.thicket.agreement.n_same) > 1:
         found.append(_agreement(summary.thicket))
+    if summary.merge is not None:
+        found.append(_merges(summary.merge))
     found += [_cost(summary), _gains(summary.thicket)]
     return found
 
@@ -155,6 +159,21 @@ def _agreement(thicket: ThicketDescription) -> Plot:
         f"Map of the agreement of {k} experts in pairs, from {min(pairs):.0f} to {max(pairs):.0f} %, "
         f"mean {sum(pairs) / len(pairs):.0f} %.",
         partial(agreement_map, agreement),
+    )
+
+
+def _merges(choice: MergeChoice) -> Plot:
+    what = figure_name(is_graded=choice.chosen.accuracy.is_graded)
+    rows = "; ".join(f"{trial.label}: {percent(trial.accuracy)}" for trial in choice.trials)
+    fate = "is kept: it is clearly above the base." if choice.is_accepted else "is not kept: that may be luck."
+    return Plot(
+        "merge_radii",
+        "Merges tried",
+        f"One model made of many candidates, on the {choice.chosen.accuracy.n} validation questions, by its distance "
+        f"from the base. Several were tried on the same questions, which flatters the best. It {fate}",
+        f"Line chart of the {what} of {len(choice.trials)} merges by radius. Base "
+        f"{percent(choice.chosen.accuracy.value - choice.minus_base.value)}. {rows}.",
+        partial(merge_radii, choice),
     )
 
 

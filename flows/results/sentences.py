@@ -228,7 +228,13 @@ def _merge(choice: MergeChoice) -> str:
     difference, n_trials = choice.minus_base, len(choice.trials)
     tried = "the only merge tried" if n_trials == 1 else f"the best of {n_trials} merges tried"
     stands = "it stands as a model of its own" if choice.is_accepted else "it is not kept, as that may be luck"
-    return (
+    found = (
         f"On the validation split {tried}, the {choice.chosen.label}, scored "
         f"{percent(choice.chosen.accuracy.value)}, {points(difference)} above the base: {stands}."
+    )
+    if (search := choice.search) is None:
+        return found
+    return (
+        f"{found} Its coordinate search took the {search.label} from {percent(search.before.value)} to "
+        f"{percent(search.after.value)} on the selection split, whose questions it is fitted to."
     )

@@ -13,7 +13,7 @@ from thickets.flows.config.sizes import default_block
 from thickets.flows.placement.description import describe_engine
 from thickets.flows.placement.replicas import known_replicas
 from thickets.flows.placement.short_lived import short_lived_engine
-from thickets.flows.plan import RunPlan, answers_after_selection, count_respondents, make_plan, own_limit
+from thickets.flows.plan import RunPlan, answers_after_selection, count_merges, count_respondents, make_plan, own_limit
 from thickets.flows.search.candidates import race_rule
 from thickets.flows.search.disk import disk_bytes
 from thickets.flows.search.forecast import WRAP_UP_S, expected_alive
@@ -133,7 +133,8 @@ def estimate(config: RunConfig) -> Estimate:
     engines = describe_engine(plan)
     n_respondents = count_respondents(plan)
     completions: dict[str, int] = {split.name: n_respondents[split.name] * len(split.examples) for split in splits}
-    n_loads = sum(n_respondents[split.name] * plan.n_blocks(split.name) for split in splits)
+    noises = count_merges(config).noises
+    n_loads = sum((n_respondents[name] + noises.get(name, 0)) * plan.n_blocks(name) for name in completions)
     if (section := config.distillation) is not None:
         completions["training"] = (config.selection.k_values[-1] + section.attempts) * section.examples
     total = sum(completions.values())

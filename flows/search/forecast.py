@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from thickets.flows.plan import RunPlan, count_respondents
+from thickets.flows.plan import RunPlan, count_merges, count_respondents
 from thickets.tasks.adaptive.racing import n_needed
 
 # Reports, figures, tracking: about 15 s after the last answer on two busy cores.
@@ -53,7 +53,9 @@ class Forecast:
         return Forecast(answers)
 
 
-_SPLITS = MappingProxyType({"prompts": "validation", "controls": "test"})
+_SPLITS = MappingProxyType(
+    {"merges": "validation", "coordinates": "selection", "prompts": "validation", "controls": "test"}
+)
 
 
 def forecast(plan: RunPlan) -> Forecast | None:
@@ -63,11 +65,13 @@ def forecast(plan: RunPlan) -> Forecast | None:
         return None
     sizes = {split.name: len(split.examples) for split in plan.splits}
     most_experts, respondents = config.selection.k_values[-1], count_respondents(plan)
-    n_prompts = len(wordings.others) if wordings else 0
+    n_prompts, merges = len(wordings.others) if wordings else 0, count_merges(config)
     n_tested = 1 + most_experts + (config.selection.methods != ("top_k",))
     answers = {
         "selection": _selection(plan),
-        "validation": (respondents["validation"] - n_prompts) * sizes["validation"],
+        "validation": (respondents["validation"] - n_prompts - merges.validation) * sizes["validation"],
+        "merges": merges.planned * sizes["validation"],
+        "coordinates": merges.selection * sizes["selection"] + merges.tuned * sizes["validation"],
         "test": n_tested * sizes["test"],
         "prompts": n_prompts * sizes["validation"],
         "controls": (respondents["test"] - n_tested) * sizes["test"],

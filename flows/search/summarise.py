@@ -114,6 +114,8 @@ def summarise(
             n_tokens["controls"] += count_tokens(store, "validation", [who.id for who in controls.trials])
         if merge is not None:
             n_tokens["merge"] = count_tokens(store, "validation", [trial.id for trial in merge.trials])
+            if merge.search is not None:
+                n_tokens["merge"] += count_tokens(store, "selection", list(merge.search.ids))
         cost = run_cost(plan, store, selected, controls, merge, limit, times or {})
     if limit is not None:
         n_tokens["limit"] = limit.n_extra_tokens

@@ -1,9 +1,10 @@
-"""The ensemble as a file: a base model's identity and K rows of (seed, sigma), about a kilobyte instead of K models."""
+"""Ensembles and merges as files: a base model's identity and rows of (seed, sigma), a kilobyte instead of models."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import (
     BaseModel,
@@ -166,3 +167,21 @@ class MergeManifest(_Manifest):
     fingerprint: str = Field(pattern=_SHA256, description="of the run that made it")
     problem_config: dict[str, Any] = Field(description="the config's problem section, without where its data lies")
     engine: dict[str, Any] = Field(description="identity of the engine that answered in the run")
+
+
+Manifest: TypeAlias = EnsembleManifest | MergeManifest
+"""Everything that is needed to ask a model that is made of a base and noise."""
+
+
+def load_manifest(path: Path) -> Manifest:
+    """Read a manifest of either kind.
+
+    Raises:
+        InputError: As for `EnsembleManifest.load`.
+    """
+    try:
+        values = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        values = None  # the error is `load`'s
+    kind = MergeManifest if isinstance(values, dict) and "members" in values else EnsembleManifest
+    return kind.load(path)

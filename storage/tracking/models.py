@@ -17,10 +17,11 @@ from typing import Any, Literal, Protocol
 from thickets.storage.tracking.run import Tracker
 from thickets.storage.tracking.store import RUN_ID_TAG, tracking_errors
 
-ModelKind = Literal["ensemble", "student"]
+ModelKind = Literal["ensemble", "student", "merge"]
 
 KIND_TAG = "thickets.kind"
 BASE_SHA_TAG = "thickets.base_sha256"
+CONTENT_TAG = "thickets.content_sha256"
 _URI_VARIABLE = "MLFLOW_TRACKING_URI"
 
 
@@ -56,7 +57,8 @@ def log_model(
     Args:
         tracker: The run that made it.
         kind: Kind and name of the model.
-        tags: Tags that identify the model; ``thickets.run_id`` is one of them.
+        tags: Tags that identify the model; ``thickets.run_id`` is one of them. With another
+            ``thickets.content_sha256`` it is another model: a run may come to another merge later.
         params: Parameters shown on the model's page.
         save: Writes the model folder, given its path (absent so far) and the ``mlflow.models.Model`` to fill in.
 
@@ -72,6 +74,8 @@ def log_model(
     client = tracker.client
     with tracking_errors(tracker.uri):
         mine = f"name = '{kind}' AND source_run_id = '{tracker.run_id}'"
+        if CONTENT_TAG in tags:
+            mine += f" AND {_content(tags[CONTENT_TAG])}"
         if found := find_ready(client, tracker.experiment_id, mine):
             return str(found.model_id)
         model = client.create_logged_model(
@@ -117,7 +121,7 @@ def _requirements_unchecked() -> Iterator[None]:
         setattr(environment, name, checks)
 
 
-def find_model(client: Any, experiment_id: str, run_id: str, kind: ModelKind) -> Any | None:
+def find_model(client: Any, experiment_id: str, run_id: str, kind: ModelKind, content: str | None = None) -> Any | None:
     """Return the latest model of a kind that a run of ours logged, as ``mlflow.entities.LoggedModel``, or None.
 
     Args:
@@ -125,8 +129,14 @@ def find_model(client: Any, experiment_id: str, run_id: str, kind: ModelKind) ->
         experiment_id: MLflow's id of the experiment.
         run_id: Our id of the run, the tag ``thickets.run_id``.
         kind: Kind of the model.
+        content: Hash of what it is made of; None: any.
     """
-    return find_ready(client, experiment_id, f"name = '{kind}' AND tags.`{RUN_ID_TAG}` = '{run_id}'")
+    which = f"name = '{kind}' AND tags.`{RUN_ID_TAG}` = '{run_id}'"
+    return find_ready(client, experiment_id, which if content is None else f"{which} AND {_content(content)}")
+
+
+def _content(sha256: str) -> str:
+    return f"tags.`{CONTENT_TAG}` = '{sha256}'"
 
 
 def find_ready(client: Any, experiment_id: str, which: str) -> Any | None:

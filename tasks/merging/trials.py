@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -23,31 +23,53 @@ class Trial:
 
     Attributes:
         direction: How its candidates count.
-        k: How many candidates it takes.
+        k: How many candidates its direction takes; a coordinate search may leave some out.
         radius: Its distance from the base, in distances of one candidate.
         merge: The model.
+        is_tuned: Whether a coordinate search has changed its coefficients.
     """
 
     direction: DirectionName
     k: int
     radius: float
     merge: Merge
+    is_tuned: bool = False
 
     @property
     def label(self) -> str:
         """What people call it."""
         who = f"{self.k} best" if self.direction == "best" else f"all {self.k} by {self.direction.replace('_', '-')}"
-        return f"merge of {who} at {self.radius:.3g}"
+        return f"merge of {who} at {self.radius:.3g}{', tuned' if self.is_tuned else ''}"
 
 
-def plan_trials(
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A direction from the base, with the merges that lie in it.
+
+    Attributes:
+        direction: How its candidates count.
+        candidates: They, ``[n]``.
+        unit: Their coefficients at radius 1, ``[n]``; the squares add up to 1.
+        own_radii: Distances that are tried whatever else is.
+    """
+
+    direction: DirectionName
+    candidates: tuple[Candidate, ...]
+    unit: NDArray[np.float64]
+    own_radii: tuple[float, ...] = ()
+
+    def at(self, radius: float) -> Trial:
+        """Return the merge at a distance from the base."""
+        return Trial(self.direction, len(self.candidates), radius, merge(self.candidates, self.unit, radius))
+
+
+def plan_lines(
     board: pl.DataFrame,
     scored: pl.DataFrame,
     directions: Sequence[DirectionName],
     k_values: Sequence[int],
-    radii: Sequence[float],
-) -> list[Trial]:
-    """Make every merge that is to be tried, each model once.
+) -> list[Line]:
+    """Return the directions in which merges are tried; one in which all candidates are worth the same is left out.
 
     Args:
         board: The candidates by rank: seed, sigma. Direction ``best`` takes the first ones.
@@ -55,37 +77,58 @@ def plan_trials(
             these; scores are compared within a sigma, as those of other sigmas are of another kind.
         directions: How candidates count.
         k_values: How many ``best`` takes; more than there are are left out.
-        radii: Distances from the base; ``best`` also has 1 / sqrt(K), which is the plain average.
+    """
+    found: list[Line] = []
+    everybody = _candidates(scored)
+    for direction in directions:
+        if direction == "best":
+            taken = [k for k in k_values if k <= board.height]
+            found += (Line("best", _candidates(board.head(k)), best([0.0] * k, k), (1 / math.sqrt(k),)) for k in taken)
+            continue
+        worths = _worths(scored, direction)
+        if (length := float(np.linalg.norm(worths))) > 0:
+            found.append(Line(direction, everybody, worths / length))
+    return found
+
+
+def plan_trials(lines: Sequence[Line], radii: Sequence[float]) -> list[Trial]:
+    """Make every merge that is to be tried, each model once.
+
+    Args:
+        lines: The directions.
+        radii: Distances from the base.
 
     Returns:
         In the order given: the first of equally good ones is the simplest.
     """
+    trials = (line.at(radius) for line in lines for radius in dict.fromkeys((*line.own_radii, *radii)))
+    return list({trial.merge.id: trial for trial in reversed(list(trials))}.values())[::-1]
+
+
+def double_radii(lines: Sequence[Line], trials: Sequence[Trial], points: Mapping[str, int]) -> list[Trial]:
+    """Go twice as far in every direction whose farthest merge is better than all nearer ones.
+
+    Args:
+        lines: The directions.
+        trials: What was tried in them.
+        points: Of every trial, by the merge's id, on the same questions.
+
+    Returns:
+        One for each such direction.
+    """
     found: dict[str, Trial] = {}
-    for direction in directions:
-        for k, candidates, unit, own in _directions(direction, board, scored, k_values):
-            for radius in dict.fromkeys((*own, *radii)):
-                trial = Trial(direction, k, radius, merge(candidates, unit, radius))
-                found.setdefault(trial.merge.id, trial)
-    return list(found.values())
-
-
-def n_trials(directions: Sequence[DirectionName], n_k: int, n_radii: int) -> int:
-    """Count the merges of `plan_trials`, at most."""
-    return sum(n_k * (n_radii + 1) if direction == "best" else n_radii for direction in directions)
-
-
-def _directions(
-    direction: DirectionName, board: pl.DataFrame, scored: pl.DataFrame, k_values: Sequence[int]
-) -> Iterator[tuple[int, list[Candidate], NDArray[np.float64], tuple[float, ...]]]:
-    """Yield size, candidates, coefficients of length 1, and the direction's own radius."""
-    if direction == "best":
-        for k in k_values:
-            if k <= board.height:
-                yield k, _candidates(board.head(k)), best([0.0] * k, k), (1 / math.sqrt(k),)
-        return
-    worths = _worths(scored, direction)
-    if (length := float(np.linalg.norm(worths))) > 0:
-        yield scored.height, _candidates(scored), worths / length, ()
+    for line in lines:
+        mine = sorted(
+            (trial for trial in trials if (trial.direction, trial.k) == (line.direction, len(line.candidates))),
+            key=lambda trial: trial.radius,
+        )
+        if not mine:  # another direction has the same merges
+            continue
+        farthest = mine[-1]
+        if all(points[trial.merge.id] < points[farthest.merge.id] for trial in mine[:-1]):
+            further = line.at(2 * farthest.radius)
+            found.setdefault(further.merge.id, further)
+    return [trial for trial in found.values() if trial.merge.id not in points]
 
 
 def _worths(scored: pl.DataFrame, shaping: Shaping) -> NDArray[np.float64]:
@@ -96,5 +139,5 @@ def _worths(scored: pl.DataFrame, shaping: Shaping) -> NDArray[np.float64]:
     return worths
 
 
-def _candidates(rows: pl.DataFrame) -> list[Candidate]:
-    return [Candidate(seed, sigma) for seed, sigma in rows.select("seed", "sigma").iter_rows()]
+def _candidates(rows: pl.DataFrame) -> tuple[Candidate, ...]:
+    return tuple(Candidate(seed, sigma) for seed, sigma in rows.select("seed", "sigma").iter_rows())

@@ -13,17 +13,43 @@ class MergeTrial(BaseModel):
     Attributes:
         id: Of the model, as its scores are kept.
         label: What people call it.
-        k: Candidates in it.
+        direction: How its candidates count.
+        k: Candidates that its direction takes; a coordinate search may leave some out.
         radius: Its distance from the base, in distances of one candidate.
+        is_tuned: Whether a coordinate search has changed its coefficients.
     """
 
     model_config = ConfigDict(frozen=True)
 
     id: str
     label: str
+    direction: str = ""
     k: int
     radius: float
     accuracy: Accuracy
+    is_tuned: bool = False
+
+
+class CoordinateSearch(BaseModel):
+    """What a coordinate search made of the coefficients of a merge, on the selection split.
+
+    Attributes:
+        label: Of the merge that it began with.
+        n_blocks: Blocks of candidates whose coefficients were changed together.
+        n_moves: Steps that changed a block.
+        before: The first merge's score on the selection split, whose questions have chosen its candidates as well.
+        after: That of the merge it ended with, which flatters it more.
+        ids: Of every merge that answered the selection split.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    label: str
+    n_blocks: int
+    n_moves: int
+    before: Accuracy
+    after: Accuracy
+    ids: tuple[str, ...]
 
 
 class MergeChoice(BaseModel):
@@ -33,6 +59,7 @@ class MergeChoice(BaseModel):
         trials: All that were tried, in the order in which they were planned.
         best: Index of the one with the best score; of equally good ones the first.
         minus_base: Its score less the base's, on the validation split.
+        search: The coordinate search; None without one.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -40,6 +67,7 @@ class MergeChoice(BaseModel):
     trials: tuple[MergeTrial, ...]
     best: int
     minus_base: Difference
+    search: CoordinateSearch | None = None
 
     @property
     def is_accepted(self) -> bool:

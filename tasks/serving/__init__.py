@@ -1,4 +1,4 @@
-"""Answers questions with an ensemble or a single model, with the prompts, decoding and judging of its run.
+"""Answers questions with an ensemble, a merge or a single model, with the prompts, decoding and judging of its run.
 
 `mlflow models serve`, `thickets ask` and `thickets evaluate` use this package. It imports neither Prefect nor DuckDB,
 and MLflow only in `ensemble_model`, which MLflow itself runs: none of them need be installed to serve a model.
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from thickets.tasks.serving.answerer import Answer, Answerer, Answers, Voter
 from thickets.tasks.serving.opening import (
-    ensemble_voters,
     load_recipe_problem,
+    merge_of,
     open_answerer,
     open_ensemble,
     recipe_reasoning,
@@ -20,8 +20,8 @@ __all__ = [
     "Answerer",
     "Answers",
     "Voter",
-    "ensemble_voters",
     "load_recipe_problem",
+    "merge_of",
     "open_answerer",
     "open_ensemble",
     "recipe_reasoning",

@@ -15,7 +15,7 @@ from thickets.tasks.problems.consensus import Consensus, consensus_of
 from thickets.tasks.problems.judging import Judge
 from thickets.tasks.problems.labelled import labels_of
 from thickets.tasks.serving.tally import make_tally
-from thickets.tasks.types import Candidate, Example, Sampling, question_id
+from thickets.tasks.types import Example, Sampling, Weights, question_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Voter:
         power: Number of votes it has.
     """
 
-    weights: Candidate | None
+    weights: Weights | None
     power: int = 1
 
 

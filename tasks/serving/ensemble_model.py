@@ -1,4 +1,4 @@
-"""The ensemble as an MLflow model. MLflow keeps this file with the model and runs it to load the model: no pickle."""
+"""An ensemble or a merge as an MLflow model. MLflow keeps this file with it and runs it to load it: no pickle."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
 from thickets.storage.errors import InputError
 from thickets.storage.home import model_cache
-from thickets.storage.models.manifest import EnsembleManifest
+from thickets.storage.models.manifest import load_manifest
 
 # Numba keeps what it compiled beside the code, in files that it unpickles: not in MLflow's store, where this code is.
 os.environ.setdefault("NUMBA_CACHE_DIR", str(model_cache() / "numba"))
@@ -27,13 +27,13 @@ logger = logging.getLogger("mlflow.thickets")
 
 
 class EnsembleModel(mlflow.pyfunc.PythonModel):
-    """Answers questions by the vote of the experts that its artifact, the manifest, names."""
+    """Answers questions by the vote of the experts that its artifact, the manifest, names, or by its merge alone."""
 
     def load_context(self, context: Any) -> None:
         """Find the base, check its hash, and build the engine."""
         options = context.model_config or {}
         self._answerer = open_ensemble(
-            EnsembleManifest.load(Path(context.artifacts["manifest"])),
+            load_manifest(Path(context.artifacts["manifest"])),
             device=options.get("device", "auto"),
             trust_remote_code=options.get("trust_remote_code", False),
         )

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from thickets.storage.errors import InputError
 from thickets.storage.models.base import BaseModelRef, hub_commit
-from thickets.storage.models.manifest import EnsembleManifest, Recipe
+from thickets.storage.models.manifest import Manifest, MergeManifest, Recipe
 from thickets.tasks.engines import EngineSpec, VllmOptions, build_engine, resolve_spec
 from thickets.tasks.engines.base import DtypeName
 from thickets.tasks.engines.base_model import find_base_model
@@ -27,7 +27,7 @@ from thickets.tasks.noise import NOISE_VERSION, Perturbation
 from thickets.tasks.problems import Problem, ProblemConfig, find_kind, load_problem
 from thickets.tasks.problems.judging import Judge
 from thickets.tasks.serving.answerer import Answerer, Voter
-from thickets.tasks.types import Candidate, Sampling, Scalar
+from thickets.tasks.types import Candidate, Merge, Sampling, Scalar
 from thickets.tasks.verifiers.thought import Thoughts
 
 BASE_VARIABLE = "THICKETS_BASE_MODEL"
@@ -38,19 +38,19 @@ logger = logging.getLogger(__name__)
 
 
 def open_ensemble(
-    manifest: EnsembleManifest,
+    manifest: Manifest,
     *,
     device: str = "auto",
     trust_remote_code: bool = False,
     voters: Sequence[Voter] | None = None,
 ) -> Answerer:
-    """Rebuild an ensemble.
+    """Rebuild an ensemble, or a merge: it answers alone.
 
     Args:
-        manifest: The base, the noise and the experts.
+        manifest: The base, the noise and the experts, or the merge's members.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<index>``.
         trust_remote_code: Run Python code that comes with the base model.
-        voters: The voters; None: the experts.
+        voters: The voters; None: the experts, or the merge.
 
     Raises:
         InputError: The base cannot be found or is another model, or the manifest does not fit this version.
@@ -63,20 +63,31 @@ def open_ensemble(
     return open_answerer(
         recipe,
         base.path,
-        ensemble_voters(manifest) if voters is None else voters,
+        _voters(manifest) if voters is None else voters,
         Perturbation.of(manifest.noise),
         device=device,
         trust_remote_code=trust_remote_code,
     )
 
 
-def ensemble_voters(manifest: EnsembleManifest) -> list[Voter]:
-    """Return the experts, by rank, each with the number of votes that the vote rule gives it."""
+def merge_of(manifest: MergeManifest) -> Merge:
+    """Return the merge that a manifest names."""
+    members = manifest.members
+    return Merge(
+        tuple(Candidate(member.seed, member.sigma) for member in members),
+        tuple(member.coefficient for member in members),
+    )
+
+
+def _voters(manifest: Manifest) -> list[Voter]:
+    """Return the merge, or the experts, by rank, each with the number of votes that the vote rule gives it."""
+    if isinstance(manifest, MergeManifest):
+        return [Voter(merge_of(manifest))]
     weighted = manifest.vote == "weighted"
     return [Voter(Candidate(row.seed, row.sigma), row.weight if weighted else 1) for row in manifest.experts]
 
 
-def find_base(manifest: EnsembleManifest, *, trust_remote_code: bool = False) -> BaseModelRef:
+def find_base(manifest: Manifest, *, trust_remote_code: bool = False) -> BaseModelRef:
     """Find the base model on this machine: ``$THICKETS_BASE_MODEL`` if that is set, else by the name in the manifest.
 
     Raises:
@@ -93,9 +104,10 @@ def find_base(manifest: EnsembleManifest, *, trust_remote_code: bool = False) ->
         where = f"{BASE_VARIABLE} is {told!r}" if told else f"set {BASE_VARIABLE} to the base model's folder"
         raise InputError(f"{error} ({where})") from None
     if base.sha256 != manifest.base.sha256:
+        what = "merge" if isinstance(manifest, MergeManifest) else "ensemble"
         raise InputError(
             f"{BASE_VARIABLE if told else 'model'}: the weights of {base.name} have SHA-256 {base.sha256}, but the "
-            f"ensemble's base {manifest.base.name} had {manifest.base.sha256}; noise on other weights is another model"
+            f"{what}'s base {manifest.base.name} had {manifest.base.sha256}; noise on other weights is another model"
         )
     return base
 

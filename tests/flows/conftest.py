@@ -11,6 +11,7 @@ import pytest
 from tests.flows.command_line import Result
 from tests.flows.publishing import copy_home, published, without_figures
 from tests.flows.tiny_run import tiny_sections
+from tests.flows.waves_run import waves
 from tests.made_once import made_once
 from thickets.flows.cli import main as cli
 from thickets.flows.config.file import dump_config, parse_config
@@ -55,6 +56,25 @@ def finished(_finished_home: Path, config: Callable[..., RunConfig]) -> RunSumma
     """The finished run of `config()`, in that configuration's home: a copy, which a test may change."""
     home = Home(config().storage.home)
     copy_home(_finished_home, home.root)
+    return load_summary(find_run(home, "latest"))
+
+
+@pytest.fixture(scope="session")
+def _merged_home(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> Path:
+    """The home of a run with a merge that stands."""
+
+    def run(folder: Path) -> None:
+        section = {"directions": ["best", "z_score", "rank"], "radii": [1.0, 2.0]}
+        randopt(parse_config(waves(folder / "home", merge=section)))
+
+    return made_once(tmp_path_factory, "merged", run) / "home"
+
+
+@pytest.fixture
+def merged(_merged_home: Path, tmp_path: Path) -> RunSummary:
+    """A run with a merge that stands, in a home of its own: a copy, which a test may change."""
+    home = Home(tmp_path / "merged")
+    copy_home(_merged_home, home.root)
     return load_summary(find_run(home, "latest"))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from thickets.flows.plan import RunPlan, make_plan
+from thickets.flows.plan import RunPlan, answers_after_selection, make_plan
 from thickets.flows.search import progress as progress_module
 from thickets.flows.search.forecast import WRAP_UP_S, Forecast, forecast
 from thickets.flows.search.progress import ScoringProgress
@@ -55,6 +55,23 @@ def test_controls_that_are_off_are_no_stages_and_a_distillation_is_two(plan_of) 
     assert found is not None
     assert list(found.answers) == ["selection", "validation", "test", "distillation", "training"]
     assert found.answers["distillation"] == (5 + 3) * 20
+
+
+def test_merges_are_stages_and_a_coordinate_search_is_one_on_the_selection_split(plan_of) -> None:
+    section = {"directions": ["best", "z_score"], "k": [3], "radii": [1.0], "doublings": 1, "coordinate_steps": 2}
+    plain, found = forecast(plan_of()), forecast(plan_of(merge=section))
+    assert plain is not None
+    assert found is not None
+    stages = ["selection", "validation", "merges", "coordinates", "test", "prompts", "controls"]
+    assert list(found.answers) == stages
+    assert found.answers["validation"] == plain.answers["validation"]
+    assert found.answers["merges"] == (3 + 2) * 10
+    assert found.answers["coordinates"] == 5 * 12 + 10
+    assert found.answers["controls"] == plain.answers["controls"] + 14
+    assert (found.place("merges twice as far 1"), found.place("coordinates")) == (3, 4)
+    assert "merges" not in plain.answers
+    later = answers_after_selection(plan_of(merge=section)) - answers_after_selection(plan_of())
+    assert later == found.answers["merges"] + found.answers["coordinates"] + 14
 
 
 def test_racing_is_expected_to_save_and_a_budget_forecasts_nothing(plan_of) -> None:

@@ -20,6 +20,7 @@ from thickets.tasks.figures import (
     density_curve,
     gains_bar,
     k_curve,
+    merge_radii,
     score_by_sigma,
 )
 from thickets.tasks.figures.curves import chosen_curve
@@ -31,6 +32,7 @@ from thickets.tasks.results.evaluation import (
     Evaluation,
     GainSplit,
 )
+from thickets.tasks.results.merging import MergeChoice, MergeTrial
 from thickets.tasks.statistics import accuracy, paired_difference
 
 
@@ -95,8 +97,23 @@ def gains(n: int, theme: Theme) -> Figure:
     )
 
 
+def merges(n: int, theme: Theme) -> Figure:
+    """With `n` sizes of the best, each at three radii of its own, and a searched one."""
+    trials = [
+        MergeTrial(
+            id=f"{k} {r}", label="", direction="best", k=k, radius=r * k**-0.5, accuracy=accuracy(5 * r % 19, 19)
+        )
+        for k in range(1, n + 1)
+        for r in (1, 2, 5)
+    ]
+    tuned = MergeTrial(id="t", label="", direction="best", k=2, radius=0.9, accuracy=accuracy(15, 19), is_tuned=True)
+    gap = paired_difference([True] * 10 + [False] * 9, [True] * 4 + [False] * 15)
+    return merge_radii(MergeChoice(trials=(*trials, tuned), best=len(trials), minus_base=gap), theme)
+
+
 CASES = [(scores, 3), (scores, 60), (scores, 5000), (density, 3), (density, 60), (curve, 1), (curve, 50),
-         (agreement, 2), (agreement, 9), (agreement, 50), (cost, 1), (cost, 2), (cost, 9), (gains, 0), (gains, 900)
+         (agreement, 2), (agreement, 9), (agreement, 50), (cost, 1), (cost, 2), (cost, 9), (gains, 0), (gains, 900),
+         (merges, 1), (merges, 12)
 ]  # fmt: skip
 
 
@@ -151,6 +168,18 @@ def test_every_row_has_its_number_and_its_place() -> None:
     left, right = axes.get_xlim()
     assert left < 0
     assert right > 64_000
+
+
+def test_every_merge_is_a_point_by_its_direction_the_base_a_line_and_the_best_has_a_ring() -> None:
+    axes = merges(3, PRINT).axes[0]
+    lines = {str(line.get_label()): line for line in axes.get_lines()}
+    assert list(lines) == ["1 best", "2 best", "3 best", "coefficients searched", "the best", "base"]
+    assert [len(lines[f"{k} best"].get_xdata()) for k in (1, 2, 3)] == [3, 3, 3]
+    assert lines["the best"].get_xdata() == lines["coefficients searched"].get_xdata()
+    assert lines["base"].get_ydata()[0] == pytest.approx((15 - 6) / 19)
+    low, high = axes.get_xlim()
+    assert low < 3**-0.5
+    assert high > 5
 
 
 def test_what_was_fixed_in_format_is_told_by_more_than_its_colour() -> None:
