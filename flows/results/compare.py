@@ -47,7 +47,7 @@ def compare(home: Home, names: Sequence[str]) -> Comparison:
     """
     with open_runs(home, names) as runs:
         return Comparison(
-            runs=tuple(_compared(run) for run in runs),
+            runs=tuple(_compared(run.summary, finished_rivals(run.folder)) for run in runs),
             pairs=tuple(_pair(ours, theirs) for ours, theirs in combinations(runs, 2)),
             discordance=_discordance(runs),
             config=tuple(config_differences([stored_values(run.folder) for run in runs])),
@@ -68,9 +68,8 @@ def config_differences(configs: Sequence[dict[str, Any]]) -> Iterator[ConfigDiff
             yield ConfigDifference(field=field, values=values)
 
 
-def _compared(run: OpenRun) -> ComparedRun:
-    summary, found = run.summary, run.summary.evaluation
-    rivals = finished_rivals(run.folder)
+def _compared(summary: RunSummary, rivals: Sequence[RivalSummary] = ()) -> ComparedRun:
+    found = summary.evaluation
     return ComparedRun(
         run_id=summary.run_id,
         model=summary.model,
