@@ -30,7 +30,8 @@ def seconds(times: Sequence[float]) -> dict[str, float]:
 def show(title: str, rows: Mapping[str, Mapping[str, Any]], json_file: Path | None = None) -> None:
     """Print one table, a row per label, and write the figures to `json_file` if it is given."""
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
-    widths = {column: max(len(column), 9) + 2 for column in columns}
+    cells = {column: [_cell(row.get(column, "")) for row in rows.values()] for column in columns}
+    widths = {column: max(9, *map(len, (column, *of_column))) + 2 for column, of_column in cells.items()}
     first = max(map(len, rows)) + 2
     load = os.getloadavg()[0]
     print(f"{title}\n{os.cpu_count()} cores, load average {load:.1f}\n")

@@ -21,6 +21,7 @@ from thickets.storage.shards.folder import ShardFolder, is_url, open_shard_folde
 from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.engines import EngineSpec, resolve_spec
 from thickets.tasks.engines.model_kinds import kind_of
+from thickets.tasks.engines.noise_scale import settled
 from thickets.tasks.engines.prompts import Template
 from thickets.tasks.evaluation.wordings import (
     Wordings,
@@ -159,8 +160,8 @@ def make_plan(
         limit: Most new tokens per answer, if `decoding.max_tokens` is learned (`search.answer_limit`).
 
     Raises:
-        InputError: A prompt cannot be rendered, or is too long for the model (`data.too_long`); or the selection split
-            is one block here, and is to be raced.
+        InputError: A prompt cannot be rendered, or is too long for the model (`data.too_long`); the selection split is
+            one block here, and is to be raced; or a pattern of `noise.scale` matches nothing.
         RunError: `decoding.max_tokens` is learned, but no limit is given.
     """
     if chooses(problem) and config.decoding.learns_limit:
@@ -178,7 +179,8 @@ def make_plan(
             dict.fromkeys((*(own.stop if config.decoding.stop is None else config.decoding.stop), *template.stop))
         ),
     )
-    spec = resolve(engine_spec(config.engine, base.path, config.perturbation))
+    noise = settled(config.perturbation, config.noise.rule, base, trust_remote_code=config.engine.trust_remote_code)
+    spec = resolve(engine_spec(config.engine, base.path, noise))
     per_block = examples_per_block(config, spec.device)
     wordings = _wordings(config, base.path, problem, splits, template, sampling)
     blocks = tuple(

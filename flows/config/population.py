@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+import math
+from typing import Annotated, Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from thickets.flows.config.section import PositiveInt, Section
 from thickets.tasks.noise import Family, Perturbation
+from thickets.tasks.noise.rule import Rule
 
 Sigma = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 _MOST_CANDIDATES = 100_000_000  # a list of them is gigabytes
@@ -82,3 +84,34 @@ class NoiseConfig(Section):
     exclude: tuple[str, ...] = Field(
         Perturbation().exclude, description="Parameter name patterns to leave alone (default: vision towers)."
     )
+    scale: tuple[tuple[str, float], ...] = Field(
+        (),
+        description="Factors on sigma by parameter name pattern, for instance {'*norm*': 0.1, '*embed*': 0.5}; the "
+        "first match decides, 0 leaves a parameter as it is, and without a match the factor is 1.",
+    )
+    rule: Rule | None = Field(
+        None,
+        description="Factors from each tensor's shape and norm, for what scale leaves open: balanced, or empty for 1.",
+    )
+
+    @field_validator("scale", mode="before")
+    @classmethod
+    def _patterns_with_factors(cls, value: Any) -> list[tuple[str, float]]:
+        """Take a mapping, or the list of pairs that it is kept as: some databases sort a mapping's keys."""
+        pairs: list[Any] = []
+        for item in value if isinstance(value, list | tuple) else [value]:
+            pairs += item.items() if isinstance(item, dict) else [item]
+        for pair in pairs:
+            if not (isinstance(pair, list | tuple) and len(pair) == 2 and isinstance(pair[0], str) and pair[0]):
+                raise ValueError(
+                    f"found {pair!r}; it must be a mapping from patterns of parameter names to factors, for instance "
+                    "{'*norm*': 0.1}"
+                )
+            pattern, factor = pair
+            is_number = isinstance(factor, int | float) and not isinstance(factor, bool)
+            if not (is_number and 0 <= factor < math.inf):
+                raise ValueError(f"found {factor!r} for {pattern!r}; a factor must be a finite number, 0 or more")
+        patterns = [pattern for pattern, _ in pairs]
+        if len(set(patterns)) != len(patterns):
+            raise ValueError(f"found {patterns}, a pattern twice; only the first would ever count")
+        return [(pattern, float(factor)) for pattern, factor in pairs]

@@ -28,6 +28,7 @@ from thickets.flows.config.selection import SelectionConfig
 from thickets.flows.config.storage import StorageConfig, TrackingConfig
 from thickets.storage.errors import InputError
 from thickets.tasks.noise import Perturbation
+from thickets.tasks.noise.spec import check_sigma, scaled_sigma
 from thickets.tasks.problems.config import ProblemConfig
 
 __all__ = [
@@ -163,6 +164,20 @@ class RunConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _scaled_sigmas_are_numbers(self) -> Self:
+        for pattern, factor in self.noise.scale:
+            for sigma in self.population.sigmas:
+                try:
+                    if factor > 0:
+                        check_sigma(scaled_sigma(sigma, factor))
+                except InputError:
+                    raise ValueError(
+                        f"noise.scale has {factor:g} for {pattern!r}, which times sigma {sigma:g} is no number above 0 "
+                        "in float32; use 0 to leave these parameters as they are, or a factor nearer to 1"
+                    ) from None
+        return self
+
+    @model_validator(mode="after")
     def _rounds_can_be_made(self) -> Self:
         if self.rounds is None:
             return self
@@ -236,5 +251,5 @@ class RunConfig(Section):
 
     @property
     def perturbation(self) -> Perturbation:
-        """The noise section as the noise package takes it."""
-        return Perturbation(self.noise.family, self.noise.include, self.noise.exclude)
+        """The noise section as the noise package takes it, before its rule; see `noise_scale.settled`."""
+        return Perturbation(self.noise.family, self.noise.include, self.noise.exclude, self.noise.scale)

@@ -14,6 +14,7 @@ from thickets.storage.errors import InputError, RunError
 from thickets.storage.models.base import BUILT_IN, BaseModelRef, resolve_model
 from thickets.tasks.engines import EngineSpec, resolve_spec, untested_engine
 from thickets.tasks.engines.model_kinds import kind_of
+from thickets.tasks.engines.noise_scale import settled
 from thickets.tasks.engines.self_test import SelfTest, Testable, self_test
 from thickets.tasks.noise import Perturbation
 
@@ -84,8 +85,11 @@ def examine(config: RunConfig | None = None, model: str | None = None, *, test: 
         base = None
     if base is None:
         return _found(machine, None, None, warnings, [])
+    noise = Perturbation()
+    if config is not None:
+        noise = settled(config.perturbation, config.noise.rule, base, trust_remote_code=engine.trust_remote_code)
     asked = replace(
-        engine_spec(engine, base.path, config.perturbation if config is not None else Perturbation()),
+        engine_spec(engine, base.path, noise),
         batch_size=engine.batch_size or _BATCH,
         max_length=_MAX_LENGTH,
     )

@@ -17,7 +17,7 @@ from thickets.storage.models.manifest import EnsembleManifest, MergeManifest, Me
 from thickets.tasks.engines.base_model import find_base_model
 from thickets.tasks.engines.model_kinds import kind_of
 from thickets.tasks.export.card import AverageFacts, ExpertFacts, Member, MergeFacts, SelectionScore
-from thickets.tasks.noise import NOISE_VERSION
+from thickets.tasks.noise import NOISE_VERSION, Perturbation
 from thickets.tasks.noise.spec import check_sigma, seed_key
 from thickets.tasks.types import FULL, Average, Candidate, Merge, Weights
 
@@ -114,7 +114,7 @@ def materialize(
             base.path,
             scratch,
             weights,
-            config.perturbation,
+            Perturbation.of(ensemble.noise),
             dtype=ensemble.engine["dtype"],  # as the engine held it; auto, in older runs, is the checkpoint's
             trust_remote_code=config.engine.trust_remote_code,
         )

@@ -13,6 +13,7 @@ from thickets.storage.home import RunFolder
 from thickets.tasks.sandbox.launch import WHAT, Isolation
 
 Fact = tuple[str, str]
+_MOST_FACTORS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def _facts(summary: RunSummary, identity: dict[str, Any], manifest: dict[str, An
         "base model": summary.model,
         "base revision": base.get("revision"),
         "base SHA-256": summary.model_sha256,
-        "noise": f"version {noise['version']}, {noise['family']}" if noise else None,
+        "noise": f"version {noise['version']}, {noise['family']}{_factors(noise)}" if noise else None,
         "engine": f"{engine['kind']}, {engine['device']}, {engine['dtype']}" if engine else None,
         "libraries": ", ".join(f"{name} {version}" for name, version in engine.get("libraries", {}).items()),
         "limit, learned": f"{summary.limit.max_tokens} tokens per answer" if summary.limit else None,
@@ -75,6 +76,14 @@ def _facts(summary: RunSummary, identity: dict[str, Any], manifest: dict[str, An
         "Thickets": summary.version,
     }
     return [(name, value) for name, value in facts.items() if value]
+
+
+def _factors(noise: dict[str, Any]) -> str:
+    """Name the first factors on sigma, if there are any."""
+    scale = noise.get("scale", [])
+    shown = ", ".join(f"{pattern} {factor:g}" for pattern, factor in scale[:_MOST_FACTORS])
+    more = f" and {len(scale) - _MOST_FACTORS} more" if len(scale) > _MOST_FACTORS else ""
+    return f", sigma times {shown}{more}" if scale else ""
 
 
 def _read_json(path: Path) -> dict[str, Any]:

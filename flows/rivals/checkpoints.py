@@ -97,7 +97,7 @@ def write_step(run: RunPlan, source: Path, target: Path, step: Merge | None, dty
             source,
             scratch,
             step,
-            run.config.perturbation,
+            run.engine.perturbation,
             dtype=dtype,
             trust_remote_code=run.config.engine.trust_remote_code,
         )

@@ -302,7 +302,7 @@ def make_manifest(plan: RunPlan, experts: pl.DataFrame, choice: CurvePoint) -> E
 
 def _what_answers(plan: RunPlan) -> dict[str, Any]:
     """Return what the manifests of a run have in common: base, noise, and how it is asked and judged."""
-    base, noise = plan.base, plan.config.noise
+    base, noise = plan.base, plan.engine.perturbation
     return {
         "base": {"name": base.name, "revision": base.revision, "sha256": base.sha256},
         "noise": {
@@ -310,6 +310,7 @@ def _what_answers(plan: RunPlan) -> dict[str, Any]:
             "family": noise.family,
             "include": list(noise.include),
             "exclude": list(noise.exclude),
+            "scale": list(noise.scale),
         },
         "problem": plan.problem.identity(),
         "prompt_template": plan.identity["prompt"],

@@ -5,7 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from thickets.storage.errors import InputError
 from thickets.storage.files import write_text_atomically
@@ -40,12 +50,22 @@ class BaseIdentity(_Part):
 
 
 class NoiseIdentity(_Part):
-    """What turns (seed, sigma) into weights."""
+    """What turns (seed, sigma) into weights; `Perturbation.of` reads it."""
 
     version: int = Field(ge=1, description="noise_version of docs/design.md#noise")
     family: str = Field(description="'gaussian' or 'rademacher'")
     include: list[str] = Field(description="patterns of the parameters that are perturbed")
     exclude: list[str] = Field(description="patterns of those that are not, whatever include says")
+    scale: list[tuple[str, float]] = Field(
+        [],
+        description="patterns, each with a factor on sigma; the first that matches a parameter decides, else it is 1",
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_an_empty_scale(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out factors that there are not: the files of other runs stay what they were, byte for byte."""
+        values: dict[str, Any] = write(self)
+        return values if self.scale else {name: value for name, value in values.items() if name != "scale"}
 
 
 class ManifestExpert(_Part):

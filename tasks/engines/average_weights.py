@@ -6,7 +6,7 @@ import torch
 
 from thickets.tasks.engines.candidate_weights import check_pair, noise_device, noise_dtype, write_candidate
 from thickets.tasks.noise import Family
-from thickets.tasks.noise.spec import QUIET_NAN_BITS, Row
+from thickets.tasks.noise.spec import QUIET_NAN_BITS, Row, scaled_sigma
 from thickets.tasks.types import Average, Candidate, Merge, Weights
 
 # Weights that are averaged at a time: bounds the memory beside them to a few float32 buffers of this length (64 MiB).
@@ -22,6 +22,7 @@ def write_weights(
     family: Family,
     start: int = 0,
     row: Row | None = None,
+    factor: float = 1.0,
 ) -> None:
     """Overwrite `live` with the weights of a candidate, an average or a merge; bit-identical on every device.
 
@@ -33,10 +34,12 @@ def write_weights(
         family: Distribution of the noise.
         start: Row-major index in the whole parameter of ``live[0]``.
         row: How the weights lie in the whole parameter, if not in one range.
+        factor: The parameter's own, on every sigma; see `thickets.tasks.noise.spec.scaled_sigma`.
 
     Raises:
         InputError: Noise is not defined for the dtype, or the tensors do not fit each other.
     """
+    weights = scaled(weights, factor)
     if isinstance(weights, Candidate):
         write_candidate(live, base, name=name, candidate=weights, family=family, start=start, row=row)
         return
@@ -47,6 +50,16 @@ def write_weights(
         part = slice(at, at + chunk_len)
         first = start + (at if row is None else at // row.length * row.stride)
         _write_sum(live[part], base[part], name, weights, family, first, row)
+
+
+def scaled(weights: Weights, factor: float) -> Weights:
+    """Return what weights are in a parameter that has a factor: the same, of members with other sigmas."""
+    if factor == 1:
+        return weights
+    if isinstance(weights, Candidate):
+        return Candidate(weights.seed, scaled_sigma(weights.sigma, factor))
+    members = tuple(Candidate(member.seed, scaled_sigma(member.sigma, factor)) for member in weights.members)
+    return Average(members) if isinstance(weights, Average) else Merge(members, weights.coefficients)
 
 
 def _write_sum(

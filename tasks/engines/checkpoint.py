@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ class Checkpoint:
     Attributes:
         dtype: Type of the whole, as the loaded model's config names it.
         tensors: Every tensor of its files, file by file.
-        n_weights: Elements per parameter, by its canonical name.
+        shapes: Of parameters, by their canonical names.
         names: The names of tensors, parameters and noise.
         held_apart: Parameters that the config ties to another, but whose stored content differs from that one's;
             Transformers does not tie them.
@@ -63,7 +64,7 @@ class Checkpoint:
 
     dtype: torch.dtype
     tensors: tuple[StoredTensor, ...]
-    n_weights: dict[str, int]
+    shapes: dict[str, tuple[int, ...]]
     names: StoredNames
     held_apart: tuple[str, ...]
 
@@ -84,7 +85,7 @@ class Checkpoint:
 
     def n_perturbed(self, perturbation: Perturbation) -> int:
         """Count the weights that a candidate changes; a tied tensor counts once."""
-        return sum(self.n_weights[name] for name in self.names.perturbed(perturbation))
+        return sum(prod(self.shapes[name]) for name in self.names.perturbed(perturbation))
 
 
 def inspect_checkpoint(folder: Path, dtype: DtypeName = "auto", *, trust_remote_code: bool = False) -> Checkpoint:
@@ -109,7 +110,7 @@ def inspect_checkpoint(folder: Path, dtype: DtypeName = "auto", *, trust_remote_
             StoredTensor(name, file, held[key].dtype if key else None, names.parameters.get(name))
             for name, (file, key) in keys.items()
         ),
-        n_weights={name: parameter.numel() for name, parameter in model.named_parameters()},
+        shapes={name: tuple(parameter.shape) for name, parameter in model.named_parameters()},
         names=names,
         held_apart=tuple(held_apart),
     )
@@ -141,6 +142,12 @@ def max_positions(folder: Path, *, trust_remote_code: bool = False) -> int | Non
     """Return the most tokens, prompt and answer together, that the config allows; None where it does not say."""
     config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True)
     return getattr(config.get_text_config(), "max_position_embeddings", None)
+
+
+def vocabulary_size(folder: Path, *, trust_remote_code: bool = False) -> int | None:
+    """Return the number of tokens that the config names; None where it does not say."""
+    config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True)
+    return getattr(config.get_text_config(), "vocab_size", None)
 
 
 def _tie_equal_copies(model: Any, stored: dict[str, StoredTensor]) -> Iterable[str]:

@@ -50,6 +50,7 @@ class FusedWeights:
                     family=self._family,
                     start=part.start,
                     row=part.row,
+                    factor=part.factor,
                 )
 
     def _gaps(self) -> Iterator[slice]:

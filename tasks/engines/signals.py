@@ -40,7 +40,8 @@ class SignalsEngine:
         self._context = read_config(spec.model_path).architecture.context
         self._family = spec.perturbation.family
         self._base = {name: parameter.detach() for name, parameter in self._network.named_parameters()}
-        self._perturbed = [name for name in self._base if spec.perturbation.selects(name)]
+        noise = spec.perturbation
+        self._perturbed = {name: noise.factor(name) for name in self._base if noise.selects(name)}
         if not self._perturbed:
             raise InputError("noise.include/exclude: the patterns leave no parameter of this model to perturb")
         self._forward: Callable[[Stack, torch.Tensor], torch.Tensor] = vmap(_forward_of(self._network))
@@ -90,9 +91,9 @@ class SignalsEngine:
         for slot, weights in enumerate(held):
             if weights is None:
                 continue
-            for name in self._perturbed:
+            for name, factor in self._perturbed.items():
                 live, base = stack[name][slot].view(-1), self._base[name].view(-1)
-                write_weights(live, base, name=name, weights=weights, family=self._family)
+                write_weights(live, base, name=name, weights=weights, family=self._family, factor=factor)
         return stack
 
     def _read(self, prompts: Sequence[Prompt]) -> torch.Tensor:

@@ -43,9 +43,13 @@ _MOST_KEPT_BYTES = 1 << 30
 
 @dataclass(slots=True)
 class _Weight:
-    """One perturbed parameter: name of its noise, live tensor, base copy, and a flat spare for weights made ahead."""
+    """One perturbed parameter: name of its noise, its factor on sigma, live tensor, base copy, and a flat spare.
+
+    The spare is for weights made ahead.
+    """
 
     name: str
+    factor: float
     parameter: torch.nn.Parameter
     base: torch.Tensor
     spare: torch.Tensor | None = None
@@ -87,7 +91,7 @@ class TransformersEngine:
         noise_names = stored_names(model, spec.model_path).perturbed(spec.perturbation)
         group_heads(model)
         self._adopt(model, tokenizer, spec.batch_size, spec.model_path)
-        self._weights = list(_perturbed_weights(model, noise_names, base_copy))
+        self._weights = list(_perturbed_weights(model, noise_names, spec.perturbation, base_copy))
         self._perturbed = frozenset(noise_names)
         self._perturbs_vision = any(not Perturbation().selects(name) for name in noise_names)
         if not self._weights:
@@ -159,7 +163,7 @@ class TransformersEngine:
             self._write(weight.spare, weight, weights)
 
     def _write(self, target: torch.Tensor, weight: _Weight, weights: Weights) -> None:
-        write_weights(target, weight.base, name=weight.name, weights=weights, family=self._family)
+        write_weights(target, weight.base, name=weight.name, weights=weights, family=self._family, factor=weight.factor)
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """Answer the prompts; see `thickets.tasks.engines.base.Engine.generate`."""
@@ -301,7 +305,7 @@ class TransformersEngine:
 
 
 def _perturbed_weights(
-    model: Any, noise_names: dict[str, str], base_copy: Literal["device", "host"]
+    model: Any, noise_names: dict[str, str], perturbation: Perturbation, base_copy: Literal["device", "host"]
 ) -> Iterator[_Weight]:
     for name, parameter in model.named_parameters():  # a tied one once
         if name not in noise_names:
@@ -309,7 +313,8 @@ def _perturbed_weights(
         noise_dtype(parameter, name)
         if not parameter.data.is_contiguous():
             parameter.data = parameter.data.contiguous()
-        yield _Weight(noise_names[name], parameter, copy_base(parameter.data, base_copy))
+        noise_name = noise_names[name]
+        yield _Weight(noise_name, perturbation.factor(noise_name), parameter, copy_base(parameter.data, base_copy))
 
 
 def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:

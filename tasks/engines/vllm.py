@@ -125,7 +125,7 @@ class VllmEngine:
             args=(
                 str(spec.model_path),
                 spec.dtype,
-                (noise.family, noise.include, noise.exclude),
+                (noise.family, noise.include, noise.exclude, noise.scale),
                 memory.base_copy,
                 bool(spec.prefetch),
                 spec.trust_remote_code,

@@ -62,6 +62,7 @@ class _Piece:
     copy: Copy
     noise_name: str | None  # None: no candidate changes it
     is_whole: bool  # whether it is all of the stored tensor
+    factor: float = 1.0  # on sigma
 
     @property
     def place(self) -> slice:
@@ -72,7 +73,7 @@ class _Piece:
         """Describe what gets noise, as the part of flat weights that begins at `at`."""
         source = self.copy.source
         row = None if source.count == 1 else Row(source.length, source.stride)
-        return Part(at, source.numel, self.noise_name or "", source.start, row)
+        return Part(at, source.numel, self.noise_name or "", source.start, row, self.factor)
 
 
 class _Parameter:
@@ -248,13 +249,14 @@ def _parameters(
         mine = [copy for copy in copies if copy.stored == tensor.name]
         if not mine:
             continue
-        whole = tensor.read().view(-1)
+        whole, noise_name = tensor.read().view(-1), noise_names.get(tensor.name)
+        factor = 1.0 if noise_name is None else perturbation.factor(noise_name)
         for copy in mine:
             key = copy.module, copy.leaf
             if key not in found:
                 found[key] = _Parameter(model.get_submodule(copy.module), copy.leaf, kept_on)
             is_whole = copy.source.numel == whole.numel()
-            found[key].keep(_Piece(copy, noise_names.get(tensor.name), is_whole), whole)
+            found[key].keep(_Piece(copy, noise_name, is_whole, factor), whole)
     return list(found.values())
 
 

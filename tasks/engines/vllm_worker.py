@@ -29,6 +29,7 @@ from thickets.tasks.engines.whole_base import whole_base_problem
 from thickets.tasks.noise import Family, Perturbation
 from thickets.tasks.types import Average, Candidate, Merge, Weights
 
+Noise: TypeAlias = "tuple[Family, tuple[str, ...], tuple[str, ...], tuple[tuple[str, float], ...]]"
 Member: TypeAlias = "tuple[int, float] | tuple[int, float, float]"
 
 
@@ -40,15 +41,13 @@ class CandidateWorker:
     device: torch.device
     reload_weights: Callable[..., None]
 
-    def thickets_adopt(
-        self, folder: str, dtype: DtypeName, noise: tuple[Family, tuple[str, ...], tuple[str, ...]], *options: Any
-    ) -> tuple[str, str]:
+    def thickets_adopt(self, folder: str, dtype: DtypeName, noise: Noise, *options: Any) -> tuple[str, str]:
         """Find out how candidates get into the model, and read the base weights; to be called once.
 
         Args:
             folder: The checkpoint.
             dtype: As in the engine's spec.
-            noise: Family, include and exclude of the perturbation.
+            noise: Family, include, exclude and scale of the perturbation.
             options: base_copy, prefetch and trust_remote_code of the engine's spec.
 
         Returns:
@@ -131,6 +130,7 @@ class _Base:
     name: str
     value: torch.Tensor
     noise_name: str | None  # None: no candidate changes it
+    factor: float
 
 
 class CandidateSource:
@@ -148,10 +148,11 @@ class CandidateSource:
         self.family = perturbation.family
         self._device = wanted_on
         noise_names = checkpoint.perturbed(perturbation)
-        self._base = [
-            _Base(tensor.name, keep_on(tensor.read(), kept_on), noise_names.get(tensor.name))
-            for tensor in checkpoint.tensors
-        ]
+        self._base = []
+        for tensor in checkpoint.tensors:
+            noise_name = noise_names.get(tensor.name)
+            factor = 1.0 if noise_name is None else perturbation.factor(noise_name)
+            self._base.append(_Base(tensor.name, keep_on(tensor.read(), kept_on), noise_name, factor))
         self._prefetch = prefetch and wanted_on.type == "cpu"
         self._ahead = Ahead()
         self._staged: dict[str, torch.Tensor] = {}
@@ -208,7 +209,14 @@ class CandidateSource:
 
     def _write(self, out: torch.Tensor, base: _Base, wanted: Weights) -> None:
         assert base.noise_name is not None
-        write_weights(out.view(-1), base.value.view(-1), name=base.noise_name, weights=wanted, family=self.family)
+        write_weights(
+            out.view(-1),
+            base.value.view(-1),
+            name=base.noise_name,
+            weights=wanted,
+            family=self.family,
+            factor=base.factor,
+        )
 
 
 def _weights(members: Sequence[Member]) -> Weights:

@@ -78,7 +78,7 @@ class _Facts(BaseModel):
             "base model": f"{self.base.name}, revision {self.base.revision}",
             "SHA-256 of the base's weights": self.base.sha256,
             **own,
-            "noise": f"version {self.noise.version}, {self.noise.family}",
+            "noise": f"version {self.noise.version}, {self.noise.family}{self._factors()}",
             "perturbed": f"{self.n_perturbed:,} weights (the patterns of their names are in `{FACTS}`)",
             "type of the weights": self.dtype,
             "run": f"{self.run_id} ({self.problem})",
@@ -92,6 +92,9 @@ class _Facts(BaseModel):
         )
         head = ["---", *front, "---", "", f"# {heading}", ""]
         return "\n".join([*head, text, "", "| | |", "|---|---|", *table, "", use, ""])
+
+    def _factors(self) -> str:
+        return f", sigma times a factor for some tensors (`scale` in `{FACTS}`)" if self.noise.scale else ""
 
 
 class ExpertFacts(_Facts):

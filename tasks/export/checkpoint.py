@@ -57,7 +57,7 @@ def write_checkpoint(
         base: Folder of the base checkpoint.
         folder: Where it goes; exists and is empty.
         weights: Which candidate, average or merge; None: those of the base.
-        perturbation: Which parameters are perturbed, and with which family of noise.
+        perturbation: Which parameters are perturbed, how strongly, and with which family of noise.
         dtype: Type of the weights; they are cast first and perturbed then, as the engine does it.
         trust_remote_code: Run Python code found in the base folder.
 
@@ -70,10 +70,10 @@ def write_checkpoint(
     size_bytes = 0
     for path in files:
         tensors = {tensor.name: tensor.read() for tensor in checkpoint.tensors if tensor.file == path}
-        if weights is not None:
-            for name in tensors.keys() & perturbed.keys():
-                flat = tensors[name].view(-1)
-                write_weights(flat, flat, name=perturbed[name], weights=weights, family=perturbation.family)
+        for name in tensors.keys() & perturbed.keys() if weights is not None else ():
+            flat, noise_name = tensors[name].view(-1), perturbed[name]
+            factor = perturbation.factor(noise_name)
+            write_weights(flat, flat, name=noise_name, weights=weights, family=perturbation.family, factor=factor)
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()
         save_tensors(tensors, folder / path.relative_to(base), metadata)

@@ -215,16 +215,18 @@ def perturb_chunks(counter, arrays, code, parts, draw):  # type: ignore[no-untyp
         arrays: ``(out32, base32, out16, base16)``, flat: the float32 pair or the uint16 pair has the weights, the other
             is empty. Bases are read-only. One signature for all dtypes is one compilation for all dtypes.
         code: ``FLOAT32``, ``BFLOAT16`` or ``FLOAT16``.
-        parts: ``(places, keys)``: int64 ``[n_parts, 5]`` and uint64 ``[n_parts, 2]``, for parts that cover the arrays
-            one after the other. A place is ``(first, end, start, row_len, row_stride)``: from `first` to before `end`
-            lie rows of `row_len` weights that are `row_stride` apart in the whole tensor, the first at `start`; weights
-            that lie in one range are one row. Where `start` is negative, the base is copied. Keys are ``(lo, hi)``.
-        draw: ``(block_len, table, sigma, seed)``: weights per Philox block, 8 (gaussian) or 128 (rademacher); float32
-            ``[65536]``, the gaussian noise already multiplied by sigma and rounded; float32; and uint64 ``(lo, hi)``.
+        parts: ``(places, keys)``: int64 ``[n_parts, 6]`` and uint64 ``[n_parts, 2]``, for parts that cover the arrays
+            one after the other. A place is ``(first, end, start, row_len, row_stride, scale)``: from `first` to before
+            `end` lie rows of `row_len` weights that are `row_stride` apart in the whole tensor, the first at `start`;
+            weights that lie in one range are one row; `scale` is an index of `sigmas`. Where `start` is negative, the
+            base is copied. Keys are ``(lo, hi)``.
+        draw: ``(block_len, tables, sigmas, seed)``: weights per Philox block, 8 (gaussian) or 128 (rademacher); float32
+            ``[n_sigmas, 65536]``, the gaussian noise already multiplied by each sigma and rounded; float32
+            ``[n_sigmas]``; and uint64 ``(lo, hi)``.
     """
     out32, base32, out16, base16 = arrays
     places, keys = parts
-    block_len, table, sigma, seed = draw
+    block_len, tables, sigmas, seed = draw
     words = np.empty(_GROUP_LEN // 2, np.uint32)
     halves = words.view(np.uint16)
     eps = np.empty(_GROUP_LEN, np.float32)
@@ -256,9 +258,9 @@ def perturb_chunks(counter, arrays, code, parts, draw):  # type: ignore[no-untyp
             n_blocks = (skip + n + block_len - 1) // block_len
             _philox(words[: 4 * n_blocks], np.uint64(block), (keys[part, 0], keys[part, 1], seed[0], seed[1]))
             if block_len == 8:
-                _gaussian(eps[: 8 * n_blocks], halves, table)
+                _gaussian(eps[: 8 * n_blocks], halves, tables[places[part, 5]])
             else:
-                _rademacher(eps[: 128 * n_blocks], words[: 4 * n_blocks], sigma)
+                _rademacher(eps[: 128 * n_blocks], words[: 4 * n_blocks], sigmas[places[part, 5]])
             wanted = eps[skip : skip + n]
             if code == FLOAT32:
                 _add_float32(out32[at : at + n], base32[at : at + n], wanted)

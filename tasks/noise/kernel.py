@@ -27,6 +27,7 @@ from thickets.tasks.noise.spec import (
     check_rows,
     check_sigma,
     quantile_table,
+    scaled_sigma,
     seed_key,
     tensor_key,
 )
@@ -96,29 +97,33 @@ class Perturber:
         base.flags.writeable = False
         arrays = (out, base, *_unused("uint16")) if dtype == "float32" else (*_unused("float32"), out, base)
         self._count, self._block_len = len(base), BLOCK_LEN[family]
-        self._arguments = arrays, _CODES[dtype], _places(parts, len(base))
+        self._factors = tuple(dict.fromkeys(part.factor for part in parts)) or (1.0,)
+        self._arguments = arrays, _CODES[dtype], _places(parts, len(base), self._factors)
 
     def write(self, seed: int, sigma: float) -> None:
-        """Write one candidate; see `perturb_into`.
+        """Write one candidate; see `perturb_into`. A part with a factor has its own sigma, see `scaled_sigma`.
 
         Raises:
-            InputError: The seed or sigma is out of range.
+            InputError: The seed or sigma, or sigma times a factor, is out of range.
         """
-        scale = check_sigma(sigma)
+        check_sigma(sigma)
+        scales = tuple(check_sigma(scaled_sigma(sigma, factor)) for factor in self._factors)
         lo, hi = seed_key(seed)
-        draw = self._block_len, _scaled_table(scale), scale, (np.uint64(lo), np.uint64(hi))
+        draw = self._block_len, *_scaled_tables(scales), (np.uint64(lo), np.uint64(hi))
         _run(self._count, (*self._arguments, draw))
 
 
-def _places(parts: Sequence[Part], count: int) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+def _places(
+    parts: Sequence[Part], count: int, factors: Sequence[float]
+) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
     """Return the places and keys of `perturb_chunks`, gaps between the parts included."""
-    rows: list[tuple[int, int, int, int, int]] = []
+    rows: list[tuple[int, int, int, int, int, int]] = []
     keys: list[tuple[int, int]] = []
     end = 0
     for part in (*parts, None):
         at = count if part is None else part.at
         if at > end:
-            rows.append((end, at, -1, 1, 1))
+            rows.append((end, at, -1, 1, 1, 0))
             keys.append((0, 0))
         if part is None:
             break
@@ -129,9 +134,9 @@ def _places(parts: Sequence[Part], count: int) -> tuple[NDArray[np.int64], NDArr
                 "taken; parts must follow one another"
             )
         end = at + part.size
-        rows.append((at, end, start, row_len, row_stride))
+        rows.append((at, end, start, row_len, row_stride, factors.index(part.factor)))
         keys.append(tensor_key(part.name))
-    return np.array(rows, np.int64).reshape(-1, 5), np.array(keys, np.uint64).reshape(-1, 2)
+    return np.array(rows, np.int64).reshape(-1, 6), np.array(keys, np.uint64).reshape(-1, 2)
 
 
 def _run(count: int, arguments: tuple[Any, ...]) -> None:
@@ -163,15 +168,19 @@ if hasattr(os, "register_at_fork"):
 
 
 @lru_cache(maxsize=16)
-def _scaled_table(sigma: np.float32) -> NDArray[np.float32]:
-    """Compute ``fl32(sigma * Q)``, the first of the two roundings, done 65536 times instead of once per weight.
+def _scaled_tables(sigmas: tuple[np.float32, ...]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Compute ``fl32(sigma * Q)`` for each sigma, the first of the two roundings, once per quantile, not per weight.
 
     With the product in a table there is nothing left that a compiler could contract into a fused multiply-add.
+
+    Returns:
+        The tables, float32 ``[n_sigmas, 65536]``, and the sigmas as an array; both read-only.
     """
+    scales = np.array(sigmas, np.float32)
     with np.errstate(over="ignore", under="ignore"):
-        table = quantile_table() * sigma
-    table.flags.writeable = False
-    return table
+        tables = quantile_table()[None, :] * scales[:, None]
+    tables.flags.writeable = scales.flags.writeable = False
+    return tables, scales
 
 
 @lru_cache(maxsize=2)

@@ -82,6 +82,7 @@ class Part(NamedTuple):
         name: Canonical Hugging Face parameter name of the tensor.
         start: Row-major index of the first weight in the unsharded, unfused tensor.
         row: How the weights lie in that tensor, if not in one range: whole rows, one after the other.
+        factor: On sigma; see `scaled_sigma`.
     """
 
     at: int
@@ -89,6 +90,7 @@ class Part(NamedTuple):
     name: str
     start: int = 0
     row: Row | None = None
+    factor: float = 1.0
 
 
 def tensor_key(name: str) -> tuple[int, int]:
@@ -137,6 +139,15 @@ def check_sigma(sigma: float) -> np.float32:
     if not (math.isfinite(rounded) and rounded > 0):
         raise InputError(f"sigma is {sigma!r}; it must be finite and > 0 as a float32")
     return rounded
+
+
+def scaled_sigma(sigma: float, factor: float) -> float:
+    """Return the sigma of a tensor with a factor: the product in float64, which kernels round to float32 as any other.
+
+    So a candidate has, in such a tensor, the very bits of a candidate of sigma ``sigma * factor``; a factor of 1 is no
+    factor at all.
+    """
+    return sigma if factor == 1 else float(sigma) * float(factor)
 
 
 def check_range(start: int, count: int) -> tuple[int, int]:

@@ -60,12 +60,11 @@ def open_ensemble(
             f"manifest: noise version is {manifest.noise.version}; this version of thickets makes {NOISE_VERSION}"
         )
     recipe, base = manifest.recipe, find_base(manifest, trust_remote_code=trust_remote_code)
-    noise = manifest.noise
     return open_answerer(
         recipe,
         base.path,
         ensemble_voters(manifest) if voters is None else voters,
-        Perturbation(noise.family, tuple(noise.include), tuple(noise.exclude)),  # type: ignore[arg-type]
+        Perturbation.of(manifest.noise),
         device=device,
         trust_remote_code=trust_remote_code,
     )

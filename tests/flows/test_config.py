@@ -233,6 +233,39 @@ def test_values_with_commas_are_told_how_a_list_is_written(text: str) -> None:
         load_config("quickstart", [f"{field or 'population.sigmas'}={value}"])
 
 
+def test_factors_of_noise_keep_their_order_through_files_and_databases() -> None:
+    config = parse_config(MINIMAL | {"noise": {"scale": {"z*": 0.1, "a*": 2}, "rule": "balanced"}})
+    assert config.noise.scale == (("z*", 0.1), ("a*", 2.0))
+    assert config.perturbation.scale == config.noise.scale
+    # A database may sort the keys of a mapping; this is a list.
+    assert config.model_dump(mode="json")["noise"]["scale"] == [["z*", 0.1], ["a*", 2.0]]
+    assert parse_config(yaml.safe_load(dump_config(config))) == config
+    assert load_config("quickstart", ["noise.scale={'*norm*': 0}"]).noise.scale == (("*norm*", 0.0),)
+    assert parse_config(MINIMAL).noise.scale == ()
+    assert parse_config(MINIMAL).noise.rule is None
+
+
+@pytest.mark.parametrize(
+    ("noise", "message"),
+    [
+        ({"scale": {"a*": -1}}, "noise.scale: found -1 for 'a*'; a factor must be a finite number, 0 or more"),
+        ({"scale": {"a*": "half"}}, "noise.scale: found 'half' for 'a*'; "),
+        ({"scale": {"a*": True}}, "noise.scale: found True for 'a*'; "),
+        ({"scale": {"a*": float("inf")}}, "noise.scale: found inf for 'a*'; "),
+        ({"scale": {"": 1}}, "noise.scale: found ('', 1); it must be a mapping from patterns"),
+        ({"scale": 0.5}, "noise.scale: found 0.5; it must be a mapping from patterns"),
+        ({"scale": [["a*", 1], ["a*", 2]]}, "noise.scale: found ['a*', 'a*'], a pattern twice"),
+        ({"scale": {"a*": 1e-45}}, "noise.scale has 1e-45 for 'a*', which times sigma 0.0005 is no number above 0"),
+        ({"rule": "spectral"}, "noise.rule: found 'spectral'; input should be 'balanced'"),
+    ],
+)
+def test_a_bad_factor_of_noise_is_named(noise: dict, message: str) -> None:
+    with pytest.raises(InputError) as error:
+        parse_config(MINIMAL | {"noise": noise})
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
+
+
 def test_two_bad_values_are_two_lines() -> None:
     with pytest.raises(InputError) as error:
         parse_config(MINIMAL | {"data": {"test": 0, "selection": 0}})

@@ -18,20 +18,24 @@ from tests.tiny_model import make_tiny_model
 from thickets.flows.cli import main as cli
 from thickets.flows.config.file import parse_config
 from thickets.flows.randopt import randopt
+from thickets.flows.report.reproduce import reproduction
 from thickets.flows.results.summary import RunSummary
+from thickets.storage.home import RunFolder
+from thickets.storage.models.manifest import EnsembleManifest
 from thickets.storage.models.weights import WEIGHTS
 from thickets.tasks.engines import EngineSpec
 from thickets.tasks.engines.transformers import TransformersEngine
 from thickets.tasks.export.card import AverageFacts, ExpertFacts
 from thickets.tasks.noise import Perturbation
+from thickets.tasks.serving.opening import open_ensemble
 from thickets.tasks.types import Average, Candidate
 
-PERTURBATION = Perturbation(exclude=("*.mlp.*",))
+PERTURBATION = Perturbation(exclude=("*.mlp.*",), scale=(("*norm*", 0.25), ("*q_proj*", 3.7)))
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> RunSummary:
-    """A run of a model of its own, in bfloat16 although the checkpoint is float32, with patterns."""
+    """A run of a model of its own, in bfloat16 although the checkpoint is float32, with patterns and factors."""
     folder = tmp_path_factory.mktemp("materialize")
     return randopt(
         parse_config(
@@ -41,7 +45,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> RunSu
                 "problem": {"name": "largest_number", "options": {"below": 30, "count": 2}},
                 "data": {"selection": 12, "validation": 4, "test": 4},
                 "population": {"size": 6, "sigmas": [0.1, 0.2], "seed": 2**64 - 1},
-                "noise": {"exclude": list(PERTURBATION.exclude)},
+                "noise": {"exclude": list(PERTURBATION.exclude), "scale": dict(PERTURBATION.scale)},
                 "decoding": {"max_tokens": 8},
                 "engine": {"kind": "transformers", "device": "cpu", "dtype": "bfloat16"},
                 "selection": {"k_values": [3]},
@@ -100,6 +104,23 @@ def test_every_rank_is_the_candidate_the_run_scored(thickets, run: RunSummary, t
     assert len(digests) == 6
 
 
+def test_an_ensemble_opened_from_the_manifest_holds_the_same(run: RunSummary) -> None:
+    answerer = open_ensemble(EnsembleManifest.load(run.folder / "manifest.json"), device="cpu")
+    try:
+        engine = answerer._engine
+        assert isinstance(engine, TransformersEngine)
+        engine.load(Candidate(5, 0.1))
+        expected = held(Path(json_config(run)["model"]), Candidate(5, 0.1), dtype="bfloat16")
+        assert engine.weights_sha256() == expected
+    finally:
+        answerer.close()
+
+
+def test_the_report_names_the_factors(run: RunSummary) -> None:
+    facts = dict(reproduction(RunFolder(run.folder), run).identity)
+    assert facts["noise"] == "version 1, gaussian, sigma times *norm* 0.25, *q_proj* 3.7"
+
+
 def json_config(run: RunSummary) -> dict:
     import yaml
 
@@ -129,7 +150,13 @@ def test_the_card_and_the_facts_say_where_the_weights_come_from(thickets, run: R
     card = (tmp_path / "out" / "README.md").read_text()
     assert raw["seed"].isdigit()  # text: it does not fit a JavaScript number
     assert raw["base"]["sha256"] == run.model_sha256
-    assert raw["noise"] == {"version": 1, "family": "gaussian", "include": ["*"], "exclude": ["*.mlp.*"]}
+    assert raw["noise"] == {
+        "version": 1,
+        "family": "gaussian",
+        "include": ["*"],
+        "exclude": ["*.mlp.*"],
+        "scale": [["*norm*", 0.25], ["*q_proj*", 3.7]],
+    }
     assert (raw["run_id"], raw["fingerprint"], raw["dtype"]) == (run.run_id, run.fingerprint, "bfloat16")
     score = raw["selection"]
     for fact in (
@@ -138,7 +165,7 @@ def test_the_card_and_the_facts_say_where_the_weights_come_from(thickets, run: R
         raw["base"]["name"],
         raw["base"]["revision"],
         run.run_id,
-        "version 1, gaussian",
+        "version 1, gaussian, sigma times a factor for some tensors",
         f"{score['n_correct']}/{score['n']} correct, rank 2 of 6",
         f"thickets materialize {run.run_id} DIR --seed {raw['seed']} --sigma {raw['sigma']!r}",
     ):

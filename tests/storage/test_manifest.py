@@ -87,3 +87,15 @@ def test_absent_and_broken_files_are_input_errors(tmp_path, content):
     with pytest.raises(InputError, match=r"m\.json") as caught:
         EnsembleManifest.load(tmp_path / "m.json")
     assert "\n" not in str(caught.value)
+
+
+def test_factors_are_kept_in_their_order_and_absent_without_any(manifest, tmp_path):
+    manifest.save(tmp_path / "plain.json")
+    plain = json.loads((tmp_path / "plain.json").read_text())
+    assert plain["noise"] == {"version": 1, "family": "gaussian", "include": ["*"], "exclude": ["visual.*"]}
+    scale = [("z*", 0.1), ("a*", 0.0)]
+    noise = manifest.noise.model_copy(update={"scale": scale})
+    manifest.model_copy(update={"noise": noise}).save(tmp_path / "scaled.json")
+    scaled = EnsembleManifest.load(tmp_path / "scaled.json")
+    assert scaled.noise.scale == scale
+    assert json.loads((tmp_path / "scaled.json").read_text())["noise"]["scale"] == [["z*", 0.1], ["a*", 0.0]]

@@ -61,6 +61,7 @@ def identity(**changes) -> str:
         {"engine": replace(SPEC, batch_size=7)},
         {"engine": replace(SPEC, perturbation=Perturbation("rademacher"))},
         {"engine": replace(SPEC, perturbation=Perturbation(exclude=("*norm*",)))},
+        {"engine": replace(SPEC, perturbation=Perturbation(scale=(("*norm*", 0.5),)))},
         {"problem": {"instruction": "{question}"}},
         {"data": {"test": 4}},
         {"data": {"seed": 1}},
@@ -89,6 +90,7 @@ def test_the_options_of_vllm_count_where_vllm_answers() -> None:
         replace(SPEC, model_path=Path("elsewhere")),
         replace(SPEC, prefetch=False),
         replace(SPEC, base_copy="host"),
+        replace(SPEC, perturbation=Perturbation(scale=(("*norm*", 1.0),))),
     ],
     ids=str,
 )

@@ -15,10 +15,12 @@ from safetensors.torch import load_file
 
 import thickets.tasks.engines.base_model
 from thickets.storage.errors import InputError
+from thickets.storage.models.base import resolve_model
 from thickets.storage.shards.folder import LocalShardFolder
 from thickets.tasks.engines import BatchEngine, EngineSpec, build_engine, library_versions, resolve_spec
 from thickets.tasks.engines.base_model import find_base_model
 from thickets.tasks.engines.model_kinds import kind_of
+from thickets.tasks.engines.noise_scale import settled
 from thickets.tasks.engines.prompts import ValuesTemplate
 from thickets.tasks.engines.signals import SLOTS, SignalsEngine
 from thickets.tasks.noise import Perturbation
@@ -135,6 +137,27 @@ def test_samples_are_draws_of_their_seed_alone(engine: SignalsEngine) -> None:
     assert texts(together[37]) == alone(engine, None, samplings[37])
     assert texts(together[40]) == alone(engine, CANDIDATES[0])
     assert alone(engine, None, replace(GREEDY, temperature=1e-6, seed=1)) == alone(engine, None)
+
+
+def test_parameters_have_factors_of_their_own(model: Path) -> None:
+    base = {name: tensor.detach().view(-1).numpy() for name, tensor in load_network(model).named_parameters()}
+    left, first, *others = base
+    ref = resolve_model(str(model))
+    asked = Perturbation(scale=((left, 0.0), (first, 0.1)))
+    engine = SignalsEngine(EngineSpec("signals", model, settled(asked, None, ref), device="cpu"))
+    engine.load_many([None, CANDIDATES[1]])
+    for name, before in base.items():
+        factor = {left: 0.0, first: 0.1}.get(name, 1.0)
+        expected = before
+        if factor:
+            expected = perturbed(
+                before, dtype="float32", seed=CANDIDATES[1].seed, sigma=CANDIDATES[1].sigma * factor, name=name
+            )
+        assert torch.equal(engine._stacks[0][name][1].view(-1), torch.from_numpy(expected)), name
+    assert others
+    ruled = settled(asked, "balanced", ref)
+    assert ruled.scale[:2] == asked.scale
+    assert len(ruled.scale) == len(base)
 
 
 def test_only_the_chosen_parameters_are_perturbed(model: Path) -> None:

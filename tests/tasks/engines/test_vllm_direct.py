@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,13 +17,14 @@ from transformers import AutoConfig, LlamaConfig, Qwen2Config, Qwen2ForCausalLM
 
 from tests.tiny_model import make_tiny_model
 from thickets.tasks.engines import EngineSpec, build_engine, vllm_worker
+from thickets.tasks.engines.average_weights import write_weights
 from thickets.tasks.engines.checkpoint import inspect_checkpoint
 from thickets.tasks.engines.vllm import _plain
 from thickets.tasks.engines.vllm_destinations import NotPlainError
 from thickets.tasks.engines.vllm_direct import DirectWriter
 from thickets.tasks.engines.vllm_worker import CandidateSource
 from thickets.tasks.noise import Perturbation
-from thickets.tasks.types import Average, Candidate, Merge, Sampling
+from thickets.tasks.types import Average, Candidate, Merge, Sampling, Weights
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("vllm") is None or torch.cuda.is_available(),
@@ -89,6 +91,41 @@ def test_where_loading_is_more_than_copies_one_line_says_why_and_vllm_reloads(
         "vLLM reloads every candidate itself, which takes longer than writing its weights: model.norm.weight: "
         "what is copied there is computed from the stored tensor"
     ]
+
+
+def test_factors_reach_every_part_of_a_fused_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, factors = qwen2(tmp_path / "model"), {"q_proj": 0.1, "v_proj": 0.3, "up_proj": 3.7}
+    scaled = Perturbation(scale=(("*norm*", 0.0), *((f"*{word}*", factor) for word, factor in factors.items())))
+    engine = build_engine(EngineSpec("vllm", folder, scaled, device="cpu", max_length=256))
+    try:
+        worker = engine._llm.llm_engine.model_executor.driver_worker.worker
+        assert isinstance(worker._thickets, DirectWriter)
+        reloading = CandidateSource(inspect_checkpoint(folder), scaled, CPU, CPU, prefetch=False)
+        base = {name: value.clone() for name, value in reloading.weights(None)}
+        steps: tuple[Weights, ...] = (ONE, Merge((ONE, OTHER), (0.5, -2.0)))
+        directly = []
+        for wanted in steps:
+            worker.thickets_load(_plain(wanted))
+            directly.append(state(worker))
+            for name, value in reloading.weights(wanted):
+                made = base[name].view(-1).clone()
+                factor = next((factor for word, factor in factors.items() if word in name), 1.0)
+                if "norm" not in name:
+                    write_weights(made, made, name=name, weights=_times(wanted, factor), family="gaussian")
+                assert torch.equal(value.view(-1), made), name
+        monkeypatch.setattr(worker, "_thickets", reloading)
+        for wanted, left in zip(steps, directly, strict=True):
+            worker.thickets_load(_plain(wanted))
+            expected = state(worker)
+            assert [name for name in expected if not torch.equal(left[name], expected[name])] == []
+    finally:
+        engine.close()
+
+
+def _times(weights: Weights, factor: float) -> Weights:
+    if isinstance(weights, Candidate):
+        return Candidate(weights.seed, weights.sigma * factor)
+    return replace(weights, members=tuple(Candidate(each.seed, each.sigma * factor) for each in weights.members))
 
 
 def test_a_divided_model_that_has_to_hold_the_whole_base_on_every_part_is_refused_where_that_does_not_fit(

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from thickets.storage.errors import InputError
+from thickets.storage.fingerprint import fingerprint
 from thickets.tasks.noise import NOISE_VERSION, Perturbation
 from thickets.tasks.noise.patterns import VISION_PATTERNS
 
@@ -97,3 +98,52 @@ def test_identity_differs_wherever_the_noise_would():
 def test_bad_choices_are_named(options, message):
     with pytest.raises(InputError, match=message):
         Perturbation(**options)
+
+
+def test_the_first_match_decides_the_factor_and_zero_leaves_alone():
+    scale = Perturbation(scale=(("model.norm.*", 2.0), ("*norm*", 0.0), ("*mlp*", 0.5)))
+    assert scale.factor("model.norm.weight") == 2
+    assert scale.factor("model.layers.0.mlp.up_proj.weight") == 0.5
+    assert scale.factor("lm_head.weight") == 1
+    assert scale.selects("model.norm.weight")
+    assert not scale.selects("model.layers.0.input_layernorm.weight")
+
+
+def test_without_a_scale_that_changes_anything_the_identity_is_as_it_was():
+    for scale in ((), (("*", 1.0),), (("*norm*", 1), ("*", 1.0), ("lm_head*", 3.0))):
+        assert Perturbation(scale=scale).identity() == Perturbation().identity()
+    # As runs had it before there were scales; their ids and shards hang on it.
+    stored = "0672b7a565d9e9e5698b54b3792feb7d5d89dfe43f0a28da12e36f87cbfdd1d3"
+    assert fingerprint(Perturbation().identity()) == stored
+
+
+def test_scales_that_are_equal_in_effect_have_one_identity():
+    def identity(*scale, **options):
+        return json.dumps(Perturbation(scale=scale, **options).identity(), sort_keys=True)
+
+    a, b, c = ("a*", 0.5), ("b*", 0.5), ("c*", 2.0)
+    assert identity(a, b, c) == identity(b, a, c) == identity(a, b, c, ("d*", 1.0)) == identity(a, b, c, ("a*", 7.0))
+    assert identity(a, c) != identity(c, a)
+    assert identity(("*norm*", 1.0), a) != identity(a)
+    # What the first of all leaves alone is left out; a later zero may be matched by an earlier factor.
+    assert identity(("x*", 0.0), a) == identity(a, exclude=(*VISION_PATTERNS, "x*"))
+    assert identity(a, ("x*", 0.0)) != identity(("x*", 0.0), a)
+    assert len({identity(a), identity(b), identity(c), identity()}) == 4
+    # With the whole list of vision towers go further ones, which no factors speak of.
+    assert identity(*((pattern, 0.0) for pattern in VISION_PATTERNS), exclude=()) != identity()
+
+
+@pytest.mark.parametrize(
+    ("scale", "message"),
+    [
+        ({"a*": 1.0}, "scale is"),
+        ((["a*", 1.0],), "scale is"),
+        ((("", 1.0),), "non-empty"),
+        ((("a*", -1.0),), r"scale\['a\*'\] is -1.0"),
+        ((("a*", float("inf")),), "finite"),
+        ((("a*", float("nan")),), "finite"),
+    ],
+)
+def test_bad_factors_are_named(scale, message):
+    with pytest.raises(InputError, match=message):
+        Perturbation(scale=scale)

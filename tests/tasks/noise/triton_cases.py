@@ -267,3 +267,19 @@ def test_host_memory_is_refused_where_there_is_no_interpreter(monkeypatch):
     host = torch.zeros(8)
     with pytest.raises(InputError, match="out is on cpu"):
         perturb_cuda(host, host, seed=1, sigma=1e-3, name=NAME)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_factor_is_another_sigma(dtype, family):
+    words = random_words(3 * TILE_LEN // 2, dtype)
+    base = to_tensor(words, dtype)
+    live = torch.zeros_like(base)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(candidate_weights, "_on_device", lambda live: True)
+        patched.setattr(candidate_weights, "_device_kernel", lambda: perturb_cuda)
+        options = {"name": NAME, "family": family, "start": 3, "factor": 0.1}
+        write_weights(live, base, weights=Candidate(11, 0.013), **options)
+    base_words = words.view(np.float32) if dtype == "float32" else words
+    expected = perturbed(base_words, dtype=dtype, seed=11, sigma=0.013 * 0.1, name=NAME, start=3, family=family)
+    np.testing.assert_array_equal(to_words(live), expected.view(words.dtype))
