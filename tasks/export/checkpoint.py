@@ -70,10 +70,11 @@ def write_checkpoint(
     size_bytes = 0
     for path in files:
         tensors = {tensor.name: tensor.read() for tensor in checkpoint.tensors if tensor.file == path}
-        for name in tensors.keys() & perturbed.keys() if weights is not None else ():
-            flat, noise_name = tensors[name].view(-1), perturbed[name]
-            factor = perturbation.factor(noise_name)
-            write_weights(flat, flat, name=noise_name, weights=weights, family=perturbation.family, factor=factor)
+        if weights is not None:
+            for name in tensors.keys() & perturbed.keys():
+                flat, noise_name = tensors[name].view(-1), perturbed[name]
+                factor = perturbation.factor(noise_name)
+                write_weights(flat, flat, name=noise_name, weights=weights, family=perturbation.family, factor=factor)
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()
         save_tensors(tensors, folder / path.relative_to(base), metadata)
