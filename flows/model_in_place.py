@@ -33,7 +33,14 @@ def model_in_place(
     engine = run.engine if dtype is None else replace(run.engine, dtype=dtype)
 
     def as_in_the_run(spec: EngineSpec) -> EngineSpec:
-        """Take kind, device, card and type of weights from the run, whatever this machine has."""
-        return replace(spec, kind=engine.kind, device=engine.device, dtype=engine.dtype, card=engine.card)
+        """Take kind, device, card, type of weights and noise from the run, whatever this machine or the model has."""
+        return replace(
+            spec,
+            kind=engine.kind,
+            device=engine.device,
+            dtype=engine.dtype,
+            card=engine.card,
+            perturbation=engine.perturbation,
+        )
 
     return make_plan(config, model, run.problem, run.splits, as_in_the_run, scored, run.sampling.max_tokens)

@@ -21,6 +21,7 @@ from thickets.tasks.engines.known_models import check_weights
 from thickets.tasks.engines.model_kinds import kind_of
 from thickets.tasks.problems import load_problem
 from thickets.tasks.problems.splits import draw_splits, draw_training
+from thickets.tasks.rivals.grpo.check import check_generation, check_grpo
 from thickets.tasks.scoring.executors.ray_cluster import check_reachable
 
 
@@ -51,8 +52,21 @@ def check_inputs(config: RunConfig) -> None:
         generic_text(config.distillation.generic_text)
     if config.rivals is not None and config.rivals.methods and not kind_of(base.path).is_language_model:
         raise InputError(f"rivals: {base.name} is no language model, and rivals are made for these; remove the section")
+    _check_grpo(config, base)
     _check_problems(config, base)
     check_weights(base, trust_remote_code=config.engine.trust_remote_code)  # last: the first time takes seconds
+
+
+def _check_grpo(config: RunConfig, base: BaseModelRef) -> None:
+    section = None if config.rivals is None else config.rivals.grpo
+    if section is None:
+        return
+    for each in config.per_problem:
+        check_grpo(base.name, base.path, load_problem(each.single_problem))
+    if section.generation == "vllm" and config.engine.executor == "local":
+        from thickets.tasks.engines.devices import pick_device
+
+        check_generation(section.generation, str(pick_device(config.engine.device)))
 
 
 def _check_problems(config: RunConfig, base: BaseModelRef) -> None:

@@ -14,7 +14,7 @@ from thickets.flows.placement.seats import seat_environment
 from thickets.flows.plan import RunPlan
 from thickets.flows.runtime.environment import log
 from thickets.tasks.distillation.child import run_in_child
-from thickets.tasks.distillation.jobs import Job, OnPoint
+from thickets.tasks.distillation.jobs import Job, Tell
 from thickets.tasks.distillation.memory import ModelShape, plan_checkpointing
 from thickets.tasks.scoring.executors.machine import usable_cores
 from thickets.tasks.scoring.executors.ray_cluster import RayCluster
@@ -33,7 +33,7 @@ class Place(Protocol):
     def card_bytes(self) -> int | None:
         """Memory of its GPU; None where there is none."""
 
-    def run(self, job: Job[R], on_point: OnPoint) -> R:
+    def run(self, job: Job[R], tell: Tell) -> R:
         """Do a job, and return its result."""
 
     def held(self) -> AbstractContextManager[None]:
@@ -47,9 +47,9 @@ class Here:
     device: str
     card_bytes: int | None = None
 
-    def run(self, job: Job[R], on_point: OnPoint) -> R:
+    def run(self, job: Job[R], tell: Tell) -> R:
         """See `Place.run`."""
-        return job.run(on_point)
+        return job.run(tell)
 
     def held(self) -> AbstractContextManager[None]:
         """See `Place.held`."""
@@ -74,9 +74,9 @@ class Child:
         """Of the process's environment."""
         return seat_environment((self.gpu,), usable_cores(), os.environ)
 
-    def run(self, job: Job[R], on_point: OnPoint) -> R:
+    def run(self, job: Job[R], tell: Tell) -> R:
         """See `Place.run`."""
-        return run_in_child(job, on_point, self.variables)
+        return run_in_child(job, tell, self.variables)
 
     def held(self) -> AbstractContextManager[None]:
         """See `Place.held`."""
@@ -92,11 +92,11 @@ class OnCluster:
     card_bytes: int | None
     device: str = "cuda"
 
-    def run(self, job: Job[R], on_point: OnPoint) -> R:
+    def run(self, job: Job[R], tell: Tell) -> R:
         """See `Place.run`."""
         from thickets.tasks.distillation.ray_child import run_on_ray
 
-        return run_on_ray(job, on_point, self.cluster)
+        return run_on_ray(job, tell, self.cluster)
 
     @contextmanager
     def held(self) -> Iterator[None]:

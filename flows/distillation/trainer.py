@@ -9,15 +9,17 @@ import polars as pl
 
 from thickets.flows.distillation.place import Place
 from thickets.flows.distillation.plan import DistillPlan
+from thickets.flows.plan import RunPlan
 from thickets.storage.models.base import hub_commit
 from thickets.tasks.distillation.arm import train_arm
+from thickets.tasks.distillation.checkpoints import forget
 from thickets.tasks.distillation.data import LABELS, REJECTION, STUDENT
 from thickets.tasks.distillation.jobs import BaseName, ExamJob, OnPoint, PerplexityJob, TargetsJob, TrainingJob
 from thickets.tasks.distillation.perplexity import measure_perplexity
 from thickets.tasks.distillation.results import Training
 from thickets.tasks.distillation.student import student_card
 from thickets.tasks.distillation.texts import TrainingText, encode
-from thickets.tasks.distillation.training import TrainingSettings, forget
+from thickets.tasks.distillation.training import TrainingSettings
 from thickets.tasks.engines.prompts import PromptTemplate
 from thickets.tasks.engines.tokenizer import load_tokenizer
 from thickets.tasks.problems.file import written_out
@@ -45,7 +47,7 @@ class Trainer:
 
     def perplexity_of_base(self) -> float:
         """Measure the base model's."""
-        return self._perplexity(self.plan.run.base.path, self._base_name)
+        return self._perplexity(self.plan.run.base.path, base_name_of(self.plan.run))
 
     def perplexity_of(self, name: str) -> float:
         """Measure that of an arm's checkpoint."""
@@ -63,11 +65,11 @@ class Trainer:
         by_logits = name == STUDENT and plan.section.objective == "logits"
         job = TrainingJob(
             base=plan.run.base.path,
-            base_name=self._base_name,
+            base_name=base_name_of(self.plan.run),
             target=plan.folder.model(name),
             work=plan.folder.work(name),
             texts=tuple(self._texts(rows)),
-            exam=self._exam(),
+            exam=exam_of(plan.run, self.place),
             settings=self._settings(),
             card=student_card(
                 plan.run.base.name, plan.run.run_id, plan.run.config.single_problem.title, taught_by(name, plan)
@@ -85,13 +87,6 @@ class Trainer:
         with self.place.held():
             return measure_perplexity(lambda: self.place.run(job, lambda point, loss: None))
 
-    @property
-    def _base_name(self) -> BaseName:
-        base, trusted = self.plan.run.base, self.plan.run.config.engine.trust_remote_code
-        path = Path(base.name).expanduser()
-        name = str(path.absolute()) if path.exists() else base.name  # elsewhere the working folder is another
-        return BaseName(name, hub_commit(base.revision), base.sha256, trusted)
-
     def _texts(self, rows: pl.DataFrame) -> list[TrainingText]:
         plan, config = self.plan, self.plan.run.config
         tokenizer = load_tokenizer(plan.run.base.path, trust_remote_code=config.engine.trust_remote_code)
@@ -99,17 +94,6 @@ class Trainer:
         messages = {example.id: plan.run.problem.messages(example) for example in plan.training.examples}
         prompts = [text_of(template.render(messages[example])) for example in rows["example_id"]]
         return encode(tokenizer, prompts, rows["response"].to_list())
-
-    def _exam(self) -> ExamJob:
-        run, on_gpu = self.plan.run, self.place.device.startswith("cuda")
-        batch_size = run.engine.batch_size
-        return ExamJob(
-            blocks=tuple(block for block in run.blocks if block.split == "validation"),
-            problem=written_out(run.problem, run.config.single_problem),
-            reasoning=run.judge.reasoning,
-            sampling=run.sampling,
-            batch_size=min(batch_size, _EXAM_ROWS_ON_GPU) if on_gpu else batch_size,
-        )
 
     def _settings(self) -> TrainingSettings:
         plan, section = self.plan, self.plan.section
@@ -149,6 +133,26 @@ class Trainer:
             top=plan.section.top_tokens,
             batch_size=plan.section.batch_size,
         )
+
+
+def base_name_of(run: RunPlan) -> BaseName:
+    """Return a run's base model as every machine finds it."""
+    base, trusted = run.base, run.config.engine.trust_remote_code
+    path = Path(base.name).expanduser()
+    name = str(path.absolute()) if path.exists() else base.name  # elsewhere the working folder is another
+    return BaseName(name, hub_commit(base.revision), base.sha256, trusted)
+
+
+def exam_of(run: RunPlan, place: Place) -> ExamJob:
+    """Return a run's validation split as an exam where a model is trained."""
+    batch_size = run.engine.batch_size
+    return ExamJob(
+        blocks=tuple(block for block in run.blocks if block.split == "validation"),
+        problem=written_out(run.problem, run.config.single_problem),
+        reasoning=run.judge.reasoning,
+        sampling=run.sampling,
+        batch_size=min(batch_size, _EXAM_ROWS_ON_GPU) if place.device.startswith("cuda") else batch_size,
+    )
 
 
 def taught_by(name: str, plan: DistillPlan) -> str:

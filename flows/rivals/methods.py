@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -12,7 +12,21 @@ from thickets.tasks.results.evaluation import Accuracy
 from thickets.tasks.results.rivals import RivalPoint
 from thickets.tasks.scoring.executors.ray_cluster import RayCluster
 
-OnPoint: TypeAlias = Callable[[RivalPoint], None]
+
+@dataclass(frozen=True, slots=True)
+class StepValues:
+    """What a method tells of a step between two points, for MLflow alone.
+
+    Attributes:
+        step: As in `RivalPoint`.
+        values: By the names that they have in MLflow.
+    """
+
+    step: int
+    values: Mapping[str, float]
+
+
+OnPoint: TypeAlias = Callable[[RivalPoint | StepValues], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,5 +62,5 @@ class Method(Protocol):
             plan: The rival.
             base: Accuracy of the base on the validation split.
             cluster: Where engines run, if not here.
-            on_point: Told of every point after step 0, once per session.
+            on_point: Told of every point after step 0, and of what is known of the steps between.
         """

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Callable
 
 from thickets.flows.config.file import dump_config, flatten
 from thickets.flows.publish.tracking import links
 from thickets.flows.results.rivals import RivalSummary
 from thickets.flows.results.rivals_text import rival_markdown
 from thickets.flows.results.summary import TrackingLinks
+from thickets.flows.rivals.methods import OnPoint, StepValues
 from thickets.flows.rivals.plan import RivalPlan
 from thickets.flows.runtime.environment import log
 from thickets.flows.runtime.mlflow_server import tracked
@@ -72,19 +72,20 @@ def rival_links(plan: RivalPlan, tracker: Tracker | None) -> TrackingLinks:
     return plan.found.tracking.model_copy(update={"mlflow_run_id": "", "mlflow_address": _uri(plan)})
 
 
-def watch_rival(tracker: Tracker | None, plan: RivalPlan) -> Callable[[RivalPoint], None]:
+def watch_rival(tracker: Tracker | None, plan: RivalPlan) -> OnPoint:
     """Return a callback that logs every look at the validation split to the terminal and MLflow.
 
     MLflow is not asked again once it has not taken one: the end of the rival logs what is missing.
     """
     taking = tracker
 
-    def on_point(point: RivalPoint) -> None:
+    def on_point(point: RivalPoint | StepValues) -> None:
         nonlocal taking
-        spent = plan.budget.spent(point.cost) / plan.budget.amount
-        log.info(
-            f"  step {point.step}: validation {percent(point.validation)}, {percent(spent, 0)} of the budget spent"
-        )
+        if isinstance(point, RivalPoint):
+            spent = plan.budget.spent(point.cost) / plan.budget.amount
+            log.info(
+                f"  step {point.step}: validation {percent(point.validation)}, {percent(spent, 0)} of the budget spent"
+            )
         if (store := taking) is not None:
             taking = None
             with tracked("the rival as it goes"):
@@ -146,7 +147,9 @@ def _log_into(tracker: Tracker, plan: RivalPlan, found: RivalSummary) -> None:
     tracker.log_tags({"mlflow.note.content": rival_markdown([found])})
 
 
-def _of_point(point: RivalPoint) -> list[MetricPoint]:
+def _of_point(point: RivalPoint | StepValues) -> list[MetricPoint]:
+    if isinstance(point, StepValues):
+        return [MetricPoint(name, value, point.step) for name, value in point.values.items()]
     values = {"validation.accuracy": point.validation.value, **_of_cost("spent.", point.cost)}
     return [MetricPoint(name, value, point.step) for name, value in values.items()]
 

@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from thickets.storage.files import write_text_atomically
+from thickets.tasks.distillation.checkpoints import forget
 from thickets.tasks.distillation.objective import Targets
 from thickets.tasks.distillation.results import Training, ValidationPoint
 from thickets.tasks.distillation.student import write_student
 from thickets.tasks.distillation.texts import TrainingText
-from thickets.tasks.distillation.training import Exam, TrainingSettings, forget, train
+from thickets.tasks.distillation.training import Exam, TrainingSettings, train
 from thickets.tasks.task import task
 
 

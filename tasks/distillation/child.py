@@ -13,8 +13,7 @@ from typing import Any, TypeVar
 
 from thickets.storage.errors import OutOfMemoryError, TransientError
 from thickets.tasks.child_process import ChildProcess
-from thickets.tasks.distillation.jobs import Job, OnPoint
-from thickets.tasks.distillation.results import ValidationPoint
+from thickets.tasks.distillation.jobs import Job, Tell
 from thickets.tasks.scoring.executors.log_lines import LogLine
 from thickets.tasks.scoring.executors.messages import Failed
 
@@ -24,11 +23,10 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
-    """Out: a point of the training's curve."""
+class Told:
+    """Out: what the job tells on the way."""
 
-    point: ValidationPoint
-    loss: float | None
+    arguments: tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +36,12 @@ class Done:
     result: Any
 
 
-def run_in_child(job: Job[R], on_point: OnPoint, variables: Mapping[str, str]) -> R:
+def run_in_child(job: Job[R], tell: Tell, variables: Mapping[str, str]) -> R:
     """Do a job in a process of its own; it is gone when this returns or raises, on Ctrl-C as well.
 
     Args:
         job: What to do.
-        on_point: Told of every validation point, in this process.
+        tell: Told what the job tells, in this process.
         variables: Of the process's environment: which GPU it sees.
 
     Raises:
@@ -56,8 +54,8 @@ def run_in_child(job: Job[R], on_point: OnPoint, variables: Mapping[str, str]) -
         for message in process.conversation(job):
             if isinstance(message, LogLine):
                 message.log()
-            elif isinstance(message, Looked):
-                on_point(message.point, message.loss)
+            elif isinstance(message, Told):
+                tell(*message.arguments)
             elif isinstance(message, Failed):
                 raise training_error(message)
             else:
@@ -66,7 +64,7 @@ def run_in_child(job: Job[R], on_point: OnPoint, variables: Mapping[str, str]) -
     finally:
         how = process.wait()
     raise TransientError(
-        f"distillation: {how} while it trained; the kernel kills what asks for too much memory. The same command goes "
+        f"training: {how} while it trained; the kernel kills what asks for too much memory. The same command goes "
         "on from the last checkpoint"
     )
 
@@ -77,9 +75,10 @@ def training_error(message: Failed) -> Exception:
         return message.error
     if "out of memory" in message.what:
         error: Exception = OutOfMemoryError(
-            "distillation: the GPU ran out of memory; lower distillation.batch_size, or set distillation.method to lora"
+            "training: the GPU ran out of memory; lower batch_size in its section (distillation or rivals.grpo), or "
+            "set its method to lora"
         )
     else:
-        error = TransientError(f"distillation: the process that trains failed with {message.what}")
+        error = TransientError(f"training: the process that trains failed with {message.what}")
     error.add_note(message.where)
     return error

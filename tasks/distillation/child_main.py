@@ -13,7 +13,7 @@ import threading
 from multiprocessing.connection import Connection
 
 from thickets.tasks.child_process import die_with
-from thickets.tasks.distillation.child import Done, Looked
+from thickets.tasks.distillation.child import Done, Told
 from thickets.tasks.scoring.executors.log_lines import LineSender, LogLine
 from thickets.tasks.scoring.executors.messages import Failed
 
@@ -24,7 +24,7 @@ def main() -> None:
     die_with(parent)
     connection, lock = Connection(channel), threading.Lock()
 
-    def send(message: Done | Failed | Looked | LogLine) -> None:
+    def send(message: Done | Failed | Told | LogLine) -> None:
         with lock:
             connection.send(message)
 
@@ -32,7 +32,7 @@ def main() -> None:
         job = connection.recv()
         threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
         LineSender(send)
-        send(Done(job.run(lambda point, loss: send(Looked(point, loss)))))
+        send(Done(job.run(lambda *arguments: send(Told(arguments)))))
     except (EOFError, BrokenPipeError):  # the other end is closed
         pass
     except BaseException as error:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Protocol, Self, TypeAlias, TypeVar
 
 from thickets.storage.errors import InputError
 from thickets.tasks.distillation.arm import ArmTraining
@@ -25,6 +25,8 @@ from thickets.tasks.verifiers.thought import Thoughts
 if TYPE_CHECKING:
     from thickets.tasks.distillation.objective import Targets
 
+Tell: TypeAlias = Callable[..., None]
+"""Told what a job has to tell on the way; the arguments are the job's own, and travel between processes."""
 R_co = TypeVar("R_co", covariant=True)
 OnPoint = Callable[[ValidationPoint, float | None], None]
 """Told of every validation point, and of the mean training loss since the last one."""
@@ -33,7 +35,7 @@ OnPoint = Callable[[ValidationPoint, float | None], None]
 class Job(Protocol[R_co]):
     """A piece of work for one device."""
 
-    def run(self, on_point: OnPoint) -> R_co:
+    def run(self, tell: Tell, /) -> R_co:
         """Do it."""
 
     def elsewhere(self) -> Self:

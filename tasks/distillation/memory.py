@@ -98,6 +98,7 @@ def plan_checkpointing(
     rank: int,
     rows: int,
     length: int,
+    section: str = "distillation",
 ) -> bool:
     """Return whether a training needs gradient checkpointing to fit on a card.
 
@@ -108,6 +109,7 @@ def plan_checkpointing(
         rank: See there.
         rows: See there.
         length: See there.
+        section: Of the configuration, which asks for it.
 
     Raises:
         InputError: It would not fit with it either.
@@ -121,14 +123,17 @@ def plan_checkpointing(
         return False
     if needed[True] <= there:
         return True
+    remedy = _remedy(section, method, f"lower {section}.batch_size or decoding.max_tokens")
     raise InputError(
-        f"distillation.method: training {_weights(shape)} by {method} in batches of {rows} rows "
+        f"{section}.method: training {_weights(shape)} by {method} in batches of {rows} rows "
         f"of up to {length} tokens needs about {needed[True] / _GIB:.1f} GiB of GPU memory, and "
-        f"{there / _GIB:.1f} GiB are there; {_remedy(method, 'lower distillation.batch_size or decoding.max_tokens')}"
+        f"{there / _GIB:.1f} GiB are there; {remedy}"
     )
 
 
-def check_host(shape: ModelShape, method: Literal["lora", "full"], host_bytes: int, *, rank: int) -> None:
+def check_host(
+    shape: ModelShape, method: Literal["lora", "full"], host_bytes: int, *, rank: int, section: str = "distillation"
+) -> None:
     """Check that what a training on the CPU holds all the time fits into a machine; activations are left out.
 
     Args:
@@ -136,6 +141,7 @@ def check_host(shape: ModelShape, method: Literal["lora", "full"], host_bytes: i
         method: See there.
         host_bytes: Memory of the machine.
         rank: See there.
+        section: Of the configuration, which asks for it.
 
     Raises:
         InputError: It does not, whatever else is closed.
@@ -146,9 +152,9 @@ def check_host(shape: ModelShape, method: Literal["lora", "full"], host_bytes: i
         held -= _HALF_BYTES * shape.n_parameters  # no autocast on the CPU
     if held > host_bytes:
         raise InputError(
-            f"distillation.method: training {_weights(shape)} by {method} on the CPU holds {held / _GIB:.1f} GiB of "
+            f"{section}.method: training {_weights(shape)} by {method} on the CPU holds {held / _GIB:.1f} GiB of "
             f"weights, gradients and moments, and this machine has {host_bytes / _GIB:.1f} GiB of memory; "
-            f"{_remedy(method, 'take a smaller model')}"
+            f"{_remedy(section, method, 'take a smaller model')}"
         )
 
 
@@ -156,5 +162,5 @@ def _weights(shape: ModelShape) -> str:
     return f"{shape.n_parameters / 1e9:.1f} B weights"
 
 
-def _remedy(method: Literal["lora", "full"], otherwise: str) -> str:
-    return f"set distillation.method to lora, or {otherwise}" if method == "full" else otherwise
+def _remedy(section: str, method: Literal["lora", "full"], otherwise: str) -> str:
+    return f"set {section}.method to lora, or {otherwise}" if method == "full" else otherwise

@@ -7,8 +7,8 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from thickets.storage.errors import InputError, RunError, ThicketsError, TransientError
-from thickets.tasks.distillation.child import Looked, training_error
-from thickets.tasks.distillation.jobs import Job, OnPoint
+from thickets.tasks.distillation.child import Told, training_error
+from thickets.tasks.distillation.jobs import Job, Tell
 from thickets.tasks.scoring.executors.log_lines import LineSender, LogLine
 from thickets.tasks.scoring.executors.messages import Failed
 from thickets.tasks.scoring.executors.ray_cluster import RayCluster
@@ -26,7 +26,7 @@ class JobActor:
     """Runs in a process of the cluster, with one GPU of its own."""
 
     def __init__(self) -> None:
-        self._told: SimpleQueue[Looked | LogLine] = SimpleQueue()
+        self._told: SimpleQueue[Told | LogLine] = SimpleQueue()
         LineSender(self._told.put)
 
     def host(self) -> str:
@@ -40,13 +40,13 @@ class JobActor:
             Its result, or a `Failed`.
         """
         try:
-            return job.elsewhere().run(lambda point, loss: self._told.put(Looked(point, loss)))
+            return job.elsewhere().run(lambda *arguments: self._told.put(Told(arguments)))
         except InputError as error:
             return Failed.by(None, InputError(f"on {self.host()}: {error}"))
         except Exception as error:
             return Failed.by(None, error)
 
-    def told(self) -> list[Looked | LogLine]:
+    def told(self) -> list[Told | LogLine]:
         """Return what there is to tell since the last call; answers while `run` is under way."""
         found = []
         try:
@@ -57,13 +57,13 @@ class JobActor:
 
 
 def run_on_ray(
-    job: Job[R], on_point: OnPoint, cluster: RayCluster, *, gpus: int = 1, starts_within_s: float = _STARTS_WITHIN_S
+    job: Job[R], tell: Tell, cluster: RayCluster, *, gpus: int = 1, starts_within_s: float = _STARTS_WITHIN_S
 ) -> R:
     """Do a job on a GPU of the cluster; its actor is gone when this returns or raises.
 
     Args:
         job: What to do; its folders are seen by every machine.
-        on_point: Told of every validation point, in this process.
+        tell: Told what the job tells, in this process.
         cluster: Where it is done.
         gpus: GPUs that it takes.
         starts_within_s: How long to wait for a GPU that is free.
@@ -90,20 +90,20 @@ def run_on_ray(
     try:
         if not ray.wait([host := actor.host.remote()], timeout=starts_within_s)[0]:
             raise RunError(
-                f"distillation: no GPU of the Ray cluster at {cluster.address} became free within "
+                f"training: no GPU of the Ray cluster at {cluster.address} became free within "
                 f"{starts_within_s:.0f} s; {gpu_holders()}"
             )
         ray.get(host)
         answer = actor.run.remote(job)
         while not ray.wait([answer], timeout=_LOOK_EVERY_S)[0]:
-            _pass_on(ray.get(actor.told.remote()), on_point)
+            _pass_on(ray.get(actor.told.remote()), tell)
         result = ray.get(answer)
-        _pass_on(ray.get(actor.told.remote()), on_point)
+        _pass_on(ray.get(actor.told.remote()), tell)
     except ThicketsError:
         raise
     except ray.exceptions.RayError as error:
         raise TransientError(
-            f"distillation: the process that trains on the Ray cluster is lost: {str(error).splitlines()[0]}; the same "
+            f"training: the process that trains on the Ray cluster is lost: {str(error).splitlines()[0]}; the same "
             "command goes on from the last checkpoint"
         ) from error
     finally:
@@ -114,9 +114,9 @@ def run_on_ray(
     return done
 
 
-def _pass_on(told: list[Looked | LogLine], on_point: OnPoint) -> None:
+def _pass_on(told: list[Told | LogLine], tell: Tell) -> None:
     for message in told:
         if isinstance(message, LogLine):
             message.log()
         else:
-            on_point(message.point, message.loss)
+            tell(*message.arguments)

@@ -10,7 +10,8 @@ from safetensors import safe_open
 
 from thickets.storage.files import new_folder
 from thickets.storage.models.weights import INDEX, save_tensors, weight_files
-from thickets.tasks.export.checkpoint import copy_companions
+from thickets.tasks.engines.base import DtypeName
+from thickets.tasks.export.checkpoint import copy_companions, describe_weights
 
 
 def write_student(
@@ -21,10 +22,12 @@ def write_student(
     card: str,
     *,
     trust_remote_code: bool = False,
+    dtype: DtypeName = "auto",
 ) -> None:
     """Write a model folder that differs from the base in its weights and README.md; it appears whole or not at all.
 
-    Adapters are merged in float32, and every weight is rounded once, to the type it has in the base's files.
+    Adapters are merged in float32, and every weight is rounded once, to the type it has in the base's files or to
+    another one.
 
     Args:
         base: Folder of the base checkpoint.
@@ -33,11 +36,13 @@ def write_student(
         method: How it was trained.
         card: Text of its README.md.
         trust_remote_code: Run Python code found in the base folder.
+        dtype: Type of the weights; auto: each has the type that it has in the base's files.
     """
     from thickets.tasks.engines.checkpoint import inspect_checkpoint
 
     weights = dict(_trained(base, checkpoint, method, trust_remote_code).named_parameters())
-    layout = inspect_checkpoint(base, trust_remote_code=trust_remote_code)
+    layout = inspect_checkpoint(base, dtype, trust_remote_code=trust_remote_code)
+    size_bytes = 0
     with new_folder(target, "distillation") as scratch:
         for path in weight_files(base):
             tensors = {}
@@ -46,11 +51,14 @@ def write_student(
                     stored = tensor.read()
                     trained = weights.get(tensor.parameter) if tensor.parameter else None
                     tensors[tensor.name] = stored if trained is None else trained.data.to(stored.dtype).contiguous()
+            size_bytes += sum(tensor.nbytes for tensor in tensors.values())
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata()
             save_tensors(tensors, scratch / path.relative_to(base), metadata)
         copy_companions(base, scratch)
-        if (base / INDEX).is_file():
+        if dtype != "auto":
+            describe_weights(base, scratch, dtype, size_bytes)
+        elif (base / INDEX).is_file():
             shutil.copyfile(base / INDEX, scratch / INDEX)  # the same tensors of the same size in the same files
         (scratch / "README.md").write_text(card, encoding="utf-8")
 

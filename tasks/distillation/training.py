@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from thickets.storage.errors import InputError
-from thickets.storage.files import write_text_atomically
+from thickets.tasks.distillation.checkpoints import checkpoint_at, last_checkpoint, seal, trainer_state
+from thickets.tasks.distillation.learner import adapters, load_learner
 from thickets.tasks.distillation.results import Training, ValidationPoint
 from thickets.tasks.distillation.texts import TrainingText
 from thickets.tasks.engines.model_kinds import kind_of
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("thickets")
 
 LIBRARIES = ("trl", "peft", "transformers", "torch")
-_COMPLETE = "complete"
-_STATE = "trainer_state.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +64,11 @@ class Exam:
     n: int
 
 
-def check_installed() -> None:
+def check_installed(section: str = "distillation") -> None:
     """Check that the libraries of the extra are installed.
+
+    Args:
+        section: Of the configuration, which asks for them.
 
     Raises:
         InputError: They are not.
@@ -75,29 +76,30 @@ def check_installed() -> None:
     missing = [name for name, found in library_versions().items() if found == "absent"]
     if missing:
         raise InputError(
-            f"distillation: {' and '.join(missing)} not installed; install the extra thickets[distill], or remove the "
+            f"{section}: {' and '.join(missing)} not installed; install the extra thickets[distill], or remove the "
             "section"
         )
 
 
-def check_can_learn(name: str, base: Path) -> None:
-    """Check that a model is of a kind that can be a student.
+def check_can_learn(name: str, base: Path, section: str = "distillation") -> None:
+    """Check that a model is of a kind that can be trained.
 
     Args:
         name: What the user calls it.
         base: Folder of its checkpoint.
+        section: Of the configuration, which asks for it.
 
     Raises:
         InputError: It is a signals network, or reads images as well.
     """
     if not kind_of(base).is_language_model:
         raise InputError(
-            f"distillation: {name} is a signals network, and only language models can be distilled; remove the section"
+            f"{section}: {name} is a signals network, and only language models can be trained; remove the section"
         )
     config = json.loads((base / "config.json").read_text(encoding="utf-8"))
     if "vision_config" in config:
         raise InputError(
-            f"distillation: {name} reads images as well ({config.get('model_type')}), and training such a model "
+            f"{section}: {name} reads images as well ({config.get('model_type')}), and training such a model "
             "is not supported; remove the section"
         )
 
@@ -143,21 +145,16 @@ def train(
         The folder of the best checkpoint (adapters, or a whole model in float32), and how it went.
     """
     started = time.monotonic()
-    last = _last_checkpoint(folder)
+    last = last_checkpoint(folder)
     if last is None or not _is_finished(last, settings):
         trainer = _make_trainer(base, texts, exam, folder, settings, targets, on_point)
         trainer.train(resume_from_checkpoint=None if last is None else str(last))
         del trainer
-        last = _last_checkpoint(folder)
+        last = last_checkpoint(folder)
         assert last is not None  # a checkpoint is written at the last step
-    state = _state(last)
+    state = trainer_state(last)
     outcome = _outcome(state, texts, settings.batch_size, time.monotonic() - started)
-    return folder / f"checkpoint-{outcome.best_step}", outcome
-
-
-def forget(folder: Path) -> None:
-    """Delete what training needed on the way and nothing needs afterwards: checkpoints, token distributions."""
-    shutil.rmtree(folder, ignore_errors=True)
+    return checkpoint_at(folder, outcome.best_step), outcome
 
 
 def _make_trainer(
@@ -171,24 +168,15 @@ def _make_trainer(
 ) -> Any:
     import torch
     from datasets import Dataset
-    from transformers import AutoModelForCausalLM, EarlyStoppingCallback
+    from transformers import EarlyStoppingCallback
     from trl import SFTConfig
 
     from thickets.tasks.distillation.trainer import ResponseTrainer
     from thickets.tasks.engines.dtypes import computes_in
     from thickets.tasks.engines.tokenizer import load_tokenizer
 
-    lora = settings.method == "lora"
     tokenizer = load_tokenizer(base, trust_remote_code=settings.trust_remote_code)
-    model = AutoModelForCausalLM.from_pretrained(
-        base,
-        # Weights that are trained need float32. A frozen base could do without, but on the CPU PyTorch has no fast
-        # kernels for the gradients of 16-bit products.
-        dtype="auto" if lora and settings.device != "cpu" else torch.float32,
-        trust_remote_code=settings.trust_remote_code,
-        use_safetensors=True,
-        local_files_only=True,
-    )
+    model = load_learner(base, settings.method, settings.device, trust_remote_code=settings.trust_remote_code)
     rows = Dataset.from_dict(
         {
             "input_ids": [list(text.input_ids) for text in texts],
@@ -234,50 +222,17 @@ def _make_trainer(
         train_dataset=rows,
         eval_dataset=rows.select([0]),  # never read: `evaluate` asks the exam; the trainer insists on one
         processing_class=tokenizer,
-        callbacks=[EarlyStoppingCallback(settings.patience), *ResponseTrainer.callbacks(settings.max_steps, _seal)],
-        peft_config=_adapters(settings) if lora else None,
+        callbacks=[EarlyStoppingCallback(settings.patience), *ResponseTrainer.callbacks(settings.max_steps, seal)],
+        peft_config=adapters(settings.method, settings.rank, settings.alpha),
         exam=exam,
         targets=targets,
         on_point=on_point,
     )
 
 
-def _adapters(settings: TrainingSettings) -> Any:
-    from peft import LoraConfig, TaskType
-
-    return LoraConfig(
-        r=settings.rank,
-        lora_alpha=settings.alpha,
-        lora_dropout=0.0,
-        target_modules="all-linear",
-        task_type=TaskType.CAUSAL_LM,
-    )
-
-
-def _seal(checkpoint: Path) -> None:
-    """Mark a checkpoint as whole; the last thing that is written into it."""
-    write_text_atomically(checkpoint / _COMPLETE, "")
-
-
-def _last_checkpoint(folder: Path) -> Path | None:
-    """Return the newest whole checkpoint, and delete incomplete ones."""
-    found = []
-    for path in folder.glob("checkpoint-*"):
-        if (path / _COMPLETE).is_file():
-            found.append(path)
-        else:
-            shutil.rmtree(path)
-    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
-
-
-def _state(checkpoint: Path) -> dict[str, Any]:
-    state: dict[str, Any] = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
-    return state
-
-
 def _is_finished(checkpoint: Path, settings: TrainingSettings) -> bool:
     """Return whether training had ended when this checkpoint was written: at its last step, or out of patience."""
-    state = _state(checkpoint)
+    state = trainer_state(checkpoint)
     stopper = state["stateful_callbacks"]["EarlyStoppingCallback"]
     waited = stopper["attributes"]["early_stopping_patience_counter"]
     return bool(state["global_step"] >= settings.max_steps or waited >= settings.patience)

@@ -81,11 +81,7 @@ def write_checkpoint(
         size_bytes += sum(tensor.nbytes for tensor in tensors.values())
     copy_companions(base, folder)
     run_dtype = str(checkpoint.dtype).removeprefix("torch.")
-    _set_dtype(folder / "config.json", run_dtype)
-    if (base / INDEX).is_file() and files != [base / WEIGHTS]:
-        index = _read_json(base / INDEX)
-        index.setdefault("metadata", {})["total_size"] = size_bytes
-        _write_json(folder / INDEX, index)
+    describe_weights(base, folder, run_dtype, size_bytes)
     return Written(run_dtype, checkpoint.n_perturbed(perturbation))
 
 
@@ -98,6 +94,15 @@ def copy_companions(base: Path, folder: Path) -> None:
                 target = folder / path.relative_to(base)
                 target.parent.mkdir(exist_ok=True)
                 shutil.copyfile(path, target)
+
+
+def describe_weights(base: Path, folder: Path, dtype: str, size_bytes: int) -> None:
+    """Make a checkpoint's config.json say what type its weights are, and its index, if the base has one, their size."""
+    _set_dtype(folder / "config.json", dtype)
+    if (base / INDEX).is_file() and weight_files(base) != [base / WEIGHTS]:
+        index = _read_json(base / INDEX)
+        index.setdefault("metadata", {})["total_size"] = size_bytes
+        _write_json(folder / INDEX, index)
 
 
 def _set_dtype(path: Path, dtype: str) -> None:

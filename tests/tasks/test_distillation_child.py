@@ -110,11 +110,11 @@ class Failing:
     ("how", "kind", "line"),
     [
         pytest.param("refuses", InputError, "distillation.rank: found 0", marks=pytest.mark.slow),
-        ("raises", TransientError, "distillation: the process that trains failed with ValueError: two lines"),
+        ("raises", TransientError, "training: the process that trains failed with ValueError: two lines"),
         pytest.param(
             "memory",
             OutOfMemoryError,
-            "distillation: the GPU ran out of memory; lower distillation.batch_size, or ",
+            "training: the GPU ran out of memory; lower batch_size in its section",
             marks=pytest.mark.slow,
         ),
     ],

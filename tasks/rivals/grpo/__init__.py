@@ -1,0 +1,1 @@
+"""GRPO by TRL's trainer, with the run's own prompts, decoding and verifier."""
