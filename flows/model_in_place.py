@@ -26,7 +26,7 @@ def model_in_place(
     config = run.config
     # Neither changes an answer, and a race would want several blocks of whatever is scored.
     scoring = config.scoring.model_copy(update={"racing": None, "budget": None})
-    # A rule would find other factors in other weights.
+    # A rule would read all weights, and find other factors in them.
     noise = config.noise.model_copy(update={"rule": None, "scale": run.engine.perturbation.scale})
     own = {"model": str(model.path), "revision": None, "scoring": scoring, "noise": noise}
     config = config.model_copy(update=own)
