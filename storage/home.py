@@ -63,6 +63,11 @@ class RunFolder:
         return self.root / "examples.parquet"
 
     @property
+    def prompts(self) -> Path:
+        """The rendered prompts of the examples; absent in runs of versions that kept none."""
+        return self.root / "prompts.parquet"
+
+    @property
     def dropped(self) -> Path:
         """The candidates that racing has dropped so far, for the same purpose; absent without racing."""
         return self.root / "dropped.parquet"

@@ -11,11 +11,12 @@ from thickets.storage.errors import RunError
 from thickets.storage.scores.database import BASE_ID, BASE_POSITION, CONTROL_POSITION, PATIENCE_S, ScoreStore
 from thickets.storage.shards.file import is_intact, list_broken, list_shards, quarantine, read_whole, verdicts_name
 from thickets.storage.shards.folder import LocalShardFolder, ShardFolder
+from thickets.tasks.engines.prompts import Template
 from thickets.tasks.problems.judging import Judge
 from thickets.tasks.scoring.units import Block, candidate_id, verdict_rows
 from thickets.tasks.seeds import POPULATION_SCHEMA
 from thickets.tasks.task import task
-from thickets.tasks.types import Respondent
+from thickets.tasks.types import ImagePrompt, Respondent, text_of
 
 # Files per transaction: bounds the memory of taking in a large run that was scored before.
 _FILES_PER_TRANSACTION = 256
@@ -170,6 +171,24 @@ def examples_frame(blocks: Iterable[Block]) -> pl.DataFrame:
             positions[block.split] = position + 1
             rows.append((block.split, example.id, position, block.index, example.shown, example.answer))
     return pl.DataFrame(rows, schema=["split", "example_id", "position", "block", "question", "answer"], orient="row")
+
+
+def prompts_frame(blocks: Iterable[Block], template: Template) -> pl.DataFrame:
+    """Return the prompts that candidates and base are given, by split, in the order of the examples.
+
+    Returns:
+        split, example_id, position, prompt (its text; of one with an image, with the model's placeholder), n_tokens
+        (the image's included), image (its name in the data; null where there is none).
+    """
+    texts = dict.fromkeys(("split", "example_id", "prompt"), pl.String)
+    rows = [
+        (block.split, example.id, text_of(prompt), n, prompt.image.name if isinstance(prompt, ImagePrompt) else None)
+        for block in blocks
+        for example, prompt, n in zip(block.examples, block.prompts, template.lengths(block.prompts), strict=True)
+    ]
+    frame = pl.DataFrame(rows, schema=texts | {"n_tokens": pl.UInt32, "image": pl.String}, orient="row")
+    position = pl.int_range(pl.len(), dtype=pl.Int32).over("split")
+    return frame.select("split", "example_id", position.alias("position"), "prompt", "n_tokens", "image")
 
 
 def check_complete(done: pl.DataFrame, candidate_ids: Iterable[str], split: str, blocks: int | Sequence[int]) -> None:

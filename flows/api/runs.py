@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from thickets.flows.api.homes import find, home_at
 from thickets.flows.api.models import ask, evaluate, materialize, promote
 from thickets.flows.api.searches import distill, rescore, rival
+from thickets.storage.errors import InputError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -127,16 +128,24 @@ class Run:
         rows = [expert.model_dump(exclude_none=True) | {"seed": int(expert.seed)} for expert in self.summary.experts]
         return pl.DataFrame(rows, schema_overrides={"seed": pl.UInt64})
 
-    def sql(self, statement: str) -> pl.DataFrame:
-        """Run one read-only SELECT on the run's scores, also while the run goes on; ``show tables`` lists them.
+    def sql(self, statement: str = "", *, named: str = "") -> pl.DataFrame:
+        """Run one read-only SELECT on the run, also while it goes on; ``show tables`` lists what there is.
+
+        Args:
+            statement: The SELECT.
+            named: The name of a ready query instead (`thickets sql RUN --list`).
 
         Raises:
-            InputError: The statement cannot be run.
+            InputError: The statement cannot be run, there is no query of that name, or not exactly one is given.
         """
+        from thickets.flows.results.ready_queries import ready_query
         from thickets.flows.results.runs import open_scores
 
+        if bool(statement) == bool(named):
+            raise InputError("sql: give a statement or the name of a ready query, and one of them alone")
+        asked = ready_query(named, self.folder).sql if named else statement
         with open_scores(self.home, self.folder) as reader:
-            return reader.query(statement)
+            return reader.query(asked)
 
     def report(self, out: Path | str | None = None) -> Path:
         """Write the report of the finished run, one HTML file, and return its path.

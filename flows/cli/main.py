@@ -40,7 +40,9 @@ app.command(epilog="Example: `thickets show latest --all`")(results.show)
 app.command(epilog="Example: `thickets compare quickstart-d45c6075 latest`")(results.compare)
 app.command(epilog="Example: `thickets report latest --out result.html`")(results.report)
 app.command(epilog="Example: `thickets log latest`")(results.log)
-app.command(epilog='Example: `thickets sql latest "select * from leaderboard limit 5"`')(results.sql)
+app.command(
+    epilog='Example: `thickets sql latest --named fixed`, or `thickets sql latest "select * from leaderboard limit 5"`'
+)(results.sql)
 app.command(epilog="Example: `thickets materialize latest my-expert --rank 1`")(models.materialize)
 app.command(epilog="Example: `thickets distill latest --set distillation.examples=200`")(search.distill)
 app.command(epilog="Example: `thickets rival latest --method es --set rivals.es.rounds=10`")(search.rival)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from textwrap import indent
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +15,8 @@ from thickets.storage.errors import InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped]
+
+    from thickets.storage.home import RunFolder
 
 _SHOWN_ROWS = 1000
 
@@ -143,7 +146,12 @@ def log(
 
 def sql(
     name: RunName,
-    statement: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT; see `show tables`.")],
+    statement: Annotated[str | None, typer.Argument(metavar="SQL", help="One SELECT; see `show tables`.")] = None,
+    named: Annotated[
+        str | None, typer.Option("--named", metavar="QUERY", help="A ready query instead, by its name in --list.")
+    ] = None,
+    listed: Annotated[bool, typer.Option("--list", help="List the ready queries; with --json also their SQL.")] = False,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=0, help="At most so many rows.")] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="FILE", help="Write every row to FILE.parquet or FILE.csv instead; replaces it."),
@@ -151,14 +159,23 @@ def sql(
     home: HomeFolder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Query a run's scores with read-only SQL: tables, views and completions; prints at most 1,000 rows."""
+    """Query a run with read-only SQL: its scores, votes, prompts and completions; prints at most 1,000 rows."""
+    from thickets.flows.results.ready_queries import ready_query
     from thickets.flows.results.runs import find_run, open_scores
     from thickets.flows.results.table_file import check_name, write_table
 
+    if (statement is not None) + (named is not None) + listed != 1:
+        raise InputError("SQL: give a statement, or --named QUERY, or --list, and one of them alone")
     if out is not None:
         check_name(out)
     folder = find_run(home_of(home), name)
-    with open_scores(home_of(home), folder) as reader, reader.stream(statement) as rows:
+    if listed:
+        _list_queries(folder, as_json)
+        return
+    asked = statement if named is None else ready_query(named, folder).sql
+    assert asked is not None
+    with open_scores(home_of(home), folder) as reader, reader.stream(asked) as found:
+        rows = _head(found, limit)
         if out is not None:
             n_rows = write_table(rows, out)
             if as_json:
@@ -169,6 +186,42 @@ def sql(
             _print_json(rows)
         else:
             _print_table(rows)
+
+
+def _list_queries(folder: RunFolder, as_json: bool) -> None:
+    from thickets.flows.results.ready_queries import not_of, ready_queries
+
+    queries, missing = [*ready_queries().values()], not_of(folder)
+    if as_json:
+        rows = [
+            {
+                "name": query.name,
+                "question": query.question,
+                "not_of_this_run": missing.get(query.name),
+                "sql": query.sql,
+            }
+            for query in queries
+        ]
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    from thickets.flows.cli.tables_results import ready_queries_table
+
+    render(ready_queries_table(queries, missing))
+
+
+def _head(rows: pa.RecordBatchReader, limit: int | None) -> pa.RecordBatchReader:
+    """Return the first rows of a result; no more of it is made than they need."""
+    if limit is None:
+        return rows
+    import pyarrow as pa
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        left = limit
+        while left > 0 and (batch := next(rows, None)) is not None:
+            yield batch.slice(0, left)
+            left -= batch.num_rows
+
+    return pa.RecordBatchReader.from_batches(rows.schema, batches())
 
 
 def _print_table(rows: pa.RecordBatchReader) -> None:
@@ -182,6 +235,9 @@ def _print_table(rows: pa.RecordBatchReader) -> None:
     while sum(batch.num_rows for batch in batches) <= _SHOWN_ROWS and (batch := next(rows, None)) is not None:
         batches.append(batch)
     table = pa.Table.from_batches(batches, rows.schema)
+    if not table.num_rows:
+        say("no rows")
+        return
     render(frame_table(plain_frame(table.slice(0, _SHOWN_ROWS))))
     if table.num_rows > _SHOWN_ROWS:
         say(f"these are the first {_SHOWN_ROWS:,} rows; --out FILE.parquet or --out FILE.csv writes all there are")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import TYPE_CHECKING
 
 from rich.console import Group
 from rich.text import Text
+
+from thickets.flows.cli.plain_text import plain
 
 if TYPE_CHECKING:
     from thickets.flows.check.cases import CasesResult, Failure
@@ -46,12 +47,12 @@ def prompt_lines(found: FirstPrompt, *, short: bool = False) -> Text:
         found: The prompt.
         short: Its first lines and no tokens.
     """
-    lines = _plain(found.text).splitlines() or [""]
+    lines = plain(found.text).splitlines() or [""]
     left_out = len(lines) - _PROMPT_LINES if short else 0
     shown = lines[:_PROMPT_LINES] if left_out > 0 else lines
     text = Text(f"the first prompt, example {found.example_id}: {found.n_tokens:,} tokens, {_bos(found)}\n")
     if found.image is not None:
-        text.append(f"image: {_plain(found.image)}\n")
+        text.append(f"image: {plain(found.image)}\n")
     text.append("".join(f"  {line}\n" for line in shown), "cyan")
     if left_out > 0:
         text.append(f"  ... {left_out} more lines: thickets check shows them\n", "dim")
@@ -65,8 +66,8 @@ def prompt_lines(found: FirstPrompt, *, short: bool = False) -> Text:
 def reply_lines(found: CheckedReply, number: int | None = None) -> Text:
     """Return a reply with its answer marked, under the verdict and the question."""
     text = Text("" if number is None else f"{number:>2} ")
-    text.append(_plain(found.why), f"bold {_COLOURS[found.verdict]}")
-    question = " ".join(_plain(found.question).split())
+    text.append(plain(found.why), f"bold {_COLOURS[found.verdict]}")
+    question = " ".join(plain(found.question).split())
     more = "..." if len(question) > _QUESTION_CHARACTERS else ""
     text.append(f"\n   question: {question[:_QUESTION_CHARACTERS]}{more}\n", "dim")
     text.append("   reply:    ", "dim")
@@ -112,11 +113,11 @@ def _token(token: Token) -> str:
 
 
 def _gold(found: Gold) -> str:
-    written = " ".join(_plain(found.written).split())
+    written = " ".join(plain(found.written).split())
     if len(written) > _QUESTION_CHARACTERS:
         written = f"... {written[-_QUESTION_CHARACTERS:]}"
-    read = "" if found.read in (None, found.written) else f", read as {_plain(str(found.read))}"
-    also = f"; also accepted: {', '.join(map(_plain, found.aliases))}" if found.aliases else ""
+    read = "" if found.read in (None, found.written) else f", read as {plain(str(found.read))}"
+    also = f"; also accepted: {', '.join(map(plain, found.aliases))}" if found.aliases else ""
     return f"{written}{read}{also}"
 
 
@@ -140,18 +141,4 @@ def _marked(found: CheckedReply) -> Text:
 
 
 def _indented(text: str) -> str:
-    return _plain(text).replace("\n", "\n             ")
-
-
-def _plain(text: str) -> str:
-    """Write out what would move the cursor, change colours or turn the direction of a terminal's text."""
-    return "".join(
-        character
-        if character in "\n\t" or unicodedata.category(character) not in ("Cc", "Cf", "Cs")
-        else _escaped(character)
-        for character in text
-    )
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+    return plain(text).replace("\n", "\n             ")

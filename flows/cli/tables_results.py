@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from thickets.flows.cli.plain_text import plain
 from thickets.flows.results.rows import GET_HEADING, USE_HEADING, result_rows
 from thickets.flows.results.sentences import findings, headlines
 from thickets.flows.results.summary import RunSummary
@@ -21,6 +22,7 @@ from thickets.tasks.results.evaluation import ThicketDescription
 from thickets.tasks.results.text import OVER_BASE_HEADING, accuracy_heading, duration, percent, points
 
 if TYPE_CHECKING:
+    from thickets.flows.results.ready_queries import ReadyQuery
     from thickets.flows.results.runs import RunRow
 
 _MARGINS = (0, 2, 5, 10)
@@ -145,8 +147,8 @@ def votes_table(votes: pl.DataFrame) -> Group:
     table.add_column("who")
     columns = []
     for place, (question, gold) in enumerate(questions.iter_rows(), start=1):
-        heading.append(f"  {place}. {question}\n")
-        table.add_column(Text(f"{place}. (gold: {gold})"))
+        heading.append(f"  {place}. {plain(question)}\n")
+        table.add_column(Text(f"{place}. (gold: {plain(gold)})"))
         rows = votes.filter((pl.col("question") == question) & (pl.col("gold") == gold))
         columns.append({who: (answer, right) for who, answer, right in rows.select("who", "answer", "correct").rows()})
     for who in columns[0]:
@@ -186,11 +188,23 @@ def frame_table(frame: pl.DataFrame) -> Table:
     return table
 
 
+def ready_queries_table(queries: Sequence[ReadyQuery], missing: Mapping[str, str]) -> Table:
+    """Return the ready queries with their questions, and why some say nothing about a run."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("--named", no_wrap=True)
+    table.add_column("what it answers", overflow="fold")
+    for query in queries:
+        why = missing.get(query.name)
+        shown = query.question if why is None else f"{query.question} Not of this run: {why}."
+        table.add_row(query.name, Text(shown, style="" if why is None else "dim"))
+    return table
+
+
 def _marked(answer: str | None, correct: bool) -> Text:
     if answer is None:
         return Text("abstains", style="dim")
-    return Text(f"{'✓' if correct else '✗'} {answer}", style="green" if correct else "red")
+    return Text(f"{'✓' if correct else '✗'} {plain(answer)}", style="green" if correct else "red")
 
 
 def _cell(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else plain(str(value))

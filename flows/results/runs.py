@@ -13,6 +13,7 @@ import polars as pl
 from pydantic import BaseModel
 
 from thickets.flows.results.names import called, run_called
+from thickets.flows.results.run_tables import run_tables
 from thickets.flows.results.stored import one_line, stored_config, stored_summary
 from thickets.flows.results.summary import RunSummary, experts_of
 from thickets.storage.errors import InputError
@@ -104,8 +105,8 @@ def load_summary(folder: RunFolder) -> RunSummary:
 
 
 def open_scores(home: Home, folder: RunFolder) -> ScoreReader:
-    """Open the scores of a run, read-only; use as a context manager."""
-    return read_only(folder.root, shards_folder(home, folder))
+    """Open the scores of a run, read-only, and the tables about its vote and prompts; use as a context manager."""
+    return read_only(folder.root, shards_folder(home, folder), run_tables(folder))
 
 
 def shards_folder(home: Home, folder: RunFolder) -> Path | None:

@@ -1,4 +1,4 @@
-"""Records in a run's folder when work on it last began, and why its configuration was refused before any work.
+"""Records in a run's folder its prompts, when work on it last began, and why its configuration was refused before any.
 
 `thickets runs` and the name `latest` go by it: a start that finds nothing left to do is no work, and neither is one
 whose engine cannot be built.
@@ -6,14 +6,17 @@ whose engine cannot be built.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from thickets.flows.search.progress import ScoringProgress
 from thickets.storage.errors import InputError
-from thickets.storage.files import write_text_atomically
+from thickets.storage.files import atomic_path, write_text_atomically
 from thickets.storage.home import RunFolder
+from thickets.tasks.aggregation import prompts_frame
+from thickets.tasks.engines.prompts import Template
+from thickets.tasks.scoring.units import Block
 
 
 @contextmanager
@@ -49,6 +52,13 @@ def recorded(folder: RunFolder, progress: ScoringProgress) -> Iterator[Callable[
         raise
     if is_new:
         begin()  # another run may have scored all of it, and yet this one is new
+
+
+def record_prompts(folder: RunFolder, blocks: Iterable[Block], template: Template) -> None:
+    """Record the prompts of the run's examples, for whoever reads the run; every session of it has the same."""
+    if not folder.prompts.is_file():
+        with atomic_path(folder.prompts) as temporary:
+            prompts_frame(blocks, template).write_parquet(temporary, compression="zstd")
 
 
 def _restore(folder: RunFolder, before: str | None) -> None:

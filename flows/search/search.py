@@ -27,7 +27,7 @@ from thickets.flows.runtime.clock import session_began
 from thickets.flows.runtime.environment import log
 from thickets.flows.runtime.prefect_server import show_markdown, shown, wait_for_server
 from thickets.flows.search.answer_limit import learn
-from thickets.flows.search.beginning import recorded
+from thickets.flows.search.beginning import record_prompts, recorded
 from thickets.flows.search.candidates import Candidates, score_first
 from thickets.flows.search.engine_time import times_kept, times_of
 from thickets.flows.search.forecast import Forecast, forecast
@@ -213,6 +213,7 @@ def _begin(plan: RunPlan, folder: RunFolder, *, fresh: bool) -> None:
     judgement = json.dumps(plan.judgement, indent=2) + "\n"
     if not folder.judgement.is_file() or folder.judgement.read_text(encoding="utf-8") != judgement:
         write_text_atomically(folder.judgement, judgement)
+    record_prompts(folder, plan.blocks, plan.template)
     _record_shard_folder(plan, folder)
     for shards in (plan.shard_folder, plan.verdict_folder):
         shards.clean_temporaries()  # what a killed writer left

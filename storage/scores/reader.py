@@ -6,7 +6,7 @@ import json
 import logging
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from thickets.storage.errors import InputError
 from thickets.storage.fingerprint import fingerprint
 from thickets.storage.home import RunFolder
 from thickets.storage.scores.database import ScoreStore, is_locked
+from thickets.storage.scores.late_tables import LateTable, LateTables
 from thickets.storage.scores.queries import ScoreQueries
 from thickets.storage.scores.sql import Params, connect, fetch, forbid_files, one_line, show_completions, stream
 from thickets.storage.shards.file import list_shards, verdicts_name
@@ -37,22 +38,39 @@ class ScoreReader(ScoreQueries):
     """
 
     def __init__(
-        self, connection: duckdb.DuckDBPyConnection, run_id: str, shards: Path | None, *, is_snapshot: bool
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        run_id: str,
+        shards: Path | None,
+        tables: Mapping[str, LateTable] | None = None,
+        *,
+        is_snapshot: bool,
     ) -> None:
         self.run_id = run_id
         self.is_snapshot = is_snapshot
         self._connection = connection
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # making a late table queries again
         self._shards = shards
         self._has_told = False
         show_completions(connection, shards)
         forbid_files(connection)
+        self._late = LateTables(connection, tables or {})
 
     def query(self, sql: str, params: Params = ()) -> pl.DataFrame:
         """Run one query; see ``ScoreQueries.query``. One about completions that are not here says so in the log."""
+        with self._prepared(sql):
+            return fetch(self._connection, sql, params)
+
+    @contextmanager
+    def _prepared(self, sql: str) -> Iterator[None]:
+        """Fill the late tables that a query names; say which completions are missing, or why a table is."""
         with self._lock:
             self._tell_what_is_missing(sql)
-            return fetch(self._connection, sql, params)
+            self._late.fill(sql, self)
+            try:
+                yield
+            except InputError as error:
+                raise self._late.explained(error) from None
 
     def _tell_what_is_missing(self, sql: str) -> None:
         if self._has_told or not _ABOUT_COMPLETIONS.search(sql):
@@ -74,23 +92,24 @@ class ScoreReader(ScoreQueries):
         Raises:
             InputError: The statement cannot be run.
         """
-        with self._lock:
-            self._tell_what_is_missing(sql)
-            with stream(self._connection, sql, rows_per_batch) as rows:
-                yield rows
+        with self._prepared(sql), stream(self._connection, sql, rows_per_batch) as rows:
+            yield rows
 
     def close(self) -> None:
         """Close the database; a run cannot start while a reader holds it."""
         self._connection.close()
 
 
-def read_only(run_folder: Path, shards_folder: Path | None) -> ScoreReader:
+def read_only(
+    run_folder: Path, shards_folder: Path | None, tables: Mapping[str, LateTable] | None = None
+) -> ScoreReader:
     """Open the scores of a run for reading; use as a context manager and close soon.
 
     Args:
         run_folder: ``<home>/runs/<run_id>``.
         shards_folder: The fingerprint's shard folder; without it there are no ``completions``, and no way to read
             while a writer holds the database.
+        tables: Tables beside the scores, by name, each made when a query first names it.
 
     Raises:
         InputError: The folder holds no scores, or they cannot be read.
@@ -104,13 +123,13 @@ def read_only(run_folder: Path, shards_folder: Path | None) -> ScoreReader:
                 raise InputError(f"cannot read {folder.scores}: {one_line(error)}") from None
         else:
             try:
-                return ScoreReader(connection, _run_in(connection, folder), shards_folder, is_snapshot=False)
+                return ScoreReader(connection, _run_in(connection, folder), shards_folder, tables, is_snapshot=False)
             except duckdb.Error as error:  # a database without our tables: a start was killed before it made them
                 connection.close()
                 raise InputError(f"{folder.scores} holds no scores: {one_line(error)}") from None
     elif not folder.candidates.exists():
         raise InputError(f"{run_folder} holds no scores; name the folder of a run that has been started")
-    return _snapshot(folder, shards_folder)
+    return _snapshot(folder, shards_folder, tables)
 
 
 def _run_in(connection: duckdb.DuckDBPyConnection, folder: RunFolder) -> str:
@@ -119,7 +138,7 @@ def _run_in(connection: duckdb.DuckDBPyConnection, folder: RunFolder) -> str:
     return str(found[0][0]) if len(found) == 1 else folder.run_id
 
 
-def _snapshot(folder: RunFolder, shards_folder: Path | None) -> ScoreReader:
+def _snapshot(folder: RunFolder, shards_folder: Path | None, tables: Mapping[str, LateTable] | None) -> ScoreReader:
     known = (folder.candidates, folder.examples, folder.judgement)
     if shards_folder is None or not all(path.exists() for path in known):
         raise InputError(f"{folder.scores} is held by the process that carries out the run; try again later")
@@ -137,4 +156,4 @@ def _snapshot(folder: RunFolder, shards_folder: Path | None) -> ScoreReader:
     store.ingest(list_shards(shards_folder / verdicts_name(judgement)))
     if dropped is not None:
         store.record_dropped(dropped)
-    return ScoreReader(connection, folder.run_id, shards_folder, is_snapshot=True)
+    return ScoreReader(connection, folder.run_id, shards_folder, tables, is_snapshot=True)

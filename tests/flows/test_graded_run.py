@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.flows.run_table_checks import check_tables
 from thickets.flows.config.run import RunConfig
 from thickets.flows.randopt import randopt
+from thickets.flows.results.ready_queries import ready_queries
 from thickets.flows.results.runs import find_run, open_scores
 from thickets.flows.results.sentences import findings
 from thickets.storage.home import Home
@@ -51,6 +53,12 @@ def test_a_run_with_scores_in_parts(
         assert scores.query("SELECT bool_and(correct = (score >= 750)) AS ok FROM scores")["ok"].item()
         base = scores.answers("test", [BASE_ID])
         assert (found.base.points, found.base.n_correct) == (base["score"].sum(), base["correct"].sum())
+        check_tables(scores, summary)
+        assert summary.race is not None
+        for query in ready_queries().values():
+            rows = scores.query(query.sql)
+            assert rows.height > 0 or query.name in ("fixed", "broken", "never_right", "agreement")
+        assert scores.query(ready_queries()["hardest"].sql).height == summary.race.n_common
     assert all(expert.points is not None and expert.points >= 750 * expert.n_correct for expert in summary.experts)
     assert "chance" not in [control.name for control in found.controls]  # what a guess scores in part is not known
     assert any("points of the mean score" in line for line in findings(summary))

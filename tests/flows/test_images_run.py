@@ -152,6 +152,8 @@ def test_a_whole_run(make: Callable[..., RunConfig], data: Path) -> None:
     with open_scores(home, find_run(home, summary.run_id)) as reader:
         asked = reader.query("SELECT DISTINCT question FROM examples").to_series().to_list()
         texts = reader.query("SELECT DISTINCT completion FROM completions").height
+        prompts = reader.query("SELECT DISTINCT p.image, question FROM prompts AS p JOIN examples USING (example_id)")
+    assert all(image and f"[image: {image}]" in question for image, question in prompts.iter_rows())
     assert len(asked) == 10
     assert all(question.endswith(".png]") for question in asked)
     assert texts > 10

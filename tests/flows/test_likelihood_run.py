@@ -10,11 +10,13 @@ from typing import Any
 import polars as pl
 import pytest
 
+from tests.flows.run_table_checks import check_tables
 from thickets.flows.check.replies import check
 from thickets.flows.config.run import RunConfig
 from thickets.flows.placement.engines import scoring_job
 from thickets.flows.plan import RunPlan, count_respondents, make_plan
 from thickets.flows.randopt import randopt
+from thickets.flows.results.ready_queries import not_of
 from thickets.flows.results.runs import find_run, open_scores
 from thickets.flows.results.sentences import findings
 from thickets.flows.search.estimate import estimate
@@ -192,5 +194,7 @@ def test_a_whole_run_by_likelihood_with_its_engine_in_a_process_of_its_own(
     home = Home(made.storage.home)
     with open_scores(home, find_run(home, summary.run_id)) as scores:
         answers = scores.query("SELECT DISTINCT answer FROM scores")["answer"]
+        check_tables(scores, summary)
+    assert {*not_of(find_run(home, summary.run_id))} == {"cut_off", "looping", "tokens"}
     assert set(answers) <= set(_MOODS)
     assert None not in set(answers)

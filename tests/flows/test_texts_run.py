@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from tests.flows.publishing import published
+from tests.flows.run_table_checks import check_tables
 from tests.flows.tiny_run import tiny_sections
 from thickets.flows.api.searches import rescore
 from thickets.flows.cli.tables_models import answer_json, answer_table
@@ -97,6 +98,11 @@ def test_texts_are_graded_and_the_closest_one_is_the_answer(run: Finished) -> No
     assert run.cast.group_by("example_id").n_unique()["answer"].min() == K
     assert run.voted["answer"].to_list() != run.cast.filter(rank=1)["answer"].to_list()
     assert run.voted["similarity"].max() > run.voted["similarity"].min() >= 0  # type: ignore[operator]
+
+
+def test_sql_says_what_the_evaluation_says(run: Finished) -> None:
+    with open_scores(run.home, find_run(run.home, run.summary.run_id)) as scores:
+        check_tables(scores, run.summary)
 
 
 def test_the_samples_of_the_base_vote_in_the_same_way(run: Finished) -> None:

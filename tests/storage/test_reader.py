@@ -18,6 +18,8 @@ from tests.storage.storage_samples import (
 )
 from thickets.storage.errors import InputError, RunError
 from thickets.storage.scores.database import ScoreStore
+from thickets.storage.scores.late_tables import LateTable
+from thickets.storage.scores.queries import ScoreQueries
 from thickets.storage.scores.reader import read_only
 
 HOLD = """
@@ -128,6 +130,60 @@ def test_sql_cannot_read_other_files(reader, tmp_path, sql):
     outside.write_text("secret")
     with pytest.raises(InputError):
         reader.query(sql.format(shards=tmp_path / "shards", outside=outside))
+
+
+def late_tables(made: list[str]) -> dict[str, LateTable]:
+    """Four tables: one that is made of the scores, one that cannot be made, one that is absent, one nobody names."""
+    schema = pl.Schema({"n": pl.Int64})
+
+    def count(scores: ScoreQueries) -> pl.DataFrame:
+        made.append("counted")
+        return scores.query("SELECT count(*)::INTEGER AS n FROM scores AS counted")
+
+    def refuse(scores: ScoreQueries) -> pl.DataFrame:
+        made.append("refused")
+        raise InputError("refused: its file is broken")
+
+    return {
+        "counted": LateTable(schema, count),
+        "refused": LateTable(schema, refuse),
+        "absent": LateTable(schema, count, "absent: it comes later"),
+        "unnamed": LateTable(schema, lambda scores: made.append("unnamed") or pl.DataFrame({"n": []})),  # type: ignore[func-returns-value]
+    }
+
+
+def test_late_tables_are_made_when_a_query_names_them_once_and_are_as_closed_as_the_others(run, tmp_path):
+    made: list[str] = []
+    before = sorted(tmp_path.rglob("*"))
+    with read_only(run, tmp_path / "shards", late_tables(made)) as reader:
+        assert reader.query("DESCRIBE scores").height == 11
+        assert {"counted", "refused", "unnamed"} <= {*reader.query("SHOW TABLES")["name"]}
+        assert made == []
+        assert reader.query("FROM Counted")["n"].item() == reader.query("FROM scores").height > 0
+        with reader.stream("FROM counted") as rows:
+            assert sum(batch.num_rows for batch in rows) == 1
+        assert made == ["counted"]
+        assert reader.query("SELECT 1 AS refused")["refused"].item() == 1
+        for _ in range(2):
+            with pytest.raises(InputError, match=r"^SQL: refused: its file is broken$"):
+                reader.query("FROM refused")
+        with pytest.raises(InputError, match=r"^SQL: absent: it comes later$"):
+            reader.query("FROM absent")
+        assert made == ["counted", "refused"]
+        for sql in (
+            "DELETE FROM counted",
+            "DROP VIEW counted",
+            "CREATE TABLE x AS FROM counted",
+            "COPY counted TO 'x.csv'",
+        ):
+            with pytest.raises(InputError):
+                reader.query(sql)
+        for sql in ("FROM read_text('/etc/passwd')", "FROM counted, read_csv('/etc/passwd')"):
+            with pytest.raises(InputError):
+                reader.query(sql)
+        assert reader.query("FROM query_table('unnamed')").height == 0
+        assert made[-1] == "unnamed"
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_python_variables_of_the_caller_are_no_tables(reader):
