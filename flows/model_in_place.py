@@ -1,4 +1,4 @@
-"""The plan of another model in place of a run's base: the same blocks, prompts, judge and engine."""
+"""The plan of another model in place of a run's base: the same blocks, prompts, judge, noise and engine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ def model_in_place(
     config = run.config
     # Neither changes an answer, and a race would want several blocks of whatever is scored.
     scoring = config.scoring.model_copy(update={"racing": None, "budget": None})
-    config = config.model_copy(update={"model": str(model.path), "revision": None, "scoring": scoring})
+    # A rule would read all weights, and find other factors in them.
+    noise = config.noise.model_copy(update={"rule": None, "scale": run.engine.perturbation.scale})
+    own = {"model": str(model.path), "revision": None, "scoring": scoring, "noise": noise}
+    config = config.model_copy(update=own)
     engine = run.engine if dtype is None else replace(run.engine, dtype=dtype)
 
     def as_in_the_run(spec: EngineSpec) -> EngineSpec:

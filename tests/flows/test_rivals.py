@@ -26,6 +26,8 @@ from thickets.flows.config.file import parse_config
 from thickets.flows.config.rivals import RivalsConfig
 from thickets.flows.config.rivals_es import EsConfig
 from thickets.flows.config.run import RunConfig
+from thickets.flows.model_in_place import model_in_place
+from thickets.flows.plan import make_plan
 from thickets.flows.randopt import randopt
 from thickets.flows.results.compare import compare
 from thickets.flows.results.comparison_text import sentences as comparison_sentences
@@ -37,10 +39,13 @@ from thickets.flows.rivals.flow import rival
 from thickets.flows.rivals.plan import rival_config
 from thickets.storage.errors import InputError
 from thickets.storage.home import Home, RunFolder
+from thickets.storage.models.base import resolve_model
 from thickets.tasks.engines import EngineSpec
 from thickets.tasks.engines.transformers import TransformersEngine
 from thickets.tasks.export.checkpoint import write_checkpoint
 from thickets.tasks.noise import Perturbation, noise
+from thickets.tasks.problems import load_problem
+from thickets.tasks.problems.splits import draw_splits
 from thickets.tasks.results.cost import flops_of
 from thickets.tasks.results.text import amount
 from thickets.tasks.rivals.evolution import draw_round
@@ -272,6 +277,16 @@ def test_scale_and_rate_come_from_the_search_where_they_are_empty() -> None:
     assert EsConfig().rate([0.008, 0.003, 0.005]) == 0.0025
     own = EsConfig(sigma=0.1, learning_rate=0.2)
     assert (own.scale([0.003]), own.rate([0.003])) == (0.1, 0.2)
+
+
+def test_a_round_has_the_noise_of_the_run_and_not_what_a_rule_makes_of_its_weights(folder: Path, near: None) -> None:
+    config = parse_config(sections(folder, folder / "home", noise={"rule": "balanced"}))
+    problem = load_problem(config.single_problem)
+    splits = draw_splits(problem, selection=16, validation=12, test=14, seed=0)
+    run = make_plan(config, resolve_model(config.model), problem, splits)
+    other = resolve_model(str(make_tiny_model(folder / "wider", head_dim=16)))
+    assert make_plan(config, other, problem, splits).engine.perturbation != run.engine.perturbation
+    assert model_in_place(run, other).engine.perturbation == run.engine.perturbation
 
 
 def test_only_the_rivals_can_be_changed_on_a_finished_run(searched: RunSummary, near: None) -> None:
