@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
 
@@ -15,7 +15,7 @@ from thickets.flows.models.materialize import load_merge
 from thickets.flows.results.runs import find_run
 from thickets.storage.errors import InputError
 from thickets.storage.home import Home, RunFolder
-from thickets.storage.models.manifest import EnsembleManifest, Manifest, MergeManifest, Recipe, load_manifest
+from thickets.storage.models.manifest import EnsembleManifest, Manifest, Recipe, load_manifest
 from thickets.storage.sqlite import sqlite_url
 from thickets.storage.tracking.models import find_ready, model_folder
 from thickets.storage.tracking.store import RUN_ID_TAG, mlflow_client, tracking_errors
@@ -27,9 +27,6 @@ FORMS = (
     "folder, hub id or whatever else a config's model can be"
 )
 _MANIFESTS = (Path("artifacts") / "manifest.json", Path("artifacts") / "merge.json")
-
-
-AnyManifest = TypeVar("AnyManifest", bound=EnsembleManifest | MergeManifest)
 
 
 @dataclass(frozen=True)
@@ -120,7 +117,8 @@ def _from_run(home: Home, name: str, *, merge: bool) -> NamedModel:
     run = find_run(home, name)
     manifest: Manifest = _manifest(run)
     if merge:
-        manifest = _with_base_of(run, load_merge(run))
+        manifest = load_merge(run)
+        manifest = manifest.model_copy(update=_base_of(run, manifest))
     return NamedModel(run.run_id, manifest.recipe, manifest, run_id=run.run_id, **_about(run))
 
 
@@ -137,7 +135,7 @@ def _from_mlflow(home: Home, name: str) -> NamedModel:
         manifest = load_manifest(kept)
         own, run = Path(manifest.base.name), home.run(model.tags[RUN_ID_TAG])
         if own.is_absolute() and not own.exists() and run.config.is_file():
-            manifest = _with_base_of(run, manifest)
+            manifest = manifest.model_copy(update=_base_of(run, manifest))
         return NamedModel(name, manifest.recipe, manifest, **where)
     recipe = (about.get("metadata") or {}).get(RECIPE_KEY)
     if recipe is None:
@@ -180,13 +178,13 @@ def _from_registry(client: Any, rest: str) -> Any:
 def _manifest(run: RunFolder) -> EnsembleManifest:
     if not run.manifest.is_file():
         raise InputError(f"RUN: {run.run_id} is not finished; run its config again to go on: {run.config}")
-    return _with_base_of(run, EnsembleManifest.load(run.manifest))
+    manifest = EnsembleManifest.load(run.manifest)
+    return manifest.model_copy(update=_base_of(run, manifest))
 
 
-def _with_base_of(run: RunFolder, manifest: AnyManifest) -> AnyManifest:
-    """Name the base as the run's config does: a home that was moved has taken the models of its rounds along."""
-    name = load_config(str(run.config)).model
-    return manifest.model_copy(update={"base": manifest.base.model_copy(update={"name": name})})
+def _base_of(run: RunFolder, manifest: Manifest) -> dict[str, Any]:
+    """Return an update that names the base as the run's config does, which finds a model of a moved home."""
+    return {"base": manifest.base.model_copy(update={"name": load_config(str(run.config)).model})}
 
 
 def _about(run: RunFolder) -> dict[str, Any]:
