@@ -128,6 +128,11 @@ class RunFolder:
         return self.root / "merge.json"
 
     @property
+    def round(self) -> Path:
+        """What the run has cost as a round, as JSON; absent of a run that is none."""
+        return self.root / "round.json"
+
+    @property
     def identity(self) -> Path:
         """The values that the fingerprint is the hash of, as JSON."""
         return self.root / "identity.json"

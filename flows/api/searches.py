@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from thickets.flows.results.rounds import Rounds
     from thickets.flows.results.summary import RunSummary
     from thickets.flows.search.estimate import Estimate, EstimateOfMany
+    from thickets.flows.search.estimate_rounds import EstimateOfRounds
     from thickets.tasks.results.regimes import Regimes
 
 
@@ -134,8 +135,10 @@ def rescore(run: str, overrides: Sequence[str] = (), *, home: Path | str | None 
     return randopt(config, rescored_from=folder.run_id)
 
 
-def estimate(config: RunConfig) -> Estimate | EstimateOfMany:
+def estimate(config: RunConfig) -> Estimate | EstimateOfMany | EstimateOfRounds:
     """Estimate candidates, completions, tokens, seconds and bytes of a run from a short probe of its model.
+
+    With `problems` of every problem and in all, with `rounds` of one round and of all that there may be.
 
     Raises:
         InputError: Something in the configuration cannot be used.
@@ -152,6 +155,10 @@ def estimate(config: RunConfig) -> Estimate | EstimateOfMany:
     from thickets.flows.search.estimate import estimate_many
 
     check_inputs(config)
+    if config.rounds is not None:
+        from thickets.flows.search.estimate_rounds import estimate_rounds
+
+        return estimate_rounds(config)
     return estimate_one(config) if config.problems is None else estimate_many(config)
 
 

@@ -98,7 +98,7 @@ def report(
         typer.Argument(
             metavar="RUN",
             help="A run id, a unique prefix of one, or `latest`, which is a run; or the id of a group (of "
-            "several problems or models), or a prefix of it.",
+            "several problems, models or rounds), or a prefix of it.",
         ),
     ],
     out: Annotated[

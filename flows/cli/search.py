@@ -69,7 +69,9 @@ def run(
         return
     if run_config.rounds:
         from thickets.flows.cli.tables_rounds import show_rounds
+        from thickets.flows.results.groups import GroupFolder
         from thickets.flows.rounds.flow import randopt_rounds
+        from thickets.storage.home import Home
 
         with ends_soon(), prefect:
             rounds = randopt_rounds(run_config, fresh=fresh)
@@ -77,6 +79,8 @@ def run(
             typer.echo(rounds.model_dump_json(indent=2))
             return
         show_rounds(rounds, console())
+        report = GroupFolder(Home(run_config.storage.home).root / "groups" / rounds.group_id).report
+        console().print(f"report:  {report}", soft_wrap=True, highlight=False, markup=False)
         say(f"each round is a run of its own: thickets show RUN{home_option(run_config.storage.home)}")
         return
     with ends_soon(), prefect:
@@ -126,19 +130,30 @@ def estimate(config: Source, overrides: Overrides = None, home: RunHome = None, 
     check_inputs(run_config)
     say("loading the model for a short probe")
     from thickets.flows.cli.tables_check import prompt_lines
-    from thickets.flows.cli.tables_search import estimate_table, estimates_table
-    from thickets.flows.search.estimate import Estimate, estimate_many
+    from thickets.flows.cli.tables_search import estimate_table, estimates_table, rounds_table
+    from thickets.flows.search.estimate import Estimate, EstimateOfMany, estimate_many
     from thickets.flows.search.estimate import estimate as estimate_run
+    from thickets.flows.search.estimate_rounds import EstimateOfRounds, estimate_rounds
 
-    result = estimate_many(run_config) if run_config.problems else estimate_run(run_config)
+    result: Estimate | EstimateOfMany | EstimateOfRounds
+    if run_config.rounds:
+        result = estimate_rounds(run_config)
+    else:
+        result = estimate_many(run_config) if run_config.problems else estimate_run(run_config)
     if as_json:
         typer.echo(result.model_dump_json(indent=2))
         return
-    each = (result,) if isinstance(result, Estimate) else result.problems
+    if isinstance(result, EstimateOfMany):
+        each, tables = result.problems, [estimates_table(result)]
+    elif isinstance(result, EstimateOfRounds):
+        each, tables = (result.one,), [estimate_table(result.one), rounds_table(result)]
+    else:
+        each, tables = (result,), [estimate_table(result)]
     for one in each:
         render(prompt_lines(one.first_prompt, short=True))
         render("")
-    render(estimate_table(result) if isinstance(result, Estimate) else estimates_table(result))
+    for table in tables:
+        render(table)
 
 
 def distill(name: RunName, overrides: Overrides = None, home: HomeFolder = None, as_json: AsJson = False) -> None:

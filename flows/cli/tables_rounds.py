@@ -7,13 +7,13 @@ from rich.table import Table
 from rich.text import Text
 
 from thickets.flows.results.rounds import Rounds
-from thickets.flows.results.rounds_text import COLUMNS, rounds_rows, rounds_sentences
+from thickets.flows.results.rounds_text import rounds_columns, rounds_rows, rounds_sentences
 
 
 def show_rounds(found: Rounds, console: Console) -> None:
     """Print a line per round, and what came of them."""
     table = Table(title="Rounds: test split", title_justify="left")
-    for column in COLUMNS:
+    for column in rounds_columns(found):
         table.add_column(column, overflow="fold")
     for row in rounds_rows(found):
         table.add_row(*map(Text, row))

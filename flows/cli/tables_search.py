@@ -14,6 +14,7 @@ from thickets.tasks.results.text import duration, percent
 
 if TYPE_CHECKING:
     from thickets.flows.search.estimate import Estimate, EstimateOfMany
+    from thickets.flows.search.estimate_rounds import EstimateOfRounds
 
 _SHOWN_CHARACTERS = 60
 
@@ -62,6 +63,22 @@ def estimates_table(found: EstimateOfMany) -> Table:
     return table
 
 
+def rounds_table(found: EstimateOfRounds) -> Table:
+    """Return the estimated cost of all rounds."""
+    written = f", writing a model about {duration(found.write_s)}" if found.write_s else ""
+    started = f"An engine start takes about {duration(found.start_s)}{written}."
+    caption = f"Fewer where a model does not beat its base. {started}"
+    table = Table(title="Rounds", title_justify="left", caption=Text(caption), caption_justify="left")
+    table.add_column("")
+    for heading in ("completions", "tokens", "at most", "time", "disk"):
+        table.add_column(heading, justify="right")
+    table.add_row("one round", *_cost(found.one))
+    table.add_row(f"all {found.most}, at most", *_cost(found), style="bold")
+    if found.n_paid_for is not None:
+        table.add_row(f"the budget pays for about {found.n_paid_for}", *[""] * 5)
+    return table
+
+
 def parity_report(result: ParityResult) -> Group:
     """Return the comparison of two engines: candidates, totals, and the first answers that differ."""
     found = result.parity
@@ -99,7 +116,7 @@ def _engine(found: Estimate) -> Text:
     return Text("\n".join([found.engine, *found.warnings, *([advice] if advice else [])]))
 
 
-def _cost(found: Estimate | EstimateOfMany) -> list[str]:
+def _cost(found: Estimate | EstimateOfMany | EstimateOfRounds) -> list[str]:
     return [
         f"{sum(found.completions.values()):,}",
         f"{found.tokens:,}",

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from thickets.flows.config.section import PositiveInt, Section
 
 Method = Literal["lora", "full"]
 Objective = Literal["sft", "logits"]
+EarlierDistillation = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}/[0-9a-f]{8}$")]
 
 
 class DistillationControlsConfig(Section):
@@ -56,6 +57,11 @@ class DistillationConfig(Section):
     controls: DistillationControlsConfig = Field(default_factory=DistillationControlsConfig)
     generic_text: Path | None = Field(
         None, description="UTF-8 text for the perplexity before and after; empty: the one that comes with thickets."
+    )
+    earlier: tuple[EarlierDistillation, ...] = Field(
+        (),
+        description="Distillations of earlier rounds as RUN/ID: the student is trained from the model of the first of "
+        "them, and on the rows of all as well. Rounds fill this in (rounds.student_from); empty: neither.",
     )
     seed: int = Field(0, ge=0, lt=2**32, description="Of the training examples, the samples, and the training.")
 

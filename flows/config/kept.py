@@ -31,12 +31,15 @@ def follow(path: Path, values: dict[str, Any]) -> None:
     Args:
         path: Where the values were read.
         values: Changed in place: ``storage.home`` is where the run lies, and a relative path of data or of a model
-            becomes an absolute one. Data that are nowhere are named where they should be.
+            becomes an absolute one. Data that are nowhere are named where they should be. A model that lay in the home
+            (the one that a round has made) is the one in the home as it is now.
     """
     folder = RunFolder(Path(os.path.abspath(path)).parent)
     if not _is_own(folder, path):
         return
     home, storage = _home_around(folder), values.setdefault("storage", {})
+    if isinstance(storage, dict) and (model := _moved(values.get("model"), storage.get("home"), home)) is not None:
+        values["model"] = model
     if isinstance(storage, dict) and not _is_same(storage.get("home"), home):
         storage["home"] = str(home)
     starts = _starts(folder)
@@ -65,6 +68,20 @@ def _home_around(folder: RunFolder) -> Path:
 
 def _is_same(stored: Any, home: Path) -> bool:
     return isinstance(stored, str) and Path(stored).expanduser().resolve() == home.resolve()
+
+
+def _moved(model: Any, then: Any, now: Path) -> str | None:
+    """Return where a model that lay in the home is now; None of any other model.
+
+    Args:
+        model: As the configuration names it.
+        then: The home, as the same configuration names it.
+        now: The home.
+    """
+    if not (isinstance(model, str) and isinstance(then, str) and Path(model).is_relative_to(then)):
+        return None
+    there = now / Path(model).relative_to(then)
+    return str(there) if there.is_dir() else None
 
 
 def _starts(folder: RunFolder) -> list[Path]:

@@ -125,7 +125,7 @@ class RunConfig(Section):
         None, description="Also try one model made of the population's noise, without a vote; empty: do not."
     )
     rounds: RoundsConfig | None = Field(
-        None, description="Search around the merge, and so on; needs merge. Empty: a single search."
+        None, description="Search around the merge or the student, and so on; empty: a single search."
     )
     distillation: DistillationConfig | None = Field(
         None, description="Train one model on the experts' answers afterwards; empty: do not."
@@ -181,12 +181,26 @@ class RunConfig(Section):
     def _rounds_can_be_made(self) -> Self:
         if self.rounds is None:
             return self
-        if self.merge is None:
-            raise ValueError("rounds: a round begins with what the one before has made, but merge is missing; add it")
-        for name in ("problems", "distillation", "rivals"):
+        needed = "merge" if self.rounds.by == "merge" else "distillation"
+        if getattr(self, needed) is None:
+            raise ValueError(
+                f"rounds: a round begins with what the one before has made, but {needed} is missing; add it "
+                f"(rounds.by is {self.rounds.by})"
+            )
+        if self.rounds.student_from == "base" and self.distillation and self.distillation.objective == "logits":
+            raise ValueError(
+                "rounds.student_from is base, but distillation.objective is logits: the experts' distributions on the "
+                "rows of earlier rounds were never made; set student_from to round or objective to sft"
+            )
+        for name in ("problems", "rivals"):
             if getattr(self, name) is not None:
                 later = "runs of rounds can have it later, each by its id"
                 raise ValueError(f"rounds and {name} are both set; remove one ({later})")
+        if self.rounds.by == "merge" and self.distillation is not None:
+            raise ValueError(
+                "rounds and distillation are both set, but rounds.by is merge; set it to distill, or remove one "
+                "(runs of rounds can be distilled later)"
+            )
         return self
 
     @model_validator(mode="after")

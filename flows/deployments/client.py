@@ -20,13 +20,13 @@ from thickets.flows.results.summary import RunSummary
 from thickets.flows.runtime.prefect_server import PATIENCE_S
 from thickets.storage.errors import InputError, RunError
 
-SEARCH = "randopt/search"
+SEARCH, PROBLEMS, ROUNDS = "randopt/search", "randopt-many/search", "randopt-rounds/search"
 
 
 def submit(
     config: RunConfig,
     *,
-    deployment: str = SEARCH,
+    deployment: str | None = None,
     on_progress: Callable[[str], None] = print,
     poll_s: float = 2.0,
 ) -> RunSummary:
@@ -35,8 +35,9 @@ def submit(
     Ctrl-C ends the waiting, not the run.
 
     Args:
-        config: The run. Only fields that were set are sent: folders and defaults are the worker's.
-        deployment: Flow and deployment, e.g. ``randopt/search``.
+        config: The run, of one problem and without rounds. Only fields that were set are sent: folders and defaults are
+            the worker's.
+        deployment: Flow and deployment; None: ``randopt/search``.
         on_progress: Called with every change of the run's state and of its scoring progress.
         poll_s: Seconds between two requests to the server.
 
@@ -44,9 +45,15 @@ def submit(
         The result.
 
     Raises:
-        InputError: There is no such deployment, or the configuration names a folder of this machine.
+        InputError: There is no such deployment, the configuration names a folder of this machine, or it makes several
+            runs, which have no one summary.
         RunError: The run failed, crashed, or was cancelled; the message has its page.
     """
+    if (several := deployment_of(config)) != SEARCH:
+        raise InputError(
+            f"{'rounds' if config.rounds else 'problems'}: found a configuration of several runs where one is wanted; "
+            f"start it with `start(config)` ({several}), and look at its page or at groups/ in the worker's home"
+        )
     return follow(start(config, deployment=deployment), on_progress=on_progress, poll_s=poll_s)
 
 
@@ -90,12 +97,19 @@ def follow(run: FlowRun, *, on_progress: Callable[[str], None] = print, poll_s: 
         raise
 
 
-def start(config: RunConfig, *, deployment: str = SEARCH, **options: Any) -> FlowRun:
+def deployment_of(config: RunConfig) -> str:
+    """Return the deployment for a configuration: of one search, of several problems, or of rounds."""
+    if config.rounds is not None:
+        return ROUNDS
+    return SEARCH if config.problems is None else PROBLEMS
+
+
+def start(config: RunConfig, *, deployment: str | None = None, **options: Any) -> FlowRun:
     """Start a search on a worker, without waiting for it.
 
     Args:
-        config: The run; see `submit`.
-        deployment: Flow and deployment.
+        config: The run, or several: of `problems` or `rounds`. What is sent of it, see `submit`.
+        deployment: Flow and deployment; None: `deployment_of` the configuration.
         options: Passed to Prefect's `run_deployment`, e.g. `tags`.
 
     Raises:
@@ -105,6 +119,7 @@ def start(config: RunConfig, *, deployment: str = SEARCH, **options: Any) -> Flo
 
     if "home" in config.storage.model_fields_set:
         raise InputError("storage.home: is set, but it is the worker's THICKETS_HOME that counts; leave it out")
+    deployment = deployment or deployment_of(config)
     parameters = {"config": config.model_dump(mode="json", exclude_unset=True)}
     name = f"{config.label}-n{config.population.size}"
     try:

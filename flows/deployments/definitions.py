@@ -12,6 +12,7 @@ from thickets.flows.followups import distill_run, evaluate, report
 from thickets.flows.randopt import randopt
 from thickets.flows.randopt_many import randopt_many
 from thickets.flows.regimes.flow import randopt_regimes
+from thickets.flows.rounds.flow import randopt_rounds
 
 _PROBLEMS = ("largest_number", "reasoning_gym:chain_sum")
 # Made here in seconds, so that a click on Run needs no download; any other models take their place.
@@ -85,6 +86,14 @@ def definitions() -> tuple[Definition, ...]:
             "One search per problem with the same population, and the comparison of what they found.",
             ("thickets", "search"),
             {"config": several},
+        ),
+        Definition(
+            randopt_rounds,
+            "search",
+            "Search, make one model, search around that, until none beats its base. Filled in with the quickstart and "
+            "two rounds.",
+            ("thickets", "search"),
+            {"config": quickstart | {"merge": {"directions": ["best", "z_score"]}, "rounds": {"most": 2}}},
         ),
         Definition(
             randopt_regimes,

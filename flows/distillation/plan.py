@@ -10,6 +10,7 @@ import polars as pl
 from thickets.flows.config.distillation import DistillationConfig
 from thickets.flows.config.file import load_config
 from thickets.flows.config.run import RunConfig
+from thickets.flows.distillation.earlier import EarlierRows, read_earlier, start_of
 from thickets.flows.model_in_place import model_in_place
 from thickets.flows.plan import RunPlan, make_plan
 from thickets.flows.results.distillation import DistillFolder, DistillSummary, distill_folder
@@ -39,6 +40,8 @@ class DistillPlan:
         run: The finished run.
         found: The result of the run.
         section: The `distillation` section.
+        start: The model that is trained: the run's base, or that of the first of the earlier distillations.
+        earlier: What earlier distillations have trained on, if this one takes it as well.
         training: Examples that no split of the run holds.
         answers: The plan of answering them; its blocks are those of the training split.
         id: Names the distillation among those of the run.
@@ -48,6 +51,8 @@ class DistillPlan:
     run: RunPlan
     found: RunSummary
     section: DistillationConfig
+    start: BaseModelRef
+    earlier: tuple[EarlierRows, ...]
     training: Split
     answers: RunPlan
     id: str
@@ -131,6 +136,8 @@ def plan_distillation(
         run=run,
         found=found,
         section=section,
+        start=start_of(run.home, section.earlier) or base,
+        earlier=tuple(read_earlier(run.home, name, problem, run.splits) for name in section.earlier),
         training=answers.scored[0],
         answers=answers,
         id=name,
@@ -177,5 +184,8 @@ def load_distillation(config: RunConfig, run_id: str) -> DistillSummary:
 
 def distillation_id(run_id: str, section: DistillationConfig) -> str:
     """Return the first 8 hex digits of the hash of everything that can change a student."""
-    content = {"run": run_id, "distillation": section.model_dump(mode="json"), "libraries": library_versions()}
+    # A later setting counts where it is set, so that students made before it keep their ids.
+    later = set() if section.earlier else {"earlier"}
+    settings = section.model_dump(mode="json", exclude=later)
+    content = {"run": run_id, "distillation": settings, "libraries": library_versions()}
     return fingerprint(content)[:8]

@@ -10,7 +10,7 @@ import polars as pl
 from thickets.flows.distillation.place import Place
 from thickets.flows.distillation.plan import DistillPlan
 from thickets.flows.plan import RunPlan
-from thickets.storage.models.base import hub_commit
+from thickets.storage.models.base import BaseModelRef, hub_commit
 from thickets.tasks.distillation.arm import train_arm
 from thickets.tasks.distillation.checkpoints import forget
 from thickets.tasks.distillation.data import LABELS, REJECTION, STUDENT
@@ -64,15 +64,15 @@ class Trainer:
         plan = self.plan
         by_logits = name == STUDENT and plan.section.objective == "logits"
         job = TrainingJob(
-            base=plan.run.base.path,
-            base_name=base_name_of(self.plan.run),
+            base=plan.start.path,
+            base_name=base_name_of(plan.run, plan.start),
             target=plan.folder.model(name),
             work=plan.folder.work(name),
-            texts=tuple(self._texts(rows)),
+            texts=tuple(self._texts(rows, with_earlier=name == STUDENT)),
             exam=exam_of(plan.run, self.place),
             settings=self._settings(),
             card=student_card(
-                plan.run.base.name, plan.run.run_id, plan.run.config.single_problem.title, taught_by(name, plan)
+                plan.start.name, plan.run.run_id, plan.run.config.single_problem.title, taught_by(name, plan)
             ),
             targets=self._targets() if by_logits else None,
         )
@@ -87,17 +87,25 @@ class Trainer:
         with self.place.held():
             return measure_perplexity(lambda: self.place.run(job, lambda point, loss: None))
 
-    def _texts(self, rows: pl.DataFrame) -> list[TrainingText]:
+    def _texts(self, rows: pl.DataFrame, *, with_earlier: bool) -> list[TrainingText]:
         plan, config = self.plan, self.plan.run.config
         tokenizer = load_tokenizer(plan.run.base.path, trust_remote_code=config.engine.trust_remote_code)
         template = PromptTemplate(tokenizer, config.decoding.chat_template_kwargs)
-        messages = {example.id: plan.run.problem.messages(example) for example in plan.training.examples}
-        prompts = [text_of(template.render(messages[example])) for example in rows["example_id"]]
-        return encode(tokenizer, prompts, rows["response"].to_list())
+        # Each with the examples it was made of: another draw may give one id to another question.
+        parts = [(plan.training.examples, rows)]
+        if with_earlier:
+            parts += [(each.examples, each.rows) for each in plan.earlier]
+        texts: list[TrainingText] = []
+        for examples, part in parts:
+            messages = {example.id: plan.run.problem.messages(example) for example in examples}
+            prompts = [text_of(template.render(messages[example])) for example in part["example_id"]]
+            texts += encode(tokenizer, prompts, part["response"].to_list())
+        return texts
 
     def _settings(self) -> TrainingSettings:
         plan, section = self.plan, self.plan.section
         n_rows = pl.read_parquet(plan.folder.data).filter(pl.col("arm") == STUDENT).height
+        n_rows += sum(each.rows.height for each in plan.earlier)
         steps_per_epoch = -(-n_rows // section.batch_size)
         return TrainingSettings(
             method=section.method,
@@ -135,9 +143,9 @@ class Trainer:
         )
 
 
-def base_name_of(run: RunPlan) -> BaseName:
-    """Return a run's base model as every machine finds it."""
-    base, trusted = run.base, run.config.engine.trust_remote_code
+def base_name_of(run: RunPlan, start: BaseModelRef | None = None) -> BaseName:
+    """Return a run's base model, or another that is trained instead, as every machine finds it."""
+    base, trusted = start or run.base, run.config.engine.trust_remote_code
     path = Path(base.name).expanduser()
     name = str(path.absolute()) if path.exists() else base.name  # elsewhere the working folder is another
     return BaseName(name, hub_commit(base.revision), base.sha256, trusted)

@@ -118,6 +118,7 @@ def _from_run(home: Home, name: str, *, merge: bool) -> NamedModel:
     manifest: Manifest = _manifest(run)
     if merge:
         manifest = load_merge(run)
+        manifest = manifest.model_copy(update=_base_of(run, manifest))
     return NamedModel(run.run_id, manifest.recipe, manifest, run_id=run.run_id, **_about(run))
 
 
@@ -132,6 +133,9 @@ def _from_mlflow(home: Home, name: str) -> NamedModel:
     where = {"tracking_uri": uri, "experiment": experiment, "model_id": model.model_id}
     if kept := next((folder / each for each in _MANIFESTS if (folder / each).is_file()), None):
         manifest = load_manifest(kept)
+        own, run = Path(manifest.base.name), home.run(model.tags[RUN_ID_TAG])
+        if own.is_absolute() and not own.exists() and run.config.is_file():
+            manifest = manifest.model_copy(update=_base_of(run, manifest))
         return NamedModel(name, manifest.recipe, manifest, **where)
     recipe = (about.get("metadata") or {}).get(RECIPE_KEY)
     if recipe is None:
@@ -174,7 +178,13 @@ def _from_registry(client: Any, rest: str) -> Any:
 def _manifest(run: RunFolder) -> EnsembleManifest:
     if not run.manifest.is_file():
         raise InputError(f"RUN: {run.run_id} is not finished; run its config again to go on: {run.config}")
-    return EnsembleManifest.load(run.manifest)
+    manifest = EnsembleManifest.load(run.manifest)
+    return manifest.model_copy(update=_base_of(run, manifest))
+
+
+def _base_of(run: RunFolder, manifest: Manifest) -> dict[str, Any]:
+    """Return an update that names the base as the run's config does, which finds a model of a moved home."""
+    return {"base": manifest.base.model_copy(update={"name": load_config(str(run.config)).model})}
 
 
 def _about(run: RunFolder) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class GroupLog:
         note: What came of it, as Markdown.
         root: The group's folder.
         files: Paths below it, as text.
-        metrics: By name.
+        metrics: By name, or as points of curves.
         models: Its models, logged in place of the configuration's own; empty where that is the only one.
     """
 
@@ -34,7 +34,7 @@ class GroupLog:
     note: str
     root: Path
     files: tuple[str, ...]
-    metrics: Mapping[str, float]
+    metrics: Mapping[str, float] | Sequence[MetricPoint]
     models: tuple[str, ...] = ()
 
 
@@ -65,6 +65,6 @@ def _log_group(config: RunConfig, group: GroupLog, mlflow_run_ids: Iterable[str]
         tracker.log_text("config.yaml", dump_config(config))
         for name in group.files:
             tracker.log_file(group.root / name, name.rpartition("/")[0] or None)
-        tracker.log_metrics([MetricPoint(name, value) for name, value in group.metrics.items()])
+        tracker.log_metrics(group.metrics)
         for run_id in mlflow_run_ids:
             tracker.adopt(run_id)

@@ -10,9 +10,10 @@ from pathlib import Path
 from thickets.flows.report.plots import Plot
 from thickets.flows.report.regimes import write_regimes_report
 from thickets.flows.report.render import page
+from thickets.flows.report.rounds import write_rounds_report
 from thickets.flows.report.write import check_target
 from thickets.flows.results.comparison import ComparedRow, ComparedRun, Group
-from thickets.flows.results.groups import GroupFolder, load_group, load_regimes
+from thickets.flows.results.groups import GroupFolder, load_group, load_regimes, load_rounds
 from thickets.flows.results.task_map import make_map
 from thickets.flows.results.task_map_text import headline, map_sentences
 from thickets.storage.errors import InputError
@@ -162,6 +163,8 @@ def group_report_again(home: Home, folder: GroupFolder, target: Path | None = No
     try:
         if folder.regimes.is_file():
             return write_regimes_report(folder, load_regimes(folder), target)
+        if folder.rounds.is_file():
+            return write_rounds_report(folder, load_rounds(folder), target)
         group = load_group(folder)
         return write_group_report(folder, group, make_map(home, group.run_ids), target)
     except OSError as error:

@@ -11,6 +11,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from thickets.flows.results.comparison import Group
+from thickets.flows.results.rounds import Rounds
 from thickets.storage.errors import InputError
 from thickets.storage.fingerprint import fingerprint
 from thickets.storage.home import Home
@@ -76,8 +77,7 @@ def group_of(home: Home, name: str, run_ids: Sequence[str]) -> GroupFolder:
 
 def find_group(home: Home, name: str) -> GroupFolder | None:
     """Return the group with a report that has this id, or the only one whose id begins so; None for none or several."""
-    found = {path.parent for kind in ("comparison", "regimes") for path in home.root.glob(f"groups/[!.]*/{kind}.json")}
-    known = sorted(found)
+    known = sorted({path.parent for path in _results(home)})
     exact = [path for path in known if path.name == name]
     fitting = exact or [path for path in known if path.name.startswith(name)]
     return GroupFolder(fitting[0]) if len(fitting) == 1 else None
@@ -85,15 +85,26 @@ def find_group(home: Home, name: str) -> GroupFolder | None:
 
 def group_with(home: Home, run_id: str) -> GroupFolder | None:
     """Return the last written group with a report that has this run among its own; None where there is none."""
-    known = [*home.root.glob("groups/[!.]*/comparison.json"), *home.root.glob("groups/[!.]*/regimes.json")]
-    for path in sorted(known, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+    for path in sorted(_results(home), key=lambda path: path.stat().st_mtime_ns, reverse=True):
         folder = GroupFolder(path.parent)
         with suppress(InputError):  # one of another version
-            is_regimes = path == folder.regimes
-            of = [each.run_id for each in load_regimes(folder).models] if is_regimes else load_group(folder).run_ids
-            if run_id in of:
+            if run_id in _run_ids(folder, path):
                 return folder
     return None
+
+
+def _results(home: Home) -> list[Path]:
+    """Return the results of all groups of a home."""
+    kinds = ("comparison", "regimes", "rounds")
+    return [path for kind in kinds for path in home.root.glob(f"groups/[!.]*/{kind}.json")]
+
+
+def _run_ids(folder: GroupFolder, result: Path) -> list[str]:
+    if result == folder.regimes:
+        return [each.run_id for each in load_regimes(folder).models]
+    if result == folder.rounds:
+        return [each.run_id for each in load_rounds(folder).rounds]
+    return list(load_group(folder).run_ids)
 
 
 def load_group(folder: GroupFolder) -> Group:
@@ -112,6 +123,15 @@ def load_regimes(folder: GroupFolder) -> Regimes:
         InputError: It cannot be read, or was written by another version.
     """
     return _load(Regimes, folder.regimes)
+
+
+def load_rounds(folder: GroupFolder) -> Rounds:
+    """Load what came of a group of rounds.
+
+    Raises:
+        InputError: It cannot be read, or was written by another version.
+    """
+    return _load(Rounds, folder.rounds)
 
 
 def _load(kind: type[Kept], path: Path) -> Kept:

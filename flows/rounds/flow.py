@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from prefect import flow
 
 from thickets.flows.config.preflight import check_inputs
+from thickets.flows.config.rounds import RoundsConfig
 from thickets.flows.config.run import RunConfig
 from thickets.flows.publish.group import GroupLog, log_group
 from thickets.flows.randopt import randopt
+from thickets.flows.report.group import draw_group_figures
+from thickets.flows.report.rounds import rounds_plot, write_rounds_report
 from thickets.flows.results.groups import GroupFolder, group_of
 from thickets.flows.results.rounds import Rounds
 from thickets.flows.results.rounds_text import rounds_markdown
-from thickets.flows.results.summary import RunSummary
-from thickets.flows.rounds.steps import describe_round, last_minus_first, merged_model, round_config
+from thickets.flows.rounds.budget import why_no_more
+from thickets.flows.rounds.outcome import Outcome, last_kept, last_minus_ensemble, last_minus_first, outcome_of
+from thickets.flows.rounds.steps import round_config
 from thickets.flows.runtime.environment import log
 from thickets.flows.runtime.prefect_server import show_markdown
 from thickets.flows.runtime.repair import end_mlflow_runs
@@ -22,6 +27,7 @@ from thickets.flows.runtime.session import session
 from thickets.storage.errors import InputError
 from thickets.storage.files import write_text_atomically
 from thickets.storage.home import Home
+from thickets.storage.tracking.writer import MetricPoint
 from thickets.tasks.task import task
 
 
@@ -32,13 +38,13 @@ from thickets.tasks.task import task
     on_crashed=[end_mlflow_runs],
 )
 def randopt_rounds(config: RunConfig, fresh: bool = False) -> Rounds:
-    """Search around a model, make one model of the population, search around that, until no merge beats its base.
+    """Search around a model, make one model (a merge or a student), search around that, until none beats its base.
 
     Each round is a run of its own, with the id that it would have as a search around that checkpoint: what was scored
     before is not scored again, an interrupted call goes on with the same call, and one with more rounds adds these.
 
     Args:
-        config: The configuration, with `rounds` and `merge`.
+        config: The configuration, with `rounds` and what its rounds make their models by: `merge` or `distillation`.
         fresh: Start every round over; see `thickets.flows.randopt.randopt`.
 
     Returns:
@@ -51,56 +57,94 @@ def randopt_rounds(config: RunConfig, fresh: bool = False) -> Rounds:
     if config.rounds is None:
         raise InputError("rounds: missing; say how many, or use `thickets.search`, which takes a single one as well")
     check_inputs(config)
-    home, started, model = Home(config.storage.home), time.monotonic(), None
-    child = randopt.with_options(flow_run_name="{config.label}-n{config.population.size}-round")
-    summaries: list[RunSummary] = []
-    ended = f"all {config.rounds.most} rounds were made"
+    started = time.monotonic()
     with session(config.storage.home):
-        for number in range(1, config.rounds.most + 1):
-            log.info(f"round {number} of at most {config.rounds.most}, around {model or config.model}")
-            summary = child(round_config(config, number, model), fresh=fresh)
-            summaries.append(summary)
-            if summary.merge is None or not summary.merge.is_accepted:
-                ended = f"in round {number} no merge was clearly above its base on the validation split"
-                break
-            if number < config.rounds.most:
-                model = merged_model(home, summary)
-        found = keep_rounds(config, summaries, ended)
-        log_group("the rounds", config, _logged(config, found, time.monotonic() - started), summaries)
-        show_markdown(rounds_markdown(found), "rounds", "The rounds one after the other")
+        outcomes, ended = _all_rounds(config, config.rounds, fresh=fresh)
+        found = keep_rounds(config, outcomes, ended)
+        files = report_rounds(config, found)
+        logged = _logged(config, found, files, time.monotonic() - started)
+        log_group("the rounds", config, logged, [each.summary for each in outcomes])
+        show_markdown(logged.note, "rounds", "The rounds one after the other")
     return found
+
+
+def _all_rounds(config: RunConfig, rounds: RoundsConfig, *, fresh: bool) -> tuple[list[Outcome], str]:
+    """Make the rounds; return what came of each, and why there is no further one."""
+    home, outcomes = Home(config.storage.home), list[Outcome]()
+    child = randopt.with_options(flow_run_name="{config.label}-n{config.population.size}-round")
+    for number in range(1, rounds.most + 1):
+        began = time.monotonic()
+        model = outcomes[-1].model(home) if outcomes else None
+        log.info(f"round {number} of at most {rounds.most}, around {model or config.model}")
+        own = round_config(config, number, model, _earlier(rounds, outcomes))
+        summary = child(own, fresh=fresh)
+        outcomes.append(outcome_of(home, own, number, summary, time.monotonic() - began))
+        if not outcomes[-1].is_kept:
+            made = "no merge" if rounds.by == "merge" else "no student"
+            return outcomes, f"in round {number} {made} was clearly above its base on the validation split"
+        if number < rounds.most and (reason := why_no_more(rounds.budget, [each.found for each in outcomes])):
+            return outcomes, reason
+    return outcomes, f"all {rounds.most} rounds were made" if rounds.most > 1 else "the one round was made"
+
+
+def _earlier(rounds: RoundsConfig, outcomes: Sequence[Outcome]) -> list[str]:
+    """Return the distillations whose rows a student takes as well; none where it is trained from its round's model."""
+    if rounds.student_from == "round":
+        return []
+    return [each.distillation for each in outcomes if each.distillation is not None]
 
 
 @task("compare-rounds", retries=2, retry_delays_s=[2])
-def keep_rounds(config: RunConfig, summaries: list[RunSummary], ended: str) -> Rounds:
+def keep_rounds(config: RunConfig, outcomes: list[Outcome], ended: str) -> Rounds:
     """Put the rounds together and keep them; worth a retry because a reader may hold a run for seconds."""
-    home = Home(config.storage.home)
-    made = [summary for summary in summaries if summary.merge is not None and summary.merge.is_accepted]
-    folder = _folder(home, config, [summary.run_id for summary in summaries])
+    assert config.rounds is not None
+    home, last = Home(config.storage.home), last_kept(outcomes)
+    folder = _folder(config, [each.found.run_id for each in outcomes])
     found = Rounds(
         group_id=folder.group_id,
-        rounds=tuple(describe_round(number, summary) for number, summary in enumerate(summaries, 1)),
-        last_minus_first=last_minus_first(home, summaries[0], made[-1]) if made else None,
+        by=config.rounds.by,
+        rounds=tuple(each.found for each in outcomes),
+        last_minus_first=last_minus_first(home, outcomes[0].summary, last) if last else None,
+        last_minus_ensemble=last_minus_ensemble(home, last) if last else None,
         ended=ended,
     )
     write_text_atomically(folder.rounds, found.model_dump_json(indent=2) + "\n")
-    log.info(f"{len(summaries)} rounds in {folder.rounds}")
+    log.info(f"{len(outcomes)} rounds in {folder.rounds}")
     return found
 
 
-def _folder(home: Home, config: RunConfig, run_ids: list[str]) -> GroupFolder:
-    return group_of(home, config.name, ["rounds", *run_ids])
+@task("report-rounds", retries=2, retry_delays_s=[2])
+def report_rounds(config: RunConfig, found: Rounds) -> list[str]:
+    """Write the report and the figure; return their paths below the group's folder."""
+    folder = _folder(config, [each.run_id for each in found.rounds])
+    files = [write_rounds_report(folder, found), *draw_group_figures(folder, [rounds_plot(found)])]
+    return [path.relative_to(folder.root).as_posix() for path in files]
 
 
-def _logged(config: RunConfig, found: Rounds, wall_s: float) -> GroupLog:
-    """Return what MLflow gets of the rounds."""
-    folder = _folder(Home(config.storage.home), config, [each.run_id for each in found.rounds])
-    metrics = {"wall_s": wall_s, "tokens": float(sum(each.n_tokens for each in found.rounds))}
-    metrics |= {f"round.{each.number}.base": each.base.value for each in found.rounds}
-    metrics |= {f"round.{each.number}.ensemble": each.ensemble.value for each in found.rounds}
-    metrics |= {f"round.{each.number}.merge": each.merge.value for each in found.rounds if each.merge}
-    for each in found.rounds:
-        if cost := found.cost_to_get(each.number):
-            mine = f"cost.round.{each.number}.get_"
-            metrics |= {f"{mine}tokens": float(cost.n_tokens), f"{mine}flops": cost.flops, f"{mine}s": cost.engine_s}
-    return GroupLog(found.group_id, rounds_markdown(found), folder.root, (folder.rounds.name,), metrics)
+def _logged(config: RunConfig, found: Rounds, files: list[str], wall_s: float) -> GroupLog:
+    """Return what MLflow gets: the rounds, the report and its figure."""
+    folder = _folder(config, [each.run_id for each in found.rounds])
+    return GroupLog(
+        group_id=found.group_id,
+        note=rounds_markdown(found),
+        root=folder.root,
+        files=(folder.rounds.name, *files),
+        metrics=_metrics(found, wall_s),
+    )
+
+
+def _folder(config: RunConfig, run_ids: list[str]) -> GroupFolder:
+    return group_of(Home(config.storage.home), config.name, ["rounds", *run_ids])
+
+
+def _metrics(found: Rounds, wall_s: float) -> list[MetricPoint]:
+    """Return what MLflow draws as curves over the rounds, and the sums."""
+    metrics = [MetricPoint("wall_s", wall_s), MetricPoint("tokens", float(found.tokens_so_far[-1]))]
+    for each, tokens in zip(found.rounds, found.tokens_so_far, strict=True):
+        values = {"base": each.base.value, "ensemble": each.ensemble.value, "tokens_so_far": float(tokens)}
+        if (made := each.made(found.by)) is not None:
+            values[found.noun] = made.value
+        if (cost := found.cost_to_get(each.number)) is not None:
+            values |= {"get_tokens": float(cost.n_tokens), "get_flops": cost.flops, "get_s": cost.engine_s}
+        metrics += [MetricPoint(f"round.{name}", value, each.number) for name, value in values.items()]
+    return metrics

@@ -3,40 +3,49 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
+from thickets.flows.config.distillation import DistillationConfig
 from thickets.flows.config.run import RunConfig
 from thickets.flows.models.materialize import materialize
-from thickets.flows.results.rounds import Round
-from thickets.flows.results.runs import find_run, open_scores
+from thickets.flows.results.runs import find_run
 from thickets.flows.results.summary import RunSummary
 from thickets.storage.home import Home
-from thickets.storage.scores.database import BASE_ID
-from thickets.tasks.results.evaluation import Difference
-from thickets.tasks.statistics import paired_difference, shares
 
 
-def round_config(config: RunConfig, number: int, model: Path | None) -> RunConfig:
+def round_config(config: RunConfig, number: int, model: Path | None, earlier: Sequence[str] = ()) -> RunConfig:
     """Return the configuration of one round, which is an ordinary run.
 
     Splits and everything else stay; noise is drawn anew, so that no candidate repeats a direction that is in the model
-    already.
+    already, and so are a student's training examples, which the model of the round has learned.
 
     Args:
         config: With `rounds`.
         number: From 1; the first round is the run that the configuration would be without `rounds`.
         model: The checkpoint to search around; None in the first round.
+        earlier: Distillations of the rounds so far, for a student that is trained from the first one's model.
     """
     assert config.rounds is not None
     if model is None:
         return config.model_copy(update={"rounds": None})
     population = config.population
     shrink = config.rounds.shrink ** (number - 1)
-    key = hashlib.blake2b(f"thickets round 1:{population.seed}:{number}".encode(), digest_size=8).digest()
     own = population.model_copy(
-        update={"seed": int.from_bytes(key, "little"), "sigmas": tuple(sigma * shrink for sigma in population.sigmas)}
+        update={
+            "seed": _key("round", population.seed, number, 8),
+            "sigmas": tuple(sigma * shrink for sigma in population.sigmas),
+        }
     )
-    return config.model_copy(update={"rounds": None, "model": str(model), "revision": None, "population": own})
+    return config.model_copy(
+        update={
+            "rounds": None,
+            "model": str(model),
+            "revision": None,
+            "population": own,
+            "distillation": _student_of_round(config, number, earlier),
+        }
+    )
 
 
 def merged_model(home: Home, summary: RunSummary) -> Path:
@@ -47,31 +56,15 @@ def merged_model(home: Home, summary: RunSummary) -> Path:
     return folder
 
 
-def describe_round(number: int, summary: RunSummary) -> Round:
-    """Return what is told of a round."""
-    found = summary.evaluation
-    merge = next((control.accuracy for control in found.controls if control.name == "merge"), None)
-    cost = summary.full_cost.of("merge") if summary.full_cost else None
-    return Round(
-        number=number,
-        run_id=summary.run_id,
-        model=summary.model,
-        base=found.base,
-        ensemble=found.ensemble,
-        merge=merge,
-        validation=summary.merge,
-        n_tokens=sum(summary.n_tokens.values()),
-        wall_s=summary.wall_s,
-        get=cost.get if cost else None,
+def _student_of_round(config: RunConfig, number: int, earlier: Sequence[str]) -> DistillationConfig | None:
+    section = config.distillation
+    if section is None:
+        return None
+    return section.model_copy(
+        update={"seed": _key("student of round", section.seed, number, 4), "earlier": tuple(earlier)}
     )
 
 
-def last_minus_first(home: Home, first: RunSummary, last: RunSummary) -> Difference:
-    """Compare the last merge with the first base, question by question of the test split."""
-    assert last.merge is not None
-    with open_scores(home, find_run(home, first.run_id)) as scores:
-        base = scores.answers("test", [BASE_ID])
-    with open_scores(home, find_run(home, last.run_id)) as scores:
-        merge = scores.answers("test", [last.merge.chosen.id])
-    assert base["example_id"].equals(merge["example_id"])  # one configuration, so one split
-    return paired_difference(shares(merge), shares(base))
+def _key(what: str, seed: int, number: int, size: int) -> int:
+    digest = hashlib.blake2b(f"thickets {what} 1:{seed}:{number}".encode(), digest_size=size).digest()
+    return int.from_bytes(digest, "little")

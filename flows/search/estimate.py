@@ -71,6 +71,7 @@ class Probe(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     n_examples: int
+    start_s: float = Field(0.0, description="Starting the engine, which the estimate leaves out.")
     load_s: float = Field(description="To become a candidate.")
     generate_s: float = Field(description="For the examples of the probe.")
     tokens_per_completion: float
@@ -121,8 +122,9 @@ def estimate(config: RunConfig) -> Estimate:
     plan = make_plan(own_limit(config) if learns else config, base, problem, splits)
     splits = plan.splits  # less the rows that are too long
     n_engines = known_replicas(plan) or 1
-    learning = None
+    learning, began = None, time.perf_counter()
     with short_lived_engine(plan) as engine:
+        start_s = time.perf_counter() - began
         if learns:
             learning = _probe_limit(engine, plan)
             plan = make_plan(config, base, problem, splits, limit=learning.limit.max_tokens)
@@ -159,7 +161,7 @@ def estimate(config: RunConfig) -> Estimate:
         n_paid_for=_n_paid_for(plan, probe, learning, n_engines),
         limit=None if learning is None else learning.limit,
         first_prompt=first_prompt(plan),
-        probe=probe,
+        probe=probe.model_copy(update={"start_s": start_s}),
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 
 import thickets.flows.randopt_many as several
 import thickets.flows.report.render as rendering
+import thickets.flows.rounds.flow as rounds
 from thickets.flows.publish import tracking
 from thickets.storage.tracking.moved_home import follow_home
 
@@ -25,6 +26,7 @@ def without_figures() -> Iterator[None]:
         patch.setattr(rendering, "_svg", lambda plot: "")
         patch.setattr(tracking, "plots", lambda *arguments: ())
         patch.setattr(several, "draw_group_figures", lambda *arguments: [])
+        patch.setattr(rounds, "draw_group_figures", lambda *arguments: [])
         yield
 
 
@@ -35,6 +37,7 @@ def published() -> Iterator[None]:
         patch.setattr(rendering, "_svg", _svg)
         patch.setattr(tracking, "plots", _plots)
         patch.setattr(several, "draw_group_figures", _drawn)
+        patch.setattr(rounds, "draw_group_figures", _drawn)
         yield
 
 

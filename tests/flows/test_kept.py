@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,22 @@ def test_a_model_in_a_folder_is_found_again(project: Path) -> None:
     config = load_config(kept(project))
     assert config.problem is not None
     assert (config.model, config.problem.path) == (str(project / "weights"), "hf:owner/name")
+
+
+@pytest.mark.parametrize("is_absolute", [True, False])
+def test_a_model_that_lies_in_the_home_moves_with_it(project: Path, tmp_path: Path, is_absolute: bool) -> None:
+    home = str(project / "thickets-data") if is_absolute else "thickets-data"
+    inside = project / "thickets-data" / "models" / "mine-0-merge"
+    inside.mkdir(parents=True)
+    text = CONFIG.format(model=f"{home}/models/mine-0-merge", path="data/mine.jsonl")
+    Path(kept(project)).write_text(text.replace("home: thickets-data", f"home: {home}"))
+    assert load_config(kept(project)).model == str(inside)
+    copied = shutil.copytree(project / "thickets-data", tmp_path / "copy")
+    config = load_config(str(copied / "runs" / "mine-1" / "config.yaml"))
+    assert config.model == str(copied / "models" / "mine-0-merge"), "the copy does not need the original"
+    shutil.rmtree(copied / "models")
+    config = load_config(str(copied / "runs" / "mine-1" / "config.yaml"))
+    assert config.model == str(inside), "a home that was copied without its models still finds them"
 
 
 def test_the_option_and_the_overrides_win(project: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pytest
 import yaml
 from pydantic import ValidationError
@@ -15,8 +17,8 @@ from tests.flows.test_kill import kill_after, shards, start
 from tests.flows.test_merge import OFF, waves
 from tests.flows.tiny_run import tiny_sections
 from tests.tiny_model import make_tiny_model
-from thickets import ask, search
-from thickets.flows.config.file import parse_config
+from thickets import ask, materialize, search
+from thickets.flows.config.file import load_config, parse_config
 from thickets.flows.config.run import RunConfig
 from thickets.flows.randopt import randopt
 from thickets.flows.results.rounds import Rounds
@@ -26,6 +28,11 @@ from thickets.flows.rounds.flow import randopt_rounds
 from thickets.flows.rounds.steps import round_config
 from thickets.storage.errors import InputError
 from thickets.storage.home import Home
+from thickets.tasks.engines import EngineSpec
+from thickets.tasks.engines.transformers import TransformersEngine
+from thickets.tasks.export.card import ExpertFacts
+from thickets.tasks.noise import Perturbation
+from thickets.tasks.types import Candidate
 
 # What even a model without sense can be led to write more of.
 _VERIFIER = """
@@ -65,16 +72,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def rounds(folder: Path, monkeypatch: pytest.MonkeyPatch, prefect_server: None) -> Rounds:
+def verifier(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The verifier's module can be imported."""
     monkeypatch.syspath_prepend(folder)
-    found = search(parse_config(sections(folder)))
+
+
+@pytest.fixture(scope="module")
+def rounds(folder: Path, prefect_server: None) -> Rounds:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        found = search(parse_config(sections(folder)))
     assert isinstance(found, Rounds)
     return found
 
 
-def test_a_second_round_searches_around_what_the_first_has_made_and_a_third_adds_only_itself(
-    rounds: Rounds, folder: Path
-) -> None:
+def test_a_second_round_searches_around_what_the_first_has_made(rounds: Rounds, folder: Path, verifier: None) -> None:
     home = Home(folder / "home")
     first, second = rounds.rounds
     assert first.merge is not None
@@ -83,23 +95,68 @@ def test_a_second_round_searches_around_what_the_first_has_made_and_a_third_adds
     assert rounds.last_minus_first is not None
     assert rounds.last_minus_first.value > 0
     assert "after round 2" in rounds_sentences(rounds)[0]
-    kept = home.root / "groups" / rounds.group_id / "rounds.json"
-    assert Rounds.model_validate_json(kept.read_text()) == rounds
+    group = home.root / "groups" / rounds.group_id
+    assert Rounds.model_validate_json((group / "rounds.json").read_text()) == rounds
+    assert (group / "report.html").is_file()
 
-    before = {path: path.stat().st_mtime_ns for path in (home.root / "shards").glob("*/*.parquet")}
-    longer = randopt_rounds(parse_config(sections(folder, most=3)))
-    assert [each.run_id for each in longer.rounds[:2]] == [first.run_id, second.run_id]
+    client = mlflow.MlflowClient(f"sqlite:///{home.mlflow_db.resolve()}")
+    [logged] = client.search_runs(["1"], f"tags.`thickets.run_id` = '{rounds.group_id}'")
+    assert {"report.html", "rounds.json"} <= {item.path for item in client.list_artifacts(logged.info.run_id)}
+    curve = client.get_metric_history(logged.info.run_id, "round.ensemble")
+    assert [(point.step, point.value) for point in curve] == [(1, first.ensemble.value), (2, second.ensemble.value)]
+    below = client.search_runs(["1"], f"tags.`mlflow.parentRunId` = '{logged.info.run_id}'")
+    assert {run.data.tags["thickets.run_id"] for run in below} == {first.run_id, second.run_id}
+
+    last = rounds.last_made
+    assert last is not None
+    assert last.merge is not None
+    assert rounds.last_minus_ensemble is not None
+    assert rounds.last_minus_ensemble.value == pytest.approx(last.merge.value - last.ensemble.value)
+
+    facts = materialize(second.run_id, folder / "best", home=home.root)
+    assert isinstance(facts, ExpertFacts)
+    around = weights(Path(second.model), Candidate(facts.seed, facts.sigma))
+    assert around == weights(folder / "best", None), "a second round's candidate is its materialised self, bit for bit"
+    assert around != weights(folder / "model", Candidate(facts.seed, facts.sigma))
+
+
+def weights(model: Path, candidate: Candidate | None) -> str:
+    engine = TransformersEngine(EngineSpec("transformers", model, Perturbation(), device="cpu"))
+    engine.load(candidate)
+    return engine.weights_sha256()
+
+
+def test_a_home_that_has_moved_finds_the_models_of_its_rounds_and_goes_on(
+    rounds: Rounds, folder: Path, tmp_path: Path, verifier: None
+) -> None:
+    second, moved = rounds.rounds[1], Home(tmp_path / "moved")
+    shutil.copytree(folder / "home", moved.root)
+    (folder / "home").rename(folder / "gone")
+    try:
+        run = find_run(moved, second.run_id)
+        model = moved.root / "models" / f"{rounds.rounds[0].run_id}-merge"
+        assert load_config(str(run.config)).model == str(model)
+        assert load_summary(run).run_id == second.run_id
+        assert ask(second.run_id, "Say 7.", home=moved.root).n_asked
+        assert materialize(second.run_id, tmp_path / "best", home=moved.root)
+
+        before = {path: path.stat().st_mtime_ns for path in (moved.root / "shards").glob("*/*.parquet")}
+        values = sections(folder, most=3) | {"storage": {"home": str(moved.root)}}
+        longer = randopt_rounds(parse_config(values))
+    finally:
+        (folder / "gone").rename(folder / "home")
+    assert [each.run_id for each in longer.rounds[:2]] == [each.run_id for each in rounds.rounds]
+    assert [each.wall_s for each in longer.rounds[:2]] == [each.wall_s for each in rounds.rounds]  # not of reading them
     assert len(longer.rounds) == 3
-    after = {path: path.stat().st_mtime_ns for path in (home.root / "shards").glob("*/*.parquet")}
+    after = {path: path.stat().st_mtime_ns for path in (moved.root / "shards").glob("*/*.parquet")}
     assert before.items() < after.items()  # nothing was scored twice
-    sigmas = [load_summary(find_run(home, each.run_id)).sigmas[0].sigma for each in longer.rounds]
+    sigmas = [load_summary(find_run(moved, each.run_id)).sigmas[0].sigma for each in longer.rounds]
     assert sigmas == [0.05, 0.025, 0.0125]
-    assert ask(longer.rounds[1].run_id, "Say 7.", home=home.root).n_asked  # around a model that the home made
 
 
 @pytest.mark.slow
 def test_killed_in_its_second_round_it_goes_on_there(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect_server: None
+    rounds: Rounds, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values = sections(folder)
     values["storage"] = {"home": str(tmp_path / "home")}
@@ -116,11 +173,8 @@ def test_killed_in_its_second_round_it_goes_on_there(
     assert {name: after[name] for name in before} == before, "a finished shard was written again"
     [kept] = (tmp_path / "home" / "groups").glob("*/rounds.json")
     killed = Rounds.model_validate_json(kept.read_text())
-    monkeypatch.syspath_prepend(folder)
-    undisturbed = search(parse_config(sections(folder)))
-    assert isinstance(undisturbed, Rounds)
-    assert killed.last_minus_first == undisturbed.last_minus_first
-    assert [each.ensemble for each in killed.rounds] == [each.ensemble for each in undisturbed.rounds]
+    assert killed.last_minus_first == rounds.last_minus_first
+    assert [each.ensemble for each in killed.rounds] == [each.ensemble for each in rounds.rounds]
 
 
 def test_the_first_round_is_the_run_without_rounds_and_later_ones_draw_noise_of_their_own(folder: Path) -> None:
@@ -130,6 +184,19 @@ def test_the_first_round_is_the_run_without_rounds_and_later_ones_draw_noise_of_
     assert len({each.population.seed for each in (first, second, third)}) == 3
     assert round_config(config, 3, Path("m")) == third
     assert (second.model, second.data) == ("m", config.data)
+
+
+def test_students_of_later_rounds_learn_from_questions_of_their_own_and_may_take_up_the_rows_before(
+    folder: Path,
+) -> None:
+    config = parse_config(sections(folder) | {"distillation": {"seed": 3}, "rounds": {"by": "distill"}})
+    first = round_config(config, 1, None)
+    assert first == config.model_copy(update={"rounds": None})
+    later = [round_config(config, number, Path("m"), ["tiny-1/0123abcd"][: number - 2]) for number in (2, 3)]
+    assert all(each.distillation is not None for each in later)
+    assert len({each.distillation.seed for each in (first, *later) if each.distillation}) == 3
+    assert [each.distillation.earlier for each in later if each.distillation] == [(), ("tiny-1/0123abcd",)]
+    assert RunConfig.model_validate(later[1].model_dump(mode="json")) == later[1]
 
 
 def test_rounds_end_where_no_merge_beats_its_base(tmp_path: Path, prefect_server: None) -> None:
@@ -149,7 +216,15 @@ def test_rounds_end_where_no_merge_beats_its_base(tmp_path: Path, prefect_server
     ("change", "message"),
     [
         ({"merge": None}, "but merge is missing"),
-        ({"distillation": {}}, "rounds and distillation are both set"),
+        ({"distillation": {}}, "but rounds.by is merge; set it to distill"),
+        ({"rounds": {"by": "distill"}}, "but distillation is missing"),
+        ({"rounds": {"student_from": "base"}}, "by is merge, which trains none"),
+        (
+            {"rounds": {"by": "distill", "student_from": "base"}, "distillation": {"objective": "logits"}},
+            "distillation.objective is logits",
+        ),
+        ({"rounds": {"budget": {"tokens": 5, "seconds": 5}}}, "give exactly one of the two"),
+        ({"rounds": {"budget": {}}}, "tokens is None and seconds is None"),
         ({"problem": None, "problems": ["signals", "largest_number"]}, "rounds and problems are both set"),
         ({"rounds": {"most": 0}}, "greater than or equal to 1"),
     ],

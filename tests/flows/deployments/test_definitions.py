@@ -14,7 +14,7 @@ from prefect.utilities.schema_tools.validation import is_valid_schema, validate
 from thickets.flows.config.file import parse_config
 from thickets.flows.config.run import RunConfig
 from thickets.flows.deployments import POOL
-from thickets.flows.deployments.client import start
+from thickets.flows.deployments.client import deployment_of, start, submit
 from thickets.flows.deployments.definitions import Definition, definitions
 from thickets.storage.errors import InputError
 
@@ -93,3 +93,20 @@ def test_a_client_sends_no_folder_of_its_own() -> None:
     config = parse_config({"problem": "largest_number", "storage": {"home": "here"}})
     with pytest.raises(InputError, match=r"storage\.home"):
         start(config)
+
+
+@pytest.mark.parametrize(
+    ("sections", "name"),
+    [
+        ({"problem": "largest_number"}, "randopt/search"),
+        ({"problems": ["largest_number", "signals"]}, "randopt-many/search"),
+        ({"problem": "largest_number", "merge": {}, "rounds": {}}, "randopt-rounds/search"),
+    ],
+)
+def test_a_configuration_goes_to_the_deployment_for_it(sections: dict[str, Any], name: str) -> None:
+    config = parse_config(sections)
+    assert deployment_of(config) == name
+    assert name in {each.full_name for each in definitions()}
+    if name != "randopt/search":
+        with pytest.raises(InputError, match=r"several runs where one is wanted; start it with `start\(config\)`"):
+            submit(config)
