@@ -1,0 +1,241 @@
+"""The contest: one search and its rounds against what else could be made of the same base, questions and budget.
+
+    python -m benchmarks.contest [--home FOLDER] [--problems NAME ...] [--seeds 0 1 2] [--set KEY=VALUE ...]
+
+For each problem and seed: rounds around merges; the first of them as a run with all controls; a student; evolution
+strategies and GRPO, each with as many tokens as the model of the last round took to get, and with as many
+floating-point operations. All of it are ordinary runs, rounds and rivals of one home: killed, the same command goes on
+where it was, and a second call only prints. `--parts` does some of it, in the order given here.
+
+One table per problem and seed. Accuracies are those of the test split, in per cent with 95 % intervals; `last - this`
+is the last round's merge minus the row, question by question; tokens and operations are those to get it (docs/cost.md).
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from benchmarks.output import parser, show
+from thickets.flows.runtime.environment import set_command_line_defaults
+
+set_command_line_defaults()  # before Prefect is imported
+
+from thickets.flows.api.searches import distill, rival, search  # noqa: E402
+from thickets.flows.config.file import load_config, parse_config  # noqa: E402
+from thickets.flows.config.run import RunConfig  # noqa: E402
+from thickets.flows.results.distillation import DistillSummary, distill_folder  # noqa: E402
+from thickets.flows.results.rivals import RivalSummary, rival_folder  # noqa: E402
+from thickets.flows.results.rounds import Round, Rounds  # noqa: E402
+from thickets.flows.results.runs import find_run, open_scores  # noqa: E402
+from thickets.flows.results.summary import RunSummary  # noqa: E402
+from thickets.flows.results.test_answers import read_test_answers  # noqa: E402
+from thickets.storage.home import Home  # noqa: E402
+from thickets.storage.scores.database import BASE_ID  # noqa: E402
+from thickets.storage.scores.reader import read_only  # noqa: E402
+from thickets.tasks.results.cost import Cost  # noqa: E402
+from thickets.tasks.results.evaluation import Accuracy, Difference  # noqa: E402
+from thickets.tasks.results.rivals import RivalMethod  # noqa: E402
+from thickets.tasks.results.text import amount  # noqa: E402
+from thickets.tasks.statistics import paired_difference, shares  # noqa: E402
+from thickets.tasks.types import FULL  # noqa: E402
+
+TEST_SCORES = """
+SELECT score FROM scores JOIN examples USING (run_id, split, example_id)
+WHERE split = 'test' AND candidate_id = ? ORDER BY position
+"""
+PRESET = Path(__file__).parent / "presets" / "contest.yaml"
+PARTS = ("search", "student", "es", "grpo")
+STUDENT = ["distillation.examples=300"]
+RIVALS: dict[RivalMethod, list[str]] = {
+    "es": ["population=24", "antithetic=true", "questions=16", "evaluate_every=5", "patience=8"],
+    "grpo": ["method=full", "eval_every=5", "patience=8"],
+}
+CONTROLS_OFF = dict.fromkeys(("self_consistency", "random_experts", "weight_average", "best_prompt"), False)
+
+
+def sums(home: Path) -> dict[str, Any]:
+    """Sums of two numbers of two digits, each question once: the base answers in the right form, and often wrongly."""
+    path = home / "sums.jsonl"
+    if not path.is_file():
+        pairs = [(a, b) for a in range(10, 100) for b in range(10, 100)]
+        random.Random(0).shuffle(pairs)
+        rows = [{"question": f"What is {a} + {b}?", "answer": str(a + b)} for a, b in pairs[:2000]]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return {
+        "name": "file",
+        "path": str(path),
+        "verifier": "numeric",
+        "instruction": "{question} Reply with just the number.",
+        "label": "sums",
+    }
+
+
+PROBLEMS = {
+    "largest_number": lambda _: {"name": "largest_number"},
+    "sums": sums,
+}
+
+
+def main() -> None:
+    options_parser = parser(__doc__)
+    options_parser.add_argument("--home", type=Path, default=Path("contest"), help="folder of the runs")
+    options_parser.add_argument("--problems", nargs="+", choices=PROBLEMS, default=list(PROBLEMS))
+    options_parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="of populations and rivals")
+    options_parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    options_parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="as of `thickets run`")
+    options = options_parser.parse_args()
+    options.home.mkdir(parents=True, exist_ok=True)
+    for problem in options.problems:
+        for seed in options.seeds:
+            contest = Contest(options.home, problem, seed, tuple(options.set))
+            rows = contest.take_part([part for part in PARTS if part in options.parts])
+            show(f"{problem}, seed {seed}", rows, options.json)
+            print()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One that takes part.
+
+    Attributes:
+        accuracy: On the test split.
+        scores: Of its answers to the test split, in the order of the questions.
+        get: What it took.
+        use: Tokens for one question, in multiples of the base's.
+    """
+
+    accuracy: Accuracy
+    scores: list[float] | None
+    get: Cost | None
+    use: float | None
+
+
+@dataclass(frozen=True)
+class Contest:
+    """A problem and a seed.
+
+    Attributes:
+        folder: Home of all its runs.
+        problem: Its name.
+        seed: Of populations and rivals.
+        overrides: Of the preset.
+    """
+
+    folder: Path
+    problem: str
+    seed: int
+    overrides: tuple[str, ...]
+
+    @property
+    def home(self) -> Home:
+        return Home(self.folder)
+
+    def take_part(self, parts: list[str]) -> dict[str, dict[str, str]]:
+        """Do what is not done, and return the table."""
+        rounds = search(self._config(is_alone=False))
+        assert isinstance(rounds, Rounds)
+        first = rounds.rounds[0].run_id
+        entries: dict[str, Entry] = {}
+        if "search" in parts:
+            entries |= self._of_search()
+        if "student" in parts:
+            entries |= self._of_students(distill(first, STUDENT, home=self.folder))
+        entries |= {f"round {each.number}, one model": self._of_round(rounds, each) for each in rounds.rounds}
+        last = rounds.last_made
+        if last is None or (spent := rounds.cost_to_get(last.number)) is None:
+            return {name: row(entry, None) for name, entry in entries.items()}
+        for method in (each for each in RIVALS if each in parts):
+            for unit, much in (("tokens", spent.n_tokens), ("flops", spent.flops)):
+                settings = [f"rivals.{method}.{each}" for each in (*RIVALS[method], f"seed={self.seed}")]
+                budget = ["rivals.budget.equal=null", f"rivals.budget.{unit}={much}"]
+                found = rival(first, method, [*budget, *settings], home=self.folder)
+                entries[f"{method.upper()}, equal {unit}"] = self._of_rival(found)
+        winner = entries[f"round {last.number}, one model"]
+        return {name: row(entry, winner) for name, entry in entries.items()}
+
+    def _config(self, *, is_alone: bool) -> RunConfig:
+        """Return the first round as a run with all controls, or all rounds without."""
+        values = load_config(str(PRESET), self.overrides).model_dump(mode="json", exclude_unset=True)
+        values["name"] = f"contest-{self.problem.replace('_', '-')}"
+        values["problem"] = PROBLEMS[self.problem](self.folder)
+        values["storage"] = {"home": str(self.folder)}
+        values["population"]["seed"] = self.seed
+        if is_alone:
+            del values["rounds"]
+        else:
+            values["controls"] = CONTROLS_OFF
+        return parse_config(values)
+
+    def _of_search(self) -> dict[str, Entry]:
+        """Ask the controls of the first round, whose own answers are kept."""
+        summary = search(self._config(is_alone=True))
+        assert isinstance(summary, RunSummary)
+        assert summary.full_cost is not None
+        found, scores = summary.evaluation, read_test_answers(self.home, summary)
+        cost = summary.full_cost
+        rows = {
+            "base": ("base", found.base, scores.base),
+            **{control.label: (control.name, control.accuracy, None) for control in found.controls},
+            "best single expert": ("best_single", found.best_single, scores.best_single),
+            f"vote of {found.k}": ("ensemble", found.ensemble, scores.ensemble),
+        }
+        base = cost.of("base")
+        entries = {}
+        for label, (name, accuracy, theirs) in rows.items():
+            known = {"merge": scores.merge, "weight_average": scores.weight_average}.get(name, theirs)
+            taken = cost.of(name)
+            use = taken.use_tokens / base.use_tokens if taken and base else None
+            entries[label] = Entry(accuracy, known, taken.get if taken else None, use)
+        return entries
+
+    def _of_round(self, rounds: Rounds, each: Round) -> Entry:
+        made = each.made(rounds.by)
+        if made is None:
+            return Entry(each.base, None, None, 1.0)
+        with open_scores(self.home, find_run(self.home, each.run_id)) as scores:
+            assert each.validation is not None
+            theirs = shares(scores.answers("test", [each.validation.chosen.id]))
+        return Entry(made, theirs, rounds.cost_to_get(each.number), 1.0)
+
+    def _of_rival(self, found: RivalSummary) -> Entry:
+        work = rival_folder(find_run(self.home, found.run_id), found.rival_id).work
+        with duckdb.connect(str(work / "scores" / "model.duckdb"), read_only=True) as scores:
+            rows = scores.execute(TEST_SCORES, [BASE_ID]).fetchall()
+        return Entry(found.rival.test, [score / FULL for (score,) in rows], found.rival.cost_to_get, 1.0)
+
+    def _of_students(self, found: DistillSummary) -> dict[str, Entry]:
+        folder, entries = distill_folder(find_run(self.home, found.run_id), found.distillation_id), {}
+        for arm in found.arms:
+            with read_only(folder.work(arm.name), None) as scores:
+                theirs = shares(scores.answers("test", [BASE_ID]))
+            cost = found.cost.of(arm.name) if found.cost else None
+            entries[arm.label] = Entry(arm.test, theirs, cost.get if cost else None, 1.0)
+        return entries
+
+
+def row(entry: Entry, last: Entry | None) -> dict[str, str]:
+    """Make a row of the table."""
+    found = entry.accuracy
+    cells = {"test": f"{100 * found.value:.1f} [{100 * found.low:.1f}, {100 * found.high:.1f}]"}
+    if last is not None and last.scores is not None and entry.scores is not None and entry is not last:
+        cells["last - this"] = points(paired_difference(last.scores, entry.scores))
+    if entry.get is not None:
+        cells |= {"tokens": amount(entry.get.n_tokens), "operations": f"{entry.get.flops:.2e}"}
+    if entry.use is not None:
+        cells["to use"] = f"{entry.use:.1f}x"
+    return cells
+
+
+def points(found: Difference) -> str:
+    """Write a difference in points, with its interval."""
+    return "{:+.1f} [{:+.1f}, {:+.1f}]".format(*(100 * value for value in (found.value, found.low, found.high)))
+
+
+if __name__ == "__main__":
+    main()
