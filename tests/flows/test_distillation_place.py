@@ -60,7 +60,7 @@ def distillation_of(config: RunConfig, **section: Any) -> DistillPlan:
     run = plan_of(config)
     run = replace(run, base=replace(run.base, n_parameters=7_000_000_000, size_bytes=14_000_000_000))
     nothing: Any = None
-    return DistillPlan(run, nothing, DistillationConfig(**section), nothing, nothing, "1", nothing)
+    return DistillPlan(run, nothing, DistillationConfig(**section), run.base, (), nothing, nothing, "1", nothing)
 
 
 def test_what_cannot_fit_is_one_line_and_what_nearly_fits_is_made_to(config: MakeConfig) -> None:
