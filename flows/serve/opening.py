@@ -8,6 +8,7 @@ from thickets.flows.models.materialize import load_merge
 from thickets.flows.models.open import NamedModel, find_model
 from thickets.flows.serve.desk import Desk
 from thickets.storage.home import Home
+from thickets.storage.models.manifest import EnsembleManifest
 from thickets.tasks.serving.answerer import Voter
 from thickets.tasks.serving.names import Catalogue
 from thickets.tasks.serving.opening import Parts, ensemble_parts, merge_of, parts_of, voters_of
@@ -53,4 +54,5 @@ def catalogue_of(home: Home, found: NamedModel, name: str) -> Catalogue:
     base = found.manifest.base.name
     # Of a folder its name: where it lies on this machine is no client's business.
     base = Path(base).name if Path(base).is_absolute() else base
-    return Catalogue(found.title, tuple(voters_of(found.manifest)), merge, base, aliases)
+    has_experts = isinstance(found.manifest, EnsembleManifest)
+    return Catalogue(found.title, tuple(voters_of(found.manifest)), has_experts, merge, base, aliases)

@@ -41,6 +41,7 @@ class Catalogue:
     Attributes:
         root: The name of the whole: an ensemble, or a model that answers alone.
         voters: Who answers for it, by rank.
+        has_experts: Whether the voters are experts of an ensemble, be it of one, that can be named each.
         merge: The run's merge; None: it has none.
         base: The base's name; None: only `root` is served, without parts.
         aliases: Other names of `root`.
@@ -48,19 +49,15 @@ class Catalogue:
 
     root: str
     voters: tuple[Voter, ...]
+    has_experts: bool = False
     merge: Merge | None = None
     base: str | None = None
     aliases: tuple[str, ...] = ()
 
-    @property
-    def is_ensemble(self) -> bool:
-        """Whether it has experts that can be named."""
-        return len(self.voters) > 1
-
     def names(self) -> list[str]:
         """Return the name of every served model, the whole first; aliases are not listed."""
         found = [self.root]
-        if self.is_ensemble:
+        if self.has_experts:
             numbers = range(1, len(self.voters) + 1)
             found += [f"{self.root}:k={n}" for n in numbers] + [f"{self.root}:rank={n}" for n in numbers]
         if self.merge is not None:
@@ -91,13 +88,13 @@ class Catalogue:
         if part == "base" and self.base is not None:
             return (Voter(None),)
         match = _NUMBERED.fullmatch(part)
-        if match is None or not self.is_ensemble or (number := int(match[2])) > len(self.voters):
+        if match is None or not self.has_experts or (number := int(match[2])) > len(self.voters):
             return None
         return self.voters[:number] if match[1] == "k" else (Voter(self.voters[number - 1].weights),)
 
     def _allowed(self) -> str:
         parts = [self.root]
-        if self.is_ensemble:
+        if self.has_experts:
             parts += [f"{self.root}:{what}=1 to {len(self.voters)}" for what in ("k", "rank")]
         parts += [name for name in self.names() if name not in parts and "=" not in name.removeprefix(self.root)]
         return f"allowed are {', '.join(parts)}"
