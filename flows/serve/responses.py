@@ -56,7 +56,7 @@ class Reply:
             text = outcome.completion.text
             delta = {"delta": {"role": "assistant", "content": text}} if self.form == "chat" else {"text": text}
             yield event([{"index": place, **delta, "logprobs": None, "finish_reason": None}])
-        last = {"delta": {}} if self.form == "chat" else {"text": ""}
+        last: dict[str, Any] = {"delta": {}} if self.form == "chat" else {"text": ""}
         ends = [{"index": place, **last, **_end(outcome)} for place, outcome in enumerate(self.outcomes)]
         yield event(ends, thickets=self._votes)
         if includes_usage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -14,6 +15,7 @@ from thickets.flows.serve.settings import ServeSettings
 from thickets.storage.errors import InputError
 
 _GRACE_S = 5
+_BACKLOG = 1024
 
 
 def listen(settings: ServeSettings) -> socket.socket:
@@ -56,6 +58,7 @@ def serve(desks: Sequence[Desk], settings: ServeSettings, taken: socket.socket, 
     Raises:
         ThicketsError: An engine cannot be started.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # an end as by Ctrl-C, which takes the engines along
     try:
         for desk in desks:
             desk.dispatcher.wait_until_ready()
@@ -66,7 +69,9 @@ def serve(desks: Sequence[Desk], settings: ServeSettings, taken: socket.socket, 
             server_header=False,
             lifespan="off",
             timeout_graceful_shutdown=_GRACE_S,
+            backlog=_BACKLOG,
         )
+        taken.listen(_BACKLOG)  # whoever reads the address may call at once
         ready()
         with suppress(KeyboardInterrupt):  # uvicorn raises the signal again when it has ended
             uvicorn.Server(config).run(sockets=[taken])

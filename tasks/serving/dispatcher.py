@@ -221,7 +221,7 @@ class Dispatcher:
                     return
             self._count(batches=1, loads=walk.n_loads - before, left=sum(t.future.cancelled() for t in batch))
             took = time.monotonic() - start
-            logger.info("%d questions in %.1f s, weights loaded %d times", len(batch), took, walk.n_loads - before)
+            logger.debug("questions: %d, seconds: %.1f, loads: %d", len(batch), took, walk.n_loads - before)
 
     def _next_batch(self) -> list[Ticket]:
         """Return questions that wait, once there are some; none: `close`."""
