@@ -12,6 +12,9 @@ from thickets.flows.cli.options import HomeFolder, LikeRun, ModelName, home_of, 
 
 def serve(
     model: ModelName,
+    student: Annotated[
+        bool, typer.Option("--student", help="Of a run: serve its latest student too, with an engine of its own.")
+    ] = False,
     like: LikeRun = None,
     home: HomeFolder = None,
     host: Annotated[
@@ -37,10 +40,10 @@ def serve(
     settings = ServeSettings(host, port, read_key(host, api_key_file), timeout, most_waiting, wrap)
     taken = listen(settings)
     say("loading the model")
-    desks = open_desks(home_of(home), model, like, device=device, most_waiting=most_waiting)
+    desks = open_desks(home_of(home), model, like, student=student, device=device, most_waiting=most_waiting)
 
     def ready() -> None:
-        names = desks[0].catalogue.names()
+        names = [name for desk in desks for name in desk.catalogue.names()]
         say(f"models: {', '.join(names[:4])}{f' and {len(names) - 4} more' if len(names) > 4 else ''}")
         typer.echo(address_of(taken))
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from thickets.flows.models.materialize import load_merge
-from thickets.flows.models.open import NamedModel, find_model
+from thickets.flows.models.open import NamedModel, find_model, find_student
 from thickets.flows.serve.desk import Desk
+from thickets.storage.errors import InputError
 from thickets.storage.home import Home
 from thickets.storage.models.manifest import EnsembleManifest
 from thickets.tasks.serving.answerer import Voter
@@ -14,13 +15,22 @@ from thickets.tasks.serving.names import Catalogue
 from thickets.tasks.serving.opening import Parts, ensemble_parts, merge_of, parts_of, voters_of
 
 
-def open_desks(home: Home, name: str, like: str | None, *, device: str = "auto", most_waiting: int = 256) -> list[Desk]:
+def open_desks(
+    home: Home,
+    name: str,
+    like: str | None = None,
+    *,
+    student: bool = False,
+    device: str = "auto",
+    most_waiting: int = 256,
+) -> list[Desk]:
     """Find a model and start its engine.
 
     Args:
         home: Where runs are kept.
         name: As `find_model` takes it.
         like: The run whose recipe a checkpoint uses.
+        student: Serve the run's student as well, with an engine of its own: it is no neighbour of the base.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<index>``.
         most_waiting: Most questions that wait for their turn.
 
@@ -28,8 +38,15 @@ def open_desks(home: Home, name: str, like: str | None, *, device: str = "auto",
         InputError: There is no such model, it cannot be asked, or its engine cannot be built.
     """
     found = find_model(home, name, like)
-    desk = Desk(catalogue_of(home, found, name), parts_for(found, device), most_waiting=most_waiting)
-    return [desk]
+    served = [(catalogue_of(home, found, name), parts_for(found, device))]
+    if student:
+        if found.run_id is None:
+            raise InputError(f"--student: is for a run; {name} is a model already")
+        names = dict.fromkeys(f"{each}:student" for each in (found.run_id, name))
+        root, *aliases = names
+        catalogue = Catalogue(root, (Voter(None),), aliases=tuple(aliases))
+        served.append((catalogue, parts_for(find_student(home, home.run(found.run_id)), device)))
+    return [Desk(catalogue, parts, most_waiting=most_waiting) for catalogue, parts in served]
 
 
 def parts_for(found: NamedModel, device: str) -> Parts:
