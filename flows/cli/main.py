@@ -12,7 +12,19 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from thickets.flows.cli import check, doctor, housekeeping, init, models, problems, regimes, results, search, services
+from thickets.flows.cli import (
+    check,
+    doctor,
+    housekeeping,
+    init,
+    models,
+    problems,
+    regimes,
+    results,
+    search,
+    serve,
+    services,
+)
 from thickets.flows.cli.options import say
 from thickets.flows.cli.process import QuickEnd
 from thickets.flows.runtime.clock import count_from_command
@@ -48,6 +60,7 @@ app.command(epilog="Example: `thickets distill latest --set distillation.example
 app.command(epilog="Example: `thickets rival latest --method es --set rivals.es.rounds=10`")(search.rival)
 app.command(epilog="Example: `thickets promote latest --name gsm8k-champion`")(models.promote)
 app.command(epilog='Example: `thickets ask latest "Which is the largest number: 790, 311 or 392?"`')(models.ask)
+app.command(epilog="Example: `thickets serve latest --port 8000`")(serve.serve)
 app.command(epilog="Example: `thickets evaluate models:/gsm8k-champion@champion new.jsonl --base`")(models.evaluate)
 app.command(epilog="Example: `thickets parity my.yaml --a transformers --b vllm`")(search.parity)
 app.command(epilog="Example: `thickets problems largest_number`")(problems.problems)

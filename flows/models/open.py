@@ -12,12 +12,14 @@ import yaml
 from thickets.flows.config.file import load_config
 from thickets.flows.models.logged import RECIPE_KEY
 from thickets.flows.models.materialize import load_merge
-from thickets.flows.results.runs import find_run
+from thickets.flows.results.runs import find_run, load_summary
 from thickets.storage.errors import InputError
 from thickets.storage.home import Home, RunFolder
 from thickets.storage.models.manifest import EnsembleManifest, Manifest, Recipe, load_manifest
 from thickets.storage.sqlite import sqlite_url
+from thickets.storage.tracking.models import find_model as find_logged
 from thickets.storage.tracking.models import find_ready, model_folder
+from thickets.storage.tracking.run import Tracker
 from thickets.storage.tracking.store import RUN_ID_TAG, mlflow_client, tracking_errors
 from thickets.tasks.engines.base_model import find_base_model
 from thickets.tasks.serving import Answerer, open_answerer, open_ensemble
@@ -109,6 +111,23 @@ def find_model(home: Home, name: str, like: str | None = None, *, merge: bool = 
     return _from_run(home, name, merge=merge)
 
 
+def find_student(home: Home, run: RunFolder) -> NamedModel:
+    """Find the latest student of a finished run, in MLflow.
+
+    Raises:
+        InputError: The run has none.
+        RunError: MLflow's store cannot be used.
+    """
+    summary = load_summary(run)
+    uri = summary.tracking.mlflow_uri
+    with tracking_errors(uri):
+        tracker = Tracker.find(uri, summary.tracking.mlflow_run_id, run.run_id)
+        found = tracker and find_logged(tracker.client, tracker.experiment_id, run.run_id, "student")
+    if not found:
+        raise InputError(f"--student: {run.run_id} has none; distil it first: thickets distill {run.run_id}")
+    return _from_mlflow(home, f"models:/{found.model_id}", uri)
+
+
 def _is_run(home: Home, name: str) -> bool:
     return name == "latest" or ("/" not in name and home.run(name).config.is_file())
 
@@ -122,8 +141,8 @@ def _from_run(home: Home, name: str, *, merge: bool) -> NamedModel:
     return NamedModel(run.run_id, manifest.recipe, manifest, run_id=run.run_id, **_about(run))
 
 
-def _from_mlflow(home: Home, name: str) -> NamedModel:
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or sqlite_url(home.mlflow_db.resolve())
+def _from_mlflow(home: Home, name: str, uri: str | None = None) -> NamedModel:
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or sqlite_url(home.mlflow_db.resolve())
     with tracking_errors(uri):
         client = mlflow_client(uri)
         model = _logged_model(client, name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -37,6 +37,27 @@ _NO_FILE = "questions.jsonl"
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What asking a model takes, before its engine is built.
+
+    Attributes:
+        spec: The engine, resolved.
+        template: Renders prompts.
+        judge: Extracts answers, as the run did.
+        sampling: How the run decoded, greedily.
+    """
+
+    spec: EngineSpec
+    template: Template
+    judge: Judge
+    sampling: Sampling
+
+    def open(self, voters: Sequence[Voter]) -> Answerer:
+        """Build the engine in this process."""
+        return Answerer(build_engine(self.spec), self.template, self.judge, self.sampling, voters)
+
+
 def open_ensemble(
     manifest: Manifest,
     *,
@@ -55,19 +76,19 @@ def open_ensemble(
     Raises:
         InputError: The base cannot be found or is another model, or the manifest does not fit this version.
     """
+    parts = ensemble_parts(manifest, device=device, trust_remote_code=trust_remote_code)
+    return parts.open(voters_of(manifest) if voters is None else voters)
+
+
+def ensemble_parts(manifest: Manifest, *, device: str = "auto", trust_remote_code: bool = False) -> Parts:
+    """Find what asking an ensemble or a merge takes; arguments and errors as for `open_ensemble`."""
     if manifest.noise.version != NOISE_VERSION:
         raise InputError(
             f"manifest: noise version is {manifest.noise.version}; this version of thickets makes {NOISE_VERSION}"
         )
     recipe, base = manifest.recipe, find_base(manifest, trust_remote_code=trust_remote_code)
-    return open_answerer(
-        recipe,
-        base.path,
-        _voters(manifest) if voters is None else voters,
-        Perturbation.of(manifest.noise),
-        device=device,
-        trust_remote_code=trust_remote_code,
-    )
+    noise = Perturbation.of(manifest.noise)
+    return parts_of(recipe, base.path, noise, device=device, trust_remote_code=trust_remote_code)
 
 
 def merge_of(manifest: MergeManifest) -> Merge:
@@ -79,7 +100,7 @@ def merge_of(manifest: MergeManifest) -> Merge:
     )
 
 
-def _voters(manifest: Manifest) -> list[Voter]:
+def voters_of(manifest: Manifest) -> list[Voter]:
     """Return the merge, or the experts, by rank, each with the number of votes that the vote rule gives it."""
     if isinstance(manifest, MergeManifest):
         return [Voter(merge_of(manifest))]
@@ -136,17 +157,33 @@ def open_answerer(
     Raises:
         InputError: The checkpoint's prompt template or the problem is not that of the recipe.
     """
+    parts = parts_of(
+        recipe, folder, perturbation, device=device, trust_remote_code=trust_remote_code, own_template=own_template
+    )
+    return parts.open(voters)
+
+
+def parts_of(
+    recipe: Recipe,
+    folder: Path,
+    perturbation: Perturbation = Perturbation(),  # noqa: B008 - immutable
+    *,
+    device: str = "auto",
+    trust_remote_code: bool = False,
+    own_template: bool = False,
+) -> Parts:
+    """Find what asking a checkpoint or its neighbours takes; arguments and errors as for `open_answerer`."""
     problem = load_recipe_problem(recipe)
     given = recipe.prompt_template.get("chat_template_kwargs")
     template = _template(folder, given, trust_remote_code=trust_remote_code, own_template=own_template)
     if not own_template:
         _same("the chat template or tokenizer of the model", dict(template.identity()), recipe.prompt_template)
-    engine = build_engine(_spec(recipe, folder, perturbation, device, trust_remote_code))
+    spec = _spec(recipe, folder, perturbation, device, trust_remote_code)
     decoding = recipe.decoding
     # Another prompt template may end its turns with other stop strings; those of the run's own are in the recipe.
     stop = dict.fromkeys((*decoding["stop"], *template.stop))
     sampling = Sampling(max_tokens=decoding["max_tokens"], stop=tuple(stop))
-    return Answerer(engine, template, Judge(problem, recipe_reasoning(recipe)), sampling, voters)
+    return Parts(spec, template, Judge(problem, recipe_reasoning(recipe)), sampling)
 
 
 def _template(

@@ -1,0 +1,1 @@
+"""An endpoint for a run's models that speaks OpenAI's protocol: `thickets serve`."""

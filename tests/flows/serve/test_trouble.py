@@ -1,0 +1,174 @@
+"""Full queues, impatient clients, a killed engine: every request is answered or refused with an error to try again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+import urllib.request
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import psutil
+import pytest
+from fastapi.testclient import TestClient
+
+from tests.flows.serve.conftest import Server, Stored, serving
+from thickets.flows.results.summary import RunSummary
+from thickets.flows.serve.app import make_app
+from thickets.flows.serve.desk import Desk
+from thickets.flows.serve.opening import open_desks
+from thickets.flows.serve.settings import ServeSettings
+from thickets.storage.home import Home
+from thickets.storage.models.manifest import MergeManifest
+from thickets.tasks.serving.opening import open_ensemble
+
+# Some seconds of the tiny model's time.
+LONG = {"model": "latest", "prompt": ["Count: "] * 8, "max_tokens": 400, "thickets": {"every": True}}
+
+
+def health(server: Server) -> dict:
+    with urllib.request.urlopen(server.health, timeout=10) as answer:
+        return json.load(answer)
+
+
+def engine_of(server: Server) -> psutil.Process:
+    [engine] = [each for each in psutil.Process(server.process.pid).children() if "engine_main" in str(each.cmdline())]
+    return engine
+
+
+def test_a_client_that_goes_away_is_not_waited_for(server: Server) -> None:
+    before = health(server)
+    with ThreadPoolExecutor(1) as pool:
+        long = pool.submit(httpx.post, f"{server.url}/completions", json=LONG, timeout=60)
+        wait_for(lambda: health(server)["batches"] == before["batches"] and health(server)["waiting"] == 0)
+        time.sleep(0.3)
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{server.url}/completions", json={**LONG, "max_tokens": 300}, timeout=0.2)
+        assert long.result().status_code == 200
+    wait_for(lambda: health(server)["left"] == before["left"] + 8)
+    assert health(server)["answered"] == before["answered"] + 8
+
+
+def test_a_full_queue_and_a_late_answer_are_errors_to_try_again(desk: Desk) -> None:
+    app = make_app([desk], ServeSettings(timeout_s=0.3))
+    client = TestClient(app, base_url="http://localhost")
+    late = client.post("/v1/completions", json=LONG)
+    assert (late.status_code, late.json()["error"]["code"]) == (504, "timeout")
+    full = client.post("/v1/completions", json={**LONG, "prompt": ["Count: "] * 256, "max_tokens": 1})
+    # The whole queue is theirs if nobody waits any more.
+    assert full.status_code in (200, 504)
+    desk.dispatcher._most_waiting, before = 2, desk.dispatcher._most_waiting
+    try:
+        busy = client.post("/v1/completions", json=LONG)
+    finally:
+        desk.dispatcher._most_waiting = before
+    assert (busy.status_code, busy.json()["error"]["code"]) == (429, "queue_full")
+    assert busy.headers["retry-after"] == "1"
+
+
+@pytest.mark.slow
+def test_a_killed_engine_is_started_again_and_clients_that_try_again_notice_nothing(home: Home, stored: Stored) -> None:
+    with serving(home, "latest", "--wrap") as server:
+        first = engine_of(server)
+        with ThreadPoolExecutor(1) as pool:
+            long = pool.submit(httpx.post, f"{server.url}/completions", json=LONG, timeout=60)
+            time.sleep(0.5)
+            first.send_signal(signal.SIGKILL)
+            refused = long.result()
+        assert refused.status_code == 503
+        assert refused.json()["error"]["code"] == "engine_lost"
+        assert "SIGKILL" in refused.json()["error"]["message"]
+        assert refused.headers["retry-after"] == "1"
+        client = server.client(max_retries=20)
+        turns = [[{"role": "user", "content": question}] for question in stored.questions]
+        found = [client.chat.completions.create(model="latest", messages=each) for each in turns]
+        assert [each.thickets["answer"] for each in found] == stored.votes
+        assert health(server)["starts"] == 2
+        assert engine_of(server).pid != first.pid
+        second = engine_of(server)
+    assert psutil.wait_procs([second], timeout=10)[1] == []
+
+
+@pytest.mark.slow
+def test_64_clients_through_a_kill_of_the_engine(home: Home, stored: Stored) -> None:
+    """For seconds here; THICKETS_LOAD_S says for how many, for instance 120."""
+    seconds = float(os.environ.get("THICKETS_LOAD_S", "8"))
+    with serving(home, "latest", "--wrap") as server:
+        process, end = psutil.Process(server.process.pid), time.monotonic() + seconds
+        statuses: Counter[int] = Counter()
+        wrong: list[object] = []
+        lock = threading.Lock()
+
+        def ask_on(start: int) -> None:
+            place = start
+            with httpx.Client(timeout=60) as client:
+                while time.monotonic() < end:
+                    place = (place + 1) % len(stored.questions)
+                    turn = {"role": "user", "content": stored.questions[place]}
+                    answer = client.post(f"{server.url}/chat/completions", json={"model": "latest", "messages": [turn]})
+                    with lock:
+                        statuses[answer.status_code] += 1
+                        if answer.status_code == 200 and answer.json()["thickets"]["answer"] != stored.votes[place]:
+                            wrong.append((place, answer.json()))
+                    if answer.status_code != 200:
+                        time.sleep(float(answer.headers["retry-after"]) / 10)
+
+        with ThreadPoolExecutor(64) as pool:
+            clients = [pool.submit(ask_on, start) for start in range(64)]
+            time.sleep(seconds / 4)
+            early = process.memory_info().rss
+            time.sleep(seconds / 4)
+            engine_of(server).send_signal(signal.SIGKILL)
+            for client in clients:
+                client.result()
+        late, counts = process.memory_info().rss, health(server)
+    assert not wrong
+    assert set(statuses) <= {200, 503}
+    assert statuses[200] > 64
+    assert counts["answered"] == statuses[200]  # none twice
+    assert counts["failed"] == statuses[503] > 0
+    assert (counts["waiting"], counts["starts"]) == (0, 2)
+    assert late < early + (32 << 20)
+    print(f"{seconds:g} s: {dict(statuses)}, {counts}, {early >> 20} to {late >> 20} MiB")
+
+
+def test_a_merge_is_served_and_a_network_of_signals(merged: RunSummary) -> None:
+    home = Home(merged.folder.parents[1])
+    [desk] = open_desks(home, "latest", None)
+    try:
+        desk.dispatcher.wait_until_ready()
+        root = desk.catalogue.root
+        assert f"{root}:merge" in desk.catalogue.names()
+        client = TestClient(make_app([desk], ServeSettings()), base_url="http://localhost")
+        manifest = MergeManifest.load(home.run(root).merge)
+        answerer = open_ensemble(manifest)
+        question = answerer.problem.examples(3, 0)[2].question
+        [expected] = answerer.ask([question]).rows
+        found = {}
+        for name in ("latest:merge", "latest:base", "latest"):
+            body = {"model": name, "messages": [{"role": "user", "content": question}], "thickets": {"wrap": True}}
+            found[name] = client.post("/v1/chat/completions", json=body).json()["thickets"]
+        assert found["latest:merge"]["answer"] == expected.answer != found["latest:base"]["answer"]
+        assert found["latest"]["experts"] >= 1
+    finally:
+        desk.dispatcher.close()
+
+
+def test_a_run_that_is_not_there_is_said_before_anything_is_loaded(home: Home, thickets) -> None:
+    status, out, err = thickets("serve", "nothing", "--home", str(home.root), "--port", "0")
+    assert (status, out) == (2, "")
+    assert "error: RUN: 'nothing' fits no run" in err
+    status, _, err = thickets("serve", "latest", "--home", str(home.root), "--host", "0.0.0.0", "--port", "0")
+    assert status == 2
+    assert "error: --host: 0.0.0.0 can be reached from other machines" in err
+
+
+def wait_for(condition, within_s: float = 30) -> None:
+    end = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
