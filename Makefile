@@ -69,7 +69,7 @@ $(VENV)/.ready-test: $(VENV)/.ready constraints-cpu.txt overrides-cpu.txt
 
 $(INSPECT_VENV)/.ready:
 	$(PYTHON) -m venv $(INSPECT_VENV)
-	$(INSPECT_VENV)/bin/python -m pip install --quiet --disable-pip-version-check inspect-ai openai
+	$(INSPECT_VENV)/bin/python -m pip install --quiet --disable-pip-version-check inspect-ai==0.3.285 openai
 	@touch $@
 
 # In a folder of its own: the tests need the CPU build of PyTorch, beside which no GPU is seen.
