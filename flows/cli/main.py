@@ -12,7 +12,19 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from thickets.flows.cli import check, doctor, housekeeping, init, models, problems, regimes, results, search, services
+from thickets.flows.cli import (
+    check,
+    doctor,
+    housekeeping,
+    init,
+    models,
+    problems,
+    regimes,
+    results,
+    search,
+    services,
+    view,
+)
 from thickets.flows.cli.options import say
 from thickets.flows.cli.process import QuickEnd
 from thickets.flows.runtime.clock import count_from_command
@@ -39,6 +51,7 @@ app.command(epilog="Example: `thickets runs --json`")(results.runs)
 app.command(epilog="Example: `thickets show latest --all`")(results.show)
 app.command(epilog="Example: `thickets compare quickstart-d45c6075 latest`")(results.compare)
 app.command(epilog="Example: `thickets report latest --out result.html`")(results.report)
+app.command(epilog="Example: `thickets view latest`")(view.view)
 app.command(epilog="Example: `thickets log latest`")(results.log)
 app.command(
     epilog='Example: `thickets sql latest --named fixed`, or `thickets sql latest "select * from leaderboard limit 5"`'
