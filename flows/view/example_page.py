@@ -137,7 +137,7 @@ def example_page(
 
     by_answer: dict[str | None, list[ShownReply]] = {}
     for reply in rows:
-        by_answer.setdefault(reply["answer"], []).append(shown(reply))  # type: ignore[arg-type]
+        by_answer.setdefault(reply["answer"], []).append(shown(reply))
     return ExamplePage(
         wanted,
         row,

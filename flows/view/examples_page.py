@@ -174,7 +174,7 @@ def examples_page(run: OpenRun, wanted: Wanted) -> ExamplesPage:
     for row in rows:
         text = texts.get((BASE_ID, str(row["example_id"])))
         found = votes.get(str(row["example_id"]), ())
-        lines.append(ExampleLine(row, snippet(text.text) if text else "", found, row.pop("n_looping")))  # type: ignore[arg-type]
+        lines.append(ExampleLine(row, snippet(text.text) if text else "", found, row.pop("n_looping")))
     return ExamplesPage(
         wanted,
         tuple(lines),

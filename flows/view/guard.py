@@ -54,8 +54,8 @@ class Guard:
         await (refusal or self._app)(scope, receive, guarded)
 
     def _refusal(self, method: str, headers: Headers) -> PlainTextResponse | None:
-        if method not in ("GET", "HEAD"):
-            return PlainTextResponse("these pages change nothing: GET and HEAD only\n", 405, {"allow": "GET, HEAD"})
+        if method != "GET":
+            return PlainTextResponse("these pages change nothing: GET only\n", 405, {"allow": "GET"})
         if not self._address.is_ours(_host(headers.get("host", ""))):
             return PlainTextResponse(f"not served under this name; open {self._address.url}\n", 421)
         if not _knows(self._address.credentials, headers.get("authorization", "")):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,7 +48,7 @@ class OpenRun:
     is_running: bool
     share_read: float
 
-    def rows(self, sql: str, params: dict[str, object] | None = None) -> list[dict[str, Any]]:
+    def rows(self, sql: str, params: Mapping[str, object] | None = None) -> list[dict[str, Any]]:
         """Run a query with named parameters and return its rows."""
         return self.reader.query(sql, params or {}).to_dicts()
 

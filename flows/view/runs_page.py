@@ -123,7 +123,7 @@ def _read(home: Home, folder: RunFolder) -> RunLine:
 
 def _stamps(folder: RunFolder) -> object:
     watched = (folder.config, folder.summary, folder.begun, folder.refused, folder.called)
-    found = []
+    found: list[tuple[int, int] | None] = []
     for path in watched:
         try:
             stat = path.stat()
