@@ -22,6 +22,8 @@ from typing import Any
 
 from benchmarks.output import parser, show
 from benchmarks.synthetic_run import RUN, make_run
+from thickets.flows.results.runs import open_scores
+from thickets.storage.home import Home
 
 _TIMES = 5
 
@@ -58,15 +60,15 @@ def measure(folder: Path) -> dict[str, dict[str, Any]]:
 
     from thickets.flows.view.address import Address
     from thickets.flows.view.app import make_app
-    from thickets.storage.home import Home
 
     pages = TestClient(make_app(Home(folder), Address("127.0.0.1", 4300)), base_url="http://127.0.0.1:4300")
-    return {path: _measured(pages, path) for path in _paths(pages)}
+    return {path: _measured(pages, path) for path in _paths(Home(folder))}
 
 
-def _paths(pages: Any) -> list[str]:
+def _paths(home: Home) -> list[str]:
     run = f"/runs/{RUN}"
-    best = pages.get(f"{run}/candidates.csv").text.splitlines()[1].split(",")[2].strip('"')
+    with open_scores(home, home.run(RUN)) as scores:
+        best = scores.leaderboard(limit=1)["candidate_id"].item()
     examples = f"{run}/examples"
     return [
         "/runs",

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from thickets.flows.results.runs import find_run, shards_folder
 from thickets.flows.view.loops import SCHEMA as LOOPS
 from thickets.flows.view.loops import Loops
 from thickets.flows.view.tables import view_tables
+from thickets.storage.errors import InputError
 from thickets.storage.home import Home, RunFolder
 from thickets.storage.scores.late_tables import LateTable
 from thickets.storage.scores.queries import ScoreQueries
@@ -39,6 +40,7 @@ class OpenRun:
         shards: The folder of its completions; None: not on this machine.
         is_running: Whether a process carries it out now.
         share_read: Share of the shards in which looping replies are known.
+        version: Changes when its figures do.
     """
 
     home: Home
@@ -47,6 +49,7 @@ class OpenRun:
     shards: Path | None
     is_running: bool
     share_read: float
+    version: object
 
     def rows(self, sql: str, params: Mapping[str, object] | None = None) -> list[dict[str, Any]]:
         """Run a query with named parameters and return its rows."""
@@ -64,6 +67,7 @@ class _Kept:
     taken: float = 0.0
     cost_s: float = 0.0
     loops: Loops | None = None
+    is_prepared: bool = False
 
 
 class Runs:
@@ -76,7 +80,7 @@ class Runs:
 
     def find(self, name: str) -> RunFolder:
         """Find a run; see `thickets.flows.results.runs.find_run`."""
-        folder = self.home.run(name) if name not in ("latest",) else None
+        folder = None if name == "latest" else self.home.run(name)
         return folder if folder is not None and folder.config.is_file() else find_run(self.home, name)
 
     @contextmanager
@@ -94,11 +98,22 @@ class Runs:
                 kept.loops = Loops(shards)
             if is_running and _can_be_copied(folder, shards):
                 reader = self._snapshot(kept, folder, shards)
-                yield OpenRun(self.home, folder, reader, shards, True, _share(kept))
+                yield OpenRun(self.home, folder, reader, shards, True, _share(kept), kept.taken)
                 return
             self._forget_snapshot(kept)
             with read_only(folder.root, shards, self._tables(kept, folder)) as reader:
-                yield OpenRun(self.home, folder, reader, shards, is_running, _share(kept))
+                yield OpenRun(self.home, folder, reader, shards, is_running, _share(kept), kept.version)
+
+    def prepare(self, folder: RunFolder) -> None:
+        """Begin to make the tables that other pages of a run need, in the background."""
+        kept = self._keep(folder.run_id)
+        if kept.version != _version(folder) and not kept.is_prepared:
+            kept.is_prepared = True
+            threading.Thread(target=self._prepare, args=(folder,), name="prepare", daemon=True).start()
+
+    def _prepare(self, folder: RunFolder) -> None:
+        with suppress(InputError), self.open(folder) as run:
+            run.rows("SELECT 1 FROM board, questions, loops LIMIT 0")
 
     def _keep(self, run_id: str) -> _Kept:
         with self._lock:

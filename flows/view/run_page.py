@@ -26,6 +26,10 @@ from thickets.tasks.results.text import duration
 from thickets.tasks.statistics import accuracy
 
 _STALE_S = 60.0
+_NOTHING_YET = (
+    '<svg viewBox="0 0 460 60" class="themed"><text x="4" y="34" font-size="14" fill="var(--muted)">'
+    "nothing to draw yet</text></svg>"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +117,11 @@ def progress_of(home: Home, folder: RunFolder) -> Progress | None:
         left_s = max(now.left_s - quiet_s, 0.0)
         facts.append(f"about {duration(_coarse(left_s))} {'to the report' if now.is_until_report else 'left'}")
     is_over = now.n_units == now.n_done
+    place = now.place
+    if is_over and place == len(now.stages):
+        place, facts = place + 1, ["all is scored; the report is being written"]
     return Progress(
-        tuple(Stage(name, _state(place, now.place)) for place, name in enumerate((*now.stages, "report"), start=1))
+        tuple(Stage(name, _state(number, place)) for number, name in enumerate((*now.stages, "report"), start=1))
         if now.stages
         else (),
         now.label,
@@ -136,14 +143,14 @@ def draw(run: OpenRun, name: str) -> str | None:
     return None
 
 
-def _so_far(run: OpenRun) -> str | None:
+def _so_far(run: OpenRun) -> str:
     board = run.reader.query(
         "SELECT sigma, score AS accuracy FROM board "
         "WHERE seed IS NOT NULL AND n = (SELECT max(n) FROM board WHERE seed IS NOT NULL)"
     )
     base = run.rows("SELECT n_correct, n FROM board WHERE candidate_id = 'base' AND n > 0")
     if not board.height or not base or board["accuracy"].null_count():
-        return None
+        return _NOTHING_YET
     known = accuracy(base[0]["n_correct"], base[0]["n"])
     return _svg(partial(score_by_sigma, board, known), "score_by_sigma", f"{board.height} candidates so far.")
 

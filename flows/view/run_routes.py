@@ -17,7 +17,6 @@ from thickets.flows.view.opened import Runs
 from thickets.flows.view.pages import picture
 from thickets.flows.view.responses import PageNumber, Text, html, rows_file, tagged
 from thickets.flows.view.run_page import draw, progress_of, run_page
-from thickets.storage.home import RunFolder
 
 _MOST_PICTURES = 64
 
@@ -29,6 +28,7 @@ def run_routes(runs: Runs) -> APIRouter:
     @routes.get("/runs/{name}")
     def one_run(request: Request, name: str) -> Response:
         folder = runs.find(name)
+        runs.prepare(folder)
         return html(
             request, "run", at="run", run=folder.run_id, found=run_page(home, folder), now=progress_of(home, folder)
         )
@@ -42,8 +42,7 @@ def run_routes(runs: Runs) -> APIRouter:
     def plotted(request: Request, name: str, plot: str) -> Response:
         folder = runs.find(name)
         with runs.open(folder) as opened:
-            version = (folder.run_id, plot, *_stamp(folder), id(opened.reader) if opened.is_running else 0)
-            svg = pictures.get(version, lambda: draw(opened, plot))
+            svg = pictures.get((folder.run_id, plot, opened.version), lambda: draw(opened, plot))
         if svg is None:
             raise HTTPException(404, "there is no such plot of this run yet")
         drawn = picture(svg).encode()
@@ -103,7 +102,3 @@ class _Pictures:
                 if len(self._known) > _MOST_PICTURES:
                     self._known.popitem(last=False)
             return self._known[version]
-
-
-def _stamp(folder: RunFolder) -> tuple[int, int]:
-    return tuple(path.stat().st_mtime_ns if path.is_file() else 0 for path in (folder.summary, folder.scores))  # type: ignore[return-value]
