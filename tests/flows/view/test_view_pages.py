@@ -178,7 +178,7 @@ def test_a_run_in_progress_is_read_beside_its_writer(tmp_path: Path) -> None:
     home = made_home(tmp_path, 8, 6)
     folder = home.run(RUN)
     folder.summary.unlink()
-    folder.scores.rename(tmp_path / "held")  # what its writer holds is not touched
+    folder.scores.write_bytes(b"its writer's")  # whoever opened it would fail
     with home.run_lock(RUN):
         pages = client(home)
         now = {"label": "selection", "stages": ("selection", "test"), "place": 1, "written": "2026-01-01T00:00:00Z"}
