@@ -12,6 +12,7 @@ from thickets.flows.view.judged import Explainer, explainer_of
 from thickets.flows.view.opened import Runs
 from thickets.flows.view.replies import fetch_replies
 from thickets.flows.view.responses import PageNumber, Text, html, rows_file
+from thickets.flows.view.tables import is_finished
 from thickets.storage.home import RunFolder
 
 
@@ -23,22 +24,26 @@ def example_routes(runs: Runs) -> APIRouter:
     def examples(
         request: Request,
         name: str,
-        split: Text = "test",
+        split: Text = "",
         show: Text = "",
         q: Text = "",
         sort: Text = "position",
         page_: PageNumber = 1,
     ) -> Response:
-        folder, wanted = runs.find(name), Wanted(split, show, q, sort, page_).check()
+        folder = runs.find(name)
+        usual = _usual_split(folder)
+        wanted = Wanted(split or usual, show, q, sort, page_, usual).check()
         with runs.open(folder) as opened:
             found = examples_page(opened, wanted)
         return html(request, "examples", at="examples", run=folder.run_id, found=found, filters=FILTERS, sorts=SORTS)
 
     @routes.get("/runs/{name}/examples.{ending}")
     def example_rows(
-        name: str, ending: str, split: Text = "test", show: Text = "", q: Text = "", sort: Text = "position"
+        name: str, ending: str, split: Text = "", show: Text = "", q: Text = "", sort: Text = "position"
     ) -> Response:
-        return rows_file(runs, runs.find(name), Wanted(split, show, q, sort).check(), ending, "examples")
+        folder = runs.find(name)
+        wanted = Wanted(split or _usual_split(folder), show, q, sort).check()
+        return rows_file(runs, folder, wanted, ending, "examples")
 
     @routes.get("/runs/{name}/examples/{split}/{example:path}")
     def one_example(
@@ -52,7 +57,8 @@ def example_routes(runs: Runs) -> APIRouter:
         who: Text = "",
         page_: PageNumber = 1,
     ) -> Response:
-        folder, wanted = runs.find(name), Wanted(split, show, q, sort).check()
+        folder = runs.find(name)
+        wanted = Wanted(split, show, q, sort, usual=_usual_split(folder)).check()
         with runs.open(folder) as opened:
             found = example_page(opened, rules.of(folder), wanted, example, who, page_)
         return html(request, "example", at="examples", run=folder.run_id, found=found, who=who)
@@ -76,6 +82,11 @@ def example_routes(runs: Runs) -> APIRouter:
         )
 
     return routes
+
+
+def _usual_split(folder: RunFolder) -> str:
+    """Return the split to begin with: until the vote is chosen nobody has answered the test split."""
+    return "test" if is_finished(folder) else "selection"
 
 
 class _Rules:

@@ -58,6 +58,7 @@ class Wanted:
         q: Text that question, gold, an answer or (on the test split) a reply holds.
         sort: One of `SORTS`.
         page: From 1.
+        usual: The split that the run's address leads to without one.
     """
 
     split: str = "test"
@@ -65,6 +66,7 @@ class Wanted:
     q: str = ""
     sort: str = "position"
     page: int = 1
+    usual: str = "test"
 
     def check(self) -> Wanted:
         """Return it, or raise an `InputError` that names what is not allowed."""
@@ -78,7 +80,7 @@ class Wanted:
         values = {name: getattr(self, name) for name in ("split", "show", "q", "sort", "page")}
         if changes and "page" not in changes:
             values["page"] = 1
-        return query_string(values | changes, {"split": "test", "sort": "position", "page": 1})
+        return query_string(values | changes, {"split": self.usual, "sort": "position", "page": 1})
 
 
 @dataclass(frozen=True, slots=True)

@@ -186,8 +186,11 @@ def test_a_run_in_progress_is_read_beside_its_writer(tmp_path: Path) -> None:
         assert "3 of 12 units" in pages.get(f"/runs/{RUN}/progress").text
         assert 'data-live="' in pages.get(f"/runs/{RUN}").text
         assert len(links(pages.get(f"/runs/{RUN}/candidates").text)) == 8
-        html = pages.get(f"/runs/{RUN}/examples?split=selection").text
+        html = pages.get(f"/runs/{RUN}/examples").text  # the selection split: nobody has answered the other
         assert len(links(html)) == 6
+        assert "/examples/selection/selection-00000" in links(html)[0]
+        assert pages.get(links(html)[0]).status_code == 200
+        assert "split=test" in html
         assert "not finished" in html
         assert pages.get(f"/runs/{RUN}/plots/score_by_sigma.svg").status_code == 200
     assert "data-done" in pages.get(f"/runs/{RUN}/progress").text
