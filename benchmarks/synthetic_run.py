@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from benchmarks.synthetic_scores import SITUATIONS, SyntheticScores, synthetic_scores
-from thickets.flows.results.summary import EngineUse, ExpertRow, RunSummary, TrackingLinks
+from thickets.flows.results.summary import EngineUse, ExpertRow, RunSummary, SigmaRow, TrackingLinks
 from thickets.storage.fingerprint import fingerprint
 from thickets.storage.home import Home, RunFolder
 from thickets.storage.scores.database import BASE_ID, BASE_POSITION, ScoreStore
@@ -192,7 +192,7 @@ def _summary(
         n_candidates=store.totals("selection")["n_candidates"].item(),
         split_sizes={split: store.questions(split).height for split in _SPLITS},
         base_selection=accuracy(*store.common_base("selection")),
-        sigmas=(),
+        sigmas=_sigmas(store),
         validation_curve=curve_points(cast, [k], rule, consensus=consensus),
         evaluation=evaluate(store, ranked, k, rule, consensus=consensus),
         experts=tuple(
@@ -208,4 +208,17 @@ def _summary(
         thicket=describe(store, judge, test, ranked, k, rule),
         version="0",
         by_likelihood=by_likelihood,
+    )
+
+
+def _sigmas(store: ScoreStore) -> tuple[SigmaRow, ...]:
+    return tuple(
+        SigmaRow(
+            sigma=row["sigma"],
+            n_candidates=row["n_candidates"],
+            mean_accuracy=row["mean_points"] / (1000 * row["n_examples"]),
+            max_accuracy=row["max_points"] / (1000 * row["n_examples"]),
+            n_at_least_base=row["n_at_least_base"],
+        )
+        for row in store.sigma_statistics("selection").iter_rows(named=True)
     )

@@ -78,6 +78,11 @@ class RunFolder:
         return self.root / "budget.json"
 
     @property
+    def progress(self) -> Path:
+        """How far the session in progress is, as JSON; of a run that is not in progress it says nothing."""
+        return self.root / "progress.json"
+
+    @property
     def engine_time(self) -> Path:
         """What engines took for the answers of the sessions that ended; absent before the first has."""
         return self.root / "engine-time.json"

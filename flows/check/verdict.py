@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from thickets.flows.check.prompt import Gold, read_gold
-from thickets.tasks.problems.judging import Judge
+from thickets.tasks.problems.judging import Judge, Verdict
 from thickets.tasks.types import FULL, Example
 from thickets.tasks.verifiers.programs import share_in_words
 from thickets.tasks.verifiers.thought import after_thought
@@ -63,19 +63,14 @@ def check_reply(
     found = judge.of_answer(judge.extract(reply, example), example)
     gold = read_gold(judge.problem, example)
     verdict: VerdictName = "abstains" if found.answer is None else "right" if found.correct else "wrong"
-    if found.answer is None:
-        why = f"abstains: {_abstains_for(judge, name, reply)}"
-    else:
-        said = share_in_words(found.answer) if name in _PROGRAMS else _compared(verdict, found.answer, gold)
-        why = f"{verdict}: {said}"
-        why += f", score {found.score / FULL:g}" if 0 < found.score < FULL else ""
+    why = reason(judge, name, gold, reply, found)
     return CheckedReply(
         example_id=example.id,
         question=example.shown,
         gold=gold,
         reply=reply,
         extracted=found.answer,
-        span=_place(judge, example, reply, found.answer),
+        span=place_of(judge, example, reply, found.answer),
         score=found.score / FULL,
         verdict=verdict,
         cut_off=cut_off_at is not None,
@@ -83,7 +78,16 @@ def check_reply(
     )
 
 
-def _place(judge: Judge, example: Example, reply: str, answer: str | None) -> tuple[int, int] | None:
+def reason(judge: Judge, name: str, gold: Gold, reply: str, found: Verdict) -> str:
+    """Return a verdict with its reason in a line: ``wrong: read 391, gold is 392``."""
+    if found.answer is None:
+        return f"abstains: {_abstains_for(judge, name, reply)}"
+    verdict: VerdictName = "right" if found.correct else "wrong"
+    said = share_in_words(found.answer) if name in _PROGRAMS else _compared(verdict, found.answer, gold)
+    return f"{verdict}: {said}" + (f", score {found.score / FULL:g}" if 0 < found.score < FULL else "")
+
+
+def place_of(judge: Judge, example: Example, reply: str, answer: str | None) -> tuple[int, int] | None:
     """Return where the answer stands: as the verifier says, else where the reply last has it in its canonical form."""
     if answer is None or (known := judge.span(reply, example)) is not None:
         return None if answer is None else known

@@ -24,6 +24,7 @@ from thickets.flows.cli import (
     search,
     serve,
     services,
+    view,
 )
 from thickets.flows.cli.options import say
 from thickets.flows.cli.process import QuickEnd
@@ -51,6 +52,7 @@ app.command(epilog="Example: `thickets runs --json`")(results.runs)
 app.command(epilog="Example: `thickets show latest --all`")(results.show)
 app.command(epilog="Example: `thickets compare quickstart-d45c6075 latest`")(results.compare)
 app.command(epilog="Example: `thickets report latest --out result.html`")(results.report)
+app.command(epilog="Example: `thickets view latest`")(view.view)
 app.command(epilog="Example: `thickets log latest`")(results.log)
 app.command(
     epilog='Example: `thickets sql latest --named fixed`, or `thickets sql latest "select * from leaderboard limit 5"`'

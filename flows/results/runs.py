@@ -60,7 +60,7 @@ class RunRow(BaseModel):
 
 def list_runs(home: Home) -> list[RunRow]:
     """Return every run of a home, the latest first; one that cannot be read is damaged, and the others are as ever."""
-    rows = [_row(home, folder) for folder in _folders(home)]
+    rows = [run_row(home, folder) for folder in run_folders(home)]
     return sorted(rows, key=lambda row: (-row.date.timestamp(), row.run_id))
 
 
@@ -75,7 +75,7 @@ def find_run(home: Home, name: str) -> RunFolder:
     Raises:
         InputError: No run or several runs fit.
     """
-    known = sorted((_known(home, folder) for folder in _folders(home)), key=lambda each: each.order)
+    known = sorted((_known(home, folder) for folder in run_folders(home)), key=lambda each: each.order)
     ids = [each.folder.run_id for each in known]
     if not ids:
         raise InputError(f"RUN: there are no runs in {home.root}; start one with `thickets run`")
@@ -179,7 +179,7 @@ class _Known:
         return not self.is_recorded, -self.began.timestamp(), self.folder.run_id
 
 
-def _folders(home: Home) -> list[RunFolder]:
+def run_folders(home: Home) -> list[RunFolder]:
     """Return the folders that a run has begun to fill."""
     try:
         paths = sorted(path for path in home.runs.iterdir() if not path.name.startswith(".") and path.is_dir())
@@ -202,7 +202,7 @@ def _is_bare(folder: RunFolder) -> bool:
 def _latest(home: Home, known: list[_Known]) -> RunFolder:
     begun = [each.folder for each in known if each.has_begun]
     for folder in begun:
-        row = _row(home, folder)
+        row = run_row(home, folder)
         if row.state != "damaged":
             return folder
         log.warning(f"{folder.run_id} is damaged and not taken for the latest: {row.reason}")
@@ -212,7 +212,8 @@ def _latest(home: Home, known: list[_Known]) -> RunFolder:
     raise InputError(f"RUN: nothing of any run in {home.root} was scored yet; runs here: {ids}")
 
 
-def _row(home: Home, folder: RunFolder) -> RunRow:
+def run_row(home: Home, folder: RunFolder) -> RunRow:
+    """Return a run's line; one that cannot be read is damaged."""
     try:
         return _whole_row(home, folder)
     except _UNREADABLE as error:

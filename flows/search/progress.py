@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import cast
 from uuid import UUID
 
@@ -14,6 +16,7 @@ from prefect.context import FlowRunContext
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
+from thickets.flows.results.progress import ProgressNow
 from thickets.flows.results.summary import EngineUse
 from thickets.flows.runtime.environment import log
 from thickets.flows.runtime.prefect_server import LatestOnly, shown
@@ -26,6 +29,7 @@ from thickets.tasks.scoring.units import UnitReport
 
 _ARTIFACT_EVERY_S = 5.0
 _LINE_EVERY_S = 20.0
+_FILE_EVERY_S = 2.0
 
 
 class ScoringProgress:
@@ -36,6 +40,7 @@ class ScoringProgress:
 
     Attributes:
         forecast: The stages of the run. With it, the time left is that until the report; else until the round's end.
+        file: Where the progress is kept for other processes; None: nowhere.
     """
 
     def __init__(self) -> None:
@@ -43,7 +48,9 @@ class ScoringProgress:
         self._show_if_possible = Onlooker(self._show, "showing the progress")
         self._use = EngineUse()
         self._times: dict[str, Worked] = {}
+        self._save_if_possible = Onlooker(self._save, "writing the progress")
         self.forecast: Forecast | None = None
+        self.file: Path | None = None
         self._console = Console(stderr=True)
         self._bar: Progress | None = None
         self._bar_task = TaskID(0)
@@ -55,7 +62,8 @@ class ScoringProgress:
         self._done, self._split_tokens, self._start_s = 0, 0, 0.0
         self._best = self._base = (0, 0)
         self._correct: dict[str, tuple[int, int]] = {}
-        self._started = self._last_artifact = time.monotonic()
+        self._started = self._last_artifact = self._last_file = time.monotonic()
+        self._n_before = 0
         self._last_line = -_LINE_EVERY_S  # the first score is shown at once
 
     @property
@@ -80,7 +88,8 @@ class ScoringProgress:
             n_engines: Engines that score them.
         """
         self._reset()
-        self._split, self._total, self._n_engines = name, n_units, n_engines
+        self._split, self._total, self._n_engines, self._n_before = name, n_units, n_engines, n_done
+        self._save_if_possible()
         reused = f" ({n_done} units were scored before)" if n_done else ""
         log.info(f"{name}: {n_units} units to score{reused}" if n_units else f"{name}: nothing left to score{reused}")
         if not n_units:
@@ -105,6 +114,7 @@ class ScoringProgress:
                 self._bar = None
             elif self._done:
                 log.info(self._line())
+            self._save_if_possible()
             if self._artifact is not None:
                 self._update_artifact()
                 self._artifact.close()
@@ -144,6 +154,8 @@ class ScoringProgress:
         if now - self._last_artifact > _ARTIFACT_EVERY_S:
             self._last_artifact = now
             self._update_artifact()
+        if now - self._last_file > _FILE_EVERY_S:
+            self._save_if_possible()
 
     def _facts(self) -> str:
         elapsed = max(time.monotonic() - self._started, 1e-9)
@@ -162,15 +174,39 @@ class ScoringProgress:
         return f"stage {place} of {self.forecast.n_stages}, {self._split}" if place and self.forecast else self._split
 
     def _left(self) -> str:
+        until = "left" if self.forecast is None else "to the report"
+        return f"about {duration(self._left_s())} {until}"
+
+    def _left_s(self) -> float:
         """Return the time left: until the report where the stages are known, else until the end of this round."""
         elapsed = time.monotonic() - self._started
         # What an answer has cost in this session; the start of the engines, side by side, is paid for.
         spent_s = max(self._use.scoring_s + elapsed - self._use.start_s / self._n_engines, 0.0)
         left_s = max(elapsed - self._start_s / self._n_engines, 0.0) / self._done * (self._total - self._done)
         if self.forecast is None:
-            return f"about {duration(left_s)} left"
+            return left_s
         left_s += self.forecast.after(self._split) * spent_s / max(self._use.n_answers, 1)
-        return f"about {duration(left_s + WRAP_UP_S)} to the report"
+        return left_s + WRAP_UP_S
+
+    def _save(self) -> None:
+        """Keep the progress in its file."""
+        self._last_file = time.monotonic()
+        if self.file is None:
+            return
+        elapsed_s = max(self._last_file - self._started, 1e-9)
+        now = ProgressNow(
+            label=self._split,
+            stages=tuple(self.forecast.answers) if self.forecast else (),
+            place=self.forecast.place(self._split) if self.forecast else None,
+            n_done=self._done,
+            n_units=self._total,
+            n_before=self._n_before,
+            tokens_per_s=self._split_tokens / elapsed_s,
+            left_s=self._left_s() if self._done else None,
+            is_until_report=self.forecast is not None,
+            written=datetime.now(UTC),
+        )
+        now.save(self.file)
 
     def _update_artifact(self) -> None:
         if self._artifact is not None:

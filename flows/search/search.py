@@ -101,6 +101,8 @@ def _search(
         log.warning(line)
     with plan.home.run_lock(plan.run_id) as folder:
         _begin(plan, folder, fresh=fresh)
+        folder.progress.unlink(missing_ok=True)  # an earlier session's
+        progress.file = folder.progress
         if prepared.limit_plan is not None:
             record_other_answers(folder, prepared.limit_plan.fingerprint, prepared.limit_plan.verdicts)
         book = prepared.open_book(folder)

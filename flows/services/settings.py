@@ -85,7 +85,7 @@ def make_settings(home: Path, host: str, prefect_port: int, mlflow_port: int) ->
     ports = {"--prefect-port": prefect_port, "--mlflow-port": mlflow_port}
     if prefect_port and prefect_port == mlflow_port:
         raise InputError(f"--mlflow-port: {mlflow_port} is --prefect-port too; give them different ones")
-    chosen = {option: _usable_port(option, host, port) for option, port in ports.items()}
+    chosen = {option: usable_port(option, host, port) for option, port in ports.items()}
     return ServiceSettings(
         home.absolute(), host, chosen["--prefect-port"], chosen["--mlflow-port"], credentials=credentials
     )
@@ -123,7 +123,12 @@ def _in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _usable_port(option: str, host: str, port: int) -> int:
+def usable_port(option: str, host: str, port: int) -> int:
+    """Return the port, or a free one for 0.
+
+    Raises:
+        InputError: Nothing can listen there.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

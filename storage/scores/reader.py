@@ -101,7 +101,11 @@ class ScoreReader(ScoreQueries):
 
 
 def read_only(
-    run_folder: Path, shards_folder: Path | None, tables: Mapping[str, LateTable] | None = None
+    run_folder: Path,
+    shards_folder: Path | None,
+    tables: Mapping[str, LateTable] | None = None,
+    *,
+    leave_to_writer: bool = False,
 ) -> ScoreReader:
     """Open the scores of a run for reading; use as a context manager and close soon.
 
@@ -110,11 +114,14 @@ def read_only(
         shards_folder: The fingerprint's shard folder; without it there are no ``completions``, and no way to read
             while a writer holds the database.
         tables: Tables beside the scores, by name, each made when a query first names it.
+        leave_to_writer: Do not open the database, for which a run in progress would have to wait: read the shards.
 
     Raises:
         InputError: The folder holds no scores, or they cannot be read.
     """
     folder = RunFolder(run_folder)
+    if leave_to_writer:
+        return _snapshot(folder, shards_folder, tables)
     if folder.scores.exists():
         try:
             connection = connect(folder.scores, read_only=True)

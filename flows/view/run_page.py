@@ -1,0 +1,174 @@
+"""The page of a run: how far it is, what it found, and its plots, of a run in progress too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+
+import polars as pl
+from matplotlib.figure import Figure
+
+from thickets.flows.report.collect import comparisons, headline
+from thickets.flows.report.plots import plots
+from thickets.flows.report.svg import inline_svg
+from thickets.flows.results.diagnosis import diagnose
+from thickets.flows.results.progress import ProgressNow
+from thickets.flows.results.rows import ResultRow, result_rows
+from thickets.flows.results.runs import RunRow, run_row
+from thickets.flows.results.stored import stored_summary
+from thickets.flows.results.summary import RunSummary
+from thickets.flows.view.opened import OpenRun
+from thickets.storage.home import Home, RunFolder
+from thickets.tasks.figures import PAGE, Theme, score_by_sigma
+from thickets.tasks.results.text import duration
+from thickets.tasks.statistics import accuracy
+
+_STALE_S = 60.0
+_NOTHING_YET = (
+    '<svg viewBox="0 0 460 60" class="themed"><text x="4" y="34" font-size="14" fill="var(--muted)">'
+    "nothing to draw yet</text></svg>"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage of a run in progress.
+
+    Attributes:
+        state: ``done``, ``now`` or ``later``.
+    """
+
+    name: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run in progress is.
+
+    Attributes:
+        stages: In their order, the report last; empty where a budget decides how many there are.
+        label: What is being scored.
+        share: Share of the round that is scored, from 0 to 1.
+        facts: Counts, speed and time left, in words.
+        is_late: Whether nothing was heard of the run for a while.
+    """
+
+    stages: tuple[Stage, ...]
+    label: str
+    share: float
+    facts: str
+    is_late: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    """A run.
+
+    Attributes:
+        row: As `thickets runs` has it.
+        summary: Its result; None until it is finished.
+        headline: The verdict in a sentence.
+        diagnosis: Why the run says nothing, or None.
+        results: The table of results.
+        plots: Name, heading, caption and description of each plot.
+    """
+
+    row: RunRow
+    summary: RunSummary | None
+    headline: str
+    diagnosis: str | None
+    results: tuple[ResultRow, ...]
+    plots: tuple[tuple[str, str, str, str], ...]
+
+
+def run_page(home: Home, folder: RunFolder) -> RunPage:
+    """Return the page of a run; its scores are not read."""
+    row, summary = run_row(home, folder), stored_summary(folder) if folder.summary.is_file() else None
+    if summary is None:
+        words = "Every candidate so far on the selection split; the bar is the median. It grows while the run goes on."
+        drawn = (("score_by_sigma", "Score by sigma so far", words, "Dot plot of the candidates so far."),)
+        return RunPage(row, None, "", None, (), drawn if row.has_begun else ())
+    rivals, found = comparisons(summary), diagnose(summary)
+    return RunPage(
+        row,
+        summary,
+        headline(summary, [rival for rival in rivals if rival.label != "best single expert"]),
+        None if found is None else found.sentence,
+        tuple(result_rows(summary.evaluation, summary.full_cost)),
+        tuple((plot.name, plot.title, plot.caption, plot.alt) for plot in plots(summary, _one_row(summary))),
+    )
+
+
+def progress_of(home: Home, folder: RunFolder) -> Progress | None:
+    """Return how far a run is; None if it is not in progress."""
+    if not home.is_locked(folder.run_id):
+        return None
+    now = ProgressNow.load(folder.progress)
+    if now is None:
+        return Progress((), "preparing", 0.0, "nothing is scored yet", is_late=False)
+    quiet_s = (datetime.now(UTC) - now.written).total_seconds()
+    facts = [f"{now.n_done:,} of {now.n_units:,} units"]
+    facts += [f"{now.n_before:,} scored before"] if now.n_before else []
+    facts += [f"{now.tokens_per_s:,.0f} tokens/s"] if now.tokens_per_s else []
+    if now.left_s is not None:
+        left_s = max(now.left_s - quiet_s, 0.0)
+        facts.append(f"about {duration(_coarse(left_s))} {'to the report' if now.is_until_report else 'left'}")
+    is_over = now.n_units == now.n_done
+    place = now.place
+    if is_over and place == len(now.stages):
+        place, facts = place + 1, ["all is scored; the report is being written"]
+    return Progress(
+        tuple(Stage(name, _state(number, place)) for number, name in enumerate((*now.stages, "report"), start=1))
+        if now.stages
+        else (),
+        now.label,
+        now.n_done / now.n_units if now.n_units else 1.0,
+        ", ".join(facts),
+        is_late=quiet_s > _STALE_S and not is_over,
+    )
+
+
+def draw(run: OpenRun, name: str) -> str | None:
+    """Return a plot of a run as an SVG element; None if it has no plot of that name."""
+    summary = stored_summary(run.folder) if run.folder.summary.is_file() else None
+    if summary is None:
+        return _so_far(run) if name == "score_by_sigma" else None
+    board = run.reader.common_scores("selection") if name == "score_by_sigma" else _one_row(summary)
+    for plot in plots(summary, board):
+        if plot.name == name:
+            return _svg(plot.draw, name, plot.alt)
+    return None
+
+
+def _so_far(run: OpenRun) -> str:
+    board = run.reader.query(
+        "SELECT sigma, score AS accuracy FROM board "
+        "WHERE seed IS NOT NULL AND n = (SELECT max(n) FROM board WHERE seed IS NOT NULL)"
+    )
+    base = run.rows("SELECT n_correct, n FROM board WHERE candidate_id = 'base' AND n > 0")
+    if not board.height or not base or board["accuracy"].null_count():
+        return _NOTHING_YET
+    known = accuracy(base[0]["n_correct"], base[0]["n"])
+    return _svg(partial(score_by_sigma, board, known), "score_by_sigma", f"{board.height} candidates so far.")
+
+
+def _svg(draw_in: Callable[[Theme], Figure], name: str, alt: str) -> str:
+    return str(inline_svg(draw_in(PAGE), name, alt, PAGE))
+
+
+def _one_row(summary: RunSummary) -> pl.DataFrame:
+    """Return a board of one candidate: which plots there are does not depend on the others."""
+    return pl.DataFrame({"sigma": [row.sigma for row in summary.sigmas] or [0.0], "mean_score": 0.0})
+
+
+def _coarse(seconds: float) -> float:
+    """Round a time left: a page that shows another second each time is never the same as before."""
+    step = 1 if seconds < 20 else 5 if seconds < 120 else 60
+    return round(seconds / step) * step
+
+
+def _state(place: int, now: int | None) -> str:
+    return "later" if now is None or place > now else "now" if place == now else "done"
