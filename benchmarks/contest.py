@@ -79,6 +79,12 @@ def sums(home: Path) -> dict[str, Any]:
 PROBLEMS = {
     "largest_number": lambda _: {"name": "largest_number"},
     "sums": sums,
+    # Two terms with + or -. Asked without a format of our own: strictly and leniently read the base has the same score.
+    "chain_sum": lambda _: {
+        "name": "reasoning_gym:chain_sum",
+        "options": {"max_terms": 2, "max_digits": 2},
+        "instruction": "{question}",
+    },
 }
 
 
