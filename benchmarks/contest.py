@@ -101,7 +101,9 @@ def main() -> None:
         for seed in options.seeds:
             contest = Contest(options.home, problem, seed, tuple(options.set))
             rows = contest.take_part([part for part in PARTS if part in options.parts])
-            show(f"{problem}, seed {seed}", rows, options.json)
+            # A file per table: FILE-largest_number-0.json.
+            kept = options.json and options.json.with_stem(f"{options.json.stem}-{problem}-{seed}")
+            show(f"{problem}, seed {seed}", rows, kept)
             print()
 
 
