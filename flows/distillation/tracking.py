@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 from collections.abc import Callable
 
 import polars as pl
 
-from thickets.flows.config.file import dump_config, flatten
 from thickets.flows.distillation.plan import DistillPlan
 from thickets.flows.models.logged import KeptAnswers, log_student
+from thickets.flows.publish.below import links_below, open_below, unless_away
 from thickets.flows.publish.tracking import links
 from thickets.flows.results.cost import cost_metrics
 from thickets.flows.results.distillation import DistillSummary
@@ -20,12 +19,11 @@ from thickets.flows.results.summary import TrackingLinks
 from thickets.flows.runtime.environment import log
 from thickets.flows.runtime.mlflow_server import tracked
 from thickets.flows.runtime.prefect_server import show_markdown
-from thickets.storage.errors import RunError
 from thickets.storage.files import write_text_atomically
 from thickets.storage.models.manifest import Recipe
 from thickets.storage.scores.database import BASE_ID, ScoreStore
 from thickets.storage.tracking.run import Tracker
-from thickets.storage.tracking.store import RUN_ID_TAG, STAGE_TAG, check_reachable, given_uri
+from thickets.storage.tracking.store import STAGE_TAG, check_reachable
 from thickets.storage.tracking.writer import MetricPoint
 from thickets.tasks.distillation.data import STUDENT
 from thickets.tasks.distillation.results import Arm, ValidationPoint
@@ -49,42 +47,19 @@ def start_distill_tracking(plan: DistillPlan) -> Tracker | None:
     Raises:
         RunError: The store cannot be reached, and is not that of the search.
     """
-    try:
-        return _open_run(plan)
-    except RunError as error:
-        if plan.found.tracking.mlflow_uri != _uri(plan):
-            raise
-        log.warning(f"MLflow is away; the distillation goes on, for the search was logged there: {error}")
-        return None
+    return unless_away(plan.run, plan.found, lambda: _open_run(plan), "distillation")
 
 
 @task("start-distill-tracking", retries=2)
 def _open_run(plan: DistillPlan) -> Tracker:
-    found = plan.found
     name = f"{plan.run.run_id}/distillation/{plan.id}"
-    tags = {
-        RUN_ID_TAG: name,
-        STAGE_TAG: "distillation",
-        "thickets.distils": plan.run.run_id,
-        "mlflow.parentRunId": found.tracking.mlflow_run_id,  # MLflow's list shows it below the search
-        "mlflow.user": getpass.getuser(),
-        "mlflow.source.name": "thickets",
-    }
-    tracking = plan.run.config.tracking
-    tracker = Tracker.start(plan.run.home, tracking.experiment, name, tags, uri=tracking.uri)
-    where = links(tracker)
-    prefect = {"prefect.flow_run_id": where.prefect_flow_run_id, "prefect.flow_run_url": where.prefect_address}
-    tracker.log_tags({name: value for name, value in prefect.items() if value})
-    tracker.log_config(flatten({"distillation": plan.section.model_dump(mode="json")}))
-    tracker.log_text("config.yaml", dump_config(plan.run.config))
-    return tracker
+    tags = {STAGE_TAG: "distillation", "thickets.distils": plan.run.run_id}
+    return open_below(plan.run, plan.found, name, tags, {"distillation": plan.section.model_dump(mode="json")})
 
 
 def distill_links(plan: DistillPlan, tracker: Tracker | None) -> TrackingLinks:
     """Return where the distillation is to be found; without a run in MLflow, the store that it will be logged in."""
-    if tracker is not None:
-        return links(tracker)
-    return plan.found.tracking.model_copy(update={"mlflow_run_id": "", "mlflow_address": _uri(plan)})
+    return links_below(plan.run, plan.found, tracker)
 
 
 def watch_training(tracker: Tracker | None, arm: str) -> Callable[[ValidationPoint, float | None], None]:
@@ -212,10 +187,6 @@ def _log_found(tracker: Tracker, plan: DistillPlan, found: DistillSummary) -> No
     tracker.log_file(plan.folder.summary)
     tracker.log_file(plan.run.home.run(plan.run.run_id).report)
     tracker.log_tags({"mlflow.note.content": distill_markdown(found)})
-
-
-def _uri(plan: DistillPlan) -> str:
-    return given_uri(plan.run.home, plan.run.config.tracking.uri)
 
 
 def distill_markdown(found: DistillSummary) -> str:

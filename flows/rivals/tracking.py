@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
-
-from thickets.flows.config.file import dump_config, flatten
+from thickets.flows.publish.below import links_below, open_below, unless_away
 from thickets.flows.publish.tracking import links
 from thickets.flows.results.rivals import RivalSummary
 from thickets.flows.results.rivals_text import rival_markdown
@@ -14,10 +12,9 @@ from thickets.flows.rivals.plan import RivalPlan
 from thickets.flows.runtime.environment import log
 from thickets.flows.runtime.mlflow_server import tracked
 from thickets.flows.runtime.prefect_server import show_markdown
-from thickets.storage.errors import RunError
 from thickets.storage.files import write_text_atomically
 from thickets.storage.tracking.run import Tracker
-from thickets.storage.tracking.store import RUN_ID_TAG, STAGE_TAG, check_reachable, given_uri
+from thickets.storage.tracking.store import STAGE_TAG, check_reachable
 from thickets.storage.tracking.writer import MetricPoint
 from thickets.tasks.results.cost import Cost
 from thickets.tasks.results.rivals import RivalPoint
@@ -34,42 +31,19 @@ def start_rival_tracking(plan: RivalPlan) -> Tracker | None:
     Raises:
         RunError: The store cannot be reached, and is not that of the search.
     """
-    try:
-        return _open_run(plan)
-    except RunError as error:
-        if plan.found.tracking.mlflow_uri != _uri(plan):
-            raise
-        log.warning(f"MLflow is away; the rival goes on, for the search was logged there: {error}")
-        return None
+    return unless_away(plan.run, plan.found, lambda: _open_run(plan), "rival")
 
 
 @task("start-rival-tracking", retries=2)
 def _open_run(plan: RivalPlan) -> Tracker:
-    found = plan.found
     name = f"{plan.run.run_id}/rivals/{plan.id}"
-    tags = {
-        RUN_ID_TAG: name,
-        STAGE_TAG: "rival",
-        "thickets.rivals": plan.run.run_id,
-        "mlflow.parentRunId": found.tracking.mlflow_run_id,  # MLflow's list shows it below the search
-        "mlflow.user": getpass.getuser(),
-        "mlflow.source.name": "thickets",
-    }
-    tracking = plan.run.config.tracking
-    tracker = Tracker.start(plan.run.home, tracking.experiment, name, tags, uri=tracking.uri)
-    where = links(tracker)
-    prefect = {"prefect.flow_run_id": where.prefect_flow_run_id, "prefect.flow_run_url": where.prefect_address}
-    tracker.log_tags({name: value for name, value in prefect.items() if value})
-    tracker.log_config(flatten({f"rivals.{plan.method}": plan.section.model_dump(mode="json")}))
-    tracker.log_text("config.yaml", dump_config(plan.run.config))
-    return tracker
+    tags = {STAGE_TAG: "rival", "thickets.rivals": plan.run.run_id}
+    return open_below(plan.run, plan.found, name, tags, {f"rivals.{plan.method}": plan.section.model_dump(mode="json")})
 
 
 def rival_links(plan: RivalPlan, tracker: Tracker | None) -> TrackingLinks:
     """Return where the rival is to be found; without a run in MLflow, the store that it will be logged in."""
-    if tracker is not None:
-        return links(tracker)
-    return plan.found.tracking.model_copy(update={"mlflow_run_id": "", "mlflow_address": _uri(plan)})
+    return links_below(plan.run, plan.found, tracker)
 
 
 def watch_rival(tracker: Tracker | None, plan: RivalPlan) -> OnPoint:
@@ -161,7 +135,3 @@ def _of_cost(prefix: str, cost: Cost) -> dict[str, float]:
         f"{prefix}flops": cost.flops,
         f"{prefix}engine_s": cost.engine_s,
     }
-
-
-def _uri(plan: RivalPlan) -> str:
-    return given_uri(plan.run.home, plan.run.config.tracking.uri)
