@@ -94,8 +94,8 @@ def make_settings(home: Path, host: str, prefect_port: int, mlflow_port: int, vi
     for option, port in ports.items():
         if (other := taken.setdefault(port, option)) and other != option:
             raise InputError(f"{option}: {port} is {other} too; give them different ones")
-    chosen = [usable_port(option, host, port) for option, port in ports.items()]
-    return ServiceSettings(home.absolute(), host, *chosen, credentials=credentials)
+    prefect_port, mlflow_port, view_port = (usable_port(option, host, port) for option, port in ports.items())
+    return ServiceSettings(home.absolute(), host, prefect_port, mlflow_port, view_port, credentials)
 
 
 def credentials_of(text: str | None) -> Credentials | None:

@@ -13,6 +13,7 @@ from thickets.flows.results.compare import compare
 from thickets.flows.view.address import Address
 from thickets.flows.view.example_routes import example_routes
 from thickets.flows.view.guard import Guard
+from thickets.flows.view.judged import Rules
 from thickets.flows.view.opened import Runs
 from thickets.flows.view.pages import static
 from thickets.flows.view.responses import PageNumber, Text, html, tagged
@@ -33,9 +34,9 @@ def make_app(home: Home, address: Address, first: str | None = None) -> FastAPI:
         first: Id of the run that ``/`` leads to; None: the table of all runs.
     """
     app = FastAPI(title="Thickets", docs_url=None, redoc_url=None, openapi_url=None)
-    runs, lines = Runs(home), RunLines(home)
-    app.include_router(run_routes(runs))
-    app.include_router(example_routes(runs))
+    runs, lines, rules = Runs(home), RunLines(home), Rules()
+    app.include_router(run_routes(runs, rules))
+    app.include_router(example_routes(runs, rules))
 
     @app.get("/")
     def root() -> Response:

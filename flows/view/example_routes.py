@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from thickets.flows.view.example_page import example_page
 from thickets.flows.view.examples_page import FILTERS, SORTS, Wanted, examples_page
-from thickets.flows.view.judged import Explainer, explainer_of
+from thickets.flows.view.judged import Rules
 from thickets.flows.view.opened import Runs
 from thickets.flows.view.replies import fetch_replies
 from thickets.flows.view.responses import PageNumber, Text, html, rows_file
@@ -16,9 +16,9 @@ from thickets.flows.view.tables import is_finished
 from thickets.storage.home import RunFolder
 
 
-def example_routes(runs: Runs) -> APIRouter:
+def example_routes(runs: Runs, rules: Rules) -> APIRouter:
     """Return the routes."""
-    routes, rules = APIRouter(), _Rules()
+    routes = APIRouter()
 
     @routes.get("/runs/{name}/examples")
     def examples(
@@ -87,16 +87,3 @@ def example_routes(runs: Runs) -> APIRouter:
 def _usual_split(folder: RunFolder) -> str:
     """Return the split to begin with: until the vote is chosen nobody has answered the test split."""
     return "test" if is_finished(folder) else "selection"
-
-
-class _Rules:
-    """The rules of the runs that were looked at."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[str, int], Explainer] = {}
-
-    def of(self, folder: RunFolder) -> Explainer:
-        key = (folder.run_id, folder.config.stat().st_mtime_ns if folder.config.is_file() else 0)
-        if key not in self._known:
-            self._known[key] = explainer_of(folder)
-        return self._known[key]

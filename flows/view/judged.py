@@ -59,3 +59,17 @@ def explainer_of(folder: RunFolder) -> Explainer:
         return Explainer(Judge(load_problem(problem), config.decoding.reasoning), name)
     except (InputError, ImportError, ValueError, OSError):
         return Explainer(None)
+
+
+class Rules:
+    """The rules of the runs that were looked at."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int], Explainer] = {}
+
+    def of(self, folder: RunFolder) -> Explainer:
+        """Return the rules of a run; they are read again only when its configuration has changed."""
+        key = (folder.run_id, folder.config.stat().st_mtime_ns if folder.config.is_file() else 0)
+        if key not in self._known:
+            self._known[key] = explainer_of(folder)
+        return self._known[key]

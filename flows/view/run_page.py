@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 
 import polars as pl
-from matplotlib.figure import Figure
 
 from thickets.flows.report.collect import comparisons, headline
 from thickets.flows.report.plots import plots
@@ -19,17 +17,14 @@ from thickets.flows.results.rows import ResultRow, result_rows
 from thickets.flows.results.runs import RunRow, run_row
 from thickets.flows.results.stored import stored_summary
 from thickets.flows.results.summary import RunSummary
+from thickets.flows.view.judged import Explainer
 from thickets.flows.view.opened import OpenRun
+from thickets.flows.view.so_far import PLOTS, draw_so_far
 from thickets.storage.home import Home, RunFolder
-from thickets.tasks.figures import PAGE, Theme, score_by_sigma
+from thickets.tasks.figures import PAGE
 from thickets.tasks.results.text import duration
-from thickets.tasks.statistics import accuracy
 
 _STALE_S = 60.0
-_NOTHING_YET = (
-    '<svg viewBox="0 0 460 60" class="themed"><text x="4" y="34" font-size="14" fill="var(--muted)">'
-    "nothing to draw yet</text></svg>"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +83,7 @@ def run_page(home: Home, folder: RunFolder) -> RunPage:
     """Return the page of a run; its scores are not read."""
     row, summary = run_row(home, folder), stored_summary(folder) if folder.summary.is_file() else None
     if summary is None:
-        words = "Every candidate so far on the selection split; the bar is the median. It grows while the run goes on."
-        drawn = (("score_by_sigma", "Score by sigma so far", words, "Dot plot of the candidates so far."),)
-        return RunPage(row, None, "", None, (), drawn if row.has_begun else ())
+        return RunPage(row, None, "", None, (), PLOTS if row.has_begun else ())
     rivals, found = comparisons(summary), diagnose(summary)
     return RunPage(
         row,
@@ -131,32 +124,16 @@ def progress_of(home: Home, folder: RunFolder) -> Progress | None:
     )
 
 
-def draw(run: OpenRun, name: str) -> str | None:
+def draw(run: OpenRun, rules: Callable[[], Explainer], name: str) -> str | None:
     """Return a plot of a run as an SVG element; None if it has no plot of that name."""
     summary = stored_summary(run.folder) if run.folder.summary.is_file() else None
     if summary is None:
-        return _so_far(run) if name == "score_by_sigma" else None
+        return draw_so_far(run, rules(), name)
     board = run.reader.common_scores("selection") if name == "score_by_sigma" else _one_row(summary)
     for plot in plots(summary, board):
         if plot.name == name:
-            return _svg(plot.draw, name, plot.alt)
+            return str(inline_svg(plot.draw(PAGE), name, plot.alt, PAGE))
     return None
-
-
-def _so_far(run: OpenRun) -> str:
-    board = run.reader.query(
-        "SELECT sigma, score AS accuracy FROM board "
-        "WHERE seed IS NOT NULL AND n = (SELECT max(n) FROM board WHERE seed IS NOT NULL)"
-    )
-    base = run.rows("SELECT n_correct, n FROM board WHERE candidate_id = 'base' AND n > 0")
-    if not board.height or not base or board["accuracy"].null_count():
-        return _NOTHING_YET
-    known = accuracy(base[0]["n_correct"], base[0]["n"])
-    return _svg(partial(score_by_sigma, board, known), "score_by_sigma", f"{board.height} candidates so far.")
-
-
-def _svg(draw_in: Callable[[Theme], Figure], name: str, alt: str) -> str:
-    return str(inline_svg(draw_in(PAGE), name, alt, PAGE))
 
 
 def _one_row(summary: RunSummary) -> pl.DataFrame:

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from thickets.flows.view.candidates_page import SORTS, WantedCandidates, candidate_page, candidates_page
 from thickets.flows.view.changed_page import changed_page
 from thickets.flows.view.guard import PICTURE_POLICY
+from thickets.flows.view.judged import Rules
 from thickets.flows.view.opened import Runs
 from thickets.flows.view.pages import picture
 from thickets.flows.view.responses import PageNumber, Text, html, rows_file, tagged
@@ -21,7 +22,7 @@ from thickets.flows.view.run_page import draw, progress_of, run_page
 _MOST_PICTURES = 64
 
 
-def run_routes(runs: Runs) -> APIRouter:
+def run_routes(runs: Runs, rules: Rules) -> APIRouter:
     """Return the routes."""
     routes, home, pictures = APIRouter(), runs.home, _Pictures()
 
@@ -42,7 +43,8 @@ def run_routes(runs: Runs) -> APIRouter:
     def plotted(request: Request, name: str, plot: str) -> Response:
         folder = runs.find(name)
         with runs.open(folder) as opened:
-            svg = pictures.get((folder.run_id, plot, opened.version), lambda: draw(opened, plot))
+            known = (folder.run_id, plot, opened.version)
+            svg = pictures.get(known, lambda: draw(opened, lambda: rules.of(folder), plot))
         if svg is None:
             raise HTTPException(404, "there is no such plot of this run yet")
         drawn = picture(svg).encode()

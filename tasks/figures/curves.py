@@ -20,7 +20,7 @@ from thickets.tasks.figures.theme import (
     literal,
     new_figure,
 )
-from thickets.tasks.results.evaluation import CurvePoint, Evaluation, SigmaScores
+from thickets.tasks.results.evaluation import Accuracy, CurvePoint, Evaluation, SigmaScores
 from thickets.tasks.results.text import figure_name
 
 
@@ -50,6 +50,27 @@ def k_curve(validation: Sequence[CurvePoint], evaluation: Evaluation, theme: The
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     as_percent(axes, theme)
     label_axes(axes, theme, "K, number of experts that vote", what)
+    add_legend(figure, theme)
+    return figure
+
+
+def k_curve_so_far(
+    validation: Sequence[CurvePoint], base: Accuracy, theme: Theme = PRINT, *, figure_name: str = "accuracy"
+) -> Figure:
+    """Plot the vote's accuracy against K of a run in progress: the validation curve as far as it goes, and the base.
+
+    Args:
+        validation: Of one method and vote rule.
+        base: On the same questions.
+        theme: Where it will be seen.
+        figure_name: What the accuracy is called.
+    """
+    figure, axes = new_figure(theme, f"{figure_name.capitalize()} of the vote so far", 3.5 + legend_height_in(2))
+    _curve(axes, validation, theme.color(0), "o", "vote, validation (chooses K)")
+    axes.axhline(base.value, color=theme.ink, linewidth=1.1, label="base, validation")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    as_percent(axes, theme)
+    label_axes(axes, theme, "K, number of experts that vote", figure_name)
     add_legend(figure, theme)
     return figure
 
