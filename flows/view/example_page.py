@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import polars as pl
+
 from thickets.flows.view.examples_page import SORTS, WHO, Wanted, chosen, common_parameters
 from thickets.flows.view.judged import Explainer
 from thickets.flows.view.listing import Part, part
@@ -151,6 +153,17 @@ def example_page(
         tuple(_group(place, group, by_answer.get(group["answer"], [])) for place, group in enumerate(groups, start=1)),
         which,
     )
+
+
+def answers_rows(run: OpenRun, wanted: Wanted, example_id: str) -> pl.DataFrame:
+    """Return everybody's answer to a question and its verdict, the base first; replies are not in it."""
+    mine = common_parameters(run, wanted) | {"example": example_id}
+    sql = (
+        f"WITH {WHO} SELECT * EXCLUDE (shard_id) FROM ({_REPLY} WHERE s.split = $split AND s.example_id = $example) "
+        "WHERE candidate_id = 'base' OR candidate_id IN (SELECT candidate_id FROM who) "
+        "ORDER BY candidate_id <> 'base', expert NULLS LAST, place NULLS LAST, candidate_id"
+    )
+    return run.reader.query(sql, mine)
 
 
 # How many gave each answer, and the best rank among them.

@@ -6,12 +6,13 @@ from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from thickets.flows.view.example_page import example_page
-from thickets.flows.view.examples_page import FILTERS, SORTS, Wanted, examples_page
+from thickets.flows.view.example_page import answers_rows, example_page
+from thickets.flows.view.examples_page import FILTERS, SORTS, Wanted, examples_page, examples_rows
 from thickets.flows.view.judged import Rules
 from thickets.flows.view.opened import Runs
 from thickets.flows.view.replies import fetch_replies
 from thickets.flows.view.responses import PageNumber, Text, html, rows_file
+from thickets.flows.view.rows import check_ending
 from thickets.flows.view.tables import is_finished
 from thickets.storage.home import RunFolder
 
@@ -43,7 +44,18 @@ def example_routes(runs: Runs, rules: Rules) -> APIRouter:
     ) -> Response:
         folder = runs.find(name)
         wanted = Wanted(split or _usual_split(folder), show, q, sort).check()
-        return rows_file(runs, folder, wanted, ending, "examples")
+        check_ending(ending)
+        with runs.open(folder) as opened:
+            rows = examples_rows(opened, wanted)
+        return rows_file(rows, f"{folder.run_id}-examples", ending)
+
+    @routes.get("/runs/{name}/answers.{ending}")
+    def answer_rows(name: str, ending: str, split: Text, example: Text) -> Response:
+        folder, wanted = runs.find(name), Wanted(split).check()
+        check_ending(ending)
+        with runs.open(folder) as opened:
+            rows = answers_rows(opened, wanted, example)
+        return rows_file(rows, f"{folder.run_id}-answers", ending)
 
     @routes.get("/runs/{name}/examples/{split}/{example:path}")
     def one_example(

@@ -19,6 +19,7 @@ from thickets.flows.results.stored import stored_summary
 from thickets.flows.results.summary import RunSummary
 from thickets.flows.view.judged import Explainer
 from thickets.flows.view.opened import OpenRun
+from thickets.flows.view.rows import spread, spread_schema
 from thickets.flows.view.so_far import PLOTS, draw_so_far
 from thickets.storage.home import Home, RunFolder
 from thickets.tasks.figures import PAGE
@@ -92,6 +93,46 @@ def run_page(home: Home, folder: RunFolder) -> RunPage:
         None if found is None else found.sentence,
         tuple(result_rows(summary.evaluation, summary.full_cost)),
         tuple((plot.name, plot.title, plot.caption, plot.alt) for plot in plots(summary, _one_row(summary))),
+    )
+
+
+_RESULT_COLUMNS = pl.Schema(
+    {
+        "name": pl.String(),
+        "label": pl.String(),
+        "detail": pl.String(),
+        **spread_schema("accuracy"),
+        "n_correct": pl.Int64(),
+        "n": pl.Int64(),
+        **spread_schema("over_base"),
+        "n_tokens": pl.Int64(),
+        "tokens_to_get": pl.Int64(),
+        "times_base_to_use": pl.Float64(),
+    }
+)
+
+
+def results_rows(folder: RunFolder) -> pl.DataFrame:
+    """Return the table of results; without rows until the run is finished."""
+    summary = stored_summary(folder) if folder.summary.is_file() else None
+    rows = [] if summary is None else result_rows(summary.evaluation, summary.full_cost)
+    return pl.DataFrame(
+        [
+            {
+                "name": row.name,
+                "label": row.label,
+                "detail": row.detail,
+                **spread("accuracy", row.accuracy),
+                "n_correct": row.accuracy.n_correct,
+                "n": row.accuracy.n,
+                **spread("over_base", row.over_base),
+                "n_tokens": row.n_tokens,
+                "tokens_to_get": None if row.cost is None else row.cost.get.n_tokens,
+                "times_base_to_use": row.times_base,
+            }
+            for row in rows
+        ],
+        schema=_RESULT_COLUMNS,
     )
 
 

@@ -10,14 +10,22 @@ from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from thickets.flows.view.candidates_page import SORTS, WantedCandidates, candidate_page, candidates_page
-from thickets.flows.view.changed_page import changed_page
+from thickets.flows.view.candidates_page import (
+    SORTS,
+    WantedCandidates,
+    candidate_page,
+    candidate_rows,
+    candidates_page,
+    candidates_rows,
+)
+from thickets.flows.view.changed_page import changed_page, changed_rows
 from thickets.flows.view.guard import PICTURE_POLICY
 from thickets.flows.view.judged import Rules
 from thickets.flows.view.opened import Runs
 from thickets.flows.view.pages import picture
 from thickets.flows.view.responses import PageNumber, Text, html, rows_file, tagged
-from thickets.flows.view.run_page import draw, progress_of, run_page
+from thickets.flows.view.rows import check_ending
+from thickets.flows.view.run_page import draw, progress_of, results_rows, run_page
 
 _MOST_PICTURES = 64
 
@@ -33,6 +41,11 @@ def run_routes(runs: Runs, rules: Rules) -> APIRouter:
         return html(
             request, "run", at="run", run=folder.run_id, found=run_page(home, folder), now=progress_of(home, folder)
         )
+
+    @routes.get("/runs/{name}/results.{ending}")
+    def results(name: str, ending: str) -> Response:
+        folder = runs.find(name)
+        return rows_file(results_rows(folder), f"{folder.run_id}-results", ending)
 
     @routes.get("/runs/{name}/progress")
     def progress(request: Request, name: str) -> Response:
@@ -69,7 +82,10 @@ def run_routes(runs: Runs, rules: Rules) -> APIRouter:
         name: str, ending: str, sigma: float | None = None, experts: bool = False, sort: Text = "place"
     ) -> Response:
         folder, wanted = runs.find(name), WantedCandidates(sigma, experts, sort).check()
-        return rows_file(runs, folder, wanted, ending, "candidates")
+        check_ending(ending)
+        with runs.open(folder) as opened:
+            rows = candidates_rows(opened, wanted)
+        return rows_file(rows, f"{folder.run_id}-candidates", ending)
 
     @routes.get("/runs/{name}/candidates/{who}")
     def one_candidate(
@@ -79,6 +95,22 @@ def run_routes(runs: Runs, rules: Rules) -> APIRouter:
         with runs.open(folder) as opened:
             found = candidate_page(opened, who, split, show, page_)
         return html(request, "candidate", at="candidates", run=folder.run_id, found=found)
+
+    @routes.get("/runs/{name}/candidates/{who}/questions.{ending}")
+    def candidate_questions(name: str, who: str, ending: str, split: Text, show: Text = "all") -> Response:
+        folder = runs.find(name)
+        check_ending(ending)
+        with runs.open(folder) as opened:
+            rows = candidate_rows(opened, who, split, show)
+        return rows_file(rows, f"{folder.run_id}-{who}", ending)
+
+    @routes.get("/runs/{name}/changed/{table}.{ending}")
+    def changed_table(name: str, table: str, ending: str) -> Response:
+        folder = runs.find(name)
+        check_ending(ending)
+        with runs.open(folder) as opened:
+            rows = changed_rows(opened, table)
+        return rows_file(rows, f"{folder.run_id}-{table}", ending)
 
     @routes.get("/runs/{name}/changed")
     def changed(request: Request, name: str, page_: PageNumber = 1) -> Response:

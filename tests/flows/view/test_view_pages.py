@@ -153,6 +153,44 @@ def test_all_rows_are_a_file(pages: TestClient, ending: str) -> None:
     assert (pl.read_csv(body) if ending == "csv" else pl.read_parquet(body)).height == 24
 
 
+@pytest.mark.parametrize(
+    ("address", "least", "columns"),
+    [
+        ("/runs", 1, {"run_id", "vote_low", "over_base"}),
+        (f"/runs/{RUN}/results", 3, {"label", "accuracy", "tokens_to_get"}),
+        (f"/runs/{RUN}/changed/fates", 6, {"fate", "n"}),
+        (f"/runs/{RUN}/changed/answers", 2, {"answer", "shift"}),
+        (f"/runs/{RUN}/changed/sigmas", 2, {"sigma", "share_looping"}),
+        (f"/runs/{RUN}/answers?split=test&example=test-00003", 4, {"candidate_id", "answer", "is_looping"}),
+        (f"/runs/{RUN}/answers?split=selection&example=selection-00003", 25, {"place", "correct"}),
+    ],
+    ids=lambda value: value.split("/")[-1].split("?")[0] if isinstance(value, str) else "",
+)
+def test_every_table_is_a_file(pages: TestClient, address: str, least: int, columns: set[str]) -> None:
+    path, _, query = address.partition("?")
+    csv = pl.read_csv(io.BytesIO(pages.get(f"{path}.csv?{query}").content))
+    parquet = pl.read_parquet(io.BytesIO(pages.get(f"{path}.parquet?{query}").content))
+    assert csv.height == parquet.height >= least
+    assert columns <= set(csv.columns) == set(parquet.columns)
+    assert pages.get(f"{path}.xlsx?{query}").status_code == 404
+
+
+def test_what_a_candidate_gains_is_a_file(pages: TestClient) -> None:
+    [link, *_] = links(pages.get(f"/runs/{RUN}/candidates?experts=1").text)
+    html = pages.get(f"{link}?show=gained").text
+    [address] = [unescape(found) for found in re.findall(r'href="([^"]+\.csv[^"]*)"', html)]
+    rows = pl.read_csv(io.BytesIO(pages.get(address).content))
+    assert rows.height == len(links(html)) > 0
+    assert rows["correct"].all()
+    assert not rows["base_correct"].any()
+
+
+def test_every_page_with_a_table_has_its_rows_as_files(pages: TestClient) -> None:
+    for path in ("/runs", *(f"/runs/{RUN}{page}" for page in ("", "/examples", "/candidates", "/changed"))):
+        for address in {unescape(found) for found in re.findall(r'href="([^"]+)" download', pages.get(path).text)}:
+            assert pages.get(address).status_code == 200, address
+
+
 def test_a_page_that_is_known_is_not_sent_again(pages: TestClient) -> None:
     first = pages.get(f"/runs/{RUN}/progress")
     again = pages.get(f"/runs/{RUN}/progress", headers={"if-none-match": first.headers["etag"]})
