@@ -23,7 +23,11 @@ from thickets.flows.view.runs_page import RunLines
 from thickets.storage.errors import ThicketsError
 from thickets.storage.home import Home
 
-_STATIC = {"style.css": "text/css; charset=utf-8", "view.js": "text/javascript; charset=utf-8"}
+_STATIC = {
+    "common.css": "text/css; charset=utf-8",
+    "style.css": "text/css; charset=utf-8",
+    "view.js": "text/javascript; charset=utf-8",
+}
 
 
 Names = Annotated[list[str] | None, Query(max_length=8)]

@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 
 from benchmarks.synthetic_run import RUN
 from tests.flows.view.made_run import HOSTILE, LONG, made_home
+from thickets.flows.report.look import colors, report_style
 from thickets.flows.results.progress import ProgressNow
 from thickets.flows.results.runs import open_scores
 from thickets.flows.services.settings import Credentials
@@ -195,6 +196,15 @@ def test_a_page_that_is_known_is_not_sent_again(pages: TestClient) -> None:
     first = pages.get(f"/runs/{RUN}/progress")
     again = pages.get(f"/runs/{RUN}/progress", headers={"if-none-match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
+
+
+def test_colours_are_those_of_the_report(pages: TestClient) -> None:
+    common, own = (pages.get(f"/static/{name}.css").text for name in ("common", "style"))
+    assert colors() in common
+    assert common in report_style()
+    assert ":root" not in own
+    assert re.findall(r"#[0-9a-f]{3,8}\b", own) == []
+    assert pages.get("/static/colors.css").status_code == 404
 
 
 def test_a_plot_is_a_picture_without_scripts(pages: TestClient) -> None:
