@@ -43,6 +43,7 @@ def make_app(home: Home, address: Address, first: str | None = None) -> FastAPI:
     """
     app = FastAPI(title="Thickets", docs_url=None, redoc_url=None, openapi_url=None)
     runs, lines, rules = Runs(home), RunLines(home), Rules()
+    app.state.runs = runs  # for whoever serves them to close
     app.include_router(run_routes(runs, rules))
     app.include_router(example_routes(runs, rules))
 

@@ -6,12 +6,13 @@ from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from thickets.flows.view.example_page import answers_rows, example_page
+from thickets.flows.view.example_page import answers_rows, example_page, question_image
 from thickets.flows.view.examples_page import FILTERS, SORTS, Wanted, examples_page, examples_rows
+from thickets.flows.view.images import drawn_again
 from thickets.flows.view.judged import Rules
 from thickets.flows.view.opened import Runs
 from thickets.flows.view.replies import fetch_replies
-from thickets.flows.view.responses import PageNumber, Text, html, rows_file
+from thickets.flows.view.responses import PageNumber, Text, html, rows_file, tagged
 from thickets.flows.view.rows import check_ending
 from thickets.flows.view.tables import is_finished
 from thickets.storage.home import RunFolder
@@ -74,6 +75,15 @@ def example_routes(runs: Runs, rules: Rules) -> APIRouter:
         with runs.open(folder) as opened:
             found = example_page(opened, rules.of(folder), wanted, example, who, page_)
         return html(request, "example", at="examples", run=folder.run_id, found=found, who=who)
+
+    @routes.get("/runs/{name}/images/{split}/{example:path}")
+    def image(request: Request, name: str, split: str, example: str) -> Response:
+        with runs.open(runs.find(name)) as opened:
+            path = question_image(opened, split, example)
+        drawn = None if path is None else drawn_again(path)
+        if drawn is None:
+            raise HTTPException(404, "this image is not on this machine")
+        return tagged(request, drawn, "image/png")
 
     @routes.get("/runs/{name}/replies/{split}/{who}/{example:path}")
     def whole_reply(name: str, split: str, who: str, example: str) -> Response:

@@ -8,7 +8,14 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from thickets.flows.report.collect import comparisons, headline
+from thickets.flows.report.collect import (
+    Distillation,
+    Rivals,
+    comparisons,
+    distillations_of,
+    headline,
+    rivals_of,
+)
 from thickets.flows.report.plots import plots
 from thickets.flows.report.svg import inline_svg
 from thickets.flows.results.diagnosis import diagnose
@@ -23,7 +30,7 @@ from thickets.flows.view.rows import spread, spread_schema
 from thickets.flows.view.so_far import PLOTS, draw_so_far
 from thickets.storage.home import Home, RunFolder
 from thickets.tasks.figures import PAGE
-from thickets.tasks.results.text import duration
+from thickets.tasks.results.text import duration, figure_name
 
 _STALE_S = 60.0
 
@@ -69,6 +76,10 @@ class RunPage:
         headline: The verdict in a sentence.
         diagnosis: Why the run says nothing, or None.
         results: The table of results.
+        figure: What the accuracies are called.
+        distillations: Finished ones, with their rows and what they say.
+        rivals: Rows and sentences of finished rivals; None where there are none.
+        has_report: Whether its report is there.
         plots: Name, heading, caption and description of each plot.
     """
 
@@ -78,6 +89,10 @@ class RunPage:
     diagnosis: str | None
     results: tuple[ResultRow, ...]
     plots: tuple[tuple[str, str, str, str], ...]
+    figure: str = "accuracy"
+    distillations: tuple[Distillation, ...] = ()
+    rivals: Rivals | None = None
+    has_report: bool = False
 
 
 def run_page(home: Home, folder: RunFolder) -> RunPage:
@@ -93,6 +108,10 @@ def run_page(home: Home, folder: RunFolder) -> RunPage:
         None if found is None else found.sentence,
         tuple(result_rows(summary.evaluation, summary.full_cost)),
         tuple((plot.name, plot.title, plot.caption, plot.alt) for plot in plots(summary, _one_row(summary))),
+        figure_name(is_graded=summary.is_graded),
+        distillations_of(folder),
+        rivals_of(folder),
+        folder.report.is_file(),
     )
 
 

@@ -19,7 +19,7 @@ from thickets.flows.view.candidates_page import (
     candidates_rows,
 )
 from thickets.flows.view.changed_page import changed_page, changed_rows
-from thickets.flows.view.guard import PICTURE_POLICY
+from thickets.flows.view.guard import PICTURE_POLICY, REPORT_POLICY
 from thickets.flows.view.judged import Rules
 from thickets.flows.view.opened import Runs
 from thickets.flows.view.pages import picture
@@ -40,6 +40,15 @@ def run_routes(runs: Runs, rules: Rules) -> APIRouter:
         runs.prepare(folder)
         return html(
             request, "run", at="run", run=folder.run_id, found=run_page(home, folder), now=progress_of(home, folder)
+        )
+
+    @routes.get("/runs/{name}/report.html")
+    def report(request: Request, name: str) -> Response:
+        path = runs.find(name).report
+        if not path.is_file():
+            raise HTTPException(404, "this run has no report yet")
+        return tagged(
+            request, path.read_bytes(), "text/html; charset=utf-8", {"content-security-policy": REPORT_POLICY}
         )
 
     @routes.get("/runs/{name}/results.{ending}")

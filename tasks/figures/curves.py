@@ -47,7 +47,7 @@ def k_curve(validation: Sequence[CurvePoint], evaluation: Evaluation, theme: The
     axes.axvline(
         evaluation.k, color=theme.muted, linestyle=(0, (2, 2)), linewidth=1, label=f"chosen K = {evaluation.k}"
     )
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _whole_k(axes, evaluation.k, validation)
     as_percent(axes, theme)
     label_axes(axes, theme, "K, number of experts that vote", what)
     add_legend(figure, theme)
@@ -68,7 +68,7 @@ def k_curve_so_far(
     figure, axes = new_figure(theme, f"{figure_name.capitalize()} of the vote so far", 3.5 + legend_height_in(2))
     _curve(axes, validation, theme.color(0), "o", "vote, validation (chooses K)")
     axes.axhline(base.value, color=theme.ink, linewidth=1.1, label="base, validation")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _whole_k(axes, 1, validation)
     as_percent(axes, theme)
     label_axes(axes, theme, "K, number of experts that vote", figure_name)
     add_legend(figure, theme)
@@ -107,6 +107,13 @@ def density_curve(sigmas: Sequence[SigmaScores], theme: Theme = PRINT) -> Figure
     label_axes(axes, theme, "margin over the base m, points", "candidates at least m above")
     add_legend(figure, theme, columns)
     return figure
+
+
+def _whole_k(axes: Axes, chosen: int, points: Sequence[CurvePoint]) -> None:
+    """Put whole numbers at the axis, also where it has one K alone."""
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if {chosen, *(point.k for point in points)} == {1}:
+        axes.set_xlim(0, 2)
 
 
 def _curve(axes: Axes, points: Sequence[CurvePoint], color: str, marker: str, label: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 from html import unescape
 from pathlib import Path
 
@@ -93,6 +94,19 @@ def test_a_looping_reply_is_found_in_the_background(home: Home) -> None:
             "AND (length(completion) - length(replace(completion, right(completion, 20), ''))) / 20 >= 4"
         )
     assert found == known
+
+
+def test_nothing_is_read_any_more_once_it_is_closed(home: Home) -> None:
+    runs, folder = Runs(home), home.run(RUN)
+    runs.prepare(folder)
+    with runs.open(folder) as run:
+        run.rows("SELECT count(*) FROM loops")
+    runs.close()
+    names = {thread.name for thread in threading.enumerate()}
+    assert not names & {"loops", "prepare"}
+    with runs.open(folder) as run:
+        run.rows("SELECT count(*) FROM loops")
+    assert "loops" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_text_is_looked_for_in_questions_and_replies(pages: TestClient) -> None:
