@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from thickets.flows.view.address import Address
+from thickets.flows.view.candidate_routes import candidate_routes
 from thickets.flows.view.compare_page import compare_page, compare_rows
 from thickets.flows.view.example_routes import example_routes
 from thickets.flows.view.guard import Guard
@@ -45,6 +46,7 @@ def make_app(home: Home, address: Address, first: str | None = None) -> FastAPI:
     runs, lines, rules = Runs(home), RunLines(home), Rules()
     app.state.runs = runs  # for whoever serves them to close
     app.include_router(run_routes(runs, rules))
+    app.include_router(candidate_routes(runs))
     app.include_router(example_routes(runs, rules))
 
     @app.get("/")

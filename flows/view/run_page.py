@@ -99,7 +99,7 @@ def run_page(home: Home, folder: RunFolder) -> RunPage:
     """Return the page of a run; its scores are not read."""
     row, summary = run_row(home, folder), stored_summary(folder) if folder.summary.is_file() else None
     if summary is None:
-        return RunPage(row, None, "", None, (), PLOTS if row.has_begun else ())
+        return RunPage(row, None, "", None, (), PLOTS if row.has_begun or row.state == "running" else ())
     rivals, found = comparisons(summary), diagnose(summary)
     return RunPage(
         row,

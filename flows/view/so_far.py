@@ -140,7 +140,7 @@ def same_questions(run: OpenRun, split: str) -> Same | None:
 
 def _scores(same: Same | None) -> str:
     if same is None:
-        return _nothing("nothing to draw yet")
+        return nothing_yet()
     board = same.board.select("sigma", accuracy=pl.col("points") / (1000 * pl.col("n")))
     what = figure_name(is_graded=same.is_graded)
     alt = f"{board.height} candidates so far on {len(same.questions)} questions."
@@ -150,7 +150,7 @@ def _scores(same: Same | None) -> str:
 def _density(run: OpenRun) -> str:
     rows = density_so_far(run)
     if not rows:
-        return _nothing("nothing to draw yet")
+        return nothing_yet()
     alt = f"{sum(row.n_candidates for row in rows)} candidates so far."
     return _svg(partial(density_curve, rows), "density_curve", alt)
 
@@ -168,10 +168,10 @@ def density_so_far(run: OpenRun) -> list[SigmaScores]:
 
 def _curve(run: OpenRun, rules: Explainer, same: Same | None) -> str:
     if same is None:
-        return _nothing("votes begin with the validation split")
+        return nothing_yet("votes begin with the validation split")
     points = votes_so_far(run, rules, same)
     if not points:
-        return _nothing("how its answers vote is in code that is not read here")
+        return nothing_yet("how its answers vote is in code that is not read here")
     what = figure_name(is_graded=same.is_graded)
     alt = f"{len(points)} experts so far, on {len(same.questions)} validation questions."
     return _svg(partial(k_curve_so_far, points, accuracy(*same.base), figure_name=what), "k_curve", alt)
@@ -206,7 +206,8 @@ def _svg(draw_in: Callable[[Theme], Figure], name: str, alt: str) -> str:
     return str(inline_svg(draw_in(PAGE), name, alt, PAGE))
 
 
-def _nothing(words: str) -> str:
+def nothing_yet(words: str = "nothing to draw yet") -> str:
+    """Return a picture that says so, until there is something to draw."""
     return (
         '<svg viewBox="0 0 460 60" class="themed"><text x="4" y="34" font-size="14" fill="var(--muted)">'
         f"{words}</text></svg>"

@@ -85,3 +85,12 @@ def test_before_anybody_has_answered_they_say_so(finished: RunSummary, home: Hom
     pages = TestClient(make_app(home, Address("127.0.0.1", 4300)), base_url="http://127.0.0.1:4300")
     assert "nothing to draw yet" in pages.get(f"/runs/{finished.run_id}/plots/density_curve.svg").text
     assert "votes begin with the validation" in pages.get(f"/runs/{finished.run_id}/plots/k_curve.svg").text
+
+
+def test_a_run_that_is_being_prepared_has_places_for_them(finished: RunSummary, home: Home) -> None:
+    folder = home.run(finished.run_id)
+    for path in (folder.begun, folder.scores, folder.candidates, folder.examples, folder.prompts):
+        path.unlink(missing_ok=True)
+    pages = TestClient(make_app(home, Address("127.0.0.1", 4300)), base_url="http://127.0.0.1:4300")
+    assert pages.get(f"/runs/{finished.run_id}").text.count('data-again="15000"') == len(PLOTS)
+    assert "nothing to draw yet" in pages.get(f"/runs/{finished.run_id}/plots/density_curve.svg").text
