@@ -46,8 +46,9 @@ check: setup  ## style, types, import directions, and that every extra can be in
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_install.py
 
-picture: setup  ## docs/report.png, the README's picture, from the latest run; needs Chromium
+picture: setup  ## docs/report.png and docs/view.png, the README's pictures, from the latest run; needs Chromium
 	$(BIN)/python -m benchmarks.report_picture latest
+	$(BIN)/python -m benchmarks.view_picture latest
 
 setup: $(VENV)/.ready  ## .venv, with all that a run and the checks need
 setup-test: $(VENV)/.ready-test  ## what the tests need besides: vLLM's CPU build, Ray, PostgreSQL's and S3's drivers

@@ -31,7 +31,7 @@ class Services:
         # What a run says is in its worker's log at once, and on its page, which takes seconds, if it lives that long.
         self._home, self._environment = home, {**environment, "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO"}
         self._killed = -_BETWEEN_KILLS_S
-        self._call("up", "--detach", "--prefect-port", "0", "--mlflow-port", "0")
+        self._call("up", "--detach", "--prefect-port", "0", "--mlflow-port", "0", "--view-port", "0")
 
     @property
     def environment(self) -> dict[str, str]:

@@ -110,7 +110,7 @@ def measure_commands(model: Path) -> dict[str, dict[str, float]]:
             "nothing left to do": _spent(_start(model, home)),
         }
         services = [sys.executable, "-m", "thickets"]
-        ports = ["--detach", "--prefect-port", "0", "--mlflow-port", "0"]
+        ports = ["--detach", "--prefect-port", "0", "--mlflow-port", "0", "--view-port", "0"]
         subprocess.run([*services, "up", "--home", str(beside), *ports], check=True, capture_output=True)
         try:
             rows["beside `thickets up`"] = _spent(_start(model, beside))

@@ -48,10 +48,17 @@ def main() -> None:
 
 
 def draw(page: Path, target: Path) -> None:
-    """Write verdict and first two plots of a report as a PNG of 256 colours; its flat areas miss none."""
+    """Write verdict and first two plots of a report as a picture; its flat areas miss none of the 256 colours."""
     with tempfile.TemporaryDirectory() as folder:
-        part, shot = Path(folder) / "part.html", Path(folder) / "shot.png"
+        part = Path(folder) / "part.html"
         part.write_text(page.read_text(encoding="utf-8").replace("</head>", STYLE, 1), encoding="utf-8")
+        shoot(part.as_uri(), target)
+
+
+def shoot(address: str, target: Path) -> None:
+    """Write what a browser shows at an address as a PNG of 256 colours."""
+    with tempfile.TemporaryDirectory() as folder:
+        shot = Path(folder) / "shot.png"
         subprocess.run(
             [
                 find_browser(),
@@ -62,7 +69,7 @@ def draw(page: Path, target: Path) -> None:
                 f"--force-device-scale-factor={SCALE}",
                 f"--window-size={WIDTH},{HEIGHT}",
                 f"--screenshot={shot}",
-                part.as_uri(),
+                address,
             ],
             check=True,
             capture_output=True,

@@ -140,9 +140,8 @@ def test_engines_on_ray(stranger: Stranger) -> None:
 def test_a_deployment_on_a_worker_started_there(stranger: Stranger) -> None:
     config = {key: value for key, value in stranger.config(name="deployed").items() if key != "storage"}
     own = {"THICKETS_HOME": str(stranger.home)}
-    up = succeeded(
-        stranger.python("-m", "thickets", "up", "--detach", "--prefect-port", "0", "--mlflow-port", "0", **own)
-    )
+    ports = ("--prefect-port", "0", "--mlflow-port", "0", "--view-port", "0")
+    up = succeeded(stranger.python("-m", "thickets", "up", "--detach", *ports, **own))
     try:
         address = re.search(r"prefect:\s+(\S+)", up)
         assert address

@@ -1,4 +1,4 @@
-"""Commands that start, show and stop the services of this machine: Prefect server, MLflow server, worker."""
+"""Commands that start, show and stop the services of this machine: Prefect, MLflow, the pages of runs, worker."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ def up(
     ] = "127.0.0.1",
     prefect_port: Annotated[int, typer.Option(min=0, max=65535, help="Of the Prefect server; 0: any.")] = 4200,
     mlflow_port: Annotated[int, typer.Option(min=0, max=65535, help="Of the MLflow server; 0: any.")] = 5000,
+    view_port: Annotated[int, typer.Option(min=0, max=65535, help="Of the pages of runs; 0: any.")] = 4300,
     detach: Annotated[bool, typer.Option("--detach", help="In the background; stop with `thickets down`.")] = False,
 ) -> None:
-    """Start Prefect, MLflow and a worker with our deployments on this machine; Ctrl-C stops them all."""
+    """Start Prefect, MLflow, the pages of runs and a worker on this machine; Ctrl-C stops them all."""
     from thickets.flows.services.settings import make_settings
     from thickets.flows.services.state import read_state
     from thickets.storage.errors import RunError
@@ -31,11 +32,11 @@ def up(
             f"the services of {folder} are up already: Prefect {state.prefect_api.removesuffix('/api')}, "
             f"MLflow {state.mlflow}; stop them with `thickets down`"
         )
-    settings = make_settings(folder, host, prefect_port, mlflow_port)
+    settings = make_settings(folder, host, prefect_port, mlflow_port, view_port)
     if detach:
         from thickets.flows.services.detached import start
 
-        say("starting Prefect, MLflow and the worker (about a minute)")
+        say("starting Prefect, MLflow, the pages of runs and the worker (about a minute)")
         started = start(settings)
         for row in started.services:
             typer.echo(f"{row.name + ':':9}{row.address}")

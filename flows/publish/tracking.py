@@ -15,6 +15,7 @@ from thickets.flows.publish.finished import FinishedRun
 from thickets.flows.publish.record import TrackingRecord
 from thickets.flows.report import Plot, plots
 from thickets.flows.results.cost import cost_metrics
+from thickets.flows.results.looking import how_to_look
 from thickets.flows.results.rows import GET_HEADING, USE_HEADING, result_rows
 from thickets.flows.results.sentences import findings
 from thickets.flows.results.summary import RunSummary, TrackingLinks
@@ -73,6 +74,7 @@ def start_tracking(plan: RunPlan, folder: RunFolder, book: ScoreBook, engine: Ma
         log_beginning(tracker, plan.config, folder, record, lambda split: _rows(book, split))
         record.having(has_beginning=True).save(folder)
     show_markdown(f"```\n{tracker.describe()}\n```", "mlflow-run", "The run in MLflow")
+    show_markdown(how_to_look(folder), "answers", "Questions and replies, also while the run goes on")
     return tracker
 
 
@@ -132,6 +134,7 @@ def log_beginning(
         rows: Returns the questions of a split.
     """
     tracker.log_new_config(flatten(config.model_dump(mode="json")))
+    tracker.log_tags({"mlflow.note.content": how_to_look(folder)})  # until there is a result
     for path in (folder.config, folder.identity, folder.judgement):
         tracker.log_file(path)
     for name, sha256 in record.splits.items():
@@ -288,6 +291,8 @@ def result_markdown(summary: RunSummary) -> str:
 {table}
 
 {chr(10).join(f"- {line}" for line in others)}
+
+{how_to_look(RunFolder(summary.folder))}
 
 Report: `{RunFolder(summary.folder).report}`, also among the artifacts of the MLflow run
 

@@ -126,15 +126,29 @@ def collect(folder: RunFolder, summary: RunSummary, scores: ScoreQueries | None,
         remarks=tuple(remarks(summary)),
         plots=(*plots(summary, board), *extra, *([rivals_plot(others, students)] if others else [])),
         examples=changed_examples(scores, summary) if scores else (),
-        distillations=tuple(
-            Distillation(each, tuple(distill_rows(each)), tuple(distill_findings(each))) for each in students
-        ),
-        rivals=_rivals(others) if others else None,
+        distillations=_distillations(students),
+        rivals=_rivals(others),
         reproduction=reproduction(folder, summary),
     )
 
 
-def _rivals(found: tuple[RivalSummary, ...]) -> Rivals:
+def distillations_of(folder: RunFolder) -> tuple[Distillation, ...]:
+    """Return the finished distillations of a run."""
+    return _distillations(finished_distillations(folder))
+
+
+def rivals_of(folder: RunFolder) -> Rivals | None:
+    """Return the finished rivals of a run; None if there are none."""
+    return _rivals(finished_rivals(folder))
+
+
+def _distillations(found: Sequence[DistillSummary]) -> tuple[Distillation, ...]:
+    return tuple(Distillation(each, tuple(distill_rows(each)), tuple(distill_findings(each))) for each in found)
+
+
+def _rivals(found: tuple[RivalSummary, ...]) -> Rivals | None:
+    if not found:
+        return None
     sentences = tuple(sentence for each in found for sentence in rival_findings(each))
     return Rivals(found, tuple(rival_lines(found)), sentences)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from importlib import resources
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from thickets.flows.report.collect import Report
+from thickets.flows.report.look import report_style
 from thickets.flows.report.plots import Plot
 from thickets.flows.report.svg import inline_svg
 from thickets.tasks.figures import PAGE
@@ -39,8 +39,7 @@ def page(template: str, **values: object) -> str:
     environment.filters |= {"percent": percent, "points": points, "place": _place, "visible": visible, "svg": _svg}
     environment.filters |= {"breakable": breakable, "size": short_size}
     environment.tests["long"] = _is_long
-    style = resources.files("thickets.flows.report").joinpath("style.css").read_text(encoding="utf-8")
-    return environment.get_template(template).render(style=Markup(style), **values)
+    return environment.get_template(template).render(style=Markup(report_style()), **values)
 
 
 def visible(text: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from thickets.flows.results.looking import view_command
 from thickets.flows.results.summary import RunSummary
 from thickets.storage.home import RunFolder
 from thickets.tasks.sandbox.launch import WHAT, Isolation
@@ -22,6 +23,7 @@ class Reproduction:
 
     Attributes:
         command: Goes on with the run where it is stored, or carries it out where it is not.
+        look: Shows every question and reply of the run where it is stored.
         folder: Where the run is.
         config: The configuration it was started with, as YAML.
         identity: Hashes and versions, by name.
@@ -32,6 +34,7 @@ class Reproduction:
     """
 
     command: str
+    look: str
     folder: str
     config: str
     identity: tuple[Fact, ...]
@@ -50,6 +53,7 @@ def reproduction(folder: RunFolder, summary: RunSummary) -> Reproduction:
     links = summary.tracking
     return Reproduction(
         command=f"thickets run {shlex.quote(str(where / folder.config.name))}",
+        look=view_command(folder),
         folder=str(where),
         config=folder.config.read_text(encoding="utf-8") if folder.config.is_file() else "",
         identity=tuple(_facts(summary, identity, manifest)),

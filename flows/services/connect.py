@@ -6,13 +6,14 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from thickets.flows.results.looking import VIEW_VARIABLE
 from thickets.flows.services.settings import AUTH_VARIABLE, credentials_of
 from thickets.flows.services.state import read_state
 from thickets.storage.errors import InputError
 
 
 def connect_services(home: Path, say: Callable[[str], None] = lambda line: None) -> bool:
-    """Set PREFECT_API_URL and MLFLOW_TRACKING_URI for this process; call it before Prefect is imported.
+    """Set PREFECT_API_URL and its like for this process; call it before Prefect is imported.
 
     Args:
         home: `storage.home`.
@@ -29,6 +30,8 @@ def connect_services(home: Path, say: Callable[[str], None] = lambda line: None)
         return False
     os.environ["PREFECT_API_URL"] = state.prefect_api
     os.environ.setdefault("MLFLOW_TRACKING_URI", state.mlflow)
+    if state.view is not None:
+        os.environ.setdefault(VIEW_VARIABLE, state.view)
     if state.needs_credentials and "PREFECT_API_AUTH_STRING" not in os.environ:
         credentials = credentials_of(os.environ.get(AUTH_VARIABLE))
         if credentials is None:

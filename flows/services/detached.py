@@ -32,6 +32,7 @@ def start(settings: ServiceSettings) -> ServicesState:
     log = folder / "supervisor.log"
     command = [sys.executable, "-P", "-m", "thickets", "up", "--home", str(home), "--host", settings.host]
     command += ["--prefect-port", str(settings.prefect_port), "--mlflow-port", str(settings.mlflow_port)]
+    command += ["--view-port", str(settings.view_port)]
     with log.open("wb") as output:
         supervisor = subprocess.Popen(
             command,

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from thickets.flows.deployments import POOL
+from thickets.flows.results.looking import VIEW_VARIABLE
 from thickets.flows.runtime.environment import WORKER, without_command_line_defaults
 from thickets.flows.runtime.prefect_database import create_prefect_database
-from thickets.flows.services.settings import Credentials, ServiceSettings
+from thickets.flows.services.settings import AUTH_VARIABLE, Credentials, ServiceSettings
 from thickets.storage.home import Home
 from thickets.storage.sqlite import sqlite_url
 from thickets.storage.tracking.moved_home import follow_home
@@ -54,8 +55,8 @@ class Launch:
 
 
 def launches(settings: ServiceSettings) -> list[Launch]:
-    """Return the launches of Prefect, MLflow and the worker, in the order of their start."""
-    return [_prefect(settings), _mlflow(settings), _worker(settings)]
+    """Return the launches of Prefect, MLflow, the pages of runs and the worker, in the order of their start."""
+    return [_prefect(settings), _mlflow(settings), _view(settings), _worker(settings)]
 
 
 def launch_server(name: Literal["prefect", "mlflow"], settings: ServiceSettings) -> Launch:
@@ -64,8 +65,12 @@ def launch_server(name: Literal["prefect", "mlflow"], settings: ServiceSettings)
 
 
 def client_environment(settings: ServiceSettings) -> dict[str, str]:
-    """Return the variables that point Prefect's and MLflow's clients at the servers."""
-    variables = {"PREFECT_API_URL": settings.prefect_api, "MLFLOW_TRACKING_URI": settings.mlflow}
+    """Return the variables that point Prefect's and MLflow's clients at the servers, and readers at the pages."""
+    variables = {
+        "PREFECT_API_URL": settings.prefect_api,
+        "MLFLOW_TRACKING_URI": settings.mlflow,
+        VIEW_VARIABLE: settings.view,
+    }
     return variables | credential_variables(settings.credentials)
 
 
@@ -160,6 +165,20 @@ def _mlflow(settings: ServiceSettings) -> Launch:
     )
 
 
+def _view(settings: ServiceSettings) -> Launch:
+    environment = _common(settings)
+    if settings.credentials is not None:
+        environment[AUTH_VARIABLE] = settings.credentials.pair
+    where = ["--home", str(settings.home), "--host", settings.host, "--port", str(settings.view_port)]
+    return Launch(
+        "view",
+        [sys.executable, "-m", "thickets", "view", "--no-open", *where],
+        environment,
+        settings.view,
+        lambda: answers(f"{settings.view}/static/view.js", settings.credentials),
+    )
+
+
 def _worker(settings: ServiceSettings) -> Launch:
     name = socket.gethostname()
     environment = {**WORKER, **_common(settings), **client_environment(settings)}
@@ -176,7 +195,7 @@ def _worker(settings: ServiceSettings) -> Launch:
 
 def _common(settings: ServiceSettings) -> dict[str, str]:
     environment = without_command_line_defaults()  # the worker's log shows what its runs log
-    environment.pop("THICKETS_AUTH", None)
+    environment.pop(AUTH_VARIABLE, None)
     environment["THICKETS_HOME"] = str(settings.home)
     environment["PYTHONSAFEPATH"] = "1"  # a user's `storage` or `queue` in the current folder stands in nobody's way
     environment.setdefault("PREFECT_HOME", str(settings.home / "services" / "prefect"))

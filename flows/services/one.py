@@ -15,7 +15,7 @@ from thickets.flows.services.launch import answers, credential_variables, launch
 from thickets.flows.services.settings import AUTH_VARIABLE, ServiceSettings, credentials_of, make_settings
 from thickets.storage.errors import InputError
 
-HOST, PREFECT_PORT, MLFLOW_PORT = "0.0.0.0", 4200, 5000
+HOST, PREFECT_PORT, MLFLOW_PORT, VIEW_PORT = "0.0.0.0", 4200, 5000, 4300
 SERVERS = ("prefect", "mlflow")
 NAMES = (*SERVERS, "worker")
 
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> None:
 def server(name: str) -> tuple[list[str], dict[str, str]]:
     """Return the command and the environment of a server, as `thickets up` has them."""
     home = StorageConfig().home
-    settings = make_settings(home, HOST, PREFECT_PORT, MLFLOW_PORT)
+    settings = make_settings(home, HOST, PREFECT_PORT, MLFLOW_PORT, VIEW_PORT)
     (settings.home / "services").mkdir(parents=True, exist_ok=True)
     launch = launch_server("prefect" if name == "prefect" else "mlflow", settings)
     return launch.command, launch.environment
@@ -56,7 +56,7 @@ def worker() -> tuple[list[str], dict[str, str]]:
 def is_healthy(name: str) -> bool:
     """Tell whether this container's server answers."""
     credentials = credentials_of(os.environ.get(AUTH_VARIABLE))
-    settings = ServiceSettings(StorageConfig().home.absolute(), HOST, PREFECT_PORT, MLFLOW_PORT, credentials)
+    settings = ServiceSettings(StorageConfig().home.absolute(), HOST, PREFECT_PORT, MLFLOW_PORT, VIEW_PORT, credentials)
     url = settings.prefect_api if name == "prefect" else settings.mlflow
     return answers(f"{url}/health", settings.credentials)
 

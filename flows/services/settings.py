@@ -39,13 +39,15 @@ class ServiceSettings:
         host: Address to bind to.
         prefect_port: Port of the Prefect server.
         mlflow_port: Port of the MLflow server.
-        credentials: User name and password of both servers; may be None on loopback.
+        view_port: Port of the pages of `thickets view`.
+        credentials: User name and password of all three; may be None on loopback.
     """
 
     home: Path
     host: str
     prefect_port: int
     mlflow_port: int
+    view_port: int
     credentials: Credentials | None = None
 
     @property
@@ -68,8 +70,13 @@ class ServiceSettings:
         """MLFLOW_TRACKING_URI of this machine."""
         return f"http://{self.reachable_host}:{self.mlflow_port}"
 
+    @property
+    def view(self) -> str:
+        """Where a browser of this machine finds the pages of `thickets view`."""
+        return f"http://{self.reachable_host}:{self.view_port}"
 
-def make_settings(home: Path, host: str, prefect_port: int, mlflow_port: int) -> ServiceSettings:
+
+def make_settings(home: Path, host: str, prefect_port: int, mlflow_port: int, view_port: int) -> ServiceSettings:
     """Check host, ports and credentials; port 0 becomes a free port.
 
     Raises:
@@ -82,13 +89,13 @@ def make_settings(home: Path, host: str, prefect_port: int, mlflow_port: int) ->
             f"--host: {host} can be reached from other machines, and whoever reaches these servers can run code here; "
             f"set {AUTH_VARIABLE}=user:password (at least {_SHORTEST_PASSWORD} characters), or stay with 127.0.0.1"
         )
-    ports = {"--prefect-port": prefect_port, "--mlflow-port": mlflow_port}
-    if prefect_port and prefect_port == mlflow_port:
-        raise InputError(f"--mlflow-port: {mlflow_port} is --prefect-port too; give them different ones")
-    chosen = {option: usable_port(option, host, port) for option, port in ports.items()}
-    return ServiceSettings(
-        home.absolute(), host, chosen["--prefect-port"], chosen["--mlflow-port"], credentials=credentials
-    )
+    ports = {"--prefect-port": prefect_port, "--mlflow-port": mlflow_port, "--view-port": view_port}
+    taken: dict[int, str] = {0: ""}
+    for option, port in ports.items():
+        if (other := taken.setdefault(port, option)) and other != option:
+            raise InputError(f"{option}: {port} is {other} too; give them different ones")
+    prefect_port, mlflow_port, view_port = (usable_port(option, host, port) for option, port in ports.items())
+    return ServiceSettings(home.absolute(), host, prefect_port, mlflow_port, view_port, credentials)
 
 
 def credentials_of(text: str | None) -> Credentials | None:

@@ -70,6 +70,11 @@ class ServicesState(BaseModel):
         """Whether all services have been started and their supervisor is alive."""
         return self.since > 0 and self.supervisor.is_alive
 
+    @property
+    def view(self) -> str | None:
+        """Address of the pages of `thickets view`; None where an earlier version has started the services."""
+        return next((row.address for row in self.services if row.name == "view"), None)
+
 
 def mark(pid: int) -> ProcessMark | None:
     """Return the mark of a process; None if it does not run."""

@@ -9,19 +9,29 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from thickets.flows.results.compare import compare
 from thickets.flows.view.address import Address
+from thickets.flows.view.candidate_routes import candidate_routes
+from thickets.flows.view.compare_page import compare_page, compare_rows
 from thickets.flows.view.example_routes import example_routes
 from thickets.flows.view.guard import Guard
+from thickets.flows.view.judged import Rules
 from thickets.flows.view.opened import Runs
 from thickets.flows.view.pages import static
-from thickets.flows.view.responses import PageNumber, Text, html, tagged
+from thickets.flows.view.responses import PageNumber, Text, html, rows_file, tagged
+from thickets.flows.view.rows import check_ending
 from thickets.flows.view.run_routes import run_routes
 from thickets.flows.view.runs_page import RunLines
-from thickets.storage.errors import InputError, ThicketsError
+from thickets.storage.errors import ThicketsError
 from thickets.storage.home import Home
 
-_STATIC = {"style.css": "text/css; charset=utf-8", "view.js": "text/javascript; charset=utf-8"}
+_STATIC = {
+    "common.css": "text/css; charset=utf-8",
+    "style.css": "text/css; charset=utf-8",
+    "view.js": "text/javascript; charset=utf-8",
+}
+
+
+Names = Annotated[list[str] | None, Query(max_length=8)]
 
 
 def make_app(home: Home, address: Address, first: str | None = None) -> FastAPI:
@@ -33,9 +43,11 @@ def make_app(home: Home, address: Address, first: str | None = None) -> FastAPI:
         first: Id of the run that ``/`` leads to; None: the table of all runs.
     """
     app = FastAPI(title="Thickets", docs_url=None, redoc_url=None, openapi_url=None)
-    runs, lines = Runs(home), RunLines(home)
-    app.include_router(run_routes(runs))
-    app.include_router(example_routes(runs))
+    runs, lines, rules = Runs(home), RunLines(home), Rules()
+    app.state.runs = runs  # for whoever serves them to close
+    app.include_router(run_routes(runs, rules))
+    app.include_router(candidate_routes(runs))
+    app.include_router(example_routes(runs, rules))
 
     @app.get("/")
     def root() -> Response:
@@ -54,12 +66,17 @@ def make_app(home: Home, address: Address, first: str | None = None) -> FastAPI:
         found = lines.page(q, state, sort, page_)
         return html(request, "runs", at="runs", run=None, found=found, home=str(home.root))
 
+    @app.get("/runs.{ending}")
+    def run_rows(ending: str, q: Text = "", state: Text = "", sort: Text = "date") -> Response:
+        return rows_file(lines.rows(q, state, sort), "runs", ending)
+
     @app.get("/compare")
-    def compared(request: Request, run: Annotated[list[str] | None, Query(max_length=8)] = None) -> Response:
-        names = list(dict.fromkeys(run or []))
-        if len(names) < 2:
-            raise InputError("compare: tick two runs or more in the table of runs")
-        return html(request, "compare", at="runs", run=None, found=compare(home, names))
+    def compared(request: Request, run: Names = None, show: Text = "all", page_: PageNumber = 1) -> Response:
+        return html(request, "compare", at="runs", run=None, found=compare_page(runs, run or [], show, page_))
+
+    @app.get("/compare/{table}.{ending}")
+    def compared_rows(table: str, ending: str, run: Names = None, show: Text = "all") -> Response:
+        return rows_file(compare_rows(runs, run or [], table, show), f"comparison-{table}", check_ending(ending))
 
     @app.exception_handler(ThicketsError)
     def refused(request: Request, error: ThicketsError) -> Response:

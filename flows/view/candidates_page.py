@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import polars as pl
+
 from thickets.flows.view.example_page import who_is
 from thickets.flows.view.examples_page import SPLITS
 from thickets.flows.view.listing import Part, part, query_string
@@ -111,6 +113,11 @@ def candidates_page(run: OpenRun, wanted: WantedCandidates) -> CandidatesPage:
     )
 
 
+def candidates_rows(run: OpenRun, wanted: WantedCandidates) -> pl.DataFrame:
+    """Return all rows of the leaderboard that fit."""
+    return run.reader.query(f"{BOARD} ORDER BY {SORTS[wanted.sort]}", wanted.parameters)
+
+
 @dataclass(frozen=True, slots=True)
 class CandidatePage:
     """One candidate.
@@ -178,10 +185,7 @@ def candidate_page(run: OpenRun, who: str, split: str = "", show: str = "all", p
     }
     splits = tuple(name for name in SPLITS if name in answered)
     split = split or (splits[0] if splits else "selection")
-    if show not in _SHOWN:
-        raise InputError(f"show: found {show!r}; allowed are {', '.join(_SHOWN)}")
-    if split not in SPLITS:
-        raise InputError(f"split: found {split!r}; allowed are {', '.join(SPLITS)}")
+    _check(split, show)
     mine = {"who": who, "split": split}
     [n] = run.rows(
         f"{_PAIRS} SELECT count(*) FILTER ({_SHOWN['gained']}) AS gained, count(*) FILTER ({_SHOWN['lost']}) AS lost, "
@@ -209,3 +213,21 @@ def candidate_page(run: OpenRun, who: str, split: str = "", show: str = "all", p
         tuple(rows),
         which,
     )
+
+
+def candidate_rows(run: OpenRun, who: str, split: str, show: str) -> pl.DataFrame:
+    """Return all questions that a candidate gains or loses against the base.
+
+    Raises:
+        InputError: `split` or `show` is none that is allowed.
+    """
+    _check(split, show)
+    sql = f"{_PAIRS} SELECT * FROM pairs WHERE {_SHOWN[show]} ORDER BY correct DESC, position"
+    return run.reader.query(sql, {"who": who, "split": split})
+
+
+def _check(split: str, show: str) -> None:
+    if show not in _SHOWN:
+        raise InputError(f"show: found {show!r}; allowed are {', '.join(_SHOWN)}")
+    if split not in SPLITS:
+        raise InputError(f"split: found {split!r}; allowed are {', '.join(SPLITS)}")

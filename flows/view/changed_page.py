@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import polars as pl
+
 from thickets.flows.results.stored import stored_summary
 from thickets.flows.view.listing import Part, part
 from thickets.flows.view.opened import OpenRun
+from thickets.storage.errors import InputError
 
 ROWS = 30
 
@@ -63,6 +66,28 @@ class ChangedPage:
     share_read: float
 
 
+TABLES = ("fates", "answers", "sigmas")
+
+
+def changed_rows(run: OpenRun, table: str) -> pl.DataFrame:
+    """Return all rows of a table of the page, one of `TABLES`; none where the run is not finished.
+
+    Raises:
+        InputError: There is no such table.
+    """
+    match table:
+        case "fates":
+            return pl.DataFrame(list(changed_page(run).gains), schema=_FATE_COLUMNS, orient="row")
+        case "answers":
+            if not run.folder.summary.is_file():
+                raise InputError("answers: the run is not finished")
+            return run.reader.query(f"{_SHIFT} ORDER BY abs(shift) DESC, n_base DESC, answer")
+        case "sigmas":
+            return run.reader.query(_BY_SIGMA)
+    raise InputError(f"table: found {table!r}; allowed are {', '.join(TABLES)}")
+
+
+_FATE_COLUMNS = pl.Schema({"fate": pl.String(), "n": pl.Int64(), "words": pl.String()})
 _FATES = {
     "retained": "right before and after",
     "format_fixed": "the base named the right answer, but not where or how it was asked to",

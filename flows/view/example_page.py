@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import polars as pl
+
+from thickets.flows.results.stored import stored_summary
 from thickets.flows.view.examples_page import SORTS, WHO, Wanted, chosen, common_parameters
+from thickets.flows.view.images import image_file
 from thickets.flows.view.judged import Explainer
 from thickets.flows.view.listing import Part, part
 from thickets.flows.view.opened import OpenRun
@@ -72,6 +77,9 @@ class ExamplePage:
     Attributes:
         row: Its row of the table ``questions``.
         prompt: As the base is given it; None where it was not recorded.
+        image: What the data calls the image that is asked about; None: there is none.
+        has_image: Whether it lies beside the data still.
+        metric: The similarity by which the closest text wins; None: votes are counted.
         number: Its place among the chosen questions, from 1; None where the filter leaves it out.
         n_chosen: The chosen questions.
         previous: Id of the one before it.
@@ -82,6 +90,9 @@ class ExamplePage:
     wanted: Wanted
     row: dict[str, Any]
     prompt: str | None
+    image: str | None
+    has_image: bool
+    metric: str | None
     number: int | None
     n_chosen: int
     previous: str | None
@@ -138,10 +149,15 @@ def example_page(
     by_answer: dict[str | None, list[ShownReply]] = {}
     for reply in rows:
         by_answer.setdefault(reply["answer"], []).append(shown(reply))
+    prompt, image = _prompt(run, mine)
+    summary = stored_summary(run.folder) if common["is_finished"] else None
     return ExamplePage(
         wanted,
         row,
-        _prompt(run, mine),
+        prompt,
+        image,
+        image is not None and image_file(run.folder, image) is not None,
+        None if summary is None else summary.evaluation.metric,
         here["number"],
         here["n"],
         here["previous"],
@@ -151,6 +167,17 @@ def example_page(
         tuple(_group(place, group, by_answer.get(group["answer"], [])) for place, group in enumerate(groups, start=1)),
         which,
     )
+
+
+def answers_rows(run: OpenRun, wanted: Wanted, example_id: str) -> pl.DataFrame:
+    """Return everybody's answer to a question and its verdict, the base first; replies are not in it."""
+    mine = common_parameters(run, wanted) | {"example": example_id}
+    sql = (
+        f"WITH {WHO} SELECT * EXCLUDE (shard_id) FROM ({_REPLY} WHERE s.split = $split AND s.example_id = $example) "
+        "WHERE candidate_id = 'base' OR candidate_id IN (SELECT candidate_id FROM who) "
+        "ORDER BY candidate_id <> 'base', expert NULLS LAST, place NULLS LAST, candidate_id"
+    )
+    return run.reader.query(sql, mine)
 
 
 # How many gave each answer, and the best rank among them.
@@ -202,11 +229,18 @@ def _group(place: int, row: dict[str, Any], replies: list[ShownReply]) -> Group:
     return Group(place, row["answer"], row["n"], row["correct"], row["share"], is_winner, tuple(replies))
 
 
-def _prompt(run: OpenRun, mine: dict[str, object]) -> str | None:
+def question_image(run: OpenRun, split: str, example_id: str) -> Path | None:
+    """Return where the image of a question lies; None where there is none."""
+    _, name = _prompt(run, {"split": split, "example": example_id})
+    return None if name is None else image_file(run.folder, name)
+
+
+def _prompt(run: OpenRun, mine: dict[str, object]) -> tuple[str | None, str | None]:
+    """Return a question's prompt and the name of its image."""
     if not run.folder.prompts.is_file():
-        return None
-    found = run.rows("SELECT prompt FROM prompts WHERE split = $split AND example_id = $example", _only(mine))
-    return str(found[0]["prompt"]) if found else None
+        return None, None
+    found = run.rows("SELECT prompt, image FROM prompts WHERE split = $split AND example_id = $example", _only(mine))
+    return (found[0]["prompt"], found[0]["image"]) if found else (None, None)
 
 
 def _only(values: dict[str, object]) -> dict[str, object]:

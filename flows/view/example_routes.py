@@ -6,19 +6,21 @@ from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from thickets.flows.view.example_page import example_page
-from thickets.flows.view.examples_page import FILTERS, SORTS, Wanted, examples_page
-from thickets.flows.view.judged import Explainer, explainer_of
+from thickets.flows.view.example_page import answers_rows, example_page, question_image
+from thickets.flows.view.examples_page import FILTERS, SORTS, Wanted, examples_page, examples_rows
+from thickets.flows.view.images import drawn_again
+from thickets.flows.view.judged import Rules
 from thickets.flows.view.opened import Runs
 from thickets.flows.view.replies import fetch_replies
-from thickets.flows.view.responses import PageNumber, Text, html, rows_file
+from thickets.flows.view.responses import PageNumber, Text, html, rows_file, tagged
+from thickets.flows.view.rows import check_ending
 from thickets.flows.view.tables import is_finished
 from thickets.storage.home import RunFolder
 
 
-def example_routes(runs: Runs) -> APIRouter:
+def example_routes(runs: Runs, rules: Rules) -> APIRouter:
     """Return the routes."""
-    routes, rules = APIRouter(), _Rules()
+    routes = APIRouter()
 
     @routes.get("/runs/{name}/examples")
     def examples(
@@ -43,7 +45,18 @@ def example_routes(runs: Runs) -> APIRouter:
     ) -> Response:
         folder = runs.find(name)
         wanted = Wanted(split or _usual_split(folder), show, q, sort).check()
-        return rows_file(runs, folder, wanted, ending, "examples")
+        check_ending(ending)
+        with runs.open(folder) as opened:
+            rows = examples_rows(opened, wanted)
+        return rows_file(rows, f"{folder.run_id}-examples", ending)
+
+    @routes.get("/runs/{name}/answers.{ending}")
+    def answer_rows(name: str, ending: str, split: Text, example: Text) -> Response:
+        folder, wanted = runs.find(name), Wanted(split).check()
+        check_ending(ending)
+        with runs.open(folder) as opened:
+            rows = answers_rows(opened, wanted, example)
+        return rows_file(rows, f"{folder.run_id}-answers", ending)
 
     @routes.get("/runs/{name}/examples/{split}/{example:path}")
     def one_example(
@@ -62,6 +75,15 @@ def example_routes(runs: Runs) -> APIRouter:
         with runs.open(folder) as opened:
             found = example_page(opened, rules.of(folder), wanted, example, who, page_)
         return html(request, "example", at="examples", run=folder.run_id, found=found, who=who)
+
+    @routes.get("/runs/{name}/images/{split}/{example:path}")
+    def image(request: Request, name: str, split: str, example: str) -> Response:
+        with runs.open(runs.find(name)) as opened:
+            path = question_image(opened, split, example)
+        drawn = None if path is None else drawn_again(path)
+        if drawn is None:
+            raise HTTPException(404, "this image is not on this machine")
+        return tagged(request, drawn, "image/png")
 
     @routes.get("/runs/{name}/replies/{split}/{who}/{example:path}")
     def whole_reply(name: str, split: str, who: str, example: str) -> Response:
@@ -87,16 +109,3 @@ def example_routes(runs: Runs) -> APIRouter:
 def _usual_split(folder: RunFolder) -> str:
     """Return the split to begin with: until the vote is chosen nobody has answered the test split."""
     return "test" if is_finished(folder) else "selection"
-
-
-class _Rules:
-    """The rules of the runs that were looked at."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[str, int], Explainer] = {}
-
-    def of(self, folder: RunFolder) -> Explainer:
-        key = (folder.run_id, folder.config.stat().st_mtime_ns if folder.config.is_file() else 0)
-        if key not in self._known:
-            self._known[key] = explainer_of(folder)
-        return self._known[key]

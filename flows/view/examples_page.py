@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import polars as pl
+
 from thickets.flows.view.listing import Part, part, query_string
 from thickets.flows.view.opened import OpenRun
 from thickets.flows.view.replies import fetch_replies
@@ -186,6 +188,13 @@ def examples_page(run: OpenRun, wanted: Wanted) -> ExamplesPage:
         bool(common["is_finished"]),
         run.share_read,
     )
+
+
+def examples_rows(run: OpenRun, wanted: Wanted) -> pl.DataFrame:
+    """Return all chosen questions: the columns of ``questions``."""
+    where, params = chosen(wanted)
+    sql = f"WITH {WHO} SELECT * EXCLUDE (base_shard) FROM questions WHERE {where} ORDER BY {SORTS[wanted.sort]}"
+    return run.reader.query(sql, common_parameters(run, wanted) | params)
 
 
 def _votes(run: OpenRun, common: dict[str, object], ids: list[str]) -> dict[str, tuple[Votes, ...]]:

@@ -20,6 +20,11 @@ _POLICY = (
 )
 # An SVG picture has its styles in itself; it is shown as an image, where no script runs, and may load nothing.
 PICTURE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"
+# A report has its style in itself, and no script; whoever imports a run imports its report too.
+REPORT_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "sandbox allow-top-navigation-by-user-activation"
+)
 _HEADERS = {
     "content-security-policy": _POLICY,
     "x-content-type-options": "nosniff",

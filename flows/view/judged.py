@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from thickets.flows.check.prompt import read_gold
+from thickets.flows.check.prompt import Gold, read_gold
 from thickets.flows.check.verdict import place_of, reason
 from thickets.flows.config.file import load_config
 from thickets.storage.errors import InputError
@@ -42,9 +42,16 @@ class Explainer:
         if self.judge is None:
             return plain
         try:
-            return reason(self.judge, self.name, read_gold(self.judge.problem, example), reply, found)
+            return reason(self.judge, self.name, self._gold(example), reply, found)
         except (InputError, LookupError, ValueError):
             return plain
+
+    def _gold(self, example: Example) -> Gold:
+        assert self.judge is not None
+        try:
+            return read_gold(self.judge.problem, example)
+        except (InputError, LookupError, ValueError):  # a verifier that needs more of the data than a run keeps
+            return Gold(written=example.answer, read=None)
 
 
 def explainer_of(folder: RunFolder) -> Explainer:
@@ -59,3 +66,17 @@ def explainer_of(folder: RunFolder) -> Explainer:
         return Explainer(Judge(load_problem(problem), config.decoding.reasoning), name)
     except (InputError, ImportError, ValueError, OSError):
         return Explainer(None)
+
+
+class Rules:
+    """The rules of the runs that were looked at."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int], Explainer] = {}
+
+    def of(self, folder: RunFolder) -> Explainer:
+        """Return the rules of a run; they are read again only when its configuration has changed."""
+        key = (folder.run_id, folder.config.stat().st_mtime_ns if folder.config.is_file() else 0)
+        if key not in self._known:
+            self._known[key] = explainer_of(folder)
+        return self._known[key]

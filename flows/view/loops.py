@@ -37,6 +37,7 @@ class Loops:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._n_known = 0
+        self._is_over = threading.Event()
 
     @property
     def share_read(self) -> float:
@@ -49,7 +50,8 @@ class Loops:
             paths = list_shards(self._shards)
             self._n_known = len(paths)
             new = [path for path in paths if path.stem not in self._found]
-            if new and (self._thread is None or not self._thread.is_alive()):
+            is_read = self._thread is not None and self._thread.is_alive()
+            if new and not is_read and not self._is_over.is_set():
                 new.sort(key=lambda path: not path.stem.startswith("test"))  # the smallest, and the first looked at
                 self._thread = threading.Thread(target=self._read, args=(new,), name="loops", daemon=True)
                 self._thread.start()
@@ -61,27 +63,34 @@ class Loops:
         if self._thread is not None:
             self._thread.join(timeout_s)
 
+    def stop(self) -> None:
+        """Have the thread end soon, and start no other."""
+        self._is_over.set()
+
     def _read(self, paths: list[Path]) -> None:
         with closing(connect(None)) as connection:
             connection.execute("SET threads = 1")  # whoever looks at a page comes first
             for path in paths:
-                found = pl.concat([pl.DataFrame(schema=SCHEMA), *_looping(connection, path)])
+                found = pl.concat([pl.DataFrame(schema=SCHEMA), *self._looping(connection, path)])
+                if self._is_over.is_set():
+                    return
                 with self._lock:
                     self._found[path.stem] = found
                 time.sleep(0.01)
 
-
-def _looping(connection: duckdb.DuckDBPyConnection, path: Path) -> Iterator[pl.DataFrame]:
-    """Yield the looping replies of a shard; of one that cannot be read, none."""
-    columns = ["candidate_id", "split", "example_id", "completion"]
-    try:
-        rows = pl.read_parquet(path, columns=columns, hive_partitioning=False)
-    except (OSError, pl.exceptions.PolarsError):
-        return
-    for start in range(0, rows.height, _BATCH_ROWS):
-        connection.register("shard", rows.slice(start, _BATCH_ROWS).to_arrow())
+    def _looping(self, connection: duckdb.DuckDBPyConnection, path: Path) -> Iterator[pl.DataFrame]:
+        """Yield the looping replies of a shard; of one that cannot be read, none."""
+        columns = ["candidate_id", "split", "example_id", "completion"]
         try:
-            found = fetch(connection, _LOOPING)
-        except InputError:
+            rows = pl.read_parquet(path, columns=columns, hive_partitioning=False)
+        except (OSError, pl.exceptions.PolarsError):
             return
-        yield found.select(pl.lit(path.stem).alias("shard_id"), "candidate_id", "split", "example_id")
+        for start in range(0, rows.height, _BATCH_ROWS):
+            if self._is_over.is_set():
+                return
+            connection.register("shard", rows.slice(start, _BATCH_ROWS).to_arrow())
+            try:
+                found = fetch(connection, _LOOPING)
+            except InputError:
+                return
+            yield found.select(pl.lit(path.stem).alias("shard_id"), "candidate_id", "split", "example_id")

@@ -26,6 +26,7 @@ from thickets.storage.scores.reader import ScoreReader, read_only
 
 _MOST_RUNS = 8
 """Runs whose tables are kept; the one that was not looked at for longest goes first."""
+_CLOSING_S = 5.0
 _SNAPSHOT_S = 3.0
 _SNAPSHOT_COSTS = 20.0
 """A snapshot of a run in progress is kept for at least so many seconds, and so many times what it took to make."""
@@ -67,7 +68,7 @@ class _Kept:
     taken: float = 0.0
     cost_s: float = 0.0
     loops: Loops | None = None
-    is_prepared: bool = False
+    preparing: threading.Thread | None = None
 
 
 class Runs:
@@ -107,9 +108,9 @@ class Runs:
     def prepare(self, folder: RunFolder) -> None:
         """Begin to make the tables that other pages of a run need, in the background."""
         kept = self._keep(folder.run_id)
-        if kept.version != _version(folder) and not kept.is_prepared:
-            kept.is_prepared = True
-            threading.Thread(target=self._prepare, args=(folder,), name="prepare", daemon=True).start()
+        if kept.version != _version(folder) and kept.preparing is None:
+            kept.preparing = threading.Thread(target=self._prepare, args=(folder,), name="prepare", daemon=True)
+            kept.preparing.start()
 
     def _prepare(self, folder: RunFolder) -> None:
         with suppress(InputError), self.open(folder) as run:
@@ -120,8 +121,23 @@ class Runs:
             kept = self._kept.setdefault(run_id, _Kept())
             self._kept.move_to_end(run_id)
             while len(self._kept) > _MOST_RUNS:
-                self._kept.popitem(last=False)
+                _, oldest = self._kept.popitem(last=False)
+                if oldest.loops is not None:
+                    oldest.loops.stop()
             return kept
+
+    def close(self) -> None:
+        """End the threads in the background: at the end of Python, one that still reads would abort the process."""
+        with self._lock:
+            every = list(self._kept.values())
+        loops = [kept.loops for kept in every if kept.loops is not None]
+        for each in loops:
+            each.stop()
+        for each in loops:
+            each.wait(_CLOSING_S)
+        for kept in every:
+            if kept.preparing is not None:
+                kept.preparing.join(_CLOSING_S)
 
     def _tables(self, kept: _Kept, folder: RunFolder) -> dict[str, LateTable]:
         version = _version(folder)

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from thickets.flows.report.look import colors, common_style
 from thickets.flows.report.render import visible
 from thickets.flows.view.reply_text import snippet
 from thickets.tasks.results.text import amount, percent, points
@@ -44,7 +45,9 @@ def page(template: str, **values: object) -> str:
 
 @cache
 def static(name: str) -> bytes:
-    """Return a file of ours that pages load: ``style.css`` or ``view.js``."""
+    """Return a file of ours that pages load: ``common.css``, ``style.css`` or ``view.js``."""
+    if name == "common.css":
+        return common_style().encode()
     return resources.files("thickets.flows.view").joinpath("static", name).read_bytes()
 
 
@@ -66,10 +69,8 @@ def bar(share: float | None, kind: str = "", low: float | None = None, high: flo
 def picture(svg: str) -> str:
     """Return a plot as a picture of its own, in the colours of the page, light or dark."""
     head, _, rest = svg.partition(">")
-    variables = resources.files("thickets.flows.view").joinpath("static", "style.css").read_text(encoding="utf-8")
-    colors = variables[: variables.index("/* Colours end */")]
     namespace = "" if "xmlns=" in head else ' xmlns="http://www.w3.org/2000/svg"'
-    return f"{head}{namespace}><style>{colors} text {{ font-family: system-ui, sans-serif; }}</style>{rest}"
+    return f"{head}{namespace}><style>{colors()} text {{ font-family: var(--sans); }}</style>{rest}"
 
 
 def _share(value: float | None, decimals: int = 1) -> str:

@@ -1,33 +1,29 @@
-"""What every route returns: a page, the rows of one as a file; and the forms of the values in addresses."""
+"""What every route returns: a page, the rows of a table as a file; and the forms of the values in addresses."""
 
 from __future__ import annotations
 
 import hashlib
 from typing import Annotated, Any
 
+import polars as pl
 from fastapi import Query, Request
 from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, HTMLResponse, Response
 
-from thickets.flows.view.candidates_page import WantedCandidates
-from thickets.flows.view.examples_page import Wanted
-from thickets.flows.view.opened import Runs
 from thickets.flows.view.pages import page
 from thickets.flows.view.rows import FORMATS, write_rows
-from thickets.storage.home import RunFolder
 
 PageNumber = Annotated[int, Query(alias="page", ge=1, le=1_000_000)]
 Text = Annotated[str, Query(max_length=400)]
 
 
-def rows_file(runs: Runs, folder: RunFolder, wanted: Wanted | WantedCandidates, ending: str, what: str) -> Response:
-    """Return all rows of a page's table as a file, which is deleted once it is sent."""
-    with runs.open(folder) as opened:
-        path = write_rows(opened, wanted, ending)
+def rows_file(rows: pl.DataFrame, name: str, ending: str) -> Response:
+    """Return all rows of a page's table as a file of that name, which is deleted once it is sent."""
+    path = write_rows(rows, ending)
     return FileResponse(
         path,
         media_type=FORMATS[ending],
-        filename=f"{folder.run_id}-{what}.{ending}",
+        filename=f"{name}.{ending}",
         background=BackgroundTask(path.unlink, missing_ok=True),
     )
 

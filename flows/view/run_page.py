@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 
 import polars as pl
-from matplotlib.figure import Figure
 
-from thickets.flows.report.collect import comparisons, headline
+from thickets.flows.report.collect import (
+    Distillation,
+    Rivals,
+    comparisons,
+    distillations_of,
+    headline,
+    rivals_of,
+)
 from thickets.flows.report.plots import plots
 from thickets.flows.report.svg import inline_svg
 from thickets.flows.results.diagnosis import diagnose
@@ -19,17 +24,15 @@ from thickets.flows.results.rows import ResultRow, result_rows
 from thickets.flows.results.runs import RunRow, run_row
 from thickets.flows.results.stored import stored_summary
 from thickets.flows.results.summary import RunSummary
+from thickets.flows.view.judged import Explainer
 from thickets.flows.view.opened import OpenRun
+from thickets.flows.view.rows import spread, spread_schema
+from thickets.flows.view.so_far import PLOTS, draw_so_far
 from thickets.storage.home import Home, RunFolder
-from thickets.tasks.figures import PAGE, Theme, score_by_sigma
-from thickets.tasks.results.text import duration
-from thickets.tasks.statistics import accuracy
+from thickets.tasks.figures import PAGE
+from thickets.tasks.results.text import duration, figure_name
 
 _STALE_S = 60.0
-_NOTHING_YET = (
-    '<svg viewBox="0 0 460 60" class="themed"><text x="4" y="34" font-size="14" fill="var(--muted)">'
-    "nothing to draw yet</text></svg>"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,10 @@ class RunPage:
         headline: The verdict in a sentence.
         diagnosis: Why the run says nothing, or None.
         results: The table of results.
+        figure: What the accuracies are called.
+        distillations: Finished ones, with their rows and what they say.
+        rivals: Rows and sentences of finished rivals; None where there are none.
+        has_report: Whether its report is there.
         plots: Name, heading, caption and description of each plot.
     """
 
@@ -82,15 +89,17 @@ class RunPage:
     diagnosis: str | None
     results: tuple[ResultRow, ...]
     plots: tuple[tuple[str, str, str, str], ...]
+    figure: str = "accuracy"
+    distillations: tuple[Distillation, ...] = ()
+    rivals: Rivals | None = None
+    has_report: bool = False
 
 
 def run_page(home: Home, folder: RunFolder) -> RunPage:
     """Return the page of a run; its scores are not read."""
     row, summary = run_row(home, folder), stored_summary(folder) if folder.summary.is_file() else None
     if summary is None:
-        words = "Every candidate so far on the selection split; the bar is the median. It grows while the run goes on."
-        drawn = (("score_by_sigma", "Score by sigma so far", words, "Dot plot of the candidates so far."),)
-        return RunPage(row, None, "", None, (), drawn if row.has_begun else ())
+        return RunPage(row, None, "", None, (), PLOTS if row.has_begun or row.state == "running" else ())
     rivals, found = comparisons(summary), diagnose(summary)
     return RunPage(
         row,
@@ -99,6 +108,50 @@ def run_page(home: Home, folder: RunFolder) -> RunPage:
         None if found is None else found.sentence,
         tuple(result_rows(summary.evaluation, summary.full_cost)),
         tuple((plot.name, plot.title, plot.caption, plot.alt) for plot in plots(summary, _one_row(summary))),
+        figure_name(is_graded=summary.is_graded),
+        distillations_of(folder),
+        rivals_of(folder),
+        folder.report.is_file(),
+    )
+
+
+_RESULT_COLUMNS = pl.Schema(
+    {
+        "name": pl.String(),
+        "label": pl.String(),
+        "detail": pl.String(),
+        **spread_schema("accuracy"),
+        "n_correct": pl.Int64(),
+        "n": pl.Int64(),
+        **spread_schema("over_base"),
+        "n_tokens": pl.Int64(),
+        "tokens_to_get": pl.Int64(),
+        "times_base_to_use": pl.Float64(),
+    }
+)
+
+
+def results_rows(folder: RunFolder) -> pl.DataFrame:
+    """Return the table of results; without rows until the run is finished."""
+    summary = stored_summary(folder) if folder.summary.is_file() else None
+    rows = [] if summary is None else result_rows(summary.evaluation, summary.full_cost)
+    return pl.DataFrame(
+        [
+            {
+                "name": row.name,
+                "label": row.label,
+                "detail": row.detail,
+                **spread("accuracy", row.accuracy),
+                "n_correct": row.accuracy.n_correct,
+                "n": row.accuracy.n,
+                **spread("over_base", row.over_base),
+                "n_tokens": row.n_tokens,
+                "tokens_to_get": None if row.cost is None else row.cost.get.n_tokens,
+                "times_base_to_use": row.times_base,
+            }
+            for row in rows
+        ],
+        schema=_RESULT_COLUMNS,
     )
 
 
@@ -131,32 +184,16 @@ def progress_of(home: Home, folder: RunFolder) -> Progress | None:
     )
 
 
-def draw(run: OpenRun, name: str) -> str | None:
+def draw(run: OpenRun, rules: Callable[[], Explainer], name: str) -> str | None:
     """Return a plot of a run as an SVG element; None if it has no plot of that name."""
     summary = stored_summary(run.folder) if run.folder.summary.is_file() else None
     if summary is None:
-        return _so_far(run) if name == "score_by_sigma" else None
+        return draw_so_far(run, rules(), name)
     board = run.reader.common_scores("selection") if name == "score_by_sigma" else _one_row(summary)
     for plot in plots(summary, board):
         if plot.name == name:
-            return _svg(plot.draw, name, plot.alt)
+            return str(inline_svg(plot.draw(PAGE), name, plot.alt, PAGE))
     return None
-
-
-def _so_far(run: OpenRun) -> str:
-    board = run.reader.query(
-        "SELECT sigma, score AS accuracy FROM board "
-        "WHERE seed IS NOT NULL AND n = (SELECT max(n) FROM board WHERE seed IS NOT NULL)"
-    )
-    base = run.rows("SELECT n_correct, n FROM board WHERE candidate_id = 'base' AND n > 0")
-    if not board.height or not base or board["accuracy"].null_count():
-        return _NOTHING_YET
-    known = accuracy(base[0]["n_correct"], base[0]["n"])
-    return _svg(partial(score_by_sigma, board, known), "score_by_sigma", f"{board.height} candidates so far.")
-
-
-def _svg(draw_in: Callable[[Theme], Figure], name: str, alt: str) -> str:
-    return str(inline_svg(draw_in(PAGE), name, alt, PAGE))
 
 
 def _one_row(summary: RunSummary) -> pl.DataFrame:

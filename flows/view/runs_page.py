@@ -6,9 +6,12 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import polars as pl
+
 from thickets.flows.results.runs import RunRow, run_folders, run_row
 from thickets.flows.results.stored import stored_summary
 from thickets.flows.view.listing import Part, part
+from thickets.flows.view.rows import spread, spread_schema
 from thickets.storage.errors import InputError
 from thickets.storage.home import Home, RunFolder
 from thickets.tasks.results.evaluation import Accuracy, Difference
@@ -79,16 +82,17 @@ class RunLines:
 
     def page(self, q: str = "", state: str = "", sort: str = "date", page: int = 1) -> RunsPage:
         """Return a page of the runs that hold `q` in name, model or problem, and are in that state."""
-        if sort.removeprefix("-") not in SORTS:
-            raise InputError(f"sort: found {sort!r}; allowed are {', '.join(SORTS)}, with - before it the other way")
         every = self.lines()
         states: dict[str, int] = {}
         for line in every:
             states[line.row.state] = states.get(line.row.state, 0) + 1
-        found = [line for line in every if (not state or line.row.state == state) and _has(line, q)]
-        found.sort(key=_KEYS[sort.removeprefix("-")], reverse=sort.startswith("-"))
+        found = _chosen(every, q, state, sort)
         which = part(page, len(found))
         return RunsPage(tuple(found[which.offset : which.last]), which, len(every), sort, q, state, states)
+
+    def rows(self, q: str = "", state: str = "", sort: str = "date") -> pl.DataFrame:
+        """Return all runs that fit as a table."""
+        return pl.DataFrame([_row(line) for line in _chosen(self.lines(), q, state, sort)], schema=_COLUMNS)
 
     def lines(self) -> list[RunLine]:
         """Return every run, the latest first."""
@@ -106,6 +110,49 @@ class RunLines:
         line = _read(self._home, folder)
         self._known[folder.run_id] = version, line
         return line
+
+
+_COLUMNS = pl.Schema(
+    {
+        "run_id": pl.String(),
+        "name": pl.String(),
+        "state": pl.String(),
+        "problem": pl.String(),
+        "model": pl.String(),
+        "n_candidates": pl.Int64(),
+        "n_experts": pl.Int64(),
+        **spread_schema("base"),
+        **spread_schema("vote"),
+        **spread_schema("over_base"),
+        "tokens_to_get": pl.Int64(),
+        "begun": pl.Datetime("us", "UTC"),
+    }
+)
+
+
+def _row(line: RunLine) -> dict[str, object]:
+    row = line.row
+    return {
+        "run_id": row.run_id,
+        "name": row.called,
+        "state": row.state,
+        "problem": row.problem,
+        "model": row.model,
+        "n_candidates": row.n_candidates,
+        "n_experts": row.k,
+        **spread("base", line.base),
+        **spread("vote", line.vote),
+        **spread("over_base", line.gain),
+        "tokens_to_get": line.cost,
+        "begun": row.date,
+    }
+
+
+def _chosen(every: list[RunLine], q: str, state: str, sort: str) -> list[RunLine]:
+    if sort.removeprefix("-") not in SORTS:
+        raise InputError(f"sort: found {sort!r}; allowed are {', '.join(SORTS)}, with - before it the other way")
+    found = [line for line in every if (not state or line.row.state == state) and _has(line, q)]
+    return sorted(found, key=_KEYS[sort.removeprefix("-")], reverse=sort.startswith("-"))
 
 
 def _read(home: Home, folder: RunFolder) -> RunLine:

@@ -35,8 +35,9 @@ def serve(home: Home, address: Address, first: str | None, ready: Callable[[], N
         first: Id of the run to begin with; None: the table of all.
         ready: Called when it listens.
     """
+    app = make_app(home, address, first)
     config = uvicorn.Config(
-        make_app(home, address, first),
+        app,
         host=address.host,
         port=address.port,
         log_level="warning",
@@ -45,4 +46,7 @@ def serve(home: Home, address: Address, first: str | None, ready: Callable[[], N
         lifespan="off",
         timeout_graceful_shutdown=2,
     )
-    _Server(config, ready).run()
+    try:
+        _Server(config, ready).run()
+    finally:
+        app.state.runs.close()

@@ -4,7 +4,7 @@ One function per plot; a `Theme` says where it will be seen, on paper (PNG) or i
 """
 
 from thickets.tasks.figures.agreement import agreement_map
-from thickets.tasks.figures.curves import density_curve, k_curve
+from thickets.tasks.figures.curves import density_curve, k_curve, k_curve_so_far
 from thickets.tasks.figures.merges import merge_radii
 from thickets.tasks.figures.outcome import cost_accuracy, gains_bar
 from thickets.tasks.figures.population import score_by_sigma
@@ -19,6 +19,7 @@ __all__ = [
     "density_curve",
     "gains_bar",
     "k_curve",
+    "k_curve_so_far",
     "merge_radii",
     "score_by_sigma",
 ]

@@ -20,7 +20,7 @@ from thickets.tasks.figures.theme import (
     literal,
     new_figure,
 )
-from thickets.tasks.results.evaluation import CurvePoint, Evaluation, SigmaScores
+from thickets.tasks.results.evaluation import Accuracy, CurvePoint, Evaluation, SigmaScores
 from thickets.tasks.results.text import figure_name
 
 
@@ -47,9 +47,30 @@ def k_curve(validation: Sequence[CurvePoint], evaluation: Evaluation, theme: The
     axes.axvline(
         evaluation.k, color=theme.muted, linestyle=(0, (2, 2)), linewidth=1, label=f"chosen K = {evaluation.k}"
     )
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _whole_k(axes, evaluation.k, validation)
     as_percent(axes, theme)
     label_axes(axes, theme, "K, number of experts that vote", what)
+    add_legend(figure, theme)
+    return figure
+
+
+def k_curve_so_far(
+    validation: Sequence[CurvePoint], base: Accuracy, theme: Theme = PRINT, *, figure_name: str = "accuracy"
+) -> Figure:
+    """Plot the vote's accuracy against K of a run in progress: the validation curve as far as it goes, and the base.
+
+    Args:
+        validation: Of one method and vote rule.
+        base: On the same questions.
+        theme: Where it will be seen.
+        figure_name: What the accuracy is called.
+    """
+    figure, axes = new_figure(theme, f"{figure_name.capitalize()} of the vote so far", 3.5 + legend_height_in(2))
+    _curve(axes, validation, theme.color(0), "o", "vote, validation (chooses K)")
+    axes.axhline(base.value, color=theme.ink, linewidth=1.1, label="base, validation")
+    _whole_k(axes, 1, validation)
+    as_percent(axes, theme)
+    label_axes(axes, theme, "K, number of experts that vote", figure_name)
     add_legend(figure, theme)
     return figure
 
@@ -86,6 +107,13 @@ def density_curve(sigmas: Sequence[SigmaScores], theme: Theme = PRINT) -> Figure
     label_axes(axes, theme, "margin over the base m, points", "candidates at least m above")
     add_legend(figure, theme, columns)
     return figure
+
+
+def _whole_k(axes: Axes, chosen: int, points: Sequence[CurvePoint]) -> None:
+    """Put whole numbers at the axis, also where it has one K alone."""
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if {chosen, *(point.k for point in points)} == {1}:
+        axes.set_xlim(0, 2)
 
 
 def _curve(axes: Axes, points: Sequence[CurvePoint], color: str, marker: str, label: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import polars as pl
 
-from thickets.storage.scores.database import ScoreStore
+from thickets.storage.scores.queries import ScoreQueries
 from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.results.evaluation import Method
 from thickets.tasks.selection.diversity import diverse_order, pool_size
@@ -21,7 +21,7 @@ from thickets.tasks.types import FULL
 _PER_MILLION = 1_000_000
 
 
-def top_k(store: ScoreStore, k: int) -> pl.DataFrame:
+def top_k(store: ScoreQueries, k: int) -> pl.DataFrame:
     """Rank by the sum of scores on the selection split; ties go to the smaller seed, then the smaller sigma.
 
     The order is total and made of integers, so the same scores always give the same selection.
@@ -33,7 +33,7 @@ def top_k(store: ScoreStore, k: int) -> pl.DataFrame:
     return plain(store.leaderboard("selection", limit=k), k)
 
 
-def rank_by(store: ScoreStore, method: Method, k: int) -> pl.DataFrame:
+def rank_by(store: ScoreQueries, method: Method, k: int) -> pl.DataFrame:
     """Rank by a method, from the selection split alone, and keep the first `k`; the columns are those of `top_k`.
 
     The ranking for a smaller `k` is a prefix of that for a larger one, so any K can be cut from the largest.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 from scipy import stats
+from starlette.testclient import TestClient
 
 from tests.flows.command_line import refused
 from tests.storage.storage_samples import answers_in
@@ -22,6 +25,8 @@ from thickets.flows.results.comparison_text import comparison_markdown
 from thickets.flows.results.runs import find_run, open_scores
 from thickets.flows.results.summary import RunSummary
 from thickets.flows.results.task_map import make_map
+from thickets.flows.view.address import Address
+from thickets.flows.view.app import make_app
 from thickets.storage.errors import InputError, RunError
 from thickets.storage.home import Home
 from thickets.tasks.statistics import paired_difference
@@ -300,3 +305,38 @@ def test_only_what_differs_in_the_configurations_is_listed() -> None:
 def test_no_run_is_not_two(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there are no runs"):
         compare(Home(tmp_path), ["latest", "latest"])
+
+
+def test_the_page_has_the_questions_that_one_of_two_runs_gets(runs: Runs) -> None:
+    home, pair = Home(runs["first"].folder.parents[1]), [runs["first"], runs["seed"]]
+    pages = TestClient(make_app(home, Address("127.0.0.1", 4300)), base_url="http://127.0.0.1:4300")
+    found = compare(home, [run.run_id for run in pair]).pairs[0].difference
+    assert found is not None
+    assert found.n_better + found.n_worse > 0
+    names = [("run", run.run_id) for run in pair]
+    html = pages.get("/compare", params=names).text
+    assert f"<b>{found.n_better}</b> {pair[0].run_id} alone" in html
+    assert f"<b>{found.n_worse}</b> {pair[1].run_id} alone" in html
+    opened = re.findall(r'data-open href="([^"]+)"', html)
+    assert len(opened) == found.n_better + found.n_worse
+    assert pages.get(opened[0]).status_code == 200
+    rows = pl.read_csv(io.BytesIO(pages.get("/compare/questions.csv", params=[*names, ("show", "first")]).content))
+    assert rows.select("ours_correct", "theirs_correct").unique().rows() in ([(True, False)], [])
+    assert rows.height == found.n_better
+    results = pl.read_parquet(io.BytesIO(pages.get("/compare/results.parquet", params=names).content))
+    assert set(results["run_id"]) == {run.run_id for run in pair}
+    settings = pl.read_csv(io.BytesIO(pages.get("/compare/settings.csv", params=names).content))
+    assert "population.seed" in settings["field"].to_list()
+
+
+def test_the_page_of_runs_with_other_test_questions_lists_none(runs: Runs) -> None:
+    home, three = Home(runs["first"].folder.parents[1]), ("first", "seed", "questions")
+    pages = TestClient(make_app(home, Address("127.0.0.1", 4300)), base_url="http://127.0.0.1:4300")
+    names = [("run", runs[name].run_id) for name in three]
+    html = pages.get("/compare", params=names).text
+    assert html.count("that one of them alone gets") == 1  # of three pairs
+    assert "they answered other test questions" in html
+    assert "Who gets" not in pages.get("/compare", params=[names[0], names[2]]).text
+    refused = pages.get("/compare/questions.csv", params=[names[0], names[2]])
+    assert refused.status_code == 404
+    assert "name two runs with the same test questions" in refused.text

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 import torch
 from markupsafe import escape
+from starlette.testclient import TestClient
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import thickets.flows.distillation.flow as flow_module
@@ -27,8 +28,10 @@ from thickets.flows.results.distillation_text import distill_findings
 from thickets.flows.results.runs import find_run
 from thickets.flows.results.summary import RunSummary
 from thickets.flows.results.test_answers import read_test_answers
+from thickets.flows.view.address import Address
+from thickets.flows.view.app import make_app
 from thickets.storage.errors import InputError
-from thickets.storage.home import Home
+from thickets.storage.home import Home, RunFolder
 from thickets.storage.models.base import resolve_model
 from thickets.storage.scores.reader import read_only
 from thickets.tasks.distillation.texts import IGNORED, encode
@@ -271,6 +274,11 @@ def test_the_report_has_the_student_in_it_and_so_has_prefect(
     assert "Distilled into one model" in page
     assert f"Distillation {found.distillation_id} (sft, lora)" in page
     assert all(str(escape(sentence)) in page for sentence in distill_findings(found))
+    run = RunFolder(found.folder.parents[1])
+    pages = TestClient(make_app(Home(run.root.parents[1]), Address("127.0.0.1", 1)), base_url="http://127.0.0.1:1")
+    shown = pages.get(f"/runs/{run.run_id}").text
+    assert f"Student {found.distillation_id}" in shown
+    assert str(escape(distill_findings(found)[0])) in shown
     client = mlflow.MlflowClient(found.tracking.mlflow_uri)
     logged = {item.path for item in client.list_artifacts(found.tracking.mlflow_run_id)}
     assert {"config.yaml", "data.parquet", "report.html", "summary.json"} <= logged

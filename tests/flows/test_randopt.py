@@ -109,6 +109,7 @@ def test_prefect_shows_the_result_and_the_way_to_mlflow(finished: RunSummary) ->
         assert client.read_flow_run(flow_run_id).name == "tiny-n9"
     assert summary.tracking.mlflow_run_id in str(artifacts["mlflow-run"].data)
     assert "ensemble" in str(artifacts["result"].data)
+    assert f"thickets view {summary.run_id} --home " in str(artifacts["answers"].data)
     assert {"scoring-selection", "scoring-validation", "scoring-test"} <= set(artifacts)
 
 

@@ -24,6 +24,7 @@ from thickets.flows.config.run import RunConfig
 from thickets.flows.randopt import randopt
 from thickets.flows.report.collect import comparisons, headline
 from thickets.flows.report.examples import _said, pick
+from thickets.flows.report.look import colors
 from thickets.flows.report.render import visible
 from thickets.flows.results.rows import result_rows
 from thickets.flows.results.runs import load_summary
@@ -348,16 +349,15 @@ def luminance(color: str) -> float:
 
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
 def test_text_stands_out_and_so_do_lines(scheme: int) -> None:
-    style = (Path(cli.__file__).parents[1] / "report" / "style.css").read_text()
-    block = re.findall(r":root \{(.*?)\}", style, re.DOTALL)[scheme]
-    colors = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", block))
+    block = re.findall(r":root \{(.*?)\}", colors(), re.DOTALL)[scheme]
+    known = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", block))
 
     def contrast(front: str, back: str) -> float:
-        pair = sorted((luminance(colors[front]), luminance(colors[back])))
+        pair = sorted((luminance(known[front]), luminance(known[back])))
         return (pair[1] + 0.05) / (pair[0] + 0.05)
 
     texts = [(front, back) for front in ("ink", "muted", "good", "bad", "series-0") for back in ("paper", "raised")]
-    texts += [("good", "good-back"), ("bad", "bad-back"), ("even", "even-back")]
+    texts += [("good", "good-back"), ("bad", "bad-back"), ("even", "even-back"), ("ink", "marked")]
     assert {pair: contrast(*pair) for pair in texts if contrast(*pair) < 4.5} == {}
     lines = [(f"series-{index}", "paper") for index in range(6)]
     assert {pair: contrast(*pair) for pair in lines if contrast(*pair) < 3} == {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import yaml
 from mlflow import MlflowClient
 from pydantic import ValidationError
 from safetensors.torch import load_file
+from starlette.testclient import TestClient
 
 from tests.flows.test_kill import kill_after, shards, start
 from tests.flows.test_merge import OFF
@@ -37,6 +39,8 @@ from thickets.flows.results.runs import find_run
 from thickets.flows.results.summary import RunSummary
 from thickets.flows.rivals.flow import rival
 from thickets.flows.rivals.plan import rival_config
+from thickets.flows.view.address import Address
+from thickets.flows.view.app import make_app
 from thickets.storage.errors import InputError
 from thickets.storage.home import Home, RunFolder
 from thickets.storage.models.base import resolve_model
@@ -217,6 +221,10 @@ def test_again_it_only_says_what_it_found(evolved: RivalSummary, searched: RunSu
     assert "Rivals on the same budget" in report
     assert "Cost to get against mean score" in report
     assert evolved.rival.label in report
+    pages = TestClient(make_app(Home(run.root.parents[1]), Address("127.0.0.1", 1)), base_url="http://127.0.0.1:1")
+    shown = unescape(pages.get(f"/runs/{run.run_id}").text)
+    assert evolved.rival.label in shown
+    assert rival_findings(evolved)[0] in shown
 
 
 def test_mlflow_has_its_way_and_its_cost_below_the_search(evolved: RivalSummary, searched: RunSummary) -> None:

@@ -27,7 +27,7 @@ def test_services_at_an_address_of_ipv6(tmp_path: Path) -> None:
         command = [sys.executable, "-m", "thickets", *arguments]
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=True).stdout
 
-    told = call("up", "--detach", "--host", "::1", "--prefect-port", "0", "--mlflow-port", "0")
+    told = call("up", "--detach", "--host", "::1", "--prefect-port", "0", "--mlflow-port", "0", "--view-port", "0")
     try:
         state = read_state(home)
         assert state is not None

@@ -39,6 +39,7 @@ ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.slow  # servers and workers of their own
 CREDENTIALS = Credentials("operator", "planted-secret-2718")
 OTHER_SECRET = "planted-key-31415"
+NOTE = "mlflow.note.content"
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,9 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     }
     up = Services(home, environment)
     try:
-        started = up.call("up", "--detach", "--prefect-port", "0", "--mlflow-port", "0")
+        started = up.call("up", "--detach", "--prefect-port", "0", "--mlflow-port", "0", "--view-port", "0")
         assert started.returncode == 0, started.stderr
-        assert len(started.stdout.splitlines()) == 3
+        assert len(started.stdout.splitlines()) == 4
         yield up
     finally:
         if read_state(home.root):
@@ -177,10 +178,11 @@ def get(url: str) -> int:
 def test_nobody_gets_in_without_the_password(services: Services) -> None:
     assert get(f"{services.state.prefect_api}/admin/version") == 401
     assert get(f"{services.state.mlflow}/api/2.0/mlflow/experiments/search?max_results=1") == 401
+    assert get(f"{services.state.view}/runs") == 401
     for row in services.state.services:
         command = " ".join(psutil.Process(row.process.pid).cmdline())
         assert CREDENTIALS.password not in command
-    second = services.call("up", "--prefect-port", "0", "--mlflow-port", "0")
+    second = services.call("up", "--prefect-port", "0", "--mlflow-port", "0", "--view-port", "0")
     assert second.returncode == 1
     assert "are up already" in second.stderr
 
@@ -199,6 +201,10 @@ def test_a_submitted_search_comes_back_with_its_result(services: Services, clien
 
     kept = {each.key: each for each in artifacts_of(client, client.read_flow_run(flow_run_id))}
     assert {"summary", "result-table", "result", "mlflow", "report", "scoring-selection"} <= kept.keys()
+    page = f"{services.state.view}/runs/{summary.run_id}"
+    assert page in kept["answers"].data
+    assert page in mlflow_client(services.state.mlflow).get_run(summary.tracking.mlflow_run_id).data.tags[NOTE]
+    assert summary.run_id in httpx.get(page, auth=(CREDENTIALS.user, CREDENTIALS.password)).text
     assert f"{services.state.mlflow}/#/experiments/" in kept["mlflow"].data
     assert set(mlflow_status(services, flow_run_id)) == {"FINISHED"}
     logged = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[flow_run_id]))

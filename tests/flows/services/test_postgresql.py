@@ -71,7 +71,7 @@ def test_a_run_lands_in_both_databases(postgresql: str, my_yaml, tmp_path: Path)
         command = [sys.executable, "-m", "thickets", *arguments]
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
-    started = call("up", "--detach", "--prefect-port", "0", "--mlflow-port", "0")
+    started = call("up", "--detach", "--prefect-port", "0", "--mlflow-port", "0", "--view-port", "0")
     try:
         assert started.returncode == 0, started.stderr
         state = read_state(home)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +34,7 @@ def test_a_wider_address_needs_a_password(thickets, monkeypatch: pytest.MonkeyPa
     assert line.startswith("--host: 0.0.0.0 can be reached")
     assert AUTH_VARIABLE in line
     monkeypatch.setenv(AUTH_VARIABLE, f"operator:{PASSWORD}")
-    settings = make_settings(tmp_path, "0.0.0.0", 0, 0)
+    settings = make_settings(tmp_path, "0.0.0.0", 0, 0, 0)
     assert settings.credentials is not None
     assert settings.prefect_api.startswith("http://127.0.0.1:")
     assert PASSWORD not in repr(settings)
@@ -51,10 +52,14 @@ def test_a_busy_port_is_named(thickets, tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        line = refused(thickets("up", "--mlflow-port", str(port), "--prefect-port", "0", "--home", str(tmp_path)))
-    assert line.startswith(f"--mlflow-port: cannot listen at 127.0.0.1:{port}")
+        for option in ("--mlflow-port", "--view-port"):
+            ports = {"--prefect-port": "0", "--mlflow-port": "0", "--view-port": "0", option: str(port)}
+            line = refused(thickets("up", *itertools.chain(*ports.items()), "--home", str(tmp_path)))
+            assert line.startswith(f"{option}: cannot listen at 127.0.0.1:{port}")
     line = refused(thickets("up", "--mlflow-port", "4200", "--home", str(tmp_path)))
-    assert "give them different ones" in line
+    assert line.startswith("--mlflow-port: 4200 is --prefect-port too; give them different ones")
+    line = refused(thickets("up", "--view-port", "5000", "--home", str(tmp_path)))
+    assert line.startswith("--view-port: 5000 is --mlflow-port too; give them different ones")
 
 
 @pytest.mark.skipif(not has_ipv6(), reason="no IPv6 here")
@@ -63,7 +68,7 @@ def test_an_address_of_ipv6_stands_in_brackets_in_a_url(
     host: str, reached_at: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv(AUTH_VARIABLE, f"operator:{PASSWORD}")  # :: is everybody's
-    settings = make_settings(tmp_path, host, 0, 0)
+    settings = make_settings(tmp_path, host, 0, 0, 0)
     assert settings.prefect_api == f"http://{reached_at}:{settings.prefect_port}/api"
     assert settings.mlflow == f"http://{reached_at}:{settings.mlflow_port}"
     with socket.socket(socket.AF_INET6) as server:
@@ -82,7 +87,7 @@ def test_whoever_is_given_an_address_of_ipv6_reaches_it(monkeypatch: pytest.Monk
         store.check_reachable(f"http://{address}")
         ray_cluster.check_reachable(address)
         with pytest.raises(InputError, match=rf"cannot listen at \[::1\]:{server.getsockname()[1]}: "):
-            make_settings(Path("home"), "::1", server.getsockname()[1], 0)
+            make_settings(Path("home"), "::1", server.getsockname()[1], 0, 0)
     with pytest.raises(RunError, match=r"cannot reach http://\[::1\]"):
         store.check_reachable(f"http://{address}")
     with pytest.raises(InputError, match=r"no Ray cluster at \[::1\]"):
@@ -94,7 +99,7 @@ def test_a_percent_sign_in_the_home_is_one_for_mlflow_too(monkeypatch: pytest.Mo
 
     home = tmp_path / "50% of %(here)s"
     (home / "services").mkdir(parents=True)
-    settings = ServiceSettings(home, "127.0.0.1", 1, 2, Credentials("op%erator", PASSWORD))
+    settings = ServiceSettings(home, "127.0.0.1", 1, 2, 3, Credentials("op%erator", PASSWORD))
     launch = _mlflow(settings)
     monkeypatch.setenv("MLFLOW_AUTH_CONFIG_PATH", launch.environment["MLFLOW_AUTH_CONFIG_PATH"])
     read = read_auth_config()

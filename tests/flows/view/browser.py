@@ -37,3 +37,4 @@ def served(home: Home) -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join()
+        app.state.runs.close()

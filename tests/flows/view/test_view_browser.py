@@ -20,6 +20,7 @@ from tests.flows.view.browser import CHROMIUM, needs_browser, served
 from tests.flows.view.made_run import made_home
 from thickets.flows.config.file import dump_config
 from thickets.flows.config.run import RunConfig
+from thickets.flows.view.so_far import PLOTS
 from thickets.storage.home import Home
 
 if TYPE_CHECKING:
@@ -124,10 +125,10 @@ def test_a_hostile_reply_does_nothing(page: Page, site: str) -> None:
     assert Path(download.value.path()).stat().st_size > 3_000_000
 
 
-@pytest.mark.parametrize("path", ["", "/examples", "/examples/test/test-00000", "/candidates", "/changed"])
+@pytest.mark.parametrize("path", ["", "/examples", "/examples/test/test-00000", "/candidates", "/changed", "/runs"])
 def test_a_narrow_page_has_nothing_beside_it(page: Page, site: str, path: str) -> None:
     page.set_viewport_size({"width": 360, "height": 700})
-    page.goto(f"{site}/runs/{RUN}{path}")
+    page.goto(f"{site}/runs/{RUN}{path}" if path != "/runs" else f"{site}{path}")
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
@@ -187,6 +188,10 @@ def test_a_run_is_watched_while_it_goes_on(page: Page, config: Callable[..., Run
             wait_until(lambda: facts.inner_text() != first)
             assert page.evaluate("window.isTheSamePage")  # a part of it was fetched, not all of it
             assert page.locator(".stages .now").inner_text() == "selection"
+            assert page.locator("figure img").count() == len(PLOTS)
+            density = page.locator("figure img[src*=density_curve]")
+            density.scroll_into_view_if_needed()
+            wait_until(lambda: density.evaluate("image => image.complete && image.naturalHeight > 100"))
             page.goto(page.url + "/candidates")
             assert page.locator("a[data-open]").count() > 0
             page.go_back()

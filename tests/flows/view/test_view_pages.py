@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 from html import unescape
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from starlette.testclient import TestClient
 
 from benchmarks.synthetic_run import RUN
 from tests.flows.view.made_run import HOSTILE, LONG, made_home
+from thickets.flows.report.look import colors, report_style
 from thickets.flows.results.progress import ProgressNow
 from thickets.flows.results.runs import open_scores
 from thickets.flows.services.settings import Credentials
@@ -94,6 +96,19 @@ def test_a_looping_reply_is_found_in_the_background(home: Home) -> None:
     assert found == known
 
 
+def test_nothing_is_read_any_more_once_it_is_closed(home: Home) -> None:
+    runs, folder = Runs(home), home.run(RUN)
+    runs.prepare(folder)
+    with runs.open(folder) as run:
+        run.rows("SELECT count(*) FROM loops")
+    runs.close()
+    names = {thread.name for thread in threading.enumerate()}
+    assert not names & {"loops", "prepare"}
+    with runs.open(folder) as run:
+        run.rows("SELECT count(*) FROM loops")
+    assert "loops" not in {thread.name for thread in threading.enumerate()}
+
+
 def test_text_is_looked_for_in_questions_and_replies(pages: TestClient) -> None:
     assert len(links(pages.get(f"/runs/{RUN}/examples", params={"q": "question 7 OF"}).text)) == 1
     assert len(links(pages.get(f"/runs/{RUN}/examples", params={"q": "ALERT(2)"}).text)) == 1  # in a reply alone
@@ -153,10 +168,57 @@ def test_all_rows_are_a_file(pages: TestClient, ending: str) -> None:
     assert (pl.read_csv(body) if ending == "csv" else pl.read_parquet(body)).height == 24
 
 
+@pytest.mark.parametrize(
+    ("address", "least", "columns"),
+    [
+        ("/runs", 1, {"run_id", "vote_low", "over_base"}),
+        (f"/runs/{RUN}/results", 3, {"label", "accuracy", "tokens_to_get"}),
+        (f"/runs/{RUN}/changed/fates", 6, {"fate", "n"}),
+        (f"/runs/{RUN}/changed/answers", 2, {"answer", "shift"}),
+        (f"/runs/{RUN}/changed/sigmas", 2, {"sigma", "share_looping"}),
+        (f"/runs/{RUN}/answers?split=test&example=test-00003", 4, {"candidate_id", "answer", "is_looping"}),
+        (f"/runs/{RUN}/answers?split=selection&example=selection-00003", 25, {"place", "correct"}),
+    ],
+    ids=lambda value: value.split("/")[-1].split("?")[0] if isinstance(value, str) else "",
+)
+def test_every_table_is_a_file(pages: TestClient, address: str, least: int, columns: set[str]) -> None:
+    path, _, query = address.partition("?")
+    csv = pl.read_csv(io.BytesIO(pages.get(f"{path}.csv?{query}").content))
+    parquet = pl.read_parquet(io.BytesIO(pages.get(f"{path}.parquet?{query}").content))
+    assert csv.height == parquet.height >= least
+    assert columns <= set(csv.columns) == set(parquet.columns)
+    assert pages.get(f"{path}.xlsx?{query}").status_code == 404
+
+
+def test_what_a_candidate_gains_is_a_file(pages: TestClient) -> None:
+    [link, *_] = links(pages.get(f"/runs/{RUN}/candidates?experts=1").text)
+    html = pages.get(f"{link}?show=gained").text
+    [address] = [unescape(found) for found in re.findall(r'href="([^"]+\.csv[^"]*)"', html)]
+    rows = pl.read_csv(io.BytesIO(pages.get(address).content))
+    assert rows.height == len(links(html)) > 0
+    assert rows["correct"].all()
+    assert not rows["base_correct"].any()
+
+
+def test_every_page_with_a_table_has_its_rows_as_files(pages: TestClient) -> None:
+    for path in ("/runs", *(f"/runs/{RUN}{page}" for page in ("", "/examples", "/candidates", "/changed"))):
+        for address in {unescape(found) for found in re.findall(r'href="([^"]+)" download', pages.get(path).text)}:
+            assert pages.get(address).status_code == 200, address
+
+
 def test_a_page_that_is_known_is_not_sent_again(pages: TestClient) -> None:
     first = pages.get(f"/runs/{RUN}/progress")
     again = pages.get(f"/runs/{RUN}/progress", headers={"if-none-match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
+
+
+def test_colours_are_those_of_the_report(pages: TestClient) -> None:
+    common, own = (pages.get(f"/static/{name}.css").text for name in ("common", "style"))
+    assert colors() in common
+    assert common in report_style()
+    assert ":root" not in own
+    assert re.findall(r"#[0-9a-f]{3,8}\b", own) == []
+    assert pages.get("/static/colors.css").status_code == 404
 
 
 def test_a_plot_is_a_picture_without_scripts(pages: TestClient) -> None:
