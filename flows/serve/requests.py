@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from thickets.flows.serve.errors import RequestError
 from thickets.tasks.types import Message
@@ -35,6 +35,7 @@ _NOTHING: dict[str, tuple[Any, ...]] = {
 # Fields that say nothing about the answer.
 _IGNORED = {"user", "metadata", "safety_identifier", "service_tier", "parallel_tool_calls", "prompt_cache_key"}
 _MOST_STOPS = 16
+_LEAST_TEMPERATURE = 1e-30
 
 
 def _text_of_content(content: Any) -> Any:
@@ -50,6 +51,13 @@ def _text_of_content(content: Any) -> Any:
 
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
+
+
+def _can_divide(temperature: float | None) -> float | None:
+    """Refuse a temperature by which logits cannot be divided in float32."""
+    if temperature and temperature < _LEAST_TEMPERATURE:
+        raise ValueError(f"0 (greedy), or {_LEAST_TEMPERATURE:g} to 2 are allowed")
+    return temperature
 
 
 class Turn(BaseModel):
@@ -93,7 +101,7 @@ class _Request(BaseModel):
 
     model: str
     max_tokens: int | None = Field(None, ge=1)
-    temperature: float | None = Field(None, ge=0, le=2)
+    temperature: Annotated[float | None, AfterValidator(_can_divide)] = Field(None, ge=0, le=2)
     stop: Annotated[list[str] | None, BeforeValidator(_as_list)] = Field(None, max_length=_MOST_STOPS)
     seed: int | None = Field(None, ge=-(2**63), lt=2**64)
     stream: bool | None = False
