@@ -126,10 +126,18 @@ class ChatRequest(_Request):
         return self.max_completion_tokens or self.max_tokens
 
 
+def _without_tokens(value: Any) -> Any:
+    """Refuse prompts that are lists of token ids, which clients send who tokenize themselves."""
+    first = value[0] if isinstance(value, list) and value else None
+    if isinstance(first, int) or (isinstance(first, list) and all(isinstance(each, int) for each in first)):
+        raise ValueError("token ids cannot be read, only text")
+    return _as_list(value)
+
+
 class TextRequest(_Request):
     """`/v1/completions`; the prompt is read as it is. Several are answered as so many choices."""
 
-    prompt: Annotated[list[str], BeforeValidator(_as_list)] = Field(min_length=1, max_length=256)
+    prompt: Annotated[list[str], BeforeValidator(_without_tokens)] = Field(min_length=1, max_length=256)
 
     @property
     def most_tokens(self) -> int | None:
@@ -172,7 +180,8 @@ def _read(kind: type[R], body: Any) -> R:
             raise RequestError(f"{name}: cannot be honoured here; leave it out", param=name, code="unsupported")
         if not any(value == each and isinstance(value, bool) == isinstance(each, bool) for each in allowed):
             raise RequestError(
-                f"{name}: found {_short(value)}; only {' or '.join(map(repr, allowed))} can be honoured here",
+                f"{name}: found {_short(value)}; only {' or '.join(map(repr, allowed))} can be honoured here"
+                f"{'; a vote has no log-probabilities' if 'logprobs' in name else ''}",
                 param=name,
                 code="unsupported",
             )
