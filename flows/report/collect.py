@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from thickets.flows.report.examples import TestExample, changed_examples
 from thickets.flows.report.plots import Plot, plots, rivals_plot
@@ -93,6 +94,8 @@ class Report:
         rivals: The finished rivals of the run; None if there are none.
         reproduction: How to repeat the run.
     """
+
+    template: ClassVar[str] = "template.html.jinja"
 
     summary: RunSummary
     headline: str

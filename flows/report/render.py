@@ -5,25 +5,37 @@ from __future__ import annotations
 import re
 import unicodedata
 from importlib import resources
+from pathlib import Path
+from typing import ClassVar, Protocol
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from thickets.flows.report.collect import Report
 from thickets.flows.report.plots import Plot
 from thickets.flows.report.svg import inline_svg
+from thickets.storage.files import write_text_atomically
 from thickets.tasks.figures import PAGE
 from thickets.tasks.results.text import percent, points, short_size
 
-_TEMPLATE = "template.html.jinja"
 _LONG_CHARACTERS, _LONG_LINES = 420, 8
 # Unicode's bidirectional classes of the characters that control the writing direction.
 _BIDI = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
 
 
-def render(report: Report) -> str:
-    """Return the page of a run; see `page`."""
-    return page(_TEMPLATE, report=report)
+class PageValues(Protocol):
+    """Everything on a page.
+
+    Attributes:
+        template: The name of the template in this package that shows it, as `report`.
+    """
+
+    template: ClassVar[str]
+
+
+def write_page(values: PageValues, target: Path) -> Path:
+    """Write a page, which depends only on its values; return the file."""
+    write_text_atomically(target, page(values.template, report=values))
+    return target
 
 
 def page(template: str, **values: object) -> str:
