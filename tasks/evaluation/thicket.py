@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 
 from thickets.storage.scores.database import BASE_ID
-from thickets.storage.scores.queries import ScoreQueries, Sums
+from thickets.storage.scores.queries import ScoreQueries
+from thickets.storage.scores.sum_queries import Sums
 from thickets.tasks.evaluation.voting import ballots, vote
 from thickets.tasks.problems.consensus import MAJORITY, Consensus, consensus_of
 from thickets.tasks.problems.judging import Judge
