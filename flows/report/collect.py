@@ -19,7 +19,7 @@ from thickets.flows.results.sentences import RIVALS, remarks, verdicts
 from thickets.flows.results.summary import RunSummary
 from thickets.storage.home import RunFolder
 from thickets.storage.scores.queries import ScoreQueries
-from thickets.tasks.results.evaluation import Accuracy, Difference
+from thickets.tasks.results.intervals import Accuracy, Difference
 from thickets.tasks.results.verdicts import Kind, Verdict, verdict
 
 # An expert of the ensemble: a rival in the table, but not in the headline.

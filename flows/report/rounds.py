@@ -10,7 +10,7 @@ from thickets.flows.report.plots import Plot
 from thickets.flows.results.rounds import Round, Rounds
 from thickets.flows.results.rounds_text import rounds_sentences
 from thickets.tasks.figures.rounds import RoundPoint, rounds_curve
-from thickets.tasks.results.evaluation import Accuracy, Difference
+from thickets.tasks.results.intervals import Accuracy, Difference
 from thickets.tasks.results.text import figure_name, percent
 
 

@@ -12,7 +12,8 @@ from thickets.storage.errors import InputError
 from thickets.storage.home import RunFolder
 from thickets.tasks.distillation.results import Arm, DataReport, StudentDifference
 from thickets.tasks.results.cost import RunCost
-from thickets.tasks.results.evaluation import Accuracy, Evaluation
+from thickets.tasks.results.evaluation import Evaluation
+from thickets.tasks.results.intervals import Accuracy
 
 
 class DistillSummary(BaseModel):

@@ -8,7 +8,7 @@ from thickets.flows.results.cost import in_words
 from thickets.flows.results.distillation import DistillSummary
 from thickets.flows.results.rows import result_rows, times_base, to_get, to_use
 from thickets.tasks.distillation.results import Arm
-from thickets.tasks.results.evaluation import Accuracy, Difference
+from thickets.tasks.results.intervals import Accuracy, Difference
 from thickets.tasks.results.text import duration, percent
 from thickets.tasks.results.verdicts import verdict
 

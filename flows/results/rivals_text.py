@@ -9,7 +9,7 @@ from thickets.flows.results.cost import in_words
 from thickets.flows.results.rivals import RivalSummary
 from thickets.flows.results.rows import result_rows, times_base, to_use
 from thickets.tasks.results.cost import Cost
-from thickets.tasks.results.evaluation import Accuracy, Difference
+from thickets.tasks.results.intervals import Accuracy, Difference
 from thickets.tasks.results.text import (
     OVER_BASE_HEADING,
     accuracy_heading,

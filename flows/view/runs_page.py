@@ -11,7 +11,7 @@ from thickets.flows.results.stored import stored_summary
 from thickets.flows.view.listing import Part, part
 from thickets.storage.errors import InputError
 from thickets.storage.home import Home, RunFolder
-from thickets.tasks.results.evaluation import Accuracy, Difference
+from thickets.tasks.results.intervals import Accuracy, Difference
 from thickets.tasks.results.text import amount
 
 SORTS = ("date", "name", "state", "problem", "model", "base", "vote", "gain", "cost")
