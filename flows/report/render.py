@@ -34,12 +34,12 @@ class PageValues(Protocol):
 
 def write_page(values: PageValues, target: Path) -> Path:
     """Write a page, which depends only on its values; return the file."""
-    write_text_atomically(target, page(values.template, report=values))
+    write_text_atomically(target, page(values))
     return target
 
 
-def page(template: str, **values: object) -> str:
-    """Fill in a template of this package; the page is self-contained: no script, no font, no image, no network."""
+def page(values: PageValues) -> str:
+    """Fill in the template of some values; the page is self-contained: no script, no font, no image, no network."""
     environment = Environment(
         loader=PackageLoader("thickets.flows.report", ""),
         autoescape=True,  # questions and completions are anybody's
@@ -52,7 +52,7 @@ def page(template: str, **values: object) -> str:
     environment.filters |= {"breakable": breakable, "size": short_size}
     environment.tests["long"] = _is_long
     style = resources.files("thickets.flows.report").joinpath("style.css").read_text(encoding="utf-8")
-    return environment.get_template(template).render(style=Markup(style), **values)
+    return environment.get_template(values.template).render(style=Markup(style), report=values)
 
 
 def visible(text: str) -> str:
