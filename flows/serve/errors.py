@@ -48,6 +48,8 @@ def response_to(error: Exception) -> JSONResponse:
     message = str(error) if isinstance(error, (ThicketsError, LateError)) else "the server failed at this request"
     body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
     headers = {"Retry-After": str(_RETRY_AFTER_S)} if status in (429, 503, 504) else {}
+    if isinstance(error, UnjudgedError) and not error.may_pass:
+        headers["x-should-retry"] = "false"  # OpenAI's: its clients try again at any status from 500 on
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return JSONResponse(body, status, headers)

@@ -16,7 +16,7 @@ from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from thickets.storage.errors import InputError, RunError, ThicketsError
+from thickets.storage.errors import InputError, RunError, ThicketsError, TransientError
 from thickets.tasks.engines.base import Engine
 from thickets.tasks.problems.judging import Judge
 from thickets.tasks.serving.questions import EngineLostError, Outcome, Question, UnjudgedError
@@ -268,7 +268,8 @@ class Dispatcher:
     def _on_unjudged(self, ticket: Ticket, error: Exception) -> None:
         what = str(error) if isinstance(error, ThicketsError) else f"{type(error).__name__}: {error}"
         logger.error("a question is left without an answer: %s", what)
-        self._count(failed=int(ticket.settle(UnjudgedError(f"the answer could not be judged: {what}"))))
+        may_pass = isinstance(error, TransientError)
+        self._count(failed=int(ticket.settle(UnjudgedError(f"the answer could not be judged: {what}", may_pass))))
 
     def _fail_all(self, tickets: deque[Ticket] | list[Ticket], error: Exception) -> None:
         self._count(failed=sum(ticket.settle(error) for ticket in tickets))

@@ -15,7 +15,15 @@ class EngineLostError(ThicketsError):
 
 
 class UnjudgedError(RunError):
-    """The verifier failed at a reply, so that the question has no answer."""
+    """The verifier failed at a reply, so that the question has no answer.
+
+    Attributes:
+        may_pass: Whether the same question may be answered later.
+    """
+
+    def __init__(self, message: str, may_pass: bool) -> None:
+        super().__init__(message)
+        self.may_pass = may_pass
 
 
 @dataclass(frozen=True, slots=True)

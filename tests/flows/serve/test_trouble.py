@@ -146,6 +146,7 @@ def test_what_is_wrong_with_one_request_is_its_own_error(home: Home, stored: Sto
             assert words in reply.json()["error"]["message"], name
     assert [each.status_code for each in trapped[len(bodies) :]] == [400] * len(deep)
     assert trapped[2].json()["error"]["code"] == "verifier_failed"
+    assert trapped[2].headers["x-should-retry"] == "false"
     assert (counts.failed, counts.starts) == (1, 1)
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.tasks.serving.table_engine import EXPERTS, JUDGE, TableEngine, question
-from thickets.storage.errors import InputError, RunError
+from thickets.storage.errors import InputError, RunError, TransientError
 from thickets.tasks.problems.judging import Judge
 from thickets.tasks.serving.dispatcher import BusyError, Dispatcher
 from thickets.tasks.serving.questions import EngineLostError, UnjudgedError
@@ -122,21 +122,26 @@ def test_a_verifier_that_fails_at_one_reply_leaves_the_questions_beside_it_their
         def extract(self, text: str, example: Example) -> str | None:
             if example.question == "99999":
                 raise InputError("problem.verifier mine:judge raised KeyError: 'x'")
+            if example.question == "88888":
+                raise TransientError("cannot start the process that judges")
             return super().extract(text, example)
 
     engine = TableEngine()
     dispatcher = Dispatcher(lambda: engine, Failing(JUDGE.problem), gather_s=0.2)
     try:
-        tickets = dispatcher.submit(question("11111"), question("99999"), question("12345"))
+        tickets = dispatcher.submit(question("11111"), question("99999"), question("12345"), question("88888"))
         answers = [tickets[place].future.result(WAIT_S).answer for place in (0, 2)]
         with pytest.raises(UnjudgedError, match=r"could not be judged: problem\.verifier mine:judge raised KeyError"):
             tickets[1].future.result(WAIT_S)
+        with pytest.raises(UnjudgedError, match="cannot start the process"):
+            tickets[3].future.result(WAIT_S)
     finally:
         dispatcher.close()
     assert answers == ["1", "1"]
-    assert len(engine.calls[0][1]) == 3  # they were one batch
+    assert [tickets[place].future.exception().may_pass for place in (1, 3)] == [False, True]
+    assert len(engine.calls[0][1]) == 4  # they were one batch
     counts = dispatcher.counts
-    assert (counts.answered, counts.failed, counts.refused, counts.starts) == (2, 1, 0, 1)
+    assert (counts.answered, counts.failed, counts.refused, counts.starts) == (2, 2, 0, 1)
 
 
 def test_the_loss_of_an_engine_takes_along_the_questions_of_its_call_alone() -> None:
