@@ -32,7 +32,8 @@ set_command_line_defaults()  # before Prefect is imported
 from thickets.flows.api.searches import search  # noqa: E402
 from thickets.flows.config.file import load_config, parse_config  # noqa: E402
 from thickets.flows.results.summary import RunSummary  # noqa: E402
-from thickets.tasks.results.evaluation import Accuracy, SigmaScores  # noqa: E402
+from thickets.tasks.results.intervals import Accuracy  # noqa: E402
+from thickets.tasks.results.thicket import SigmaScores  # noqa: E402
 
 MARGINS = (0, 5, 10)
 SIGMAS = (0.002, 0.004, 0.008, 0.016)

@@ -10,18 +10,13 @@ after that. The peak of memory is the process's so far, libraries and the search
 
 from __future__ import annotations
 
-import json
-import resource
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.output import parser, show
-from benchmarks.synthetic_run import RUN, make_run
+from benchmarks.large_run import Rows, measure_large_run, peak_mb
+from benchmarks.synthetic_run import RUN
 from thickets.flows.results.runs import open_scores
 from thickets.storage.home import Home
 
@@ -29,32 +24,10 @@ _TIMES = 5
 
 
 def main() -> None:
-    command = parser(__doc__)
-    command.add_argument("--size", type=int, default=5000, help="candidates")
-    command.add_argument("--questions", type=int, default=200, help="of each split")
-    command.add_argument("--k", type=int, default=50, help="experts that vote")
-    command.add_argument("--folder", type=Path, help="where scratch files go (default: the system's)")
-    command.add_argument("--ask", action="store_true", help="only ask for the pages of the run in --folder; print JSON")
-    command.add_argument("--make", action="store_true", help="only make the run, in --folder")
-    options = command.parse_args()
-    if options.make:
-        make_run(options.folder, options.size, (options.questions,) * 3, options.k)
-        return
-    if options.ask:
-        print(json.dumps(measure(options.folder)))
-        return
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        again = [sys.executable, "-m", "benchmarks.view", "--folder", folder]
-        size = ["--size", str(options.size), "--questions", str(options.questions), "--k", str(options.k)]
-        # Processes of their own: the peak of memory of the one that makes the run is no page's.
-        subprocess.run([*again, "--make", *size], check=True)
-        found = subprocess.run([*again, "--ask"], check=True, stdout=subprocess.PIPE, text=True)
-        rows: dict[str, dict[str, Any]] = json.loads(found.stdout)
-    title = f"pages, {options.size:,} candidates x {options.questions} questions, {options.k} experts"
-    show(title, rows, options.json)
+    measure_large_run("benchmarks.view", __doc__, "pages", ["all"], measure)
 
 
-def measure(folder: Path) -> dict[str, dict[str, Any]]:
+def measure(folder: Path, part: str) -> Rows:
     """Ask for every page; return seconds, bytes and the peak of memory of each."""
     from starlette.testclient import TestClient
 
@@ -112,7 +85,7 @@ def _measured(pages: Any, path: str) -> dict[str, Any]:
         "median_s": statistics.median(times[1:]),
         "max_s": max(times[1:]),
         "bytes": len(found.content),
-        "peak MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
+        "peak MB": peak_mb(),
     }
 
 

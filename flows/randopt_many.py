@@ -10,7 +10,7 @@ from thickets.flows.config.preflight import check_inputs
 from thickets.flows.config.run import RunConfig
 from thickets.flows.publish.group import GroupLog, log_group
 from thickets.flows.randopt import randopt
-from thickets.flows.report.group import draw_group_figures, map_plots, write_group_report
+from thickets.flows.report.group import collect_group, write_group_files
 from thickets.flows.results.compare import compare
 from thickets.flows.results.comparison import Comparison, Group
 from thickets.flows.results.comparison_text import comparison_markdown
@@ -83,11 +83,8 @@ def report_group(config: RunConfig, group: Group) -> list[str]:
     """Write the group's report and figures; return their paths below its folder."""
     home = Home(config.storage.home)
     folder = group_of(home, config.name, group.run_ids)
-    found = make_map(home, group.run_ids)
-    files = [write_group_report(folder, group, found)]
-    if not isinstance(found, str):
-        files += draw_group_figures(folder, map_plots(found))
-    return [path.relative_to(folder.root).as_posix() for path in files]
+    report = collect_group(group, make_map(home, group.run_ids))
+    return write_group_files(folder, report, report.plots)
 
 
 def _logged(config: RunConfig, group: Group, files: list[str], wall_s: float) -> GroupLog:

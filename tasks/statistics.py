@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from thickets.tasks.results.evaluation import Accuracy, Difference, RankCorrelation, Share
+from thickets.tasks.results.intervals import Accuracy, Difference, RankCorrelation, Share
 from thickets.tasks.types import FULL
 
 CONFIDENCE = 0.95

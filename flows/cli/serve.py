@@ -40,7 +40,9 @@ def serve(
     settings = ServeSettings(host, port, read_key(host, api_key_file), timeout, most_waiting, wrap)
     taken = listen(settings)
     say("loading the model")
-    desks = open_desks(home_of(home), model, like, student=student, device=device, most_waiting=most_waiting)
+    desks = open_desks(
+        home_of(home), model, like, student=student, device=device, most_waiting=most_waiting, timeout_s=timeout
+    )
 
     def ready() -> None:
         names = [name for desk in desks for name in desk.catalogue.names()]

@@ -18,8 +18,8 @@ from thickets.flows.results.rows import GET_HEADING, USE_HEADING, result_rows
 from thickets.flows.results.sentences import findings, headlines
 from thickets.flows.results.summary import RunSummary
 from thickets.storage.home import RunFolder
-from thickets.tasks.results.evaluation import ThicketDescription
 from thickets.tasks.results.text import OVER_BASE_HEADING, accuracy_heading, duration, percent, points
+from thickets.tasks.results.thicket import ThicketDescription
 
 if TYPE_CHECKING:
     from thickets.flows.results.ready_queries import ReadyQuery

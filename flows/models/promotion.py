@@ -28,7 +28,7 @@ from thickets.storage.tracking.models import CONTENT_TAG, ModelKind, find_model,
 from thickets.storage.tracking.run import Tracker
 from thickets.storage.tracking.store import RUN_ID_TAG, tracking_errors
 from thickets.tasks.evaluation.controls import minus_chance
-from thickets.tasks.results.evaluation import Difference
+from thickets.tasks.results.intervals import Difference
 from thickets.tasks.results.text import percent
 from thickets.tasks.statistics import paired_difference, shares
 from thickets.tasks.types import FULL

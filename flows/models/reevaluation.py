@@ -24,7 +24,7 @@ from thickets.tasks.problems.fields import REASONING_GYM_PREFIX
 from thickets.tasks.problems.file import FileProblem
 from thickets.tasks.problems.judging import Judge
 from thickets.tasks.problems.splits import content_sha256
-from thickets.tasks.results.evaluation import Accuracy, Difference
+from thickets.tasks.results.intervals import Accuracy, Difference
 from thickets.tasks.results.text import score_metrics
 from thickets.tasks.serving import Answers, Voter, load_recipe_problem, open_ensemble, recipe_reasoning
 from thickets.tasks.statistics import accuracy_of, paired_difference, shares

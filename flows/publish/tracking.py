@@ -31,7 +31,7 @@ from thickets.storage.tracking.store import FLOW_RUN_TAG, RUN_ID_TAG, check_reac
 from thickets.storage.tracking.writer import MetricPoint
 from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.figures import PRINT
-from thickets.tasks.results.evaluation import Accuracy, ThicketDescription
+from thickets.tasks.results.intervals import Accuracy
 from thickets.tasks.results.text import (
     OVER_BASE_HEADING,
     accuracy_heading,
@@ -40,6 +40,7 @@ from thickets.tasks.results.text import (
     score_metrics,
     scored,
 )
+from thickets.tasks.results.thicket import ThicketDescription
 from thickets.tasks.task import task
 
 # The leaderboard's head is enough to browse; all of it is in the run's DuckDB file.

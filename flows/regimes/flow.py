@@ -13,8 +13,8 @@ from thickets.flows.randopt import randopt
 from thickets.flows.regimes.describe import describe_regimes
 from thickets.flows.regimes.floor import floor_model
 from thickets.flows.regimes.members import Member, check_members, smallest, with_floor
-from thickets.flows.report.group import draw_group_figures
-from thickets.flows.report.regimes import regimes_plots, write_regimes_report
+from thickets.flows.report.group import write_group_files
+from thickets.flows.report.regimes import collect_regimes
 from thickets.flows.results.groups import GroupFolder, group_of
 from thickets.flows.results.regimes_text import regimes_markdown
 from thickets.flows.results.summary import RunSummary
@@ -89,9 +89,8 @@ def keep_regimes(config: RunConfig, members: Sequence[Member], summaries: Sequen
 @task("report-models", retries=2, retry_delays_s=[2])
 def report_regimes(config: RunConfig, found: Regimes) -> list[str]:
     """Write the page and the figures; return their paths below the group's folder."""
-    folder = _folder_of(config, found)
-    files = [write_regimes_report(folder, found), *draw_group_figures(folder, regimes_plots(found))]
-    return [path.relative_to(folder.root).as_posix() for path in files]
+    report = collect_regimes(found)
+    return write_group_files(_folder_of(config, found), report, report.plots)
 
 
 def _logged(config: RunConfig, found: Regimes, files: list[str], wall_s: float) -> GroupLog:

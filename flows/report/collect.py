@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from thickets.flows.report.examples import TestExample, changed_examples
 from thickets.flows.report.plots import Plot, plots, rivals_plot
@@ -18,7 +19,7 @@ from thickets.flows.results.sentences import RIVALS, remarks, verdicts
 from thickets.flows.results.summary import RunSummary
 from thickets.storage.home import RunFolder
 from thickets.storage.scores.queries import ScoreQueries
-from thickets.tasks.results.evaluation import Accuracy, Difference
+from thickets.tasks.results.intervals import Accuracy, Difference
 from thickets.tasks.results.verdicts import Kind, Verdict, verdict
 
 # An expert of the ensemble: a rival in the table, but not in the headline.
@@ -93,6 +94,8 @@ class Report:
         rivals: The finished rivals of the run; None if there are none.
         reproduction: How to repeat the run.
     """
+
+    template: ClassVar[str] = "template.html.jinja"
 
     summary: RunSummary
     headline: str

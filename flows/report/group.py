@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 from thickets.flows.report.plots import Plot
-from thickets.flows.report.regimes import write_regimes_report
-from thickets.flows.report.render import page
-from thickets.flows.report.rounds import write_rounds_report
+from thickets.flows.report.regimes import collect_regimes
+from thickets.flows.report.render import PageValues, write_page
+from thickets.flows.report.rounds import collect_rounds
 from thickets.flows.report.write import check_target
 from thickets.flows.results.comparison import ComparedRow, ComparedRun, Group
 from thickets.flows.results.groups import GroupFolder, load_group, load_regimes, load_rounds
 from thickets.flows.results.task_map import make_map
 from thickets.flows.results.task_map_text import headline, map_sentences
 from thickets.storage.errors import InputError
-from thickets.storage.files import write_text_atomically
 from thickets.storage.home import Home
 from thickets.tasks.figures.task_map import Shade, shade_words, shades, shown_rows, task_map
 from thickets.tasks.figures.theme import PRINT
@@ -25,7 +25,6 @@ from thickets.tasks.results.discordance import SigmaDiscordance
 from thickets.tasks.results.task_map import SigmaMap, TaskMap
 from thickets.tasks.results.verdicts import Kind, verdict
 
-_TEMPLATE = "group.html.jinja"
 # Figures of more candidates are left to SQL: the page would be megabytes of them.
 _MOST_LISTED = 600
 
@@ -66,6 +65,8 @@ class GroupReport:
         is_listed: Whether the candidates' figures are on the page.
         command: Writes the page again.
     """
+
+    template: ClassVar[str] = "group.html.jinja"
 
     group: Group
     headline: str
@@ -125,21 +126,10 @@ def map_plots(found: TaskMap) -> list[Plot]:
     ]
 
 
-def write_group_report(folder: GroupFolder, group: Group, found: TaskMap | str, target: Path | None = None) -> Path:
-    """Write a group's report, which depends only on what the runs have stored.
-
-    Args:
-        folder: The group's.
-        group: The runs and their comparison.
-        found: Their map, or the reason why there is none.
-        target: The file; None: report.html in the group's folder.
-
-    Returns:
-        The file.
-    """
-    target = target or folder.report
-    write_text_atomically(target, page(_TEMPLATE, report=collect_group(group, found)))
-    return target
+def write_group_files(folder: GroupFolder, report: PageValues, plots: Sequence[Plot]) -> list[str]:
+    """Write the report of a group, and its plots as figures; return the files' paths below its folder."""
+    files = [write_page(report, folder.report), *draw_group_figures(folder, plots)]
+    return [path.relative_to(folder.root).as_posix() for path in files]
 
 
 def draw_group_figures(folder: GroupFolder, plots: Sequence[Plot]) -> list[Path]:
@@ -161,14 +151,18 @@ def group_report_again(home: Home, folder: GroupFolder, target: Path | None = No
     if target is not None:
         check_target(target)
     try:
-        if folder.regimes.is_file():
-            return write_regimes_report(folder, load_regimes(folder), target)
-        if folder.rounds.is_file():
-            return write_rounds_report(folder, load_rounds(folder), target)
-        group = load_group(folder)
-        return write_group_report(folder, group, make_map(home, group.run_ids), target)
+        return write_page(_collected(home, folder), target or folder.report)
     except OSError as error:
         raise InputError(f"--out: cannot write {target or folder.report}: {error.strerror or error}") from None
+
+
+def _collected(home: Home, folder: GroupFolder) -> PageValues:
+    if folder.regimes.is_file():
+        return collect_regimes(load_regimes(folder))
+    if folder.rounds.is_file():
+        return collect_rounds(load_rounds(folder))
+    group = load_group(folder)
+    return collect_group(group, make_map(home, group.run_ids))
 
 
 def _row(label: str, run: ComparedRun) -> TaskRow:

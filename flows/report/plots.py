@@ -29,9 +29,9 @@ from thickets.tasks.figures import (
 from thickets.tasks.problems import Problem
 from thickets.tasks.problems.base import HasFigure, Replies
 from thickets.tasks.problems.consensus import Consensus
-from thickets.tasks.results.evaluation import ThicketDescription
 from thickets.tasks.results.merging import MergeChoice
 from thickets.tasks.results.text import amount, figure_name, percent
+from thickets.tasks.results.thicket import ThicketDescription
 
 
 @dataclass(frozen=True, slots=True)

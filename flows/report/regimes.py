@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from typing import ClassVar
 
 from thickets.flows.report.plots import Plot
-from thickets.flows.report.render import page
-from thickets.flows.results.groups import GroupFolder
 from thickets.flows.results.regimes_text import (
     SIGMA_COLUMNS,
     headline,
@@ -16,13 +14,10 @@ from thickets.flows.results.regimes_text import (
     sigma_rows,
     title,
 )
-from thickets.storage.files import write_text_atomically
 from thickets.tasks.figures.regimes import accuracy_by_size, density_by_size
 from thickets.tasks.results.regimes import Regime, Regimes
 from thickets.tasks.results.text import figure_name, percent
 from thickets.tasks.results.verdicts import Kind, verdict
-
-_TEMPLATE = "regimes.html.jinja"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +49,8 @@ class RegimesReport:
         sigma_rows: Its rows.
         command: Writes the page again.
     """
+
+    template: ClassVar[str] = "regimes.html.jinja"
 
     found: Regimes
     headline: str
@@ -109,22 +106,6 @@ def regimes_plots(found: Regimes) -> list[Plot]:
             partial(accuracy_by_size, found),
         ),
     ]
-
-
-def write_regimes_report(folder: GroupFolder, found: Regimes, target: Path | None = None) -> Path:
-    """Write the page, which depends only on `found`.
-
-    Args:
-        folder: The group's.
-        found: The models.
-        target: The file; None: report.html in the group's folder.
-
-    Returns:
-        The file.
-    """
-    target = target or folder.report
-    write_text_atomically(target, page(_TEMPLATE, report=collect_regimes(found)))
-    return target
 
 
 def _densities(model: Regime, margin_points: int) -> str:

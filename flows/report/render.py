@@ -4,30 +4,42 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from pathlib import Path
+from typing import ClassVar, Protocol
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from thickets.flows.report.collect import Report
 from thickets.flows.report.look import report_style
 from thickets.flows.report.plots import Plot
 from thickets.flows.report.svg import inline_svg
+from thickets.storage.files import write_text_atomically
 from thickets.tasks.figures import PAGE
 from thickets.tasks.results.text import percent, points, short_size
 
-_TEMPLATE = "template.html.jinja"
 _LONG_CHARACTERS, _LONG_LINES = 420, 8
 # Unicode's bidirectional classes of the characters that control the writing direction.
 _BIDI = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
 
 
-def render(report: Report) -> str:
-    """Return the page of a run; see `page`."""
-    return page(_TEMPLATE, report=report)
+class PageValues(Protocol):
+    """Everything on a page.
+
+    Attributes:
+        template: The name of the template in this package that shows it, as `report`.
+    """
+
+    template: ClassVar[str]
 
 
-def page(template: str, **values: object) -> str:
-    """Fill in a template of this package; the page is self-contained: no script, no font, no image, no network."""
+def write_page(values: PageValues, target: Path) -> Path:
+    """Write a page, which depends only on its values; return the file."""
+    write_text_atomically(target, page(values))
+    return target
+
+
+def page(values: PageValues) -> str:
+    """Fill in the template of some values; the page is self-contained: no script, no font, no image, no network."""
     environment = Environment(
         loader=PackageLoader("thickets.flows.report", ""),
         autoescape=True,  # questions and completions are anybody's
@@ -39,7 +51,7 @@ def page(template: str, **values: object) -> str:
     environment.filters |= {"percent": percent, "points": points, "place": _place, "visible": visible, "svg": _svg}
     environment.filters |= {"breakable": breakable, "size": short_size}
     environment.tests["long"] = _is_long
-    return environment.get_template(template).render(style=Markup(report_style()), **values)
+    return environment.get_template(values.template).render(style=Markup(report_style()), report=values)
 
 
 def visible(text: str) -> str:

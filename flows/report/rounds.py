@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from typing import ClassVar
 
 from thickets.flows.report.plots import Plot
-from thickets.flows.report.render import page
-from thickets.flows.results.groups import GroupFolder
 from thickets.flows.results.rounds import Round, Rounds
 from thickets.flows.results.rounds_text import rounds_sentences
-from thickets.storage.files import write_text_atomically
 from thickets.tasks.figures.rounds import RoundPoint, rounds_curve
-from thickets.tasks.results.evaluation import Accuracy, Difference
+from thickets.tasks.results.intervals import Accuracy, Difference
 from thickets.tasks.results.text import figure_name, percent
-
-_TEMPLATE = "rounds.html.jinja"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +44,8 @@ class RoundsReport:
         figure: What the figures of accuracy are: accuracy or mean score.
         command: Writes the page again.
     """
+
+    template: ClassVar[str] = "rounds.html.jinja"
 
     found: Rounds
     rows: tuple[RoundRow, ...]
@@ -98,19 +95,3 @@ def rounds_plot(found: Rounds) -> Plot:
         f"Curves over {len(points)} rounds. {'; '.join(spoken)}.",
         partial(rounds_curve, base, points),
     )
-
-
-def write_rounds_report(folder: GroupFolder, found: Rounds, target: Path | None = None) -> Path:
-    """Write the report of rounds, which depends on their result alone.
-
-    Args:
-        folder: The group's.
-        found: The rounds.
-        target: The file; None: report.html in the group's folder.
-
-    Returns:
-        The file.
-    """
-    target = target or folder.report
-    write_text_atomically(target, page(_TEMPLATE, report=collect_rounds(found)))
-    return target

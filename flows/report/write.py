@@ -8,11 +8,10 @@ from pathlib import Path
 from thickets.flows.config.file import load_config
 from thickets.flows.report.collect import collect
 from thickets.flows.report.plots import Plot, own_plots
-from thickets.flows.report.render import render
+from thickets.flows.report.render import write_page
 from thickets.flows.results.runs import load_summary, open_scores
 from thickets.flows.results.summary import RunSummary
 from thickets.storage.errors import InputError
-from thickets.storage.files import write_text_atomically
 from thickets.storage.home import Home, RunFolder
 from thickets.storage.scores.queries import ScoreQueries
 from thickets.tasks.problems import load_problem
@@ -38,10 +37,7 @@ def write_report(
     Returns:
         The file.
     """
-    page = render(collect(folder, summary, scores, extra))
-    target = target or folder.report
-    write_text_atomically(target, page)
-    return target
+    return write_page(collect(folder, summary, scores, extra), target or folder.report)
 
 
 def report_again(home: Home, folder: RunFolder, target: Path | None = None) -> Path:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from thickets.tasks.results.cost import RowCost
 from thickets.tasks.results.discordance import SigmaDiscordance
-from thickets.tasks.results.evaluation import Accuracy, Difference
+from thickets.tasks.results.intervals import Accuracy, Difference
 
 
 class _Value(BaseModel):

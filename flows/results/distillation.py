@@ -5,21 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
-from thickets.flows.results.summary import TrackingLinks
+from thickets.flows.results.made import MadeSummary
 from thickets.storage.errors import InputError
 from thickets.storage.home import RunFolder
 from thickets.tasks.distillation.results import Arm, DataReport, StudentDifference
 from thickets.tasks.results.cost import RunCost
-from thickets.tasks.results.evaluation import Accuracy, Evaluation
+from thickets.tasks.results.intervals import Accuracy
 
 
-class DistillSummary(BaseModel):
+class DistillSummary(MadeSummary):
     """The result of a distillation; every accuracy but those on the validation split is on the run's test split.
 
     Attributes:
-        evaluation: The run's result: base, controls, best single expert and ensemble.
         data: How many of the experts' responses became training rows, and why the others did not.
         reason: Why nothing was trained; None if a student was trained.
         base_validation: Accuracy of the base on the validation split, with the run's engine.
@@ -28,21 +27,13 @@ class DistillSummary(BaseModel):
         student_minus: Accuracy of the student minus that of each control that was trained.
         base_perplexity: Perplexity of the base on generic text; None if nothing was trained.
         answer_tokens: Tokens generated on the training split by experts and base, earlier sessions included.
-        wall_s: Seconds of this session.
         cost: What the rows of the run's result and the trained models took to get, and take to use; None if either is
             of a version that did not count it.
     """
 
-    model_config = ConfigDict(frozen=True, protected_namespaces=())
-
-    run_id: str
     distillation_id: str
-    folder: Path
-    model: str
-    problem: str
     objective: str
     method: str
-    evaluation: Evaluation
     data: DataReport
     reason: str | None
     base_validation: Accuracy
@@ -51,8 +42,6 @@ class DistillSummary(BaseModel):
     student_minus: tuple[StudentDifference, ...]
     base_perplexity: float | None
     answer_tokens: int
-    wall_s: float
-    tracking: TrackingLinks
     cost: RunCost | None = None
 
     @property

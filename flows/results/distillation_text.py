@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from thickets.flows.results.cost import in_words
 from thickets.flows.results.distillation import DistillSummary
+from thickets.flows.results.made import verdict_sentences
 from thickets.flows.results.rows import result_rows, times_base, to_get, to_use
 from thickets.tasks.distillation.results import Arm
-from thickets.tasks.results.evaluation import Accuracy, Difference
+from thickets.tasks.results.intervals import Accuracy, Difference
 from thickets.tasks.results.text import duration, percent
-from thickets.tasks.results.verdicts import verdict
 
 # Perplexity relative to the base above which a model has lost some of what the base could do; chosen, not derived.
 _BROKEN = 1.5
@@ -80,13 +80,13 @@ def distill_findings(found: DistillSummary) -> list[str]:
     student = found.student
     if student is None or found.base_perplexity is None:
         return [f"Nothing was trained: {found.reason}", f"Training data: {found.data.account}."]
-    lines = [
-        verdict(student.minus_base, "the student", "the base").sentence,
-        verdict(student.minus_ensemble, "the student", "the ensemble").sentence,
-        verdict(student.minus_best_single, "the student", "the best single expert").sentence,
-    ]
-    if student.minus_weight_average is not None:
-        lines.append(verdict(student.minus_weight_average, "the student", "the weight average of the experts").sentence)
+    minus = {
+        "the base": student.minus_base,
+        "the ensemble": student.minus_ensemble,
+        "the best single expert": student.minus_best_single,
+        "the weight average of the experts": student.minus_weight_average,
+    }
+    lines = verdict_sentences("the student", minus)
     if (kept := found.gain_kept) is not None:
         share = student.n_tokens / max(found.evaluation.n_tokens.ensemble, 1)
         lines.append(
@@ -94,10 +94,8 @@ def distill_findings(found: DistillSummary) -> list[str]:
             "tokens per answer."
         )
     labels = {arm.name: arm.label for arm in found.arms}
-    lines += [
-        verdict(each.difference, "the student", f"the model trained on {labels[each.other]}").sentence
-        for each in found.student_minus
-    ]
+    controls = {f"the model trained on {labels[each.other]}": each.difference for each in found.student_minus}
+    lines += verdict_sentences("the student", controls)
     why = {
         "rejection_sampling": "No sample of the base is right and whole, so there is no model trained on them.",
         "labels": "No gold answer is one that the verifier takes as a reply, so there is no model trained on them.",

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Literal
 
-from thickets.tasks.results.evaluation import Accuracy, Difference, Share
+from thickets.tasks.results.intervals import Accuracy, Difference, Share
 from thickets.tasks.results.regimes import Regime, Regimes
 from thickets.tasks.results.text import figure_name, markdown_table, percent, points
 from thickets.tasks.results.verdicts import Kind, verdict

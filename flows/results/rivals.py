@@ -5,40 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
-from thickets.flows.results.summary import TrackingLinks
+from thickets.flows.results.made import MadeSummary
 from thickets.storage.errors import InputError
 from thickets.storage.home import RunFolder
 from thickets.tasks.results.cost import RunCost
-from thickets.tasks.results.evaluation import Evaluation
 from thickets.tasks.results.rivals import Rival
 
 
-class RivalSummary(BaseModel):
+class RivalSummary(MadeSummary):
     """The result of one rival of a run.
 
     Attributes:
-        evaluation: The run's result: base, controls, best single expert and ensemble.
         budget: What it might spend, in words.
         cost: What the run's own search and rows took.
         rival: The rival on the run's test split.
-        wall_s: Seconds of this session.
     """
 
-    model_config = ConfigDict(frozen=True, protected_namespaces=())
-
-    run_id: str
     rival_id: str
-    folder: Path
-    model: str
-    problem: str
-    evaluation: Evaluation
     budget: str
     cost: RunCost
     rival: Rival
-    wall_s: float
-    tracking: TrackingLinks
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from thickets.flows.results.cost import in_words
+from thickets.flows.results.made import verdict_sentences
 from thickets.flows.results.rivals import RivalSummary
 from thickets.flows.results.rows import result_rows, times_base, to_use
 from thickets.tasks.results.cost import Cost
-from thickets.tasks.results.evaluation import Accuracy, Difference
+from thickets.tasks.results.intervals import Accuracy, Difference
 from thickets.tasks.results.text import (
     OVER_BASE_HEADING,
     accuracy_heading,
@@ -19,7 +20,6 @@ from thickets.tasks.results.text import (
     points,
     scored,
 )
-from thickets.tasks.results.verdicts import verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +92,14 @@ def rival_findings(found: RivalSummary) -> list[str]:
     """Return one sentence per comparison, the one that matters most first, and how the rival came to its model."""
     rival = found.rival
     who = f"the model of {_named(found)}"
+    minus = {
+        "the ensemble": rival.minus_ensemble,
+        "the base": rival.minus_base,
+        "the best single expert": rival.minus_best_single,
+        "the merge of the candidates": rival.minus_merge,
+    }
     cost = f"for {_times(rival.cost_to_get, found.cost.search)} the search's tokens"
-    lines = [
-        verdict(rival.minus_ensemble, who, "the ensemble", cost=cost).sentence,
-        verdict(rival.minus_base, who, "the base").sentence,
-        verdict(rival.minus_best_single, who, "the best single expert").sentence,
-    ]
-    if rival.minus_merge is not None:
-        lines.append(verdict(rival.minus_merge, who, "the merge of the candidates").sentence)
+    lines = verdict_sentences(who, minus, {"the ensemble": cost})
     if rival.chosen_step == 0:
         lines.append(f"No step of {_named(found)} was better than the base on the validation split: it is the base.")
     lines.append(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from thickets.tasks.results.cost import RowCost, RunCost
-from thickets.tasks.results.evaluation import Accuracy, Control, Difference, Evaluation
+from thickets.tasks.results.evaluation import Control, Evaluation
+from thickets.tasks.results.intervals import Accuracy, Difference
 from thickets.tasks.results.text import amount
 
 GET_HEADING, USE_HEADING = "tokens to get", "tokens to use"

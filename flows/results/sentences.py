@@ -9,19 +9,13 @@ from thickets.flows.results.cost import cost_sentence
 from thickets.flows.results.diagnosis import diagnose
 from thickets.flows.results.summary import BudgetUse, RunSummary
 from thickets.storage.home import RunFolder
-from thickets.tasks.results.evaluation import (
-    Agreement,
-    BestCandidate,
-    Control,
-    ControlName,
-    Difference,
-    GainSplit,
-    RankCorrelation,
-)
+from thickets.tasks.results.evaluation import Control, ControlName
+from thickets.tasks.results.intervals import Difference, RankCorrelation
 from thickets.tasks.results.merging import MergeChoice
 from thickets.tasks.results.pilot import Pilot
 from thickets.tasks.results.racing import Race
 from thickets.tasks.results.text import percent, points
+from thickets.tasks.results.thicket import Agreement, BestCandidate, GainSplit
 from thickets.tasks.results.verdicts import Verdict, verdict
 
 # How a verdict names each control. Chance is not among them: it answers nothing, and costs nothing.

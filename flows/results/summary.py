@@ -9,10 +9,12 @@ from pydantic import BaseModel, ConfigDict
 
 from thickets.tasks.adaptive.token_limit import TokenLimit
 from thickets.tasks.results.cost import RunCost
-from thickets.tasks.results.evaluation import Accuracy, CurvePoint, Evaluation, ThicketDescription
+from thickets.tasks.results.evaluation import CurvePoint, Evaluation
+from thickets.tasks.results.intervals import Accuracy
 from thickets.tasks.results.merging import MergeChoice
 from thickets.tasks.results.pilot import Pilot
 from thickets.tasks.results.racing import Race
+from thickets.tasks.results.thicket import ThicketDescription
 from thickets.tasks.results.thinking import Thinking
 from thickets.tasks.types import Candidate
 

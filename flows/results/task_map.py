@@ -12,7 +12,7 @@ from thickets.flows.results.shared_tasks import OpenRun, SharedTasks, open_runs,
 from thickets.storage.home import Home
 from thickets.storage.scores.database import BASE_ID
 from thickets.tasks.evaluation.task_map import sigma_map
-from thickets.tasks.results.evaluation import Difference
+from thickets.tasks.results.intervals import Difference
 from thickets.tasks.results.task_map import MappedTask, TaskMap, Transfer
 from thickets.tasks.statistics import paired_difference
 from thickets.tasks.types import FULL

@@ -10,7 +10,7 @@ from thickets.storage.home import Home
 from thickets.storage.scores.database import BASE_ID
 from thickets.tasks.evaluation.voting import ballots, vote
 from thickets.tasks.problems.consensus import Consensus
-from thickets.tasks.results.evaluation import Accuracy
+from thickets.tasks.results.intervals import Accuracy
 from thickets.tasks.statistics import accuracy_of, shares
 from thickets.tasks.types import Average, Candidate
 

@@ -17,7 +17,7 @@ from thickets.flows.rivals.plan import RivalPlan
 from thickets.flows.runtime.environment import log
 from thickets.storage.files import write_text_atomically
 from thickets.tasks.results.cost import Cost
-from thickets.tasks.results.evaluation import Accuracy
+from thickets.tasks.results.intervals import Accuracy
 from thickets.tasks.results.rivals import RivalPoint, chosen_point
 from thickets.tasks.rivals.evolution import Round, draw_questions, draw_round, rewards_of
 from thickets.tasks.scoring.executors.ray_cluster import RayCluster

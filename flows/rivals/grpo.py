@@ -18,7 +18,7 @@ from thickets.tasks.distillation.memory import ModelShape, check_host, plan_chec
 from thickets.tasks.evaluation.cost import AnswerCounter
 from thickets.tasks.host_memory import total_memory_bytes
 from thickets.tasks.results.cost import Cost
-from thickets.tasks.results.evaluation import Accuracy
+from thickets.tasks.results.intervals import Accuracy
 from thickets.tasks.results.rivals import RivalPoint
 from thickets.tasks.rivals.grpo.check import check_generation, check_grpo
 from thickets.tasks.rivals.grpo.job import GrpoJob, grpo_card

@@ -8,7 +8,7 @@ from typing import Protocol, TypeAlias
 
 from thickets.flows.rivals.plan import RivalPlan
 from thickets.tasks.results.cost import Cost
-from thickets.tasks.results.evaluation import Accuracy
+from thickets.tasks.results.intervals import Accuracy
 from thickets.tasks.results.rivals import RivalPoint
 from thickets.tasks.scoring.executors.ray_cluster import RayCluster
 

@@ -12,8 +12,8 @@ from thickets.flows.config.rounds import RoundsConfig
 from thickets.flows.config.run import RunConfig
 from thickets.flows.publish.group import GroupLog, log_group
 from thickets.flows.randopt import randopt
-from thickets.flows.report.group import draw_group_figures
-from thickets.flows.report.rounds import rounds_plot, write_rounds_report
+from thickets.flows.report.group import write_group_files
+from thickets.flows.report.rounds import collect_rounds
 from thickets.flows.results.groups import GroupFolder, group_of
 from thickets.flows.results.rounds import Rounds
 from thickets.flows.results.rounds_text import rounds_markdown
@@ -117,8 +117,8 @@ def keep_rounds(config: RunConfig, outcomes: list[Outcome], ended: str) -> Round
 def report_rounds(config: RunConfig, found: Rounds) -> list[str]:
     """Write the report and the figure; return their paths below the group's folder."""
     folder = _folder(config, [each.run_id for each in found.rounds])
-    files = [write_rounds_report(folder, found), *draw_group_figures(folder, [rounds_plot(found)])]
-    return [path.relative_to(folder.root).as_posix() for path in files]
+    report = collect_rounds(found)
+    return write_group_files(folder, report, [report.plot])
 
 
 def _logged(config: RunConfig, found: Rounds, files: list[str], wall_s: float) -> GroupLog:

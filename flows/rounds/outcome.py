@@ -22,7 +22,7 @@ from thickets.storage.scores.reader import read_only
 from thickets.tasks.distillation.data import STUDENT
 from thickets.tasks.evaluation.voting import ballots, vote
 from thickets.tasks.problems.consensus import Consensus
-from thickets.tasks.results.evaluation import Difference
+from thickets.tasks.results.intervals import Difference
 from thickets.tasks.statistics import paired_difference, shares
 
 

@@ -8,7 +8,7 @@ import ipaddress
 import json
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
@@ -104,6 +104,10 @@ def make_app(desks: Sequence[Desk], settings: ServeSettings) -> FastAPI:
     async def refused(request: Request, error: Exception) -> Response:
         return response_to(error)
 
+    @app.exception_handler(Exception)
+    async def failed(request: Request, error: Exception) -> Response:
+        return response_to(error)
+
     @app.exception_handler(HTTPException)
     async def unknown(request: Request, error: HTTPException) -> Response:
         what = f"{request.method} {request.url.path}: {error.detail}"
@@ -151,9 +155,17 @@ async def _body(request: Request) -> Any:
         if len(found) > _LARGEST_BODY:
             raise RequestError(f"the request is larger than {_LARGEST_BODY >> 20} MiB", status=413)
     try:
-        return json.loads(found)
+        body = json.loads(found, parse_constant=_refuse)
+        json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # "\ud800", which JSON can write and neither tokenizers nor an answer can
+        raise RequestError("the request holds half of a surrogate pair, which is no character") from None
     except (ValueError, RecursionError) as error:
         raise RequestError(f"the request is not JSON: {error}") from None
+    return body
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"found {constant}, which is no number of JSON")
 
 
 def _host_guard(settings: ServeSettings) -> Callable[[Request], None]:

@@ -15,7 +15,7 @@ from thickets.tasks.problems.base import HasImages, chooses
 from thickets.tasks.problems.consensus import consensus_of
 from thickets.tasks.problems.labelled import labels_of
 from thickets.tasks.serving.dispatcher import Dispatcher
-from thickets.tasks.serving.engine_child import EngineChild
+from thickets.tasks.serving.engine_child import GENERATE_WITHIN_S, EngineChild
 from thickets.tasks.serving.names import Catalogue, Served
 from thickets.tasks.serving.opening import Parts
 from thickets.tasks.serving.questions import Question
@@ -31,6 +31,7 @@ class Desk:
         parts: Parts,
         *,
         most_waiting: int = 256,
+        timeout_s: float = 0.0,
         open_engine: Callable[[], Engine] | None = None,
     ) -> None:
         """Start the engine.
@@ -39,6 +40,7 @@ class Desk:
             catalogue: The models.
             parts: How they are asked.
             most_waiting: Most questions that wait for their turn.
+            timeout_s: How long a client may wait for an answer: the engine has at least as long for a call.
             open_engine: Builds the engine; None: that of `parts`, in a process of its own.
 
         Raises:
@@ -52,7 +54,8 @@ class Desk:
         folder, trusted = parts.spec.model_path, parts.spec.trust_remote_code
         self._room = kind_of(folder).context_length(folder, trust_remote_code=trusted)
         self._lock = threading.Lock()  # tokenizers are no friends of threads
-        start = open_engine or (lambda: EngineChild(parts.spec))
+        within_s = max(timeout_s, GENERATE_WITHIN_S)
+        start = open_engine or (lambda: EngineChild(parts.spec, generate_within_s=within_s))
         self.dispatcher = Dispatcher(start, parts.judge, most_waiting=most_waiting)
 
     def chat(self, served: Served, request: ChatRequest, *, wraps: bool) -> tuple[list[Question], int]:

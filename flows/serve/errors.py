@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fastapi.responses import JSONResponse
 
-from thickets.storage.errors import InputError
+from thickets.storage.errors import InputError, ThicketsError
 from thickets.tasks.serving.dispatcher import BusyError
 from thickets.tasks.serving.names import UnknownModelError
-from thickets.tasks.serving.questions import EngineLostError
+from thickets.tasks.serving.questions import EngineLostError, UnjudgedError
 
 _RETRY_AFTER_S = 1
 
@@ -36,6 +36,7 @@ _KINDS: dict[type[Exception], tuple[int, str, str | None, str | None]] = {
     InputError: (400, "invalid_request_error", None, None),
     BusyError: (429, "rate_limit_error", "queue_full", None),
     EngineLostError: (503, "server_error", "engine_lost", None),
+    UnjudgedError: (500, "server_error", "verifier_failed", None),
     LateError: (504, "server_error", "timeout", None),
 }
 
@@ -43,8 +44,12 @@ _KINDS: dict[type[Exception], tuple[int, str, str | None, str | None]] = {
 def response_to(error: Exception) -> JSONResponse:
     """Return the answer for an error."""
     status, kind, code, param = _kind_of(error)
-    body = {"error": {"message": str(error), "type": kind, "param": param, "code": code}}
+    # What is none of ours is in the server's log, with its traceback.
+    message = str(error) if isinstance(error, (ThicketsError, LateError)) else "the server failed at this request"
+    body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
     headers = {"Retry-After": str(_RETRY_AFTER_S)} if status in (429, 503, 504) else {}
+    if isinstance(error, UnjudgedError) and not error.may_pass:
+        headers["x-should-retry"] = "false"  # OpenAI's: its clients try again at any status from 500 on
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return JSONResponse(body, status, headers)

@@ -10,9 +10,9 @@ from thickets.flows.serve.desk import Desk
 from thickets.storage.errors import InputError
 from thickets.storage.home import Home
 from thickets.storage.models.manifest import EnsembleManifest
-from thickets.tasks.serving.answerer import Voter
 from thickets.tasks.serving.names import Catalogue
 from thickets.tasks.serving.opening import Parts, ensemble_parts, merge_of, parts_of, voters_of
+from thickets.tasks.serving.questions import Voter
 
 
 def open_desks(
@@ -23,6 +23,7 @@ def open_desks(
     student: bool = False,
     device: str = "auto",
     most_waiting: int = 256,
+    timeout_s: float = 0.0,
 ) -> list[Desk]:
     """Find a model and start its engine.
 
@@ -33,6 +34,7 @@ def open_desks(
         student: Serve the run's student as well, with an engine of its own: it is no neighbour of the base.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<index>``.
         most_waiting: Most questions that wait for their turn.
+        timeout_s: How long a client may wait for an answer.
 
     Raises:
         InputError: There is no such model, it cannot be asked, or its engine cannot be built.
@@ -46,7 +48,7 @@ def open_desks(
         root, *aliases = names
         catalogue = Catalogue(root, (Voter(None),), aliases=tuple(aliases))
         served.append((catalogue, parts_for(find_student(home, home.run(found.run_id)), device)))
-    return [Desk(catalogue, parts, most_waiting=most_waiting) for catalogue, parts in served]
+    return [Desk(catalogue, parts, most_waiting=most_waiting, timeout_s=timeout_s) for catalogue, parts in served]
 
 
 def parts_for(found: NamedModel, device: str) -> Parts:

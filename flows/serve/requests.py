@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from thickets.flows.serve.errors import RequestError
 from thickets.tasks.types import Message
@@ -35,6 +35,7 @@ _NOTHING: dict[str, tuple[Any, ...]] = {
 # Fields that say nothing about the answer.
 _IGNORED = {"user", "metadata", "safety_identifier", "service_tier", "parallel_tool_calls", "prompt_cache_key"}
 _MOST_STOPS = 16
+_LEAST_TEMPERATURE = 1e-30
 
 
 def _text_of_content(content: Any) -> Any:
@@ -50,6 +51,13 @@ def _text_of_content(content: Any) -> Any:
 
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
+
+
+def _can_divide(temperature: float | None) -> float | None:
+    """Refuse a temperature by which logits cannot be divided in float32."""
+    if temperature and temperature < _LEAST_TEMPERATURE:
+        raise ValueError(f"0 (greedy), or {_LEAST_TEMPERATURE:g} to 2 are allowed")
+    return temperature
 
 
 class Turn(BaseModel):
@@ -93,7 +101,7 @@ class _Request(BaseModel):
 
     model: str
     max_tokens: int | None = Field(None, ge=1)
-    temperature: float | None = Field(None, ge=0, le=2)
+    temperature: Annotated[float | None, AfterValidator(_can_divide)] = Field(None, ge=0, le=2)
     stop: Annotated[list[str] | None, BeforeValidator(_as_list)] = Field(None, max_length=_MOST_STOPS)
     seed: int | None = Field(None, ge=-(2**63), lt=2**64)
     stream: bool | None = False
@@ -118,10 +126,18 @@ class ChatRequest(_Request):
         return self.max_completion_tokens or self.max_tokens
 
 
+def _without_tokens(value: Any) -> Any:
+    """Refuse prompts that are lists of token ids, which clients send who tokenize themselves."""
+    first = value[0] if isinstance(value, list) and value else None
+    if isinstance(first, int) or (isinstance(first, list) and all(isinstance(each, int) for each in first)):
+        raise ValueError("token ids cannot be read, only text")
+    return _as_list(value)
+
+
 class TextRequest(_Request):
     """`/v1/completions`; the prompt is read as it is. Several are answered as so many choices."""
 
-    prompt: Annotated[list[str], BeforeValidator(_as_list)] = Field(min_length=1, max_length=256)
+    prompt: Annotated[list[str], BeforeValidator(_without_tokens)] = Field(min_length=1, max_length=256)
 
     @property
     def most_tokens(self) -> int | None:
@@ -164,7 +180,8 @@ def _read(kind: type[R], body: Any) -> R:
             raise RequestError(f"{name}: cannot be honoured here; leave it out", param=name, code="unsupported")
         if not any(value == each and isinstance(value, bool) == isinstance(each, bool) for each in allowed):
             raise RequestError(
-                f"{name}: found {_short(value)}; only {' or '.join(map(repr, allowed))} can be honoured here",
+                f"{name}: found {_short(value)}; only {' or '.join(map(repr, allowed))} can be honoured here"
+                f"{'; a vote has no log-probabilities' if 'logprobs' in name else ''}",
                 param=name,
                 code="unsupported",
             )

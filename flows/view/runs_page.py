@@ -14,7 +14,7 @@ from thickets.flows.view.listing import Part, part
 from thickets.flows.view.rows import spread, spread_schema
 from thickets.storage.errors import InputError
 from thickets.storage.home import Home, RunFolder
-from thickets.tasks.results.evaluation import Accuracy, Difference
+from thickets.tasks.results.intervals import Accuracy, Difference
 from thickets.tasks.results.text import amount
 
 SORTS = ("date", "name", "state", "problem", "model", "base", "vote", "gain", "cost")

@@ -19,8 +19,9 @@ from thickets.tasks.evaluation.thicket import sigma_scores
 from thickets.tasks.evaluation.voting import ballots
 from thickets.tasks.figures import PAGE, Theme, density_curve, k_curve_so_far, score_by_sigma
 from thickets.tasks.problems.consensus import consensus_of
-from thickets.tasks.results.evaluation import CurvePoint, SigmaScores
+from thickets.tasks.results.evaluation import CurvePoint
 from thickets.tasks.results.text import figure_name
+from thickets.tasks.results.thicket import SigmaScores
 from thickets.tasks.selection.luck import sigma_counts
 from thickets.tasks.selection.ranking import rank_by
 from thickets.tasks.statistics import accuracy

@@ -12,7 +12,7 @@ import polars as pl
 from thickets.storage.scores.database import BASE_ID
 from thickets.tasks.distillation.training import Exam
 from thickets.tasks.problems.judging import Judge
-from thickets.tasks.results.evaluation import Accuracy
+from thickets.tasks.results.intervals import Accuracy
 from thickets.tasks.scoring.units import Block, completion_rows, sampling_of, verdict_rows
 from thickets.tasks.statistics import accuracy_of
 from thickets.tasks.types import Sampling, text_of

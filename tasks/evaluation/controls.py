@@ -16,7 +16,8 @@ from thickets.storage.scores.queries import ScoreQueries
 from thickets.tasks.evaluation.voting import ballots, vote
 from thickets.tasks.problems.base import HasOptions, Problem
 from thickets.tasks.problems.consensus import MAJORITY, Consensus
-from thickets.tasks.results.evaluation import Accuracy, Control, ControlName, Difference
+from thickets.tasks.results.evaluation import Control, ControlName
+from thickets.tasks.results.intervals import Accuracy, Difference
 from thickets.tasks.scoring.units import candidate_id
 from thickets.tasks.seeds import candidates_of
 from thickets.tasks.statistics import accuracy, accuracy_of, minus_expectation, paired_difference, shares

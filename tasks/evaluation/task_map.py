@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thickets.tasks.evaluation.discordance import TaskScores, percentiles
-from thickets.tasks.results.evaluation import BestCandidate
 from thickets.tasks.results.task_map import MappedCandidate, Overlap, SigmaMap
+from thickets.tasks.results.thicket import BestCandidate
 from thickets.tasks.selection.luck import best_candidate, table_counts, unit_of
 from thickets.tasks.statistics import CONFIDENCE, accuracy, mcnemar
 from thickets.tasks.types import FULL

@@ -12,21 +12,14 @@ import numpy as np
 import polars as pl
 
 from thickets.storage.scores.database import BASE_ID
-from thickets.storage.scores.queries import ScoreQueries, Sums
+from thickets.storage.scores.queries import ScoreQueries
+from thickets.storage.scores.sum_queries import Sums
 from thickets.tasks.evaluation.voting import ballots, vote
 from thickets.tasks.problems.consensus import MAJORITY, Consensus, consensus_of
 from thickets.tasks.problems.judging import Judge
-from thickets.tasks.results.evaluation import (
-    Accuracy,
-    Agreement,
-    DensityPoint,
-    Fate,
-    GainSplit,
-    RankCorrelation,
-    SigmaScores,
-    ThicketDescription,
-    VoteRule,
-)
+from thickets.tasks.results.evaluation import VoteRule
+from thickets.tasks.results.intervals import Accuracy, RankCorrelation
+from thickets.tasks.results.thicket import Agreement, DensityPoint, Fate, GainSplit, SigmaScores, ThicketDescription
 from thickets.tasks.selection.luck import SigmaCounts, best_candidate, sigma_counts
 from thickets.tasks.statistics import accuracy, accuracy_of, rank_correlation, share
 from thickets.tasks.types import FULL, Example

@@ -22,7 +22,7 @@ from thickets.tasks.figures.theme import (
     legend_height_in,
     new_figure,
 )
-from thickets.tasks.results.evaluation import Agreement
+from thickets.tasks.results.thicket import Agreement
 
 # Faint to strong, but never so strong that the number written on it could not be read.
 _FAINT, _STRONG = 0.1, 0.5

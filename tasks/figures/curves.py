@@ -20,8 +20,10 @@ from thickets.tasks.figures.theme import (
     literal,
     new_figure,
 )
-from thickets.tasks.results.evaluation import Accuracy, CurvePoint, Evaluation, SigmaScores
+from thickets.tasks.results.evaluation import CurvePoint, Evaluation
+from thickets.tasks.results.intervals import Accuracy
 from thickets.tasks.results.text import figure_name
+from thickets.tasks.results.thicket import SigmaScores
 
 
 def k_curve(validation: Sequence[CurvePoint], evaluation: Evaluation, theme: Theme = PRINT) -> Figure:

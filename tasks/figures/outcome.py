@@ -21,8 +21,9 @@ from thickets.tasks.figures.theme import (
     literal,
     new_figure,
 )
-from thickets.tasks.results.evaluation import Accuracy, GainSplit
+from thickets.tasks.results.intervals import Accuracy
 from thickets.tasks.results.text import figure_name
+from thickets.tasks.results.thicket import GainSplit
 
 # Label, series (None: grey) and hatching of each share, from what stayed right to what stayed wrong.
 _FATES = {

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from thickets.tasks.figures.theme import PRINT, Theme, add_legend, as_percent, label_axes, legend_height_in, new_figure
-from thickets.tasks.results.evaluation import Accuracy
+from thickets.tasks.results.intervals import Accuracy
 
 # Beyond this many a dot is no longer a candidate that one could point at, and a page would carry them all.
 _MOST_DOTS = 1500

@@ -22,7 +22,7 @@ from thickets.tasks.figures.theme import (
     literal,
     new_figure,
 )
-from thickets.tasks.results.evaluation import Accuracy, Share
+from thickets.tasks.results.intervals import Accuracy, Share
 from thickets.tasks.results.regimes import Regime, Regimes
 from thickets.tasks.results.text import figure_name, short_size
 

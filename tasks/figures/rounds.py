@@ -18,7 +18,7 @@ from thickets.tasks.figures.theme import (
     legend_height_in,
     new_figure,
 )
-from thickets.tasks.results.evaluation import Accuracy
+from thickets.tasks.results.intervals import Accuracy
 from thickets.tasks.results.text import figure_name
 
 # More labels below the axis would touch each other.

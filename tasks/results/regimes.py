@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from thickets.tasks.results.evaluation import Accuracy, BestCandidate, Difference, Share, SigmaScores
+from thickets.tasks.results.intervals import Accuracy, Difference, Share
+from thickets.tasks.results.thicket import BestCandidate, SigmaScores
 
 MARGIN_POINTS = 5
 """The margin m of the solution density in figures and sentences; tables have others as well."""

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict
 
 from thickets.tasks.results.cost import Cost, RowCost
-from thickets.tasks.results.evaluation import Accuracy, Difference
+from thickets.tasks.results.intervals import Accuracy, Difference
 
 RivalMethod: TypeAlias = Literal["es", "grpo"]
 

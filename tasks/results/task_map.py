@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from thickets.tasks.results.evaluation import BestCandidate, Difference
+from thickets.tasks.results.intervals import Difference
+from thickets.tasks.results.thicket import BestCandidate
 
 
 class _Value(BaseModel):

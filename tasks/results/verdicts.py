@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from thickets.tasks.results.evaluation import Difference
+from thickets.tasks.results.intervals import Difference
 from thickets.tasks.results.text import points, rounded_up
 
 Kind = Literal["better", "worse", "not distinguishable"]

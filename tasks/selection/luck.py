@@ -23,7 +23,8 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
-from thickets.tasks.results.evaluation import Accuracy, BestCandidate
+from thickets.tasks.results.intervals import Accuracy
+from thickets.tasks.results.thicket import BestCandidate
 from thickets.tasks.statistics import CONFIDENCE, accuracy, wilson
 from thickets.tasks.types import FULL
 

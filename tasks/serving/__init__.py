@@ -8,7 +8,7 @@ model.
 
 from __future__ import annotations
 
-from thickets.tasks.serving.answerer import Answer, Answerer, Answers, Voter
+from thickets.tasks.serving.answerer import Answer, Answerer, Answers
 from thickets.tasks.serving.opening import (
     load_recipe_problem,
     merge_of,
@@ -16,6 +16,7 @@ from thickets.tasks.serving.opening import (
     open_ensemble,
     recipe_reasoning,
 )
+from thickets.tasks.serving.questions import Voter
 
 __all__ = [
     "Answer",

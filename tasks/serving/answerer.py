@@ -14,21 +14,9 @@ from thickets.tasks.problems.base import HasImages, Problem
 from thickets.tasks.problems.consensus import Consensus, consensus_of
 from thickets.tasks.problems.judging import Judge
 from thickets.tasks.problems.labelled import labels_of
-from thickets.tasks.serving.tally import make_tally
-from thickets.tasks.types import Example, Sampling, Weights, question_id
-
-
-@dataclass(frozen=True, slots=True)
-class Voter:
-    """One expert of an ensemble, or a single model.
-
-    Attributes:
-        weights: What the engine loads; None is the base.
-        power: Number of votes it has.
-    """
-
-    weights: Weights | None
-    power: int = 1
+from thickets.tasks.serving.questions import Outcome, Question, Voter
+from thickets.tasks.serving.walk import Walk
+from thickets.tasks.types import Example, Sampling, question_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +83,8 @@ class Answerer:
         self._engine, self._template, self.judge = engine, template, judge
         self._sampling = sampling
         self._voters = tuple(voters)
+        self._found: dict[int, Outcome] = {}
+        self._walk = Walk[int](engine, judge, None, on_done=lambda place, outcome: self._found.update({place: outcome}))
         self._lock = threading.Lock()
 
     @property
@@ -135,10 +125,9 @@ class Answerer:
     ) -> Answers:
         """Let the first `k` experts vote on every question.
 
-        In order of rank, each expert answers all questions whose vote is still open; where texts vote, that is every
-        question to the end. The answers are those of a vote of
-        all `k`; but in bfloat16 an expert's text depends a little on the other questions of its batch, so an answer may
-        differ from the run's.
+        In order of rank, each expert answers all questions whose vote is still open (see `Walk`); where texts vote,
+        that is every question to the end. The answers are those of a vote of all `k`; but in bfloat16 an expert's text
+        depends a little on the other questions of its batch, so an answer may differ from the run's.
 
         Args:
             examples: The questions. Extraction alone looks at them; gold answers may be empty.
@@ -155,38 +144,37 @@ class Answerer:
         if not 0 <= temperature <= 2:
             raise InputError(f"temperature: found {temperature}; 0 (greedy) to 2 are allowed")
         voters = self._voters[: k or self.k]
-        tallies = [make_tally([voter.power for voter in voters], self.consensus) for _ in examples]
-        n_tokens = [0] * len(examples)
         prompts = [self._template.render(self.problem.messages(example)) for example in examples]
         labels = labels_of(self.problem, self._template, examples)
+        sampling = replace(self._sampling, temperature=temperature)
+        seeds, consensus = tuple(map(_seed, voters)), self.consensus
+        questions = {
+            place: Question(
+                prompt,
+                example,
+                voters,
+                replace(sampling, labels=labels and labels.of([place])),
+                consensus,
+                is_of_all=every,
+                seeds=seeds,
+            )
+            for place, (prompt, example) in enumerate(zip(prompts, examples, strict=True))
+        }
         with self._lock:
-            for place, voter in enumerate(voters):
-                open_ones = [i for i, tally in enumerate(tallies) if every or not tally.is_decided]
-                if not open_ones:
-                    break
-                self._load(voters, place)
-                sampling = replace(
-                    self._sampling, temperature=temperature, seed=_seed(voter), labels=labels and labels.of(open_ones)
-                )
-                completions = self._engine.generate([prompts[i] for i in open_ones], sampling)
-                for i, completion in zip(open_ones, completions, strict=True):
-                    tallies[i].cast(self.judge.extract(completion.text, examples[i]))
-                    n_tokens[i] += completion.n_tokens
-        rows = (
-            Answer(tally.answer, tally.margin, tally.n_votes, tuple(tally.ballots), tokens, tally.similarity)
-            for tally, tokens in zip(tallies, n_tokens, strict=True)
-        )
-        return Answers(tuple(rows), len(voters))
+            self._found = {}
+            self._walk.run(questions)
+            found = [self._found[place] for place in questions]
+        return Answers(tuple(map(_answer, found)), len(voters))
 
     def close(self) -> None:
         """Free the engine."""
         self._engine.close()
 
-    def _load(self, voters: Sequence[Voter], place: int) -> None:
-        self._engine.load(voters[place].weights)
-        upcoming = voters[place + 1].weights if place + 1 < len(voters) else None
-        if upcoming is not None:
-            self._engine.prepare(upcoming)
+
+def _answer(outcome: Outcome) -> Answer:
+    return Answer(
+        outcome.answer, outcome.margin, outcome.n_votes, outcome.ballots, outcome.n_tokens, outcome.similarity
+    )
 
 
 def _seed(voter: Voter) -> int:

@@ -1,6 +1,8 @@
 """Owns one engine on one thread: collects questions that arrive together, and walks the experts once for each batch.
 
-Whatever happens to the engine, every question gets an outcome or an error, once.
+Whatever happens to the engine, every question gets an outcome or an error, once; and what is wrong with one question is
+that question's error. Only the loss of the engine takes the questions of one call along: which of them it was cannot be
+told.
 """
 
 from __future__ import annotations
@@ -14,10 +16,10 @@ from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from thickets.storage.errors import InputError, RunError, ThicketsError
+from thickets.storage.errors import InputError, RunError, ThicketsError, TransientError
 from thickets.tasks.engines.base import Engine
 from thickets.tasks.problems.judging import Judge
-from thickets.tasks.serving.questions import EngineLostError, Outcome, Question
+from thickets.tasks.serving.questions import EngineLostError, Outcome, Question, UnjudgedError
 from thickets.tasks.serving.walk import Walk
 
 logger = logging.getLogger(__name__)
@@ -37,7 +39,7 @@ class Counts:
     Attributes:
         answered: Questions.
         refused: Questions that the engine refuses, such as prompts that are too long.
-        failed: Questions that the loss of an engine left without an answer.
+        failed: Questions that were left without an answer, by the loss of an engine or by a verifier.
         left: Questions whose client went away before they were answered.
         batches: Walks over the experts.
         loads: Times that the engine was given other weights.
@@ -204,24 +206,35 @@ class Dispatcher:
             None,
             on_done=self._on_done,
             on_refused=self._on_refused,
+            on_unjudged=self._on_unjudged,
             is_wanted=lambda ticket: ticket.is_wanted,
         )
         while batch := self._next_batch():
             before, start = walk.n_loads, time.monotonic()
             try:
                 walk.run({ticket: ticket.question for ticket in batch})
-            except Exception as error:  # the engine's loss, or a verifier of the user's own
-                lost = error if isinstance(error, EngineLostError) else RunError(f"{type(error).__name__}: {error}")
-                logger.error("%d questions are left without an answer: %s", sum(t.is_wanted for t in batch), lost)
-                self._fail_all(batch, lost)
-                if isinstance(error, EngineLostError):
-                    with self._changed:
-                        self._state = "starting" if self._state == "ready" else self._state
-                        self._failure = error
-                    return
+            except EngineLostError as error:
+                logger.error("%d questions are left without an answer: %s", len(walk.under_way), error)
+                self._fail_all(walk.under_way, error)
+                self._ask_again(batch, error)
+                return
+            except Exception as error:  # of this program's own
+                failure = RunError(f"{type(error).__name__}: {error}")
+                logger.exception("%d questions are left without an answer", sum(t.is_wanted for t in batch))
+                self._fail_all(batch, failure)
             self._count(batches=1, loads=walk.n_loads - before, left=sum(t.future.cancelled() for t in batch))
             took = time.monotonic() - start
             logger.debug("questions: %d, seconds: %.1f, loads: %d", len(batch), took, walk.n_loads - before)
+
+    def _ask_again(self, tickets: list[Ticket], error: EngineLostError) -> None:
+        """Put what had no part in the call at which the engine was lost before all others, for the next engine."""
+        with self._changed:
+            again = [ticket for ticket in tickets if ticket.is_wanted]
+            if self._state == "closed":
+                self._fail_all(again, error)
+                return
+            self._waiting.extendleft(reversed(again))
+            self._state, self._failure = "starting", error
 
     def _next_batch(self) -> list[Ticket]:
         """Return questions that wait, once there are some; none: `close`."""
@@ -251,6 +264,12 @@ class Dispatcher:
 
     def _on_refused(self, ticket: Ticket, error: InputError) -> None:
         self._count(refused=int(ticket.settle(error)))
+
+    def _on_unjudged(self, ticket: Ticket, error: Exception) -> None:
+        what = str(error) if isinstance(error, ThicketsError) else f"{type(error).__name__}: {error}"
+        logger.error("a question is left without an answer: %s", what)
+        may_pass = isinstance(error, TransientError)
+        self._count(failed=int(ticket.settle(UnjudgedError(f"the answer could not be judged: {what}", may_pass))))
 
     def _fail_all(self, tickets: deque[Ticket] | list[Ticket], error: Exception) -> None:
         self._count(failed=sum(ticket.settle(error) for ticket in tickets))

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from thickets.storage.errors import InputError
-from thickets.tasks.serving.answerer import Voter
+from thickets.tasks.serving.questions import Voter
 from thickets.tasks.types import Merge
 
 _NUMBERED = re.compile(r"(k|rank)=([1-9][0-9]{0,5})")

@@ -26,7 +26,8 @@ from thickets.tasks.engines.prompts import Template
 from thickets.tasks.noise import NOISE_VERSION, Perturbation
 from thickets.tasks.problems import Problem, ProblemConfig, find_kind, load_problem
 from thickets.tasks.problems.judging import Judge
-from thickets.tasks.serving.answerer import Answerer, Voter
+from thickets.tasks.serving.answerer import Answerer
+from thickets.tasks.serving.questions import Voter
 from thickets.tasks.types import Candidate, Merge, Sampling, Scalar
 from thickets.tasks.verifiers.thought import Thoughts
 

@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
-from thickets.storage.errors import ThicketsError
+from thickets.storage.errors import RunError, ThicketsError
 from thickets.tasks.problems.consensus import Consensus
-from thickets.tasks.serving.answerer import Voter
 from thickets.tasks.serving.tally import Tally, make_tally
-from thickets.tasks.types import Completion, Example, Prompt, Sampling
+from thickets.tasks.types import Completion, Example, Prompt, Sampling, Weights
 
 
 class EngineLostError(ThicketsError):
     """The engine ended, or could not be started; the same question may be answered later."""
+
+
+class UnjudgedError(RunError):
+    """The verifier failed at a reply, so that the question has no answer.
+
+    Attributes:
+        may_pass: Whether the same question may be answered later.
+    """
+
+    def __init__(self, message: str, may_pass: bool) -> None:
+        super().__init__(message)
+        self.may_pass = may_pass
+
+
+@dataclass(frozen=True, slots=True)
+class Voter:
+    """One expert of an ensemble, or a single model.
+
+    Attributes:
+        weights: What the engine loads; None is the base.
+        power: Number of votes it has.
+    """
+
+    weights: Weights | None
+    power: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +46,13 @@ class Question:
     Attributes:
         prompt: As the engine takes it.
         example: What extraction looks at; it has no gold answer.
-        voters: By rank; a single model is one voter.
+        voters: By rank, no weights twice; a single model is one voter.
         sampling: How to decode; with labels, those of this question alone.
         consensus: How answers vote.
         is_alone: Its seed was given, and draws depend on a prompt's place in a call: it gets a call of its own.
         is_random: Every call draws with a new seed.
         is_of_all: All voters answer, also after the vote is decided.
+        seeds: Of each voter's draws; empty: that of `sampling`.
     """
 
     prompt: Prompt
@@ -38,6 +63,11 @@ class Question:
     is_alone: bool = False
     is_random: bool = False
     is_of_all: bool = False
+    seeds: tuple[int, ...] = ()
+
+    def sampling_of(self, place: int) -> Sampling:
+        """Return how the voter at a place (0 is the best) decodes."""
+        return replace(self.sampling, seed=self.seeds[place]) if self.seeds else self.sampling
 
     @property
     def n_certain(self) -> int:
@@ -59,11 +89,13 @@ class Outcome:
         completion: Of the best-ranked voter among those whose answer won; of the best-ranked one if all abstained.
         rank: Of that voter; 1 is the best.
         answer: As the problem extracts it; None if all abstained.
-        margin: As in `answerer.Answer`.
+        margin: Lead over the next answer when the last voter had answered, as a share of all votes; where texts vote,
+            of the mean similarity.
         n_votes: Voters that gave the answer.
         ballots: Answers of the voters that were asked, by rank; None is an abstention.
         n_tokens: Tokens generated for it, all voters together.
-        similarity: As in `answerer.Answer`.
+        similarity: Mean similarity of the answer to those of the others, 0 to 1, where texts vote and there are others;
+            else None.
     """
 
     completion: Completion
@@ -76,48 +108,54 @@ class Outcome:
     similarity: float | None
 
 
-@dataclass(slots=True, eq=False)
 class Ballots:
-    """The answers to a question so far, which may come out of order."""
+    """The answers to a question so far. The first `Question.n_certain` voters may answer in any order."""
 
-    question: Question
-    completions: dict[int, Completion] = field(default_factory=dict)
-    answers: dict[int, str | None] = field(default_factory=dict)
+    def __init__(self, question: Question) -> None:
+        """Hold none yet."""
+        self.question = question
+        self.places: dict[Weights | None, int] = {voter.weights: i for i, voter in enumerate(question.voters)}
+        self._n_certain = question.n_certain
+        self._tally: Tally = make_tally([voter.power for voter in question.voters], question.consensus)
+        self._early: dict[int, str | None] = {}  # answers of voters ahead of whom another has still to answer
+        # Of each answer the completion of its best voter: thousands of questions may be asked at once.
+        self._best: dict[str | None, tuple[int, Completion]] = {}
+        self._n_tokens = 0
 
     def wants(self, place: int) -> bool:
         """Return whether the voter at a place (0 is the best) is to answer now."""
-        if place in self.answers:
+        n = len(self._tally.ballots)
+        if place < n or place in self._early:
             return False
-        return place < self.question.n_certain or (place == len(self.answers) and not self.is_decided)
+        return place < self._n_certain or (place == n and not self.is_decided)
 
     def add(self, place: int, completion: Completion, answer: str | None) -> None:
-        """Keep the answer of the voter at a place."""
-        self.completions[place], self.answers[place] = completion, answer
+        """Count the answer of the voter at a place."""
+        best = self._best.get(answer)
+        if best is None or place < best[0]:
+            self._best[answer] = place, completion
+        self._n_tokens += completion.n_tokens
+        self._early[place] = answer
+        while (upcoming := len(self._tally.ballots)) in self._early:
+            self._tally.cast(self._early.pop(upcoming))
 
     @property
     def is_decided(self) -> bool:
         """Whether nobody need answer any more."""
-        n, certain = len(self.answers), self.question.n_certain
-        # The first `n_certain` come in any order; behind them one follows the other.
-        return n == len(self.question.voters) or (n >= certain and self._tally().is_decided)
-
-    def _tally(self) -> Tally:
-        tally = make_tally([voter.power for voter in self.question.voters], self.question.consensus)
-        for place in range(len(self.answers)):
-            tally.cast(self.answers[place])
-        return tally
+        n = len(self._tally.ballots)
+        return n == len(self.question.voters) or (n >= self._n_certain and self._tally.is_decided)
 
     def outcome(self) -> Outcome:
-        """Count the votes, once they are decided."""
-        tally = self._tally()
-        place = 0 if tally.answer is None else tally.ballots.index(tally.answer)
+        """Return the vote, once it is decided."""
+        tally = self._tally
+        place, completion = self._best[tally.answer]
         return Outcome(
-            self.completions[place],
+            completion,
             place + 1,
             tally.answer,
             tally.margin,
             tally.n_votes,
             tuple(tally.ballots),
-            sum(completion.n_tokens for completion in self.completions.values()),
+            self._n_tokens,
             tally.similarity,
         )

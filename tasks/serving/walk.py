@@ -14,7 +14,7 @@ from thickets.storage.errors import InputError
 from thickets.tasks.engines.base import Engine
 from thickets.tasks.problems.judging import Judge
 from thickets.tasks.serving.questions import Ballots, Outcome, Question
-from thickets.tasks.types import Completion, Labels, Sampling, Weights
+from thickets.tasks.types import Completion, Sampling, Weights
 
 T = TypeVar("T")
 
@@ -53,6 +53,7 @@ class Walk(Generic[T]):
     Attributes:
         n_loads: How often the engine was given other weights.
         held: What the engine holds.
+        under_way: The questions that the engine was last used for.
     """
 
     def __init__(
@@ -62,7 +63,8 @@ class Walk(Generic[T]):
         held: Weights | None,
         *,
         on_done: Callable[[T, Outcome], None],
-        on_refused: Callable[[T, InputError], None],
+        on_refused: Callable[[T, InputError], None] | None = None,
+        on_unjudged: Callable[[T, Exception], None] | None = None,
         is_wanted: Callable[[T], bool] = lambda key: True,
     ) -> None:
         """Walk nowhere yet.
@@ -72,18 +74,22 @@ class Walk(Generic[T]):
             judge: Extracts answers.
             held: What the engine holds.
             on_done: Called with every question that is decided, at once.
-            on_refused: Called with a question that the engine refuses; the others go on.
+            on_refused: Called with a question that the engine refuses, and the others go on; None: `run` raises it.
+            on_unjudged: Called with a question at one of whose replies the judge fails; None as above.
             is_wanted: Whether a question still has somebody who waits for it.
         """
         self._engine, self._judge, self.held, self.n_loads = engine, judge, held, 0
-        self._on_done, self._on_refused, self._is_wanted = on_done, on_refused, is_wanted
+        self._on_done, self._on_refused, self._on_unjudged = on_done, on_refused, on_unjudged
+        self._is_wanted = is_wanted
         self._open: dict[T, Ballots] = {}
+        self.under_way: list[T] = []
 
     def run(self, questions: dict[T, Question]) -> None:
         """Ask all questions.
 
         Raises:
-            EngineLostError: The engine has ended; questions that are not done by then never will be.
+            EngineLostError: The engine has ended, at the questions that were `under_way`; this walk does no others.
+            InputError: The engine refuses a question, and nobody is called for that.
         """
         self._open = {key: Ballots(question) for key, question in questions.items()}
         order = order_of(list(questions.values()), self.held)
@@ -91,19 +97,19 @@ class Walk(Generic[T]):
             asked = self._who_asks(weights)
             if not asked:
                 continue
+            self.under_way = list(asked)
             self._load(weights)
             upcoming = next((each for each in order[step + 1 :] if self._who_asks(each, later=True)), None)
             if upcoming is not None:
                 self._engine.prepare(upcoming)
-            for group in _groups({key: self._open[key].question for key in asked}):
+            for group in _groups({key: (self._open[key].question, place) for key, place in asked.items()}):
                 self._ask(group, asked)
 
     def _who_asks(self, weights: Weights | None, *, later: bool = False) -> dict[T, int]:
         """Return the place of the weights' voter in every question that asks it now, or may ask it `later`."""
         found = {}
         for key, ballots in self._open.items():
-            places = (i for i, voter in enumerate(ballots.question.voters) if voter.weights == weights)
-            place = next(places, None)
+            place = ballots.places.get(weights)
             if place is not None and (later or ballots.wants(place)) and self._is_wanted(key):
                 found[key] = place
         return found
@@ -116,8 +122,10 @@ class Walk(Generic[T]):
     def _ask(self, group: list[T], places: dict[T, int]) -> None:
         """Ask questions that one call can answer; if the engine refuses them together, each alone."""
         try:
-            completions = self._generate(group)
+            completions = self._generate(group, places)
         except InputError as error:
+            if self._on_refused is None:
+                raise
             if len(group) > 1:
                 for key in group:
                     self._ask([key], places)
@@ -126,33 +134,48 @@ class Walk(Generic[T]):
             self._on_refused(group[0], error)
             return
         for key, completion in zip(group, completions, strict=True):
-            ballots = self._open[key]
-            ballots.add(places[key], completion, self._judge.extract(completion.text, ballots.question.example))
-            if ballots.is_decided:
+            try:
+                outcome = self._judged(key, places[key], completion)
+            except Exception as error:  # a verifier may be the user's own, and raise whatever it likes
+                if self._on_unjudged is None:
+                    raise
                 del self._open[key]
-                self._on_done(key, ballots.outcome())
+                self._on_unjudged(key, error)
+                continue
+            if outcome is not None:
+                del self._open[key]
+                self._on_done(key, outcome)
 
-    def _generate(self, group: list[T]) -> list[Completion]:
+    def _generate(self, group: list[T], places: dict[T, int]) -> list[Completion]:
+        self.under_way = group
         questions = [self._open[key].question for key in group]
-        return self._engine.generate([question.prompt for question in questions], _joint_sampling(questions))
+        sampling = questions[0].sampling_of(places[group[0]])
+        return self._engine.generate([question.prompt for question in questions], _joint_sampling(sampling, questions))
+
+    def _judged(self, key: T, place: int, completion: Completion) -> Outcome | None:
+        """Count a reply; return the outcome if that decides the vote."""
+        ballots = self._open[key]
+        ballots.add(place, completion, self._judge.extract(completion.text, ballots.question.example))
+        return ballots.outcome() if ballots.is_decided else None
 
 
-def _groups(questions: dict[T, Question]) -> list[list[T]]:
-    """Divide questions into those that one call can answer, in their order."""
+def _groups(asked: dict[T, tuple[Question, int]]) -> list[list[T]]:
+    """Divide questions, each with the place of who is asked, into those that one call can answer, in their order."""
     groups: dict[object, list[T]] = {}
-    for key, question in questions.items():
-        labels = question.sampling.labels
-        alike = replace(question.sampling, labels=labels and replace(labels, of_prompts=()))
+    for key, (question, place) in asked.items():
+        sampling = question.sampling_of(place)
+        labels = sampling.labels
+        alike = replace(sampling, labels=labels and replace(labels, of_prompts=()))
         groups.setdefault((alike, question.is_random, key if question.is_alone else None), []).append(key)
     return list(groups.values())
 
 
-def _joint_sampling(questions: Sequence[Question]) -> Sampling:
-    first = questions[0].sampling
+def _joint_sampling(sampling: Sampling, questions: Sequence[Question]) -> Sampling:
+    """Return the sampling that questions have in common, with a new seed if each call has one, and all their labels."""
     if questions[0].is_random:
-        first = replace(first, seed=secrets.randbits(64))
-    if first.labels is None:
-        return first
+        sampling = replace(sampling, seed=secrets.randbits(64))
+    if sampling.labels is None:
+        return sampling
     labels = [question.sampling.labels for question in questions]
     joint = tuple(row for each in labels if each is not None for row in each.of_prompts)
-    return replace(first, labels=Labels(joint, first.labels.gap, first.labels.per))
+    return replace(sampling, labels=replace(sampling.labels, of_prompts=joint))

@@ -8,8 +8,8 @@ import numpy as np
 
 from tests.flows.summaries import N_SELECTION, right
 from thickets.tasks.evaluation.thicket import density
-from thickets.tasks.results.evaluation import BestCandidate, SigmaScores
 from thickets.tasks.results.regimes import MARGIN_POINTS, Regime, Regimes
+from thickets.tasks.results.thicket import BestCandidate, SigmaScores
 from thickets.tasks.statistics import accuracy, paired_difference
 
 SIGMAS = (0.002, 0.004, 0.008)

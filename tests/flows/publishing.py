@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 
-import thickets.flows.randopt_many as several
+import thickets.flows.report.group as groups
 import thickets.flows.report.render as rendering
-import thickets.flows.rounds.flow as rounds
 from thickets.flows.publish import tracking
 from thickets.storage.tracking.moved_home import follow_home
 
-_svg, _plots, _drawn = rendering._svg, tracking.plots, several.draw_group_figures
+_svg, _plots, _drawn = rendering._svg, tracking.plots, groups.draw_group_figures
 
 
 @contextmanager
@@ -25,8 +24,7 @@ def without_figures() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rendering, "_svg", lambda plot: "")
         patch.setattr(tracking, "plots", lambda *arguments: ())
-        patch.setattr(several, "draw_group_figures", lambda *arguments: [])
-        patch.setattr(rounds, "draw_group_figures", lambda *arguments: [])
+        patch.setattr(groups, "draw_group_figures", lambda *arguments: [])
         yield
 
 
@@ -36,8 +34,7 @@ def published() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rendering, "_svg", _svg)
         patch.setattr(tracking, "plots", _plots)
-        patch.setattr(several, "draw_group_figures", _drawn)
-        patch.setattr(rounds, "draw_group_figures", _drawn)
+        patch.setattr(groups, "draw_group_figures", _drawn)
         yield
 
 

@@ -15,16 +15,12 @@ from thickets.flows.results.summary import (
     SigmaRow,
     TrackingLinks,
 )
-from thickets.tasks.results.evaluation import (
-    Accuracy,
+from thickets.tasks.results.evaluation import AnswerTokens, Control, ControlName, CurvePoint, Evaluation
+from thickets.tasks.results.intervals import Accuracy
+from thickets.tasks.results.thicket import (
     Agreement,
-    AnswerTokens,
     BestCandidate,
-    Control,
-    ControlName,
-    CurvePoint,
     DensityPoint,
-    Evaluation,
     GainSplit,
     SigmaScores,
     ThicketDescription,

@@ -12,7 +12,7 @@ from tests.flows.summaries import a_summary
 from thickets.flows.cli.tables_results import show_summary
 from thickets.flows.publish.tracking import _metrics, result_markdown
 from thickets.flows.report.collect import collect
-from thickets.flows.report.render import render
+from thickets.flows.report.render import page as page_of
 from thickets.flows.results.compare import _compared
 from thickets.flows.results.comparison import Comparison, DiscordanceTable
 from thickets.flows.results.comparison_text import comparison_markdown
@@ -154,7 +154,7 @@ def test_mlflow_has_both_as_metrics() -> None:
 
 def test_the_report_shows_both() -> None:
     summary = counted()
-    page = render(collect(RunFolder(summary.folder), summary, None))
+    page = page_of(collect(RunFolder(summary.folder), summary, None))
     assert '<td role="cell" class="number" data-label="to get">1.20 M</td>' in page
     assert '<td role="cell" class="number" data-label="to use">3.0×</td>' in page
 
@@ -165,7 +165,7 @@ def test_a_stored_summary_without_costs_is_shown_without_them() -> None:
     old = RunSummary.model_validate(stored)
     out = StringIO()
     show_summary(old, Console(file=out, width=160))
-    page = render(collect(RunFolder(old.folder), old, None))
+    page = page_of(collect(RunFolder(old.folder), old, None))
     for text in (out.getvalue(), result_markdown(old), page):
         assert "to get" not in text
         assert "9,000" in text

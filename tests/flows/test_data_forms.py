@@ -15,7 +15,8 @@ from thickets.flows.search.search import make_manifest
 from thickets.storage.models.base import resolve_model
 from thickets.tasks.problems import load_problem
 from thickets.tasks.problems.splits import draw_splits
-from thickets.tasks.results.evaluation import Accuracy, CurvePoint
+from thickets.tasks.results.evaluation import CurvePoint
+from thickets.tasks.results.intervals import Accuracy
 from thickets.tasks.serving import load_recipe_problem
 from thickets.tasks.types import Example
 

@@ -18,7 +18,7 @@ from thickets.flows.results.diagnosis import diagnose
 from thickets.flows.results.sentences import findings, headlines
 from thickets.flows.results.summary import RunSummary
 from thickets.storage.home import RunFolder
-from thickets.tasks.results.evaluation import Accuracy
+from thickets.tasks.results.intervals import Accuracy
 from thickets.tasks.statistics import accuracy, accuracy_of, paired_difference, shares
 
 

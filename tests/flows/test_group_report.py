@@ -12,8 +12,8 @@ import pytest
 from tests.flows.made_up_group import TASKS, made_up_group
 from tests.flows.publishing import published
 from tests.flows.test_report import Page, squeezed
-from thickets.flows.report.group import collect_group, write_group_report
-from thickets.flows.report.render import breakable
+from thickets.flows.report.group import collect_group
+from thickets.flows.report.render import breakable, write_page
 from thickets.flows.results.comparison import Group, Pair
 from thickets.flows.results.comparison_text import sentences
 from thickets.flows.results.groups import GroupFolder, find_group, group_of, load_group
@@ -40,7 +40,7 @@ def made() -> tuple[Group, TaskMap]:
 @pytest.fixture(scope="module")
 def text(made: tuple[Group, TaskMap], tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = GroupFolder(tmp_path_factory.mktemp("group"))
-    return write_group_report(folder, *made).read_text(encoding="utf-8")
+    return write_page(collect_group(*made), folder.report).read_text(encoding="utf-8")
 
 
 def test_it_says_all_there_is_to_say(made: tuple[Group, TaskMap], text: str) -> None:
@@ -98,13 +98,13 @@ def test_it_needs_nothing_from_elsewhere_and_names_nothing_twice(text: str) -> N
 
 def test_names_are_shown_as_they_are_and_never_carried_out(tmp_path: Path) -> None:
     group, found = made_up_group((HOSTILE, "b"))
-    page = Page(write_group_report(GroupFolder(tmp_path), group, found).read_text(encoding="utf-8"))
+    page = Page(write_page(collect_group(group, found), tmp_path / "report.html").read_text(encoding="utf-8"))
     assert HOSTILE in page.words
     assert not {tag for tag, _ in page.tags} & {"script", "img"}
 
 
 def test_the_same_values_give_the_same_page(made: tuple[Group, TaskMap], text: str, tmp_path: Path) -> None:
-    page = write_group_report(GroupFolder(tmp_path), *made, target=tmp_path / "page.html")
+    page = write_page(collect_group(*made), tmp_path / "page.html")
     assert page.read_text(encoding="utf-8") == text
     assert not (tmp_path / "report.html").exists()
 
@@ -115,7 +115,7 @@ def test_without_a_map_the_page_has_the_reason_and_the_results(made: tuple[Group
     apart = group.model_copy(
         update={"comparison": group.comparison.model_copy(update={"discordance": table})},
     )
-    words = squeezed(Page(write_group_report(GroupFolder(tmp_path), apart, reason).read_text()).words)
+    words = squeezed(Page(write_page(collect_group(apart, reason), tmp_path / "report.html").read_text()).words)
     assert f"The candidates cannot be compared across the tasks: {reason}." in words
     assert "Candidates by tasks" not in words
     assert percent(group.comparison.runs[0].rows[-1].accuracy) in words
@@ -126,7 +126,7 @@ def test_few_candidates_are_said_to_be_too_few(tmp_path: Path) -> None:
     said = map_sentences(found, group.comparison)
     assert "At sigma 0.004 there are too few candidates for a quarter of them to be compared." in said
     assert "it cannot be told whether the tasks want different candidates" in headline(group.comparison)
-    assert write_group_report(GroupFolder(tmp_path), group, found).is_file()
+    assert write_page(collect_group(group, found), tmp_path / "report.html").is_file()
 
 
 def test_a_task_that_ranks_nobody_is_left_out_and_named(tmp_path: Path) -> None:
@@ -136,14 +136,14 @@ def test_a_task_that_ranks_nobody_is_left_out_and_named(tmp_path: Path) -> None:
         assert any(
             line.startswith(f"At sigma {sigma:g}, b is left out of the discordance, since all 16") for line in said
         )
-    page = Page(write_group_report(GroupFolder(tmp_path), group, found).read_text())
+    page = Page(write_page(collect_group(group, found), tmp_path / "report.html").read_text())
     assert squeezed(page.words).count("(?)") + page.words.count("?") >= 2
 
 
 def test_experts_that_another_task_did_not_ask_are_said_to_be(made: tuple[Group, TaskMap], tmp_path: Path) -> None:
     group, found = made
     fewer = found.model_copy(update={"transfers": found.transfers[2:]})
-    words = Page(write_group_report(GroupFolder(tmp_path), group, fewer).read_text()).words
+    words = Page(write_page(collect_group(group, fewer), tmp_path / "report.html").read_text()).words
     assert words.count("not asked") == 2
 
 

@@ -30,7 +30,8 @@ from thickets.tasks.engines import build_engine
 from thickets.tasks.engines.transformers import TransformersEngine
 from thickets.tasks.problems import load_problem
 from thickets.tasks.problems.splits import draw_splits
-from thickets.tasks.results.evaluation import Accuracy, CurvePoint
+from thickets.tasks.results.evaluation import CurvePoint
+from thickets.tasks.results.intervals import Accuracy
 from thickets.tasks.scoring.units import Block, Shard, candidate_id, sampling_of
 from thickets.tasks.scoring.worker import ScoringWorker
 from thickets.tasks.seeds import population

@@ -24,7 +24,8 @@ from thickets.flows.randopt import randopt
 from thickets.flows.regimes.floor import floor_model
 from thickets.flows.regimes.flow import randopt_regimes
 from thickets.flows.regimes.members import check_members, smallest, with_floor
-from thickets.flows.report.regimes import write_regimes_report
+from thickets.flows.report.regimes import collect_regimes
+from thickets.flows.report.render import write_page
 from thickets.flows.results.groups import GroupFolder, find_group, group_with, load_regimes
 from thickets.flows.results.regimes_text import course, headline, regimes_markdown, regimes_sentences, title
 from thickets.flows.results.summary import RunSummary
@@ -54,7 +55,7 @@ def made() -> Regimes:
 @pytest.fixture(scope="module")
 def text(made: Regimes, tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = GroupFolder(tmp_path_factory.mktemp("group"))
-    return write_regimes_report(folder, made).read_text(encoding="utf-8")
+    return write_page(collect_regimes(made), folder.report).read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +171,7 @@ def test_it_needs_nothing_from_elsewhere_and_names_nothing_twice(text: str) -> N
 
 def test_names_are_shown_as_they_are_and_never_carried_out(tmp_path: Path) -> None:
     found = made_up_regimes([a_regime(HOSTILE, 100), a_regime("_$b$", 200)])
-    page = Page(write_regimes_report(GroupFolder(tmp_path), found).read_text(encoding="utf-8"))
+    page = Page(write_page(collect_regimes(found), tmp_path / "report.html").read_text(encoding="utf-8"))
     assert HOSTILE in page.words
     assert not {tag for tag, _ in page.tags} & {"script", "img"}
 

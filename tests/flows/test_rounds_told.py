@@ -15,7 +15,8 @@ from tests.flows.test_report import Page, squeezed
 from thickets.flows.config.file import parse_config
 from thickets.flows.config.rounds import RoundsBudgetConfig
 from thickets.flows.report.group import draw_group_figures
-from thickets.flows.report.rounds import collect_rounds, write_rounds_report
+from thickets.flows.report.render import write_page
+from thickets.flows.report.rounds import collect_rounds
 from thickets.flows.results.groups import GroupFolder, find_group, group_with, load_rounds
 from thickets.flows.results.rounds import Round, Rounds
 from thickets.flows.results.rounds_text import rounds_columns, rounds_markdown, rounds_rows, rounds_sentences
@@ -102,7 +103,7 @@ def test_a_result_of_an_earlier_version_is_read_and_told(tmp_path: Path) -> None
     assert find_group(Home(tmp_path), "mine") == group_with(Home(tmp_path), "mine-1") == folder
     assert group_with(Home(tmp_path), "mine-2") is None
     assert load_rounds(folder) == old
-    assert "No round made a model" in squeezed(Page(write_rounds_report(folder, old).read_text()).words)
+    assert "No round made a model" in squeezed(Page(write_page(collect_rounds(old), folder.report).read_text()).words)
     folder.rounds.write_text("{}")
     with pytest.raises(InputError, match=r"^RUN: .*rounds\.json cannot be read or does not fit this version"):
         load_rounds(folder)
@@ -110,7 +111,7 @@ def test_a_result_of_an_earlier_version_is_read_and_told(tmp_path: Path) -> None
 
 def test_the_page_says_what_there_is_to_say_and_carries_nothing_out(tmp_path: Path) -> None:
     found = made_up()
-    text = write_rounds_report(GroupFolder(tmp_path), found).read_text(encoding="utf-8")
+    text = write_page(collect_rounds(found), tmp_path / "report.html").read_text(encoding="utf-8")
     page = Page(text)
     words = squeezed(page.words)
     for sentence in rounds_sentences(found):

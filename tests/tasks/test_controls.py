@@ -24,7 +24,8 @@ from thickets.tasks.evaluation.controls import (
 )
 from thickets.tasks.evaluation.ensemble import evaluate
 from thickets.tasks.problems import ProblemConfig, load_problem
-from thickets.tasks.results.evaluation import Accuracy, Control
+from thickets.tasks.results.evaluation import Control
+from thickets.tasks.results.intervals import Accuracy
 from thickets.tasks.scoring.units import Block, candidate_id, prompts_of, sampling_of, weights_of
 from thickets.tasks.seeds import candidates_of, population
 from thickets.tasks.selection.ranking import top_k

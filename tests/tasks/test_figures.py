@@ -24,15 +24,9 @@ from thickets.tasks.figures import (
     score_by_sigma,
 )
 from thickets.tasks.figures.curves import chosen_curve
-from thickets.tasks.results.evaluation import (
-    Agreement,
-    AnswerTokens,
-    Control,
-    CurvePoint,
-    Evaluation,
-    GainSplit,
-)
+from thickets.tasks.results.evaluation import AnswerTokens, Control, CurvePoint, Evaluation
 from thickets.tasks.results.merging import MergeChoice, MergeTrial
+from thickets.tasks.results.thicket import Agreement, GainSplit
 from thickets.tasks.statistics import accuracy, paired_difference
 
 

@@ -16,7 +16,8 @@ from thickets.tasks.evaluation.discordance import TaskScores, discordance
 from thickets.tasks.evaluation.ensemble import choose
 from thickets.tasks.evaluation.thicket import sigma_scores
 from thickets.tasks.evaluation.voting import BALLOT_SCHEMA, curve, vote
-from thickets.tasks.results.evaluation import Accuracy, CurvePoint
+from thickets.tasks.results.evaluation import CurvePoint
+from thickets.tasks.results.intervals import Accuracy
 from thickets.tasks.results.text import accuracy_heading, score_metrics, scored
 from thickets.tasks.results.verdicts import verdict
 from thickets.tasks.selection.diversity import diverse_order

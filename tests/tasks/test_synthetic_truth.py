@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from thickets.tasks.results.evaluation import BestCandidate, Difference
+from thickets.tasks.results.intervals import Difference
+from thickets.tasks.results.thicket import BestCandidate
 from thickets.tasks.results.verdicts import verdict
 from thickets.tasks.selection.luck import SigmaCounts, best_candidate
 from thickets.tasks.statistics import examples_needed, paired_difference

@@ -17,7 +17,7 @@ from thickets.tasks.evaluation.voting import BALLOT_SCHEMA, vote
 from thickets.tasks.problems import ProblemConfig, load_problem
 from thickets.tasks.problems.consensus import Consensus
 from thickets.tasks.problems.judging import Judge
-from thickets.tasks.results.evaluation import GainSplit, ThicketDescription
+from thickets.tasks.results.thicket import GainSplit, ThicketDescription
 from thickets.tasks.scoring.units import Block
 from thickets.tasks.seeds import population
 from thickets.tasks.selection.luck import SigmaCounts

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from thickets.tasks.results.evaluation import Difference
+from thickets.tasks.results.intervals import Difference
 from thickets.tasks.results.text import rounded_up
 from thickets.tasks.results.verdicts import verdict
 from thickets.tasks.statistics import paired_difference

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from thickets.tasks.results.cost import Cost
-from thickets.tasks.results.evaluation import Accuracy
+from thickets.tasks.results.intervals import Accuracy
 
 
 class _Result(BaseModel):

@@ -17,7 +17,8 @@ from thickets.flows.results.summary import RunSummary
 from thickets.storage.errors import InputError
 from thickets.storage.home import Home, RunFolder
 from thickets.tasks.evaluation.voting import vote
-from thickets.tasks.results.evaluation import Accuracy, Control
+from thickets.tasks.results.evaluation import Control
+from thickets.tasks.results.intervals import Accuracy
 from thickets.tasks.statistics import accuracy, paired_difference
 
 

@@ -113,6 +113,11 @@ class Stored:
 
 @pytest.fixture(scope="module")
 def stored(home: Home, run: RunSummary) -> Stored:
+    return stored_of(home, run)
+
+
+def stored_of(home: Home, run: RunSummary) -> Stored:
+    """Read what a run holds about its test split."""
     with open_scores(home, home.run(run.run_id)) as scores:
         asked = scores.query("select example_id, question from examples where split = 'test' order by position")
         prompts = scores.query("select example_id, prompt from prompts where split = 'test'")

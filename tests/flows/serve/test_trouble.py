@@ -10,6 +10,7 @@ import time
 import urllib.request
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import httpx
 import psutil
@@ -17,14 +18,21 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.flows.serve.conftest import Server, Stored, serving
+from thickets.flows.models.open import find_model
 from thickets.flows.results.summary import RunSummary
 from thickets.flows.serve.app import make_app
 from thickets.flows.serve.desk import Desk
-from thickets.flows.serve.opening import open_desks
+from thickets.flows.serve.opening import catalogue_of, open_desks, parts_for
 from thickets.flows.serve.settings import ServeSettings
+from thickets.storage.errors import InputError
 from thickets.storage.home import Home
 from thickets.storage.models.manifest import MergeManifest
+from thickets.tasks.engines import build_engine
+from thickets.tasks.engines.prompts import PromptTemplate
+from thickets.tasks.engines.tokenizer import load_tokenizer
+from thickets.tasks.problems.judging import Judge
 from thickets.tasks.serving.opening import open_ensemble
+from thickets.tasks.types import Example
 
 # Some seconds of the tiny model's time.
 LONG = {"model": "latest", "prompt": ["Count: "] * 8, "max_tokens": 400, "thickets": {"every": True}}
@@ -68,6 +76,78 @@ def test_a_full_queue_and_a_late_answer_are_errors_to_try_again(desk: Desk) -> N
         desk.dispatcher._most_waiting = before
     assert (busy.status_code, busy.json()["error"]["code"]) == (429, "queue_full")
     assert busy.headers["retry-after"] == "1"
+
+
+class Failing(Judge):
+    """A judge whose verifier fails at the replies to one question."""
+
+    def extract(self, text: str, example: Example) -> str | None:
+        if example.question == "Trap":
+            raise InputError("problem.verifier mine:judge raised KeyError: 'x'")
+        return super().extract(text, example)
+
+
+# What one request may hold that others must not suffer for: status, and words of its error.
+TRAPS = {
+    "too long": ({"prompt": "3 or 4? " * 100}, 400, "this model holds at most"),
+    "too many tokens": ({"prompt": "3 or 4?", "max_tokens": 10**12}, 400, "this model holds at most"),
+    "verifier": ({"prompt": "Trap"}, 500, "could not be judged: problem.verifier mine:judge raised KeyError"),
+    "half a character": ({"prompt": "3 or \ud800"}, 400, "surrogate"),
+    "half a field": ({"prompt": "3 or 4?", "\ud800": 1}, 400, "surrogate"),
+    "no number": ({"prompt": "3 or 4?", "temperature": float("nan")}, 400, "NaN"),
+    "a hair above 0": ({"model": "latest:base", "prompt": "3 or 4?", "temperature": 1e-44}, 400, "temperature: "),
+    "deep": ({"prompt": "3 or 4?", "tools": 2}, 400, "tools: "),
+    "token ids": ({"prompt": [[1, 2, 3]]}, 400, "prompt: token ids cannot be read, only text; found [[1, 2, 3]]"),
+    "likelihoods": ({"prompt": "3 or 4?", "logprobs": 1, "echo": True}, 400, "a vote has no log-probabilities"),
+    "no turns": ({"messages": [{"role": "tool", "content": "x"}]}, 400, "messages.0.role: "),
+    "template": ({"messages": [{"role": "user", "content": "Refuse"}]}, 400, "(no such turn)"),
+    "a long stop": ({"prompt": "3 or 4?", "stop": "x" * 100_000}, 200, ""),
+    "odd letters": ({"prompt": "3\x00 or \u202e4\u200d? \U0001f9ea\ufffe"}, 200, ""),
+    "odd stops": ({"prompt": "3 or 4?", "stop": ["\x00", "\u202e", "\U0001f9ea"]}, 200, ""),
+}
+
+
+def test_what_is_wrong_with_one_request_is_its_own_error(home: Home, stored: Stored) -> None:
+    found = find_model(home, "latest")
+    parts = parts_for(found, "cpu")
+    tokenizer = load_tokenizer(parts.spec.model_path)
+    refusal = "{% if messages[0]['content'] == 'Refuse' %}{{ raise_exception('no such turn') }}{% endif %}"
+    tokenizer.chat_template = refusal + tokenizer.chat_template
+    judge = Failing(parts.judge.problem, parts.judge.reasoning)
+    parts = replace(parts, judge=judge, template=PromptTemplate(tokenizer))
+    desk = Desk(catalogue_of(home, found, "latest"), parts, open_engine=lambda: build_engine(parts.spec))
+    desk.dispatcher._gather_s = 2.0  # so that all are one batch
+    client = TestClient(make_app([desk], ServeSettings()), base_url="http://localhost", raise_server_exceptions=False)
+
+    def post(body: str) -> httpx.Response:
+        path = "chat/completions" if '"messages"' in body else "completions"
+        return client.post(f"/v1/{path}", content=body, headers={"Content-Type": "application/json"})
+
+    # Deeper than Python's stack: what reads it and what would repeat it in an error must not run out of that.
+    deep = [
+        json.dumps({"model": "latest", "prompt": "3 or 4?", "tools": 2}).replace("2", "[" * n + "]" * n)
+        for n in (400, 800, 100_000)
+    ]
+    bodies = [json.dumps({"model": "latest", "max_tokens": 8} | body) for body, *_ in TRAPS.values()]
+    try:
+        desk.dispatcher.wait_until_ready()
+        with ThreadPoolExecutor(len(bodies) + len(deep) + 1) as pool:
+            good = pool.submit(post, json.dumps({"model": "latest", "prompt": stored.prompts}))
+            trapped = list(pool.map(post, [*bodies, *deep]))
+            answered = good.result()
+        counts = desk.dispatcher.counts
+    finally:
+        desk.dispatcher.close()
+    assert answered.status_code == 200
+    assert [each["answer"] for each in answered.json()["thickets"]] == stored.votes
+    for name, reply, (_, status, words) in zip(TRAPS, trapped, TRAPS.values(), strict=False):
+        assert (name, reply.status_code) == (name, status)
+        if status != 200:
+            assert words in reply.json()["error"]["message"], name
+    assert [each.status_code for each in trapped[len(bodies) :]] == [400] * len(deep)
+    assert trapped[2].json()["error"]["code"] == "verifier_failed"
+    assert trapped[2].headers["x-should-retry"] == "false"
+    assert (counts.failed, counts.starts) == (1, 1)
 
 
 @pytest.mark.slow

@@ -10,9 +10,11 @@ from contextlib import contextmanager
 import pytest
 
 from tests.tasks.serving.table_engine import EXPERTS, JUDGE, TableEngine, question
-from thickets.storage.errors import InputError, RunError
+from thickets.storage.errors import InputError, RunError, TransientError
+from thickets.tasks.problems.judging import Judge
 from thickets.tasks.serving.dispatcher import BusyError, Dispatcher
-from thickets.tasks.serving.questions import EngineLostError
+from thickets.tasks.serving.questions import EngineLostError, UnjudgedError
+from thickets.tasks.types import Example, Sampling
 
 WAIT_S = 20
 
@@ -115,13 +117,65 @@ def test_an_engine_that_cannot_be_built_at_all_is_said_to_whoever_waits_for_it()
         dispatcher.wait_until_ready()
 
 
-def test_an_error_that_is_not_the_engines_fails_its_batch_alone() -> None:
+def test_a_verifier_that_fails_at_one_reply_leaves_the_questions_beside_it_their_answers() -> None:
+    class Failing(Judge):
+        def extract(self, text: str, example: Example) -> str | None:
+            if example.question == "99999":
+                raise InputError("problem.verifier mine:judge raised KeyError: 'x'")
+            if example.question == "88888":
+                raise TransientError("cannot start the process that judges")
+            return super().extract(text, example)
+
+    engine = TableEngine()
+    dispatcher = Dispatcher(lambda: engine, Failing(JUDGE.problem), gather_s=0.2)
+    try:
+        tickets = dispatcher.submit(question("11111"), question("99999"), question("12345"), question("88888"))
+        answers = [tickets[place].future.result(WAIT_S).answer for place in (0, 2)]
+        with pytest.raises(UnjudgedError, match=r"could not be judged: problem\.verifier mine:judge raised KeyError"):
+            tickets[1].future.result(WAIT_S)
+        with pytest.raises(UnjudgedError, match="cannot start the process"):
+            tickets[3].future.result(WAIT_S)
+    finally:
+        dispatcher.close()
+    assert answers == ["1", "1"]
+    assert [tickets[place].future.exception().may_pass for place in (1, 3)] == [False, True]
+    assert len(engine.calls[0][1]) == 4  # they were one batch
+    counts = dispatcher.counts
+    assert (counts.answered, counts.failed, counts.refused, counts.starts) == (2, 2, 0, 1)
+
+
+def test_the_loss_of_an_engine_takes_along_the_questions_of_its_call_alone() -> None:
+    engines: list[TableEngine] = []
+
+    def die(prompts):
+        if "55555" in prompts:
+            raise EngineLostError("killed")
+
+    def open_engine():
+        engines.append(TableEngine(die))
+        return engines[-1]
+
+    with dispatching(open_engine, gather_s=0.2) as dispatcher:
+        longer = Sampling(max_tokens=9)
+        tickets = dispatcher.submit(
+            question("11111"), question("22222"), question("55555", sampling=longer), question("66666", sampling=longer)
+        )
+        assert [ticket.future.result(WAIT_S).answer for ticket in tickets[:2]] == ["1", "2"]
+        for ticket in tickets[2:]:
+            with pytest.raises(EngineLostError, match="killed"):
+                ticket.future.result(WAIT_S)
+        counts = dispatcher.counts
+    assert (counts.answered, counts.failed, counts.starts) == (2, 2, 2)
+    assert [engine.calls[0][1] for engine in engines] == [("11111", "22222")] * 2
+
+
+def test_an_error_of_this_programs_own_fails_its_batch_alone() -> None:
     def raise_once(prompts):
         if "bug" in prompts:
-            raise ValueError("a verifier of the user's own")
+            raise ValueError("a mistake")
 
     with dispatching(lambda: TableEngine(raise_once)) as dispatcher:
-        with pytest.raises(RunError, match="ValueError: a verifier"):
+        with pytest.raises(RunError, match="ValueError: a mistake"):
             dispatcher.submit(question("bug"))[0].future.result(WAIT_S)
         assert dispatcher.submit(question("22222"))[0].future.result(WAIT_S).answer == "2"
         assert dispatcher.counts.starts == 1

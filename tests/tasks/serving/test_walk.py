@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 
 import pytest
@@ -11,11 +12,12 @@ from hypothesis import strategies as st
 from tests.tasks.serving.table_engine import EXPERTS, JUDGE, TableEngine, ensemble, question
 from thickets.storage.errors import InputError
 from thickets.tasks.problems.consensus import Consensus
+from thickets.tasks.problems.judging import Judge
 from thickets.tasks.serving import Voter
 from thickets.tasks.serving.questions import Ballots, Outcome, Question
 from thickets.tasks.serving.tally import Tally
 from thickets.tasks.serving.walk import Walk, order_of
-from thickets.tasks.types import Completion, Sampling, Weights
+from thickets.tasks.types import Completion, Example, Sampling, Weights
 
 
 def walked(
@@ -99,6 +101,45 @@ def test_refused_questions_do_not_take_the_others_with_them() -> None:
     outcomes, _ = walked(TableEngine(refuse), question("11111"), question("bad"), question("22222"))
     assert isinstance(outcomes[1], InputError)
     assert [outcomes[0].answer, outcomes[2].answer] == ["1", "2"]
+
+
+class Picky(Judge):
+    """Fails at the replies to some questions."""
+
+    def extract(self, text: str, example: Example) -> str | None:
+        if example.question.startswith("9"):
+            raise ValueError("nines")
+        return super().extract(text, example)
+
+
+def test_a_reply_that_the_judge_fails_at_is_one_questions_error() -> None:
+    engine, found = TableEngine(), {}
+    put = found.__setitem__
+    walk = Walk[int](engine, Picky(JUDGE.problem), None, on_done=put, on_refused=pytest.fail, on_unjudged=put)
+    walk.run({0: question("91111"), 1: question("22222"), 2: question("12345")})
+    assert str(found[0]) == "nines"
+    assert [found[1].answer, found[2].answer] == ["2", "1"]
+    # The first reply failed: nobody else is asked.
+    assert ["91111" in texts for _, texts in engine.calls] == [True, False, False, False, False]
+
+
+def test_where_nobody_is_called_for_it_a_failure_is_raised() -> None:
+    def refuse(prompts):
+        if "bad" in prompts:
+            raise InputError("too long")
+
+    walk = Walk[int](TableEngine(refuse), Picky(JUDGE.problem), None, on_done=lambda key, outcome: None)
+    with pytest.raises(ValueError, match="nines"):
+        walk.run({0: question("22222"), 1: question("91111")})
+    with pytest.raises(InputError, match="too long"):
+        walk.run({0: question("22222"), 1: question("bad")})
+
+
+def test_each_voter_may_have_a_seed_of_its_own() -> None:
+    engine, hot = TableEngine(), Sampling(max_tokens=8, temperature=1.0)
+    walked(engine, *(replace(question(text, sampling=hot), seeds=(5, 6, 7, 8, 9)) for text in ("11111", "11122")))
+    assert [each.seed for each in engine.samplings] == [5, 6, 7]
+    assert [len(texts) for _, texts in engine.calls] == [2, 2, 2]
 
 
 def test_questions_are_asked_together_only_if_they_are_decoded_alike() -> None:
