@@ -13,7 +13,7 @@ from thickets.flows.cli.tables_results import result_table, sigma_table
 from thickets.flows.publish.tracking import _curve_metrics, _metrics, result_markdown
 from thickets.flows.report.collect import collect
 from thickets.flows.report.plots import plots
-from thickets.flows.report.render import render
+from thickets.flows.report.render import page as page_of
 from thickets.flows.results.diagnosis import diagnose
 from thickets.flows.results.sentences import findings, headlines
 from thickets.flows.results.summary import RunSummary
@@ -114,7 +114,7 @@ def test_metrics_tell_the_mean_score_from_the_share_that_is_right(summary: RunSu
 
 
 def test_report_and_figures_say_mean_score(summary: RunSummary, tmp_path: Path) -> None:
-    page = render(collect(RunFolder(tmp_path), summary, None))
+    page = page_of(collect(RunFolder(tmp_path), summary, None))
     assert "test questions; mean score with its 95 % Wilson interval" in page
     assert "questions on which the ensemble scores higher" in page
     board = pl.DataFrame({"sigma": [0.003, 0.008], "mean_score": [0.4, 0.6]})
@@ -122,6 +122,6 @@ def test_report_and_figures_say_mean_score(summary: RunSummary, tmp_path: Path) 
     assert titles["k_curve"] == "Mean score against K"
     [drawn] = [plot for plot in plots(summary, board) if plot.name == "score_by_sigma"]
     assert "mean score" in drawn.alt
-    plain = render(collect(RunFolder(tmp_path), a_summary(), None))
+    plain = page_of(collect(RunFolder(tmp_path), a_summary(), None))
     assert "mean score" not in plain
     assert "An accuracy has its 95 % Wilson interval." in plain
