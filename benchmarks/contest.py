@@ -3,9 +3,10 @@
     python -m benchmarks.contest [--home FOLDER] [--problems NAME ...] [--seeds 0 1 2] [--set KEY=VALUE ...]
 
 For each problem and seed: rounds around merges; the first of them as a run with all controls; a student; evolution
-strategies and GRPO, each with as many tokens as the model of the last round took to get, and with as many
-floating-point operations. All of it are ordinary runs, rounds and rivals of one home: killed, the same command goes on
-where it was, and a second call only prints. `--parts` does some of it, in the order given here.
+strategies with as many tokens as the model of the last round took to get, which are as many floating-point operations
+(neither has gradients); GRPO with as many operations, and with as many tokens. All of it are ordinary runs, rounds and
+rivals of one home: killed, the same command goes on where it was, and a second call only prints. `--parts` does some of
+it, in the order given here; `--parts` alone the rounds and no more.
 
 One table per problem and seed. Accuracies are those of the test split, in per cent with 95 % intervals; `last - this`
 is the last round's merge minus the row, question by question; tokens and operations are those to get it (docs/cost.md).
@@ -56,6 +57,7 @@ RIVALS: dict[RivalMethod, list[str]] = {
     "es": ["population=24", "antithetic=true", "questions=16", "evaluate_every=5", "patience=8"],
     "grpo": ["method=full", "eval_every=5", "patience=8"],
 }
+BUDGETS: tuple[tuple[RivalMethod, str], ...] = (("es", "tokens"), ("grpo", "flops"), ("grpo", "tokens"))
 CONTROLS_OFF = dict.fromkeys(("self_consistency", "random_experts", "weight_average", "best_prompt"), False)
 
 
@@ -93,7 +95,7 @@ def main() -> None:
     options_parser.add_argument("--home", type=Path, default=Path("contest"), help="folder of the runs")
     options_parser.add_argument("--problems", nargs="+", choices=PROBLEMS, default=list(PROBLEMS))
     options_parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="of populations and rivals")
-    options_parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    options_parser.add_argument("--parts", nargs="*", choices=PARTS, default=list(PARTS))
     options_parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="as of `thickets run`")
     options = options_parser.parse_args()
     options.home.mkdir(parents=True, exist_ok=True)
@@ -158,12 +160,12 @@ class Contest:
         last = rounds.last_made
         if last is None or (spent := rounds.cost_to_get(last.number)) is None:
             return {name: row(entry, None) for name, entry in entries.items()}
-        for method in (each for each in RIVALS if each in parts):
-            for unit, much in (("tokens", spent.n_tokens), ("flops", spent.flops)):
-                settings = [f"rivals.{method}.{each}" for each in (*RIVALS[method], f"seed={self.seed}")]
-                budget = ["rivals.budget.equal=null", f"rivals.budget.{unit}={much}"]
-                found = rival(first, method, [*budget, *settings], home=self.folder)
-                entries[f"{method.upper()}, equal {unit}"] = self._of_rival(found)
+        for method, unit in (each for each in BUDGETS if each[0] in parts):
+            much = spent.n_tokens if unit == "tokens" else spent.flops
+            settings = [f"rivals.{method}.{each}" for each in (*RIVALS[method], f"seed={self.seed}")]
+            budget = ["rivals.budget.equal=null", f"rivals.budget.{unit}={much}"]
+            found = rival(first, method, [*budget, *settings], home=self.folder)
+            entries[f"{method.upper()}, equal {unit}"] = self._of_rival(found)
         winner = entries[f"round {last.number}, one model"]
         return {name: row(entry, winner) for name, entry in entries.items()}
 

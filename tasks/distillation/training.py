@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from thickets.storage.errors import InputError
+from thickets.tasks.distillation.chatter import leave_out_chatter
 from thickets.tasks.distillation.checkpoints import checkpoint_at, last_checkpoint, seal, trainer_state
 from thickets.tasks.distillation.learner import adapters, load_learner
 from thickets.tasks.distillation.results import Training, ValidationPoint
@@ -166,6 +167,7 @@ def _make_trainer(
     targets: Targets | None,
     on_point: Callable[[ValidationPoint, float | None], None],
 ) -> Any:
+    leave_out_chatter()
     import torch
     from datasets import Dataset
     from transformers import EarlyStoppingCallback

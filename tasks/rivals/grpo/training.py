@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from thickets.tasks.distillation.chatter import leave_out_chatter
 from thickets.tasks.distillation.checkpoints import checkpoint_at, last_checkpoint, step_of, trainer_state
 from thickets.tasks.distillation.exam import ExamMark
 from thickets.tasks.distillation.learner import adapters, load_learner
@@ -120,6 +121,9 @@ class Course:
             meter: Counts what it does.
             callbacks: Of TRL.
         """
+        settings, sampling = self.settings, self.sampling
+        on_cpu, by_vllm = settings.device == "cpu", settings.generation == "vllm"
+        leave_out_chatter(uses_vllm=by_vllm)
         import torch
         from datasets import Dataset
         from trl import GRPOConfig
@@ -130,10 +134,8 @@ class Course:
         from thickets.tasks.engines.tokenizer import load_tokenizer
         from thickets.tasks.rivals.grpo.trainer import CountedTrainer
 
-        settings, sampling = self.settings, self.sampling
         tokenizer = load_tokenizer(self.base, trust_remote_code=settings.trust_remote_code)
         model = load_learner(self.base, settings.method, settings.device, trust_remote_code=settings.trust_remote_code)
-        on_cpu, by_vllm = settings.device == "cpu", settings.generation == "vllm"
         if on_cpu:
             group_heads(model)
         # One long epoch in an order of our own: TRL's sampler would begin every later epoch anew after a kill.
