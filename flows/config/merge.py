@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from thickets.flows.config.section import PositiveInt, Section
 from thickets.tasks.merging.counts import MergeCounts, count_merges
 from thickets.tasks.merging.trials import DirectionName
+from thickets.tasks.results.merging import Gate
 
 
 class MergeConfig(Section):
@@ -44,6 +45,12 @@ class MergeConfig(Section):
         le=1000,
         description="Steps of a search over the coefficients of the best merge, two merges each on the selection "
         "split; the validation split judges where it ends.",
+    )
+
+    gate: Gate = Field(
+        "interval",
+        description="When the best merge stands: interval: its difference to the base lies above 0 on the validation "
+        "split with all of its 95 % interval; better: it lies above 0. That may be luck, but rounds go on.",
     )
 
     @model_validator(mode="after")

@@ -155,8 +155,8 @@ def load_merge(folder: RunFolder) -> MergeManifest:
     """
     if not folder.merge.is_file():
         raise InputError(
-            f"--merge: {folder.run_id} has none; its configuration has no merge section, or no merge was clearly above "
-            "the base on the validation split (`thickets show RUN --all` says which)"
+            f"--merge: {folder.run_id} has none; its configuration has no merge section, or no merge passed "
+            "merge.gate on the validation split (`thickets show RUN --all` says which)"
         )
     return MergeManifest.load(folder.merge)
 

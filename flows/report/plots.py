@@ -165,7 +165,8 @@ def _agreement(thicket: ThicketDescription) -> Plot:
 def _merges(choice: MergeChoice) -> Plot:
     what = figure_name(is_graded=choice.chosen.accuracy.is_graded)
     rows = "; ".join(f"{trial.label}: {percent(trial.accuracy)}" for trial in choice.trials)
-    fate = "is kept: it is clearly above the base." if choice.is_accepted else "is not kept: that may be luck."
+    how = "clearly above the base." if choice.minus_base.low > 0 else "not clearly above the base: that may be luck."
+    fate = f"is {'kept' if choice.is_accepted else 'not kept'}: it is {how}"
     return Plot(
         "merge_radii",
         "Merges tried",

@@ -95,7 +95,7 @@ def _of_the_way(summary: RunSummary) -> list[str]:
         pilot_sentence(summary.pilot) if summary.pilot else "",
         _race(summary.race) if summary.race else "",
         _BY_LIKELIHOOD if summary.by_likelihood else "",
-        _merge(summary.merge) if summary.merge else "",
+        sentence_of_merge(summary.merge) if summary.merge else "",
         _dropped(summary.dropped) if summary.dropped else "",
         summary.thinking.sentence if summary.thinking else "",
     ]
@@ -218,10 +218,13 @@ def _gains(gains: GainSplit) -> str:
     return f"Test questions, base to ensemble: {', '.join(parts)}."
 
 
-def _merge(choice: MergeChoice) -> str:
+def sentence_of_merge(choice: MergeChoice) -> str:
+    """Say which merge was the best, and whether it stands."""
     difference, n_trials = choice.minus_base, len(choice.trials)
     tried = "the only merge tried" if n_trials == 1 else f"the best of {n_trials} merges tried"
-    stands = "it stands as a model of its own" if choice.is_accepted else "it is not kept, as that may be luck"
+    stands = "it stands as a model of its own" if choice.is_accepted else "it is not kept"
+    if not difference.is_clear:
+        stands += ", though that may be luck" if choice.is_accepted else ", as that may be luck"
     found = (
         f"On the validation split {tried}, the {choice.chosen.label}, scored "
         f"{percent(choice.chosen.accuracy.value)}, {points(difference)} above the base: {stands}."

@@ -28,6 +28,7 @@ from thickets.storage.errors import InputError
 from thickets.storage.files import write_text_atomically
 from thickets.storage.home import Home
 from thickets.storage.tracking.writer import MetricPoint
+from thickets.tasks.results.merging import PASSED
 from thickets.tasks.task import task
 
 
@@ -81,7 +82,8 @@ def _all_rounds(config: RunConfig, rounds: RoundsConfig, *, fresh: bool) -> tupl
         outcomes.append(outcome_of(home, own, number, summary, time.monotonic() - began))
         if not outcomes[-1].is_kept:
             made = "no merge" if rounds.by == "merge" else "no student"
-            return outcomes, f"in round {number} {made} was clearly above its base on the validation split"
+            gate = config.merge.gate if rounds.by == "merge" and config.merge else "interval"
+            return outcomes, f"in round {number} {made} was {PASSED[gate]} on the validation split"
         if number < rounds.most and (reason := why_no_more(rounds.budget, [each.found for each in outcomes])):
             return outcomes, reason
     return outcomes, f"all {rounds.most} rounds were made" if rounds.most > 1 else "the one round was made"

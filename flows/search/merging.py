@@ -12,7 +12,7 @@ from thickets.flows.search.scoring import Scoring
 from thickets.tasks.merging.choice import choose_merge, describe_climb, points_of
 from thickets.tasks.merging.coordinates import Climb, climb
 from thickets.tasks.merging.trials import Trial, double_radii, plan_lines, plan_trials
-from thickets.tasks.results.merging import CoordinateSearch, MergeChoice
+from thickets.tasks.results.merging import PASSED, CoordinateSearch, MergeChoice
 from thickets.tasks.results.text import percent
 from thickets.tasks.types import Merge
 
@@ -48,9 +48,9 @@ def merge_candidates(scoring: Scoring, config: MergeConfig) -> Merged | None:
     if config.coordinate_steps:
         search, tuned = _tune(scoring, trials, config.coordinate_steps)
         trials += [tuned] if tuned is not None else []
-    choice = choose_merge(scoring.book, trials, search)
+    choice = choose_merge(scoring.book, trials, search, config.gate)
     stands = choice.is_accepted
-    log.info(f"{choice.chosen.label}: {'chosen' if stands else 'not clearly above the base'} on the validation split")
+    log.info(f"{choice.chosen.label}: {'chosen' if stands else f'not {PASSED[config.gate]}'} on the validation split")
     return Merged(choice, trials[choice.best] if stands else None)
 
 

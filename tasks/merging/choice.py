@@ -1,4 +1,4 @@
-"""Chooses a merge on the validation split, and lets it stand only where it beats the base there."""
+"""Chooses a merge on the validation split, and lets it stand only where it passes the gate there."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.merging.coordinates import Climb
 from thickets.tasks.merging.trials import Trial
 from thickets.tasks.problems.splits import SplitName
-from thickets.tasks.results.merging import CoordinateSearch, MergeChoice, MergeTrial
+from thickets.tasks.results.merging import CoordinateSearch, Gate, MergeChoice, MergeTrial
 from thickets.tasks.statistics import accuracy_of, paired_difference, shares
 from thickets.tasks.task import task
 from thickets.tasks.types import Merge
 
 
 @task("choose-merge", retries=2, retry_delays_s=[2])
-def choose_merge(book: ScoreBook, trials: Sequence[Trial], search: CoordinateSearch | None = None) -> MergeChoice:
+def choose_merge(
+    book: ScoreBook, trials: Sequence[Trial], search: CoordinateSearch | None = None, gate: Gate = "interval"
+) -> MergeChoice:
     """Compare merges with each other and with the base on the validation split (Prefect task).
 
     The best of several is chosen and judged on the same questions, which flatters it a little; the test split tells.
@@ -25,6 +27,7 @@ def choose_merge(book: ScoreBook, trials: Sequence[Trial], search: CoordinateSea
         book: The run's scores; every trial and the base have answered the validation split.
         trials: At least one.
         search: The coordinate search that the last of them comes from.
+        gate: What the best one has to pass.
     """
     with book.open() as store:
         base = store.answers("validation", [BASE_ID])
@@ -43,7 +46,7 @@ def choose_merge(book: ScoreBook, trials: Sequence[Trial], search: CoordinateSea
     )
     best = max(range(len(found)), key=lambda index: (found[index].accuracy.total, -index))
     gap = paired_difference(shares(answers[best]), shares(base))
-    return MergeChoice(trials=found, best=best, minus_base=gap, search=search)
+    return MergeChoice(trials=found, best=best, minus_base=gap, search=search, gate=gate)
 
 
 def points_of(book: ScoreBook, split: SplitName, merges: Sequence[Merge]) -> dict[str, int]:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias
+
 from pydantic import BaseModel, ConfigDict
 
 from thickets.tasks.results.intervals import Accuracy, Difference
+
+Gate: TypeAlias = Literal["interval", "better"]
+PASSED: dict[Gate, str] = {"interval": "clearly above its base", "better": "above its base"}
 
 
 class MergeTrial(BaseModel):
@@ -60,6 +65,7 @@ class MergeChoice(BaseModel):
         best: Index of the one with the best score; of equally good ones the first.
         minus_base: Its score less the base's, on the validation split.
         search: The coordinate search; None without one.
+        gate: What the best one has to pass.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -68,11 +74,12 @@ class MergeChoice(BaseModel):
     best: int
     minus_base: Difference
     search: CoordinateSearch | None = None
+    gate: Gate = "interval"
 
     @property
     def is_accepted(self) -> bool:
-        """Whether the interval of the best one's difference lies above 0: only then the merge is a result."""
-        return self.minus_base.low > 0
+        """Whether the best one stands: its difference lies above 0, with gate ``interval`` all of its interval."""
+        return (self.minus_base.low if self.gate == "interval" else self.minus_base.value) > 0
 
     @property
     def chosen(self) -> MergeTrial:
