@@ -40,6 +40,8 @@ def estimate_table(found: Estimate) -> Table:
     several = f" ({found.n_engines} engines)" if found.n_engines > 1 else ""
     table.add_row("time", duration(found.seconds) + several)
     table.add_row("disk", f"{found.disk_bytes / 1e6:,.1f} MB")
+    if found.not_counted:
+        table.add_row("not counted", found.not_counted)
     probe = found.probe
     table.add_row(
         "probe", f"{probe.n_examples} answers in {probe.generate_s:.1f} s, a candidate loaded in {probe.load_s:.2f} s"

@@ -61,6 +61,7 @@ class Estimate(BaseModel):
     limit: TokenLimit | None = Field(
         None, description="What the probe's answers of the base give for decoding.max_tokens: learned."
     )
+    not_counted: str = Field("", description="What the run does besides, in words; empty: nothing.")
     first_prompt: FirstPrompt
     probe: Probe
 
@@ -160,9 +161,18 @@ def estimate(config: RunConfig) -> Estimate:
         n_engines=n_engines,
         n_paid_for=_n_paid_for(plan, probe, learning, n_engines),
         limit=None if learning is None else learning.limit,
+        not_counted=_not_counted(config),
         first_prompt=first_prompt(plan),
         probe=probe.model_copy(update={"start_s": start_s}),
     )
+
+
+def _not_counted(config: RunConfig) -> str:
+    training = ["training the student"] if config.distillation else []
+    rivals = [
+        f"{method.upper()}, which rivals.budget limits" for method in (config.rivals.methods if config.rivals else ())
+    ]
+    return "; ".join(training + rivals)
 
 
 def _n_paid_for(plan: RunPlan, probe: Probe, learning: _Learning | None, n_engines: int) -> int | None:

@@ -185,7 +185,11 @@ def test_estimate_counts_what_a_run_will_ask(thickets, my_yaml) -> None:
     assert found["completions"] == {"selection": 10 * 12, "validation": 10 * 10, "test": 23 * 14}
     assert 0 < found["tokens"] <= found["tokens_at_most"] == 542 * 8
     assert found["seconds"] > 0
-    assert "time" in thickets("estimate", my_yaml())[1]
+    shown = thickets("estimate", my_yaml())[1]
+    assert "time" in shown
+    assert "not counted" not in shown
+    shown = thickets("estimate", my_yaml(), "--set", "distillation={}", "--set", "rivals.grpo={}")[1]
+    assert "training the student; GRPO, which rivals.budget limits" in " ".join(shown.split())
 
 
 def test_the_home_of_the_option_wins_over_the_config_s_and_the_shell_s(
