@@ -54,7 +54,7 @@ PRESET = Path(__file__).parent / "presets" / "contest.yaml"
 PARTS = ("search", "student", "es", "grpo")
 STUDENT = ["distillation.examples=300"]
 RIVALS: dict[RivalMethod, list[str]] = {
-    "es": ["population=24", "antithetic=true", "questions=16", "evaluate_every=5", "patience=8"],
+    "es": ["population=24", "antithetic=true", "questions=16", "sigma=0.004", "learning_rate=0.01", "patience=5"],
     "grpo": ["method=lora", "learning_rate=0.0003", "eval_every=5", "patience=5"],
 }
 BUDGETS: tuple[tuple[RivalMethod, str], ...] = (("es", "tokens"), ("grpo", "flops"), ("grpo", "tokens"))
