@@ -71,7 +71,7 @@ def make_run(
     table = synthetic_scores(SITUATIONS["as quickstart"], size, sizes, seed)
     run, shards = Home(home).run(RUN).create(), Home(home).shards(_FINGERPRINT)
     examples = _examples(sizes)
-    _record(run, examples)
+    _record(run, examples, size)
     base = pl.DataFrame([(BASE_ID, None, 0.0, BASE_POSITION)], schema=table.population.schema, orient="row")
     who = pl.concat([base, table.population])
     answers = _Answers(table, examples, who["candidate_id"], shards, metric)
@@ -154,10 +154,10 @@ def _examples(sizes: tuple[int, int, int]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=names, orient="row")
 
 
-def _record(run: RunFolder, examples: pl.DataFrame) -> None:
+def _record(run: RunFolder, examples: pl.DataFrame, size: int) -> None:
     """Write what a run writes when it begins."""
     run.config.write_text(
-        "model: tiny\nproblem: {name: file, path: unread.jsonl, verifier: exact}\npopulation: {size: 1}\n"
+        f"model: tiny\nproblem: {{name: file, path: unread.jsonl, verifier: exact}}\npopulation: {{size: {size}}}\n"
     )
     run.begun.write_text("2026-01-01T00:00:00+00:00\n")
     run.fingerprint.write_text(f"{_FINGERPRINT}\n")
