@@ -27,7 +27,9 @@ class EsConfig(Section):
         "variance; a candidate is weights + sigma * noise. Empty: half of sigma.",
     )
     shaping: Shaping = Field(
-        "z_score", description="How scores count: z_score, distance from the round's mean; rank, place in it."
+        "z_score",
+        description="How scores count: z_score, distance from the round's mean; rank, place in it; best_quarter, the "
+        "best quarter alike and the others not at all.",
     )
     antithetic: bool = Field(
         False, description="Every second model is the mirror image of the one before: base minus its noise."

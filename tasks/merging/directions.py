@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from thickets.storage.errors import InputError
 from thickets.tasks.types import Candidate, Merge
 
-Shaping: TypeAlias = Literal["z_score", "rank"]
+Shaping: TypeAlias = Literal["z_score", "rank", "best_quarter"]
 
 
 def best(scores: Sequence[float], k: int) -> NDArray[np.float64]:
@@ -38,16 +38,18 @@ def best(scores: Sequence[float], k: int) -> NDArray[np.float64]:
 
 
 def shaped(scores: Sequence[float], shaping: Shaping) -> NDArray[np.float64]:
-    """Return every candidate's worth, with mean 0: what a step of evolution strategies multiplies its noise by.
+    """Return every candidate's worth: what a step of evolution strategies multiplies its noise by.
 
     Args:
         scores: ``[n]``.
         shaping: ``z_score``: distance from the mean in standard deviations (of the population, not of a sample);
             ``rank``: place among all, from -0.5 to 0.5, equal scores alike, so that an outlier counts for no more
-            than the next one (Salimans et al. 2017, arXiv 1703.03864, section 2.1).
+            than the next one (Salimans et al. 2017, arXiv 1703.03864, section 2.1); ``best_quarter``: the best quarter
+            alike and the others not at all, as in evolution strategies with truncation (Hansen 2016, arXiv 1604.00772,
+            section 3.1); who ties for its last places shares them.
 
     Returns:
-        ``[n]``; all 0 where all scores are equal.
+        ``[n]``, of mean 0, or for ``best_quarter`` of mean square 1; all 0 where all scores are equal.
 
     Raises:
         InputError: A score is not finite, or there is none.
@@ -61,10 +63,20 @@ def shaped(scores: Sequence[float], shaping: Shaping) -> NDArray[np.float64]:
         return np.zeros(values.size)
     if shaping == "z_score":
         return (values - values.mean()) / values.std()
+    if shaping == "best_quarter":
+        return _best_quarter(values)
     below = (values[:, None] > values[None, :]).sum(axis=1)
     equal = (values[:, None] == values[None, :]).sum(axis=1)
     place = below + (equal - 1) / 2
     return place / (values.size - 1) - 0.5
+
+
+def _best_quarter(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    n_best = max(1, round(values.size / 4))
+    last = np.sort(values)[-n_best]
+    above, ties = values > last, values == last
+    worths = above + ties * (n_best - above.sum()) / ties.sum()
+    return worths * math.sqrt(values.size / float(worths @ worths))
 
 
 def by_score(scores: Sequence[float], shaping: Shaping = "z_score") -> NDArray[np.float64]:

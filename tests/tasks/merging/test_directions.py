@@ -44,6 +44,15 @@ def test_worths_have_mean_zero_and_equal_scores_are_worth_the_same() -> None:
     assert shaped([4, 4], "rank").tolist() == [0, 0]
 
 
+def test_the_best_quarter_counts_alike_and_who_ties_for_its_last_place_shares_it() -> None:
+    assert shaped([5, 9, 1, 8, 2, 3, 4, 0], "best_quarter").tolist() == [0, 2, 0, 2, 0, 0, 0, 0]
+    tied = shaped([5, 9, 5, 5, 2, 3, 4, 0], "best_quarter")
+    assert (tied / tied[1]).tolist() == pytest.approx([1 / 3, 1, 1 / 3, 1 / 3, 0, 0, 0, 0])
+    assert float(tied @ tied) == pytest.approx(8)
+    assert shaped([4, 4], "best_quarter").tolist() == [0, 0]
+    assert shaped([1, 2], "best_quarter").tolist() == pytest.approx([0, 2**0.5])
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
