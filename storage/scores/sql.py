@@ -89,8 +89,14 @@ def show_completions(connection: duckdb.DuckDBPyConnection, shards_folder: Path 
 
 def forbid_files(connection: duckdb.DuckDBPyConnection) -> None:
     """Deny SQL every file, network address, extension and setting from now on; cannot be undone."""
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET lock_configuration = true")
+    try:
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+    except duckdb.InvalidInputException:
+        # In one process all connections to a file have the same settings, and another one may have locked them.
+        denied = "SELECT NOT current_setting('enable_external_access') AND current_setting('lock_configuration')"
+        if connection.execute(denied).fetchall() != [(True,)]:
+            raise
 
 
 def fetch(connection: duckdb.DuckDBPyConnection, sql: str, params: Params = ()) -> pl.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import duckdb
 import polars as pl
@@ -272,3 +273,19 @@ def test_completions_that_are_missing_are_told_once(run, tmp_path, caplog):
             reader.query("SELECT count(*) FROM completions")
     [record] = caplog.records
     assert record.getMessage().startswith("1 of the ")
+
+
+def test_several_readers_of_one_process_hold_the_same_file_and_none_of_them_is_open_wider(run, tmp_path):
+    with read_only(run, tmp_path / "shards") as first:
+        first.query("SELECT 1 FROM scores LIMIT 1")
+        with ThreadPoolExecutor(4) as pool:
+            counts = list(pool.map(lambda _: _read_beside(run, tmp_path / "shards"), range(12)))
+        assert first.query("SELECT 1 FROM completions LIMIT 1").height == 1
+    assert set(counts) == {counts[0]}
+
+
+def _read_beside(run, shards):
+    with read_only(run, shards) as reader:
+        with pytest.raises(InputError, match=r"(?i)permission"):
+            reader.query("SELECT * FROM read_csv('/etc/passwd')")
+        return reader.query("SELECT count(*) AS n FROM scores")["n"].item(), reader.query("FROM completions").height
