@@ -270,7 +270,7 @@ def test_a_budget_ends_it_with_the_round_that_spends_it(searched: RunSummary, ne
         ({"budget": {}}, "rivals.budget has nothing; it takes exactly one"),
         ({"budget": {"equal": "money"}}, "'tokens', 'flops' or 'seconds'"),
         ({"es": {"population": 5, "antithetic": True}}, "rivals.es.population is 5"),
-        ({"es": {"shaping": "best"}}, "'z_score' or 'rank'"),
+        ({"es": {"shaping": "best"}}, "'rank' or 'best_quarter'"),
         ({"es": {"sigma": 0}}, "greater than 0"),
         ({"ppo": {}}, "ppo"),
     ],
