@@ -60,7 +60,9 @@ def served(home: Home) -> Iterator[str]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    while not server.started and thread.is_alive():
+    while not server.started:
+        if not thread.is_alive():
+            raise RuntimeError("the server of the pages has not started")
         time.sleep(0.02)
     try:
         yield address.url.rstrip("/")

@@ -16,7 +16,8 @@ import pytest
 from prefect.settings import PREFECT_API_URL
 
 from benchmarks.synthetic_run import RUN
-from tests.flows.view.browser import CHROMIUM, needs_browser, served
+from benchmarks.view_picture import served
+from tests.flows.view.browser import CHROMIUM, needs_browser
 from tests.flows.view.made_run import made_home
 from thickets.flows.config.file import dump_config
 from thickets.flows.config.run import RunConfig
