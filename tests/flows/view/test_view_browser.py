@@ -171,7 +171,7 @@ def wait_until(is_so: Callable[[], object], patience_s: float = 90) -> None:
 
 @pytest.mark.usefixtures("prefect_server")
 def test_a_run_is_watched_while_it_goes_on(page: Page, config: Callable[..., RunConfig], tmp_path: Path) -> None:
-    sections = {"population": {"size": 150, "sigmas": [0.05, 0.1]}, "scoring": {"candidates_per_shard": 3}}
+    sections = {"population": {"size": 600, "sigmas": [0.05, 0.1]}, "scoring": {"candidates_per_shard": 3}}
     (tmp_path / "my.yaml").write_text(dump_config(config(**sections)))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     if url := PREFECT_API_URL.value():
