@@ -69,7 +69,7 @@ def complete_scores(config: RunConfig) -> CompleteScores:
     base = prepare_base_model(config.model, config.revision, trust_remote_code=config.engine.trust_remote_code)
     problem = load_problem(config.single_problem)
     data = config.data
-    splits = prepare_splits(problem, data.selection, data.validation, data.test, data.seed)
+    splits = prepare_splits(problem, data.draw)
     drawn = population(config.population.size, config.population.sigmas, config.population.seed)
     candidates = [None, *candidates_of(drawn)]
     with open_cluster(config.engine) as cluster:

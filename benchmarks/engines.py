@@ -147,7 +147,7 @@ def measure(model: str, system: str, engine: dict[str, Any], n_candidates: int, 
         @flow(name="engines-benchmark")
         def score() -> dict[str, float]:
             problem = load_problem(config.single_problem)
-            splits = prepare_splits(problem, n_examples, 1, 1, 0)
+            splits = prepare_splits(problem, config.data.draw)
             base = prepare_base_model(config.model, None, trust_remote_code=False)
             with open_cluster(config.engine) as cluster:
                 plan = make_plan(config, base, problem, splits, cluster.resolve if cluster else resolve_spec)

@@ -146,7 +146,7 @@ def measure_reference(config: dict[str, Any]) -> dict[str, Any]:
 
     run = parse_config(config)
     base, problem, data = resolve_model(run.model), load_problem(run.single_problem), run.data
-    splits = draw_splits(problem, selection=data.selection, validation=data.validation, test=data.test, seed=data.seed)
+    splits = draw_splits(problem, **data.draw)
     plan = make_plan(run, base, problem, splits)
     begun = time.time()
     if plan.engine.kind == "vllm":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from thickets.storage.models.base import BaseModelRef
 from thickets.tasks.engines.base_model import find_base_model
 from thickets.tasks.problems import Problem
-from thickets.tasks.problems.splits import Splits, draw_splits
+from thickets.tasks.problems.splits import Draw, Splits, draw_splits
 from thickets.tasks.task import task
 
 
@@ -20,6 +20,6 @@ def prepare_base_model(spec: str, revision: str | None, *, trust_remote_code: bo
 
 
 @task("draw-splits")
-def prepare_splits(problem: Problem, selection: int, validation: int, test: int, seed: int) -> Splits:
+def prepare_splits(problem: Problem, draw: Draw) -> Splits:
     """Prefect task over `thickets.tasks.problems.splits.draw_splits`."""
-    return draw_splits(problem, selection=selection, validation=validation, test=test, seed=seed)
+    return draw_splits(problem, **draw)

@@ -128,9 +128,7 @@ def check_own_replies(
 
 def _problem(config: RunConfig) -> tuple[Problem, Splits]:
     problem, data = load_problem(config.single_problem), config.data
-    return problem, draw_splits(
-        problem, selection=data.selection, validation=data.validation, test=data.test, seed=data.seed
-    )
+    return problem, draw_splits(problem, **data.draw)
 
 
 def _verifier(config: RunConfig) -> str:

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from thickets.flows.config.section import PositiveInt, Section
+from thickets.tasks.problems.splits import Draw
 
 
 class DataConfig(Section):
@@ -18,8 +19,26 @@ class DataConfig(Section):
     seed: int = Field(
         0, ge=0, lt=2**64, description="Seed of the shuffle that draws the splits (and of generated questions)."
     )
+    selection_seed: int | None = Field(
+        None,
+        ge=0,
+        lt=2**64,
+        description="Draws other selection questions, from what the three splits leave of the data; validation and "
+        "test stay. Empty: the first draw.",
+    )
     too_long: Literal["error", "drop"] = Field(
         "error",
         description="Rows whose prompt leaves the model no room for an answer: error names the first, drop leaves them "
         "out of the split they were drawn for, which is then smaller; no other row moves.",
     )
+
+    @property
+    def draw(self) -> Draw:
+        """The arguments of `draw_splits`."""
+        return {
+            "selection": self.selection,
+            "validation": self.validation,
+            "test": self.test,
+            "seed": self.seed,
+            "selection_seed": self.selection_seed,
+        }

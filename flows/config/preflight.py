@@ -90,8 +90,12 @@ def _check_problem(config: RunConfig, base: BaseModelRef) -> str:
         A hash that problems with the same prompts and splits share.
     """
     problem, data = load_problem(config.single_problem), config.data
-    splits = draw_splits(problem, selection=data.selection, validation=data.validation, test=data.test, seed=data.seed)
+    splits = draw_splits(problem, **data.draw)
     prompts = plan_prompts(config, base.path, problem, splits)
+    if config.rounds is not None:
+        for number in range(2, config.rounds.most + 1 if config.rounds.questions == "own" else 2):
+            own = draw_splits(problem, **config.rounds.data(data, number).draw)
+            plan_prompts(config, base.path, problem, [own.selection])
     if config.distillation is not None:
         kept = splits.with_changed(each.split for each in prompts.splits)
         training = draw_training(problem, kept, config.distillation.examples, config.distillation.seed)

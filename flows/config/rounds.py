@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
+from thickets.flows.config.data import DataConfig
 from thickets.flows.config.section import PositiveInt, Section
 
 By: TypeAlias = Literal["merge", "distill"]
@@ -41,6 +43,11 @@ class RoundsConfig(Section):
     shrink: float = Field(
         1.0, gt=0, le=1, description="Times this, every sigma goes into the next round; 1 leaves them as they are."
     )
+    questions: Literal["same", "own"] = Field(
+        "same",
+        description="Which selection questions rank a round's candidates: same: those of the first round; own: drawn "
+        "anew for each round, so that luck with the first ones does not add up. Validation and test stay.",
+    )
     budget: RoundsBudgetConfig | None = Field(
         None, description="Begin no round that would not fit in, if it costs what the one before did; empty: no limit."
     )
@@ -49,4 +56,19 @@ class RoundsConfig(Section):
     def _students_are_made(self) -> Self:
         if self.student_from == "base" and self.by == "merge":
             raise ValueError("student_from is base, but by is merge, which trains none; set by to distill")
+        if self.student_from == "base" and self.questions == "own":
+            raise ValueError("student_from is base, but questions is own; rows of all rounds need the same splits")
         return self
+
+    def data(self, data: DataConfig, number: int) -> DataConfig:
+        """Return the data of a round: the run's, with selection questions of its own if it is to have them."""
+        if number == 1 or self.questions == "same":
+            return data
+        seed = round_key("questions of round", data.selection_seed or 0, number, 8)
+        return data.model_copy(update={"selection_seed": seed})
+
+
+def round_key(what: str, seed: int, number: int, size: int) -> int:
+    """Return a key of ``size`` bytes for what a round draws."""
+    digest = hashlib.blake2b(f"thickets {what} 1:{seed}:{number}".encode(), digest_size=size).digest()
+    return int.from_bytes(digest, "little")

@@ -71,7 +71,7 @@ def _distill(config: RunConfig, cluster: RayCluster | None) -> DistillSummary:
     base = prepare_base_model(config.model, config.revision, trust_remote_code=config.engine.trust_remote_code)
     problem = load_problem(config.single_problem)
     data = config.data
-    splits = prepare_splits(problem, data.selection, data.validation, data.test, data.seed)
+    splits = prepare_splits(problem, data.draw)
     plan = plan_distillation(config, base, problem, splits, cluster.resolve if cluster else resolve_spec)
     section, folder = plan.section, plan.folder
     text = generic_text(section.generic_text)

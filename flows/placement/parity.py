@@ -98,7 +98,7 @@ def compare_engines(
     base = find_base_model(config.model, config.revision, trust_remote_code=_runs_model_code(config_a, config_b))
     problem = load_problem(config.single_problem)
     data = config.data
-    splits = draw_splits(problem, selection=data.selection, validation=data.validation, test=data.test, seed=data.seed)
+    splits = draw_splits(problem, **data.draw)
     drawn = population(n_candidates, config.population.sigmas, config.population.seed)
     respondents = [None, *candidates_of(drawn)]
     # Both plans before the first engine: an error in the second must not appear after an hour with the first.

@@ -64,7 +64,7 @@ def _rival(config: RunConfig, method: RivalName, cluster: RayCluster | None) -> 
     base = prepare_base_model(config.model, config.revision, trust_remote_code=config.engine.trust_remote_code)
     problem = load_problem(config.single_problem)
     data = config.data
-    splits = prepare_splits(problem, data.selection, data.validation, data.test, data.seed)
+    splits = prepare_splits(problem, data.draw)
     plan = plan_rival(config, method, base, problem, splits, cluster.resolve if cluster else resolve_spec)
     folder = plan.folder
     with home.run_lock(plan.run.run_id) as run_folder:

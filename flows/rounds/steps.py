@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from thickets.flows.config.distillation import DistillationConfig
+from thickets.flows.config.rounds import round_key
 from thickets.flows.config.run import RunConfig
 from thickets.flows.models.materialize import materialize
 from thickets.flows.results.runs import find_run
@@ -17,8 +17,9 @@ from thickets.storage.home import Home
 def round_config(config: RunConfig, number: int, model: Path | None, earlier: Sequence[str] = ()) -> RunConfig:
     """Return the configuration of one round, which is an ordinary run.
 
-    Splits and everything else stay; noise is drawn anew, so that no candidate repeats a direction that is in the model
-    already, and so are a student's training examples, which the model of the round has learned.
+    Validation and test split stay, and so does everything else but this: noise is drawn anew, so that no candidate
+    repeats a direction that is in the model already, and so are a student's training examples, which the model of the
+    round has learned, and with `rounds.questions: own` the selection split.
 
     Args:
         config: With `rounds`.
@@ -33,7 +34,7 @@ def round_config(config: RunConfig, number: int, model: Path | None, earlier: Se
     shrink = config.rounds.shrink ** (number - 1)
     own = population.model_copy(
         update={
-            "seed": _key("round", population.seed, number, 8),
+            "seed": round_key("round", population.seed, number, 8),
             "sigmas": tuple(sigma * shrink for sigma in population.sigmas),
         }
     )
@@ -43,6 +44,7 @@ def round_config(config: RunConfig, number: int, model: Path | None, earlier: Se
             "model": str(model),
             "revision": None,
             "population": own,
+            "data": config.rounds.data(config.data, number),
             "distillation": _student_of_round(config, number, earlier),
         }
     )
@@ -61,10 +63,5 @@ def _student_of_round(config: RunConfig, number: int, earlier: Sequence[str]) ->
     if section is None:
         return None
     return section.model_copy(
-        update={"seed": _key("student of round", section.seed, number, 4), "earlier": tuple(earlier)}
+        update={"seed": round_key("student of round", section.seed, number, 4), "earlier": tuple(earlier)}
     )
-
-
-def _key(what: str, seed: int, number: int, size: int) -> int:
-    digest = hashlib.blake2b(f"thickets {what} 1:{seed}:{number}".encode(), digest_size=size).digest()
-    return int.from_bytes(digest, "little")

@@ -118,7 +118,7 @@ def estimate(config: RunConfig) -> Estimate:
     base = find_base_model(config.model, config.revision, trust_remote_code=config.engine.trust_remote_code)
     problem = load_problem(config.single_problem)
     data = config.data
-    splits = draw_splits(problem, selection=data.selection, validation=data.validation, test=data.test, seed=data.seed)
+    splits = draw_splits(problem, **data.draw)
     learns = config.decoding.learns_limit
     plan = make_plan(own_limit(config) if learns else config, base, problem, splits)
     splits = plan.splits  # less the rows that are too long

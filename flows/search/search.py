@@ -187,7 +187,7 @@ def _prepare(config: RunConfig, engines: Engines, progress: ScoringProgress) -> 
     base = prepare_base_model(config.model, config.revision, trust_remote_code=config.engine.trust_remote_code)
     problem = load_problem(config.single_problem)
     data = config.data
-    splits = prepare_splits(problem, data.selection, data.validation, data.test, data.seed)
+    splits = prepare_splits(problem, data.draw)
     seeds = generate_seeds(config.population.size, config.population.sigmas, config.population.seed)
     limit, limit_plan = learn(config, base, problem, splits, engines, progress) or (None, None)
     max_tokens = None if limit is None else limit.max_tokens

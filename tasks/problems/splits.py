@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NotRequired, TypedDict
 
 from thickets.storage.errors import InputError
 from thickets.tasks.datafiles.rows import asked_of
@@ -14,6 +14,16 @@ from thickets.tasks.problems.base import Problem
 from thickets.tasks.types import Example
 
 SplitName = Literal["selection", "validation", "test", "training"]
+
+
+class Draw(TypedDict):
+    """What `draw_splits` takes, for those that pass it on."""
+
+    selection: int
+    validation: int
+    test: int
+    seed: int
+    selection_seed: NotRequired[int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +59,9 @@ class Splits:
         return Splits(*(changed.get(split.name, split) for split in self))
 
 
-def draw_splits(problem: Problem, *, selection: int, validation: int, test: int, seed: int) -> Splits:
+def draw_splits(
+    problem: Problem, *, selection: int, validation: int, test: int, seed: int, selection_seed: int | None = None
+) -> Splits:
     """Draw disjoint splits of the given sizes.
 
     With an official test set, the test split is drawn from it, and rows of the pool whose question is in it (drawn or
@@ -61,6 +73,8 @@ def draw_splits(problem: Problem, *, selection: int, validation: int, test: int,
         validation: Rows that choose K and every other knob.
         test: Rows of the final evaluation.
         seed: Key of the shuffle and, for a generated problem, of its questions.
+        selection_seed: Draws the selection split once more, from what the three splits leave of the data (which a
+            generated problem always has); the other two stay. None: the first draw.
 
     Raises:
         InputError: A size is negative, data is short (the message says by how many rows), or one id names two
@@ -81,11 +95,14 @@ def draw_splits(problem: Problem, *, selection: int, validation: int, test: int,
         _require(problem, {"selection": selection, "validation": validation}, len(pool), "the training data")
         _require(problem, {"test": test}, len(held_out), "the official test data")
         test_rows = _shuffle(held_out, seed)[:test]
-    return Splits(
+    splits = Splits(
         selection=_split("selection", pool[:selection]),
         validation=_split("validation", pool[selection : selection + validation]),
         test=_split("test", test_rows),
     )
+    if selection_seed is None:
+        return splits
+    return splits.with_changed([_draw_more(problem, splits, "selection", selection, selection_seed)])
 
 
 def draw_training(problem: Problem, splits: Splits, size: int, seed: int) -> Split:
@@ -103,14 +120,18 @@ def draw_training(problem: Problem, splits: Splits, size: int, seed: int) -> Spl
     Raises:
         InputError: Data is short (the message says by how many rows), or one id names two questions.
     """
+    return _draw_more(problem, splits, "training", size, seed)
+
+
+def _draw_more(problem: Problem, splits: Splits, name: SplitName, size: int, seed: int) -> Split:
     held_out = _distinct(
         [*(example for split in splits for example in split.examples), *(problem.test_examples() or ())]
     )
     # Not the run's seed: a generated problem would begin with the very questions of the three splits.
-    own_seed = int.from_bytes(hashlib.blake2b(f"thickets training 1:{seed}".encode(), digest_size=7).digest(), "little")
+    own_seed = int.from_bytes(hashlib.blake2b(f"thickets {name} 1:{seed}".encode(), digest_size=7).digest(), "little")
     pool = _shuffle(_without(problem.examples(size + len(held_out), own_seed), held_out), own_seed)
-    _require(problem, {"training": size}, len(pool), "what the three splits leave of the data")
-    return _split("training", pool[:size])
+    _require(problem, {name: size}, len(pool), "what the three splits leave of the data")
+    return _split(name, pool[:size])
 
 
 def content_sha256(examples: Iterable[Example]) -> str:

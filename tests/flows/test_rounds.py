@@ -23,7 +23,7 @@ from thickets.flows.config.run import RunConfig
 from thickets.flows.randopt import randopt
 from thickets.flows.results.rounds import Rounds
 from thickets.flows.results.rounds_text import rounds_sentences
-from thickets.flows.results.runs import find_run, load_summary
+from thickets.flows.results.runs import find_run, load_summary, open_scores
 from thickets.flows.rounds.flow import randopt_rounds
 from thickets.flows.rounds.steps import round_config
 from thickets.storage.errors import InputError
@@ -186,6 +186,37 @@ def test_the_first_round_is_the_run_without_rounds_and_later_ones_draw_noise_of_
     assert (second.model, second.data) == ("m", config.data)
 
 
+def test_rounds_with_questions_of_their_own_share_the_other_splits(
+    rounds: Rounds, folder: Path, tmp_path: Path, verifier: None
+) -> None:
+    shutil.copytree(folder / "home", tmp_path / "home")
+    values = sections(folder) | {"storage": {"home": str(tmp_path / "home")}}
+    values["rounds"] |= {"questions": "own"}
+    found = randopt_rounds(parse_config(values))
+    assert found.rounds[0].run_id == rounds.rounds[0].run_id
+    asked = []
+    for run_id in (found.rounds[1].run_id, rounds.rounds[1].run_id):
+        with open_scores(Home(tmp_path / "home"), find_run(Home(tmp_path / "home"), run_id)) as scores:
+            rows = scores.query("select split, question from examples").iter_rows()
+            asked.append({(split, question) for split, question in rows})
+    own, same = asked
+    assert {split for split, _ in own ^ same} == {"selection"}
+    first = {question for split, question in same if split == "selection"}
+    assert first.isdisjoint(question for split, question in own if split == "selection")
+    assert randopt_rounds(parse_config(values)) == found
+
+
+def test_questions_of_its_own_that_a_later_round_would_lack_are_missed_before_the_first(
+    folder: Path, tmp_path: Path, verifier: None
+) -> None:
+    values = sections(folder) | {"storage": {"home": str(tmp_path / "home")}}
+    values["data"] = {"selection": 40, "validation": 40, "test": 30}
+    values["rounds"] |= {"questions": "own"}
+    with pytest.raises(InputError, match=r"selection needs 40, .* found 10 .* 30 are missing"):
+        search(parse_config(values))
+    assert not (tmp_path / "home" / "runs").exists()
+
+
 def test_students_of_later_rounds_learn_from_questions_of_their_own_and_may_take_up_the_rows_before(
     folder: Path,
 ) -> None:
@@ -219,6 +250,10 @@ def test_rounds_end_where_no_merge_beats_its_base(tmp_path: Path, prefect_server
         ({"distillation": {}}, "but rounds.by is merge; set it to distill"),
         ({"rounds": {"by": "distill"}}, "but distillation is missing"),
         ({"rounds": {"student_from": "base"}}, "by is merge, which trains none"),
+        (
+            {"rounds": {"by": "distill", "student_from": "base", "questions": "own"}, "distillation": {}},
+            "rows of all rounds need the same splits",
+        ),
         (
             {"rounds": {"by": "distill", "student_from": "base"}, "distillation": {"objective": "logits"}},
             "distillation.objective is logits",

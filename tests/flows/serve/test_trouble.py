@@ -177,10 +177,10 @@ def test_a_killed_engine_is_started_again_and_clients_that_try_again_notice_noth
 
 @pytest.mark.slow
 def test_64_clients_through_a_kill_of_the_engine(home: Home, stored: Stored) -> None:
-    """For seconds here; THICKETS_LOAD_S says for how many, for instance 120."""
+    """For seconds here; THICKETS_LOAD_S says for how many, for instance 120, of which the kill is in the middle."""
     seconds = float(os.environ.get("THICKETS_LOAD_S", "8"))
     with serving(home, "latest", "--wrap") as server:
-        process, end = psutil.Process(server.process.pid), time.monotonic() + seconds
+        process, over = psutil.Process(server.process.pid), threading.Event()
         statuses: Counter[int] = Counter()
         wrong: list[object] = []
         lock = threading.Lock()
@@ -188,7 +188,7 @@ def test_64_clients_through_a_kill_of_the_engine(home: Home, stored: Stored) -> 
         def ask_on(start: int) -> None:
             place = start
             with httpx.Client(timeout=60) as client:
-                while time.monotonic() < end:
+                while not over.is_set():
                     place = (place + 1) % len(stored.questions)
                     turn = {"role": "user", "content": stored.questions[place]}
                     answer = client.post(f"{server.url}/chat/completions", json={"model": "latest", "messages": [turn]})
@@ -201,16 +201,20 @@ def test_64_clients_through_a_kill_of_the_engine(home: Home, stored: Stored) -> 
 
         with ThreadPoolExecutor(64) as pool:
             clients = [pool.submit(ask_on, start) for start in range(64)]
-            time.sleep(seconds / 4)
-            early = process.memory_info().rss
-            time.sleep(seconds / 4)
-            engine_of(server).send_signal(signal.SIGKILL)
+            try:
+                wait_for(lambda: statuses[200] > 256)  # what it allocates once, it has by then
+                early = process.memory_info().rss
+                time.sleep(seconds / 2)
+                engine_of(server).send_signal(signal.SIGKILL)
+                time.sleep(seconds / 2)
+                wait_for(lambda: httpx.get(server.health).status_code == 200)  # with the next engine
+            finally:
+                over.set()
             for client in clients:
                 client.result()
         late, counts = process.memory_info().rss, health(server)
     assert not wrong
     assert set(statuses) <= {200, 503}
-    assert statuses[200] > 64
     assert counts["answered"] == statuses[200]  # none twice
     assert counts["failed"] == statuses[503] > 0
     assert (counts["waiting"], counts["starts"]) == (0, 2)
