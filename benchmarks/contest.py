@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
+import polars as pl
 
 from benchmarks.output import parser, show
 from thickets.flows.runtime.environment import set_command_line_defaults
@@ -30,6 +30,7 @@ set_command_line_defaults()  # before Prefect is imported
 from thickets.flows.api.searches import distill, rival, search  # noqa: E402
 from thickets.flows.config.file import load_config, parse_config  # noqa: E402
 from thickets.flows.config.run import RunConfig  # noqa: E402
+from thickets.flows.models.logged import TEST_ANSWERS  # noqa: E402
 from thickets.flows.results.distillation import DistillSummary, distill_folder  # noqa: E402
 from thickets.flows.results.rivals import RivalSummary, rival_folder  # noqa: E402
 from thickets.flows.results.rounds import Round, Rounds  # noqa: E402
@@ -44,12 +45,7 @@ from thickets.tasks.results.intervals import Accuracy, Difference  # noqa: E402
 from thickets.tasks.results.rivals import RivalMethod  # noqa: E402
 from thickets.tasks.results.text import amount  # noqa: E402
 from thickets.tasks.statistics import paired_difference, shares  # noqa: E402
-from thickets.tasks.types import FULL  # noqa: E402
 
-TEST_SCORES = """
-SELECT score FROM scores JOIN examples USING (run_id, split, example_id)
-WHERE split = 'test' AND candidate_id = ? ORDER BY position
-"""
 PRESET = Path(__file__).parent / "presets" / "contest.yaml"
 PARTS = ("search", "student", "es", "grpo")
 STUDENT = ["distillation.examples=300"]
@@ -217,10 +213,9 @@ class Contest:
         return Entry(made, theirs, rounds.cost_to_get(each.number), 1.0)
 
     def _of_rival(self, found: RivalSummary) -> Entry:
-        work = rival_folder(find_run(self.home, found.run_id), found.rival_id).work
-        with duckdb.connect(str(work / "scores" / "model.duckdb"), read_only=True) as scores:
-            rows = scores.execute(TEST_SCORES, [BASE_ID]).fetchall()
-        return Entry(found.rival.test, [score / FULL for (score,) in rows], found.rival.cost_to_get, 1.0)
+        folder = rival_folder(find_run(self.home, found.run_id), found.rival_id)
+        theirs = shares(pl.read_parquet(folder.root / TEST_ANSWERS))
+        return Entry(found.rival.test, theirs, found.rival.cost_to_get, 1.0)
 
     def _of_students(self, found: DistillSummary) -> dict[str, Entry]:
         folder, entries = distill_folder(find_run(self.home, found.run_id), found.distillation_id), {}

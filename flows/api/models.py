@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from thickets.flows.api.homes import find, home_at
 
 if TYPE_CHECKING:
     from thickets.flows.models.promotion import Promotion
     from thickets.flows.models.reevaluation import Reevaluation
+    from thickets.storage.tracking.models import ModelKind
     from thickets.tasks.export.card import AverageFacts, ExpertFacts, MergeFacts
     from thickets.tasks.serving import Answer
 
@@ -138,7 +139,7 @@ def materialize(
 
 def promote(
     run: str,
-    kind: Literal["ensemble", "student", "merge"] = "ensemble",
+    kind: ModelKind = "ensemble",
     name: str | None = None,
     *,
     force: bool = False,
@@ -151,7 +152,7 @@ def promote(
 
     Args:
         run: A finished run.
-        kind: Its ensemble, its student or its merge.
+        kind: Its ensemble, student, merge, or what a rival has made (``es``, ``grpo``).
         name: Of the registered model; None: problem and base.
         force: Make it champion whatever the comparisons say; the version is marked.
         home: As for `list_runs`.

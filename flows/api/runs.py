@@ -16,7 +16,7 @@ from thickets.storage.errors import InputError
 if TYPE_CHECKING:
     import polars as pl
 
-    from thickets.flows.config.rivals import RivalName
+    from thickets.flows.config.rivals import RivalMethod
     from thickets.flows.config.run import RunConfig
     from thickets.flows.models.promotion import Promotion
     from thickets.flows.models.reevaluation import Reevaluation
@@ -177,7 +177,7 @@ class Run:
         """Train one model on the experts' answers; see `thickets.distill`."""
         return distill(self.run_id, overrides, home=self.home.root)
 
-    def rival(self, method: RivalName, overrides: Sequence[str] = ()) -> RivalSummary:
+    def rival(self, method: RivalMethod, overrides: Sequence[str] = ()) -> RivalSummary:
         """Make one model by another method, ``es`` or ``grpo``, on the run's questions and budget, and compare it."""
         return rival(self.run_id, method, overrides, home=self.home.root)
 

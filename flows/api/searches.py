@@ -11,7 +11,7 @@ from thickets.flows.api.homes import find, use_services
 if TYPE_CHECKING:
     from thickets.flows.check.replies import Check
     from thickets.flows.check.verdict import CheckedReply
-    from thickets.flows.config.rivals import RivalName
+    from thickets.flows.config.rivals import RivalMethod
     from thickets.flows.config.run import RunConfig
     from thickets.flows.results.comparison import Comparison
     from thickets.flows.results.distillation import DistillSummary
@@ -246,7 +246,7 @@ def distill(run: str, overrides: Sequence[str] = (), *, home: Path | str | None 
 
 
 def rival(
-    run: str, method: RivalName, overrides: Sequence[str] = (), *, home: Path | str | None = None
+    run: str, method: RivalMethod, overrides: Sequence[str] = (), *, home: Path | str | None = None
 ) -> RivalSummary:
     """Make one model by another method on a finished run's questions and budget, as a Prefect flow, and compare it.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -66,6 +66,10 @@ def promote(
     merge: Annotated[
         bool, typer.Option("--merge", help="The run's merge: one model made of the noise of many.")
     ] = False,
+    rival: Annotated[
+        Literal["es", "grpo"] | None,
+        typer.Option(help="The model that this rival has made, the latest if there are several."),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Of the registered model (default: problem and base model).")] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Make it champion whatever the comparisons say; the version is marked.")
@@ -76,17 +80,20 @@ def promote(
     """Register a run's model in MLflow; it becomes `champion` if it beats chance and a loss is excluded."""
     from thickets.flows.models.promotion import promote as register
     from thickets.flows.results.runs import find_run
+    from thickets.storage.tracking.models import KIND_TITLES
 
     kinds: dict[ModelKind, bool] = {"ensemble": ensemble, "student": student, "merge": merge}
-    chosen = [kind for kind, is_said in kinds.items() if is_said] or ["ensemble"]
+    chosen = [kind for kind, is_said in kinds.items() if is_said]
+    chosen = [*chosen, *([rival] if rival else [])] or ["ensemble"]
     if len(chosen) > 1:
-        first, second = chosen[:2]
+        first, second = ("rival" if kind == rival else kind for kind in chosen[:2])
         raise InputError(f"--{first}: and --{second} exclude each other; promote one at a time")
     found = register(find_run(home_of(home), run), chosen[0], name, force=force)
     if as_json:
         typer.echo(found.model_dump_json(indent=2))
         return
-    say(f"{'registered' if found.is_new else 'registered before'}: {found.kind} of {found.run_id} as {found.uri}")
+    how = "registered" if found.is_new else "registered before"
+    say(f"{how}: {KIND_TITLES[found.kind]} of {found.run_id} as {found.uri}")
     say(f"champion: {'yes' if found.is_champion else 'no'}, {found.reason}")
     typer.echo(f"models:/{found.name}@champion" if found.is_champion else found.uri)
 

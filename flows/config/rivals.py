@@ -9,8 +9,8 @@ from pydantic import Field, model_validator
 from thickets.flows.config.rivals_es import EsConfig
 from thickets.flows.config.rivals_grpo import GrpoConfig
 from thickets.flows.config.section import PositiveInt, Section
+from thickets.tasks.results.rivals import RivalMethod
 
-RivalName: TypeAlias = Literal["es", "grpo"]
 Unit: TypeAlias = Literal["tokens", "flops", "seconds"]
 
 UNITS: tuple[Unit, ...] = ("tokens", "flops", "seconds")
@@ -45,11 +45,11 @@ class RivalsConfig(Section):
     grpo: GrpoConfig | None = Field(None, description="GRPO; empty: not.")
 
     @property
-    def methods(self) -> tuple[RivalName, ...]:
+    def methods(self) -> tuple[RivalMethod, ...]:
         """The methods that have a section."""
-        names: tuple[RivalName, ...] = ("es", "grpo")
+        names: tuple[RivalMethod, ...] = ("es", "grpo")
         return tuple(name for name in names if getattr(self, name) is not None)
 
-    def section(self, method: RivalName) -> EsConfig | GrpoConfig | None:
+    def section(self, method: RivalMethod) -> EsConfig | GrpoConfig | None:
         """Return a method's section."""
         return self.es if method == "es" else self.grpo

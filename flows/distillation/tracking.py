@@ -8,7 +8,7 @@ from collections.abc import Callable
 import polars as pl
 
 from thickets.flows.distillation.plan import DistillPlan
-from thickets.flows.models.logged import KeptAnswers, log_student
+from thickets.flows.models.logged import KeptAnswers, log_checkpoint
 from thickets.flows.publish.below import links_below, open_below, unless_away
 from thickets.flows.publish.tracking import links
 from thickets.flows.results.cost import cost_metrics
@@ -153,7 +153,7 @@ def _log_student(tracker: Tracker, plan: DistillPlan, recipe: Recipe) -> None:
     with ScoreStore.open(folder.work(STUDENT) / "scores.duckdb", f"{plan.id}-{STUDENT}") as store:
         answers = KeptAnswers(store.answers("test", [BASE_ID]), test.sha256, dict(run.problem.identity()))
     question = test.examples[0].question
-    log_student(tracker, folder.model(STUDENT), run.run_id, recipe, run.base.name, answers, question)
+    log_checkpoint(tracker, "student", folder.model(STUDENT), run.run_id, recipe, run.base.name, answers, question)
 
 
 def _log_found(tracker: Tracker, plan: DistillPlan, found: DistillSummary) -> None:

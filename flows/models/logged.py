@@ -1,4 +1,4 @@
-"""Logs ensemble, merge or student as an MLflow model, with its requirements and its answers on the test split."""
+"""Logs ensemble, merge, student or rival as an MLflow model, with requirements and answers on the test split."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _ANSWERING = (
     "torch",
     "transformers",
 )
-_STUDENT = ("mlflow-skinny", "accelerate", "numpy", "pandas", "safetensors", "torch", "transformers")
+_CHECKPOINT = ("mlflow-skinny", "accelerate", "numpy", "pandas", "safetensors", "torch", "transformers")
 _GGUF = ("accelerate", "gguf")
 _OF_VERIFIER = {"math": "math-verify", "olympiadbench": "math-verify", "molecule": "rdkit", "similarity": "rapidfuzz"}
 _TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt", "*.jinja", "*.model", "*.tiktoken")
@@ -151,18 +151,26 @@ def log_manifest(tracker: Tracker, manifest_file: Path, run_id: str, answers: Ke
     return log_model(tracker, kind, tags, params, save)
 
 
-def log_student(
-    tracker: Tracker, checkpoint: Path, run_id: str, recipe: Recipe, base: str, answers: KeptAnswers, question: str
+def log_checkpoint(
+    tracker: Tracker,
+    kind: ModelKind,
+    checkpoint: Path,
+    run_id: str,
+    recipe: Recipe,
+    base: str,
+    answers: KeptAnswers,
+    question: str,
 ) -> str:
-    """Log a student's checkpoint so that `mlflow.transformers`, plain `from_pretrained` and vLLM can load it.
+    """Log the checkpoint of a student or a rival so that `mlflow.transformers`, `from_pretrained` and vLLM can load it.
 
     Args:
         tracker: The MLflow run that made it.
+        kind: What it is.
         checkpoint: Config, safetensors, tokenizer and README.md.
         run_id: Our id of the run.
-        recipe: How the student is prompted, decoded and judged; kept in the model's metadata.
+        recipe: How it is prompted, decoded and judged; kept in the model's metadata.
         base: Name of the base model.
-        answers: The student's answers on the test split.
+        answers: Its answers on the test split.
         question: A question for the input example, which has the run's prompt.
 
     Returns:
@@ -177,7 +185,7 @@ def log_student(
         weights = AutoModelForCausalLM.from_pretrained(checkpoint, dtype="auto", local_files_only=True)
         # Otherwise the model's page would name a folder of this machine. With spaces, because MLflow asks the hub for
         # the licence of every name that could be a hub id.
-        weights.name_or_path = f"student of {run_id}"
+        weights.name_or_path = f"{kind} of {run_id}"
         tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True)
         chat = tokenizer.chat_template is not None
         messages = load_recipe_problem(recipe).messages(Example(question_id(question), question, ""))
@@ -190,7 +198,7 @@ def log_student(
             task="llm/v1/chat" if chat else "llm/v1/completions",
             torch_dtype=weights.dtype,
             input_example={**ask, "max_tokens": recipe.decoding["max_tokens"]},
-            pip_requirements=pinned(_STUDENT),
+            pip_requirements=pinned(_CHECKPOINT),
             metadata={RECIPE_KEY: recipe.model_dump_json()},
             model_card=ModelCard((checkpoint / "README.md").read_text(encoding="utf-8")),
             mlflow_model=model,
@@ -204,7 +212,7 @@ def log_student(
 
     content = identify_weights(checkpoint, model_cache() / "digests.json").sha256
     tags = _tags(run_id, recipe, base, answers)
-    return log_model(tracker, "student", tags | {CONTENT_TAG: content}, {"base": base}, save)
+    return log_model(tracker, kind, tags | {CONTENT_TAG: content}, {"base": base}, save)
 
 
 def pinned(names: Sequence[str]) -> list[str]:

@@ -24,7 +24,15 @@ from thickets.flows.results.sentences import chance_verdict
 from thickets.flows.results.summary import RunSummary
 from thickets.storage.errors import InputError
 from thickets.storage.home import Home, RunFolder
-from thickets.storage.tracking.models import CONTENT_TAG, ModelKind, find_model, model_folder, name_on_page, process_uri
+from thickets.storage.tracking.models import (
+    CONTENT_TAG,
+    KIND_TITLES,
+    ModelKind,
+    find_model,
+    model_folder,
+    name_on_page,
+    process_uri,
+)
 from thickets.storage.tracking.run import Tracker
 from thickets.storage.tracking.store import RUN_ID_TAG, tracking_errors
 from thickets.tasks.evaluation.controls import minus_chance
@@ -108,8 +116,13 @@ def promote(
         model = find_model(client, tracker.experiment_id, folder.run_id, kind, content)
         if model is None:
             how = f"run its config again (nothing is scored twice): {folder.config}"
-            how = how if kind != "student" else f"distil it first: thickets distill {folder.run_id}"
-            raise InputError(f"RUN: {folder.run_id} has no {kind} in MLflow; {how}")
+            if kind == "student":
+                how = f"distil it first: thickets distill {folder.run_id}"
+            elif kind in ("es", "grpo"):
+                how = (
+                    f"make it first: thickets rival {folder.run_id} --method {kind} (one that is the base is not kept)"
+                )
+            raise InputError(f"RUN: {folder.run_id} has no {KIND_TITLES[kind]} in MLflow; {how}")
         registered = name or default_name(model.tags[PROBLEM_TAG], model.tags[BASE_TAG])
         if not _NAME.fullmatch(registered):
             raise InputError(f"--name: {registered!r} cannot name a model; use letters, digits, spaces, '.', '_', '-'")
@@ -182,9 +195,9 @@ def _register(client: Any, uri: str, name: str, model: Any) -> tuple[Any, bool]:
 
 def _description(model: Any) -> str:
     """Write the description on the version's page."""
-    tags = model.tags
+    tags, title = model.tags, KIND_TITLES[model.name]
     return (
-        f"{model.name.capitalize()} of {tags[RUN_ID_TAG]}: {tags[PROBLEM_TAG]} on {tags[BASE_TAG]}, test accuracy "
+        f"{title[0].upper()}{title[1:]} of {tags[RUN_ID_TAG]}: {tags[PROBLEM_TAG]} on {tags[BASE_TAG]}, test accuracy "
         f"{percent(float(tags[TEST_ACCURACY_TAG]))}. The source run has the configuration, the data sets and the "
         "report; its child runs have the tables and plots of each stage."
     )
@@ -213,7 +226,7 @@ def _against_chance(folder: RunFolder, summary: RunSummary, uri: str, model: Any
     with open_scores(Home(folder.root.parents[1]), folder) as scores:
         answered = scores.questions("test").join(_answers(uri, model), on="example_id", maintain_order="left")
     gap = minus_chance(answered["correct"].to_list(), answered["answer"].to_list(), chance)
-    found = chance_verdict(gap, f"the {kind}", chance)
+    found = chance_verdict(gap, f"the {KIND_TITLES[kind]}", chance)
     return None if found.kind == "better" else f"{found.sentence[0].lower()}{found.sentence[1:].removesuffix('.')}"
 
 

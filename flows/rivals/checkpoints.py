@@ -15,6 +15,8 @@ from thickets.flows.plan import RunPlan
 from thickets.storage.files import new_folder
 from thickets.storage.models.base import BaseModelRef, resolve_model
 from thickets.tasks.engines.base import DtypeName
+from thickets.tasks.export.card import CARD
+from thickets.tasks.rivals.card import rival_card
 from thickets.tasks.task import task
 from thickets.tasks.types import Merge
 
@@ -50,10 +52,18 @@ class Checkpoints:
                 source = self._path(number)
         return resolve_model(str(source))
 
-    def write_model(self, steps: Sequence[Merge | None], target: Path) -> None:
-        """Write the model after some steps in the run's type of weights; it appears whole or not at all."""
+    def write_model(self, steps: Sequence[Merge | None], target: Path, how: str) -> None:
+        """Write the model after some steps in the run's type of weights; it appears whole or not at all.
+
+        Args:
+            steps: As for `at`.
+            target: Absent, or what an earlier call has written.
+            how: What made them, for `rival_card`.
+        """
         if not target.is_dir():
-            write_step(self.run, self.at(steps).path, target, None, run_dtype(self.run))
+            config = self.run.config
+            card = rival_card(self.run.base.name, self.run.run_id, config.single_problem.title, how)
+            write_step(self.run, self.at(steps).path, target, None, run_dtype(self.run), card)
 
     def keep(self, numbers: Collection[int]) -> None:
         """Remove the checkpoints of all other steps."""
@@ -79,7 +89,9 @@ def run_dtype(run: RunPlan) -> DtypeName:
 
 
 @task("write-step", retries=1, retry_delays_s=[5])
-def write_step(run: RunPlan, source: Path, target: Path, step: Merge | None, dtype: DtypeName) -> None:
+def write_step(
+    run: RunPlan, source: Path, target: Path, step: Merge | None, dtype: DtypeName, card: str | None = None
+) -> None:
     """Write a checkpoint with a step on top of another's weights, as a Prefect task.
 
     Args:
@@ -88,6 +100,7 @@ def write_step(run: RunPlan, source: Path, target: Path, step: Merge | None, dty
         target: Absent; it appears whole or not at all.
         step: The step; None: the same weights.
         dtype: Type of the weights.
+        card: Text of its README.md; None: it has none.
     """
     from thickets.tasks.export.checkpoint import write_checkpoint  # imports PyTorch
 
@@ -101,3 +114,5 @@ def write_step(run: RunPlan, source: Path, target: Path, step: Merge | None, dty
             dtype=dtype,
             trust_remote_code=run.config.engine.trust_remote_code,
         )
+        if card is not None:
+            (scratch / CARD).write_text(card, encoding="utf-8")

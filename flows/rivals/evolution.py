@@ -98,7 +98,8 @@ class _Evolution:
             state = self._advance(state, checkpoints)
             self._save(state)
             checkpoints.keep({_last_taken(state.merges), _last_taken(state.merges[: chosen_point(state.points).step])})
-        checkpoints.write_model(state.merges[: chosen_point(state.points).step], self.plan.folder.model)
+        chosen = state.merges[: chosen_point(state.points).step]
+        checkpoints.write_model(chosen, self.plan.folder.model, "evolution strategies")
         checkpoints.keep(())
         return Made(self._label, state.points, state.ended, state.spent)
 

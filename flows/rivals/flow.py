@@ -12,7 +12,6 @@ from contextlib import nullcontext
 from prefect import flow
 
 from thickets.flows.config.file import dump_config
-from thickets.flows.config.rivals import RivalName
 from thickets.flows.config.run import RunConfig
 from thickets.flows.placement.engines import open_cluster
 from thickets.flows.report import report_again
@@ -31,6 +30,7 @@ from thickets.storage.home import Home
 from thickets.tasks.engines import resolve_spec
 from thickets.tasks.preparation import prepare_base_model, prepare_splits
 from thickets.tasks.problems import load_problem
+from thickets.tasks.results.rivals import RivalMethod
 from thickets.tasks.scoring.executors.ray_cluster import RayCluster
 
 
@@ -40,7 +40,7 @@ from thickets.tasks.scoring.executors.ray_cluster import RayCluster
     persist_result=False,
     on_crashed=[end_mlflow_runs],
 )
-def rival(config: RunConfig, method: RivalName) -> RivalSummary:
+def rival(config: RunConfig, method: RivalMethod) -> RivalSummary:
     """Make one model by another method, on the questions and the budget of a finished run, and compare it.
 
     Args:
@@ -58,7 +58,7 @@ def rival(config: RunConfig, method: RivalName) -> RivalSummary:
         return _rival(config, method, cluster)
 
 
-def _rival(config: RunConfig, method: RivalName, cluster: RayCluster | None) -> RivalSummary:
+def _rival(config: RunConfig, method: RivalMethod, cluster: RayCluster | None) -> RivalSummary:
     began = session_began()
     home = Home(config.storage.home).writable()
     base = prepare_base_model(config.model, config.revision, trust_remote_code=config.engine.trust_remote_code)
@@ -92,7 +92,7 @@ def _rival(config: RunConfig, method: RivalName, cluster: RayCluster | None) -> 
     return folder.load()
 
 
-def _method_of(name: RivalName) -> Method:
+def _method_of(name: RivalMethod) -> Method:
     """Return a method; training libraries are imported only for the one that needs them."""
     if name == "es":
         from thickets.flows.rivals.evolution import evolve

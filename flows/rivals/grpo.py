@@ -20,8 +20,9 @@ from thickets.tasks.host_memory import total_memory_bytes
 from thickets.tasks.results.cost import Cost
 from thickets.tasks.results.intervals import Accuracy
 from thickets.tasks.results.rivals import RivalPoint
+from thickets.tasks.rivals.card import rival_card
 from thickets.tasks.rivals.grpo.check import check_generation, check_grpo
-from thickets.tasks.rivals.grpo.job import GrpoJob, grpo_card
+from thickets.tasks.rivals.grpo.job import GrpoJob
 from thickets.tasks.rivals.grpo.questions import Questions
 from thickets.tasks.rivals.grpo.results import GrpoTraining, Line, Look
 from thickets.tasks.rivals.grpo.settings import Allowance, GrpoSettings
@@ -88,7 +89,7 @@ class _Trainer:
             settings=self._settings(),
             budget=Allowance(self.plan.budget.unit, self.plan.budget.amount),
             dtype=run_dtype(run),
-            card=grpo_card(run.base.name, run.run_id, run.config.single_problem.title),
+            card=rival_card(run.base.name, run.run_id, run.config.single_problem.title, "GRPO (TRL)"),
         )
 
     def _settings(self) -> GrpoSettings:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from thickets.flows.config.file import load_config
-from thickets.flows.config.rivals import RivalName, RivalsConfig
+from thickets.flows.config.rivals import RivalMethod, RivalsConfig
 from thickets.flows.config.rivals_es import EsConfig
 from thickets.flows.config.rivals_grpo import GrpoConfig
 from thickets.flows.config.run import RunConfig
@@ -45,7 +45,7 @@ class RivalPlan:
 
     run: RunPlan
     found: RunSummary
-    method: RivalName
+    method: RivalMethod
     section: EsConfig | GrpoConfig
     budget: Budget
     search: Cost
@@ -55,7 +55,7 @@ class RivalPlan:
 
 def plan_rival(
     config: RunConfig,
-    method: RivalName,
+    method: RivalMethod,
     base: BaseModelRef,
     problem: Problem,
     splits: Splits,
@@ -102,7 +102,7 @@ def plan_rival(
     )
 
 
-def rival_config(home: Home, folder: RunFolder, method: RivalName, overrides: Sequence[str]) -> RunConfig:
+def rival_config(home: Home, folder: RunFolder, method: RivalMethod, overrides: Sequence[str]) -> RunConfig:
     """Return the configuration of a finished run, with its `rivals` section as the overrides change it.
 
     Raises:
@@ -123,7 +123,7 @@ def rival_config(home: Home, folder: RunFolder, method: RivalName, overrides: Se
     return config.model_copy(update={"storage": storage, "rivals": rivals})
 
 
-def load_rival(config: RunConfig, run_id: str, method: RivalName) -> RivalSummary:
+def load_rival(config: RunConfig, run_id: str, method: RivalMethod) -> RivalSummary:
     """Load the result of a rival of a run, by the run's configuration.
 
     Raises:
@@ -134,7 +134,7 @@ def load_rival(config: RunConfig, run_id: str, method: RivalName) -> RivalSummar
     return rival_folder(run, rival_id(run_id, config.rivals, method)).load()
 
 
-def rival_id(run_id: str, rivals: RivalsConfig, method: RivalName) -> str:
+def rival_id(run_id: str, rivals: RivalsConfig, method: RivalMethod) -> str:
     """Return the method and the first 8 hex digits of the hash of everything that can change its model."""
     section = rivals.section(method)
     assert section is not None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import polars as pl
+
+from thickets.flows.models.logged import TEST_ANSWERS, log_checkpoint
 from thickets.flows.publish.below import links_below, open_below, unless_away
 from thickets.flows.publish.tracking import links
 from thickets.flows.results.rivals import RivalSummary
@@ -9,10 +12,12 @@ from thickets.flows.results.rivals_text import rival_markdown
 from thickets.flows.results.summary import TrackingLinks
 from thickets.flows.rivals.methods import OnPoint, StepValues
 from thickets.flows.rivals.plan import RivalPlan
+from thickets.flows.rivals.verdict import kept_answers
 from thickets.flows.runtime.environment import log
 from thickets.flows.runtime.mlflow_server import tracked
 from thickets.flows.runtime.prefect_server import show_markdown
 from thickets.storage.files import write_text_atomically
+from thickets.storage.models.manifest import EnsembleManifest
 from thickets.storage.tracking.run import Tracker
 from thickets.storage.tracking.store import STAGE_TAG, check_reachable
 from thickets.storage.tracking.writer import MetricPoint
@@ -116,9 +121,21 @@ def _log_into(tracker: Tracker, plan: RivalPlan, found: RivalSummary) -> None:
             mine = f"test.minus_{other}"
             metrics |= {mine: gap.value, f"{mine}_low": gap.low, f"{mine}_high": gap.high}
     tracker.log_metrics(metrics)
+    _log_model(tracker, plan, found)
     tracker.log_file(plan.folder.summary)
     tracker.log_file(plan.run.home.run(plan.run.run_id).report)
     tracker.log_tags({"mlflow.note.content": rival_markdown([found])})
+
+
+def _log_model(tracker: Tracker, plan: RivalPlan, found: RivalSummary) -> None:
+    """Log the model as one that `thickets promote --rival` finds, with its answers to the test split."""
+    if found.rival.chosen_step == 0:  # nothing was better than the base
+        return
+    run = plan.run
+    answers = kept_answers(plan, pl.read_parquet(plan.folder.root / TEST_ANSWERS))
+    recipe = EnsembleManifest.load(run.home.run(run.run_id).manifest).recipe
+    question = run.splits.test.examples[0].question
+    log_checkpoint(tracker, plan.method, plan.folder.model, run.run_id, recipe, run.base.name, answers, question)
 
 
 def _of_point(point: RivalPoint | StepValues) -> list[MetricPoint]:

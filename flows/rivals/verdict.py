@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import polars as pl
+
+from thickets.flows.models.logged import KeptAnswers
 from thickets.flows.results.rivals import RivalSummary
 from thickets.flows.results.summary import TrackingLinks
 from thickets.flows.results.test_answers import TestAnswers
@@ -26,6 +29,7 @@ def judge_rival(plan: RivalPlan, made: Made, on_test: TestAnswers, cluster: RayC
     model = resolve_model(str(plan.folder.model))
     found = examine(plan, model, ("validation", "test"), "model", cluster)
     test = found["test"].answers
+    kept_answers(plan, test).save(plan.folder.root)
     ours = shares(test)
     return Rival(
         method=plan.method,
@@ -44,6 +48,11 @@ def judge_rival(plan: RivalPlan, made: Made, on_test: TestAnswers, cluster: RayC
         cost_to_use=found["test"].cost,
         n_tokens=int(test["n_tokens"].sum()),
     )
+
+
+def kept_answers(plan: RivalPlan, answers: pl.DataFrame) -> KeptAnswers:
+    """Return a rival's answers to the test split as its model in MLflow keeps them."""
+    return KeptAnswers(answers, plan.run.splits.test.sha256, dict(plan.run.problem.identity()))
 
 
 def summarise_rival(plan: RivalPlan, rival: Rival, tracking: TrackingLinks, wall_s: float) -> RivalSummary:

@@ -29,6 +29,7 @@ from thickets.flows.config.rivals import RivalsConfig
 from thickets.flows.config.rivals_es import EsConfig
 from thickets.flows.config.run import RunConfig
 from thickets.flows.model_in_place import model_in_place
+from thickets.flows.models.promotion import promote
 from thickets.flows.plan import make_plan
 from thickets.flows.randopt import randopt
 from thickets.flows.results.compare import compare
@@ -236,6 +237,32 @@ def test_mlflow_has_its_way_and_its_cost_below_the_search(evolved: RivalSummary,
     assert run.data.metrics["test.minus_base"] == pytest.approx(evolved.rival.minus_base.value)
     history = client.get_metric_history(evolved.tracking.mlflow_run_id, "validation.accuracy")
     assert sorted(point.step for point in history) == [0, 1, 2]
+
+
+def test_its_model_is_promoted_like_any_other_and_asked_like_the_run(
+    evolved: RivalSummary, searched: RunSummary, thickets: Any
+) -> None:
+    run = RunFolder(searched.folder)
+    found = promote(run, "es", "rivals-of-a-test", force=True)
+    assert (found.kind, found.is_champion) == ("es", True)
+    client = MlflowClient(searched.tracking.mlflow_uri)
+    version = client.get_model_version("rivals-of-a-test", found.version)
+    assert version.description.startswith(f"Model of evolution strategies of {searched.run_id}: ")
+    assert version.run_id == evolved.tracking.mlflow_run_id
+    kept = load_file(Path(evolved.folder) / "model" / "model.safetensors")
+    folder = Path(client.get_logged_model(found.model_id).artifact_location.removeprefix("file://"))
+    logged = load_file(folder / "model" / "model.safetensors")
+    assert all(torch.equal(logged[name], kept[name]) for name in logged)
+    answers = pl.read_parquet(folder / "test_answers.parquet")
+    assert answers["score"].mean() / 1000 == pytest.approx(evolved.rival.test.value)
+    assert (Path(evolved.folder) / "model" / "README.md").read_text().startswith(f"# A rival of {searched.run_id}")
+    status, out, _ = thickets("ask", found.uri, "Say 3.", "--json", "--home", str(searched.folder.parents[1]))
+    assert (status, json.loads(out)["n_asked"]) == (0, 1)
+
+
+def test_a_rival_that_is_not_there_is_named_with_how_to_make_it(evolved: RivalSummary, searched: RunSummary) -> None:
+    with pytest.raises(InputError, match=r"has no model of GRPO in MLflow; make it first: thickets rival .* grpo"):
+        promote(RunFolder(searched.folder), "grpo")
 
 
 def test_show_and_compare_have_it(evolved: RivalSummary, searched: RunSummary, thickets: Any) -> None:

@@ -90,20 +90,3 @@ class GrpoJob:
     def elsewhere(self) -> Self:
         """See `thickets.tasks.distillation.jobs.Job.elsewhere`."""
         return replace(self, base=self.base_name.folder())
-
-
-def grpo_card(base: str, run_id: str, problem: str) -> str:
-    """Return the text of the README.md: what the checkpoint is and where it comes from.
-
-    Args:
-        base: The model it was trained from, as the user named it.
-        run_id: The search run whose rival it is.
-        problem: Name of the problem.
-    """
-    return f"""# A rival of {run_id}
-
-`{base}`, trained by GRPO (TRL) on the questions that the search ranked its candidates by, with the verifier of the
-problem `{problem}` as reward. It has the base's tokenizer and chat template, and loads wherever the base does. How it
-compares with the base, the experts and the ensemble is in `summary.json` of the rival's folder. The base model's
-licence applies.
-"""

@@ -16,7 +16,7 @@ from tests.flows.publishing import published
 from tests.tiny_model import make_tiny_model
 from thickets.flows.cli import main as cli
 from thickets.flows.config.file import load_config
-from thickets.flows.models.logged import KeptAnswers, log_student
+from thickets.flows.models.logged import KeptAnswers, log_checkpoint
 from thickets.flows.models.materialize import materialize
 from thickets.flows.results.summary import RunSummary
 from thickets.storage.home import Home, RunFolder
@@ -105,6 +105,13 @@ def student(home: Home, run: RunSummary, checkpoint: Path) -> str:
     tags = {"thickets.run_id": f"{run.run_id}-student"}
     with Tracker.start(home, config.tracking.experiment, "student", tags) as tracker:
         answers = KeptAnswers(single, "0" * 64, manifest.problem)
-        return log_student(
-            tracker, checkpoint, run.run_id, manifest.recipe, manifest.base.name, answers, questions["question"][0]
+        return log_checkpoint(
+            tracker,
+            "student",
+            checkpoint,
+            run.run_id,
+            manifest.recipe,
+            manifest.base.name,
+            answers,
+            questions["question"][0],
         )
