@@ -27,12 +27,15 @@ SIZE = 150
 
 
 def start(config_file: Path) -> subprocess.Popen[bytes]:
+    return command("run", str(config_file))
+
+
+def command(*arguments: str) -> subprocess.Popen[bytes]:
+    """Start a command in a process of its own."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     if url := PREFECT_API_URL.value():
         environment["PREFECT_API_URL"] = url
-    return subprocess.Popen(
-        [sys.executable, "-m", "thickets", "run", str(config_file)], env=environment, stdout=subprocess.DEVNULL
-    )
+    return subprocess.Popen([sys.executable, "-m", "thickets", *arguments], env=environment, stdout=subprocess.DEVNULL)
 
 
 def shards(home: Path) -> dict[str, tuple[int, int]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ import pytest
 from pydantic import ValidationError
 from safetensors.torch import load_file
 
+from tests.flows.publishing import copy_home
+from tests.flows.test_kill import command
 from thickets.flows.config.rivals import RivalsConfig
 from thickets.flows.config.run import RunConfig
 from thickets.flows.results.rivals import RivalFolder, finished_rivals
@@ -57,6 +61,39 @@ def test_it_is_trained_within_the_budget_of_the_search_and_compared_with_the_run
     assert [metric.step for metric in rewards] == [line.step for line in training.lines]
     assert rival(asked(finished), "grpo") == found
     assert found in finished_rivals(find_run(Home(finished.folder.parents[1]), finished.run_id))
+
+
+@pytest.mark.slow
+def test_killed_in_its_training_it_ends_with_the_same_model(finished: RunSummary, tmp_path: Path) -> None:
+    settings = [f"rivals.grpo.{name}={value}" for name, value in GRPO.items()]
+    found = {}
+    for name in ("undisturbed", "killed"):
+        home = Home(tmp_path / name)
+        copy_home(finished.folder.parents[1], home.root)
+        run = home.run(finished.run_id)
+        shutil.rmtree(run.root / "rivals", ignore_errors=True)
+        arguments = ["rival", finished.run_id, "--method", "grpo", "--home", str(home.root)]
+        arguments += [part for each in settings for part in ("--set", each)]
+        if name == "killed":
+            process = command(*arguments)
+            deadline = time.monotonic() + 300
+            while not list(run.root.glob("rivals/*/work/checkpoints/*/trainer_state.json")):
+                assert process.poll() is None, "it ended before it could be killed"
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            process.kill()
+            process.wait()
+            assert not finished_rivals(run)
+        assert command(*arguments).wait() == 0
+        [found[name]] = finished_rivals(run)
+    killed, undisturbed = (found[name].rival for name in ("killed", "undisturbed"))
+    assert (killed.sha256, killed.test, killed.chosen_step) == (
+        undisturbed.sha256,
+        undisturbed.test,
+        undisturbed.chosen_step,
+    )
+    without_seconds = [each.cost_to_get.model_copy(update={"engine_s": 0.0}) for each in (killed, undisturbed)]
+    assert without_seconds[0] == without_seconds[1]
 
 
 @pytest.mark.parametrize(
