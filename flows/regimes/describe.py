@@ -42,4 +42,5 @@ def _regime(member: Member, summary: RunSummary) -> Regime:
         vote=found.ensemble,
         vote_minus_base=found.ensemble_minus_base,
         n_tokens=sum(summary.n_tokens.values()),
+        cost=summary.full_cost,
     )

@@ -13,6 +13,7 @@ from thickets.flows.results.regimes_text import (
     regimes_sentences,
     sigma_rows,
     title,
+    vote_cost,
 )
 from thickets.tasks.figures.regimes import accuracy_by_size, density_by_size
 from thickets.tasks.results.regimes import Regime, Regimes
@@ -28,11 +29,15 @@ class ModelRow:
         model: The model.
         title: Its name on this page.
         kind: The verdict on the vote against the base.
+        to_get: Tokens until the vote's experts were found; empty where they are not known.
+        to_use: Those of a vote, in multiples of the base's.
     """
 
     model: Regime
     title: str
     kind: Kind
+    to_get: str
+    to_use: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,7 @@ def collect_regimes(found: Regimes) -> RegimesReport:
         found=found,
         headline=headline(found),
         rows=tuple(
-            ModelRow(each, title(each), verdict(each.vote_minus_base, "the vote", "the base").kind)
+            ModelRow(each, title(each), verdict(each.vote_minus_base, "the vote", "the base").kind, *vote_cost(each))
             for each in found.models
         ),
         plots=tuple(regimes_plots(found)),

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Literal
 
+from thickets.flows.results.rows import GET_HEADING, USE_HEADING, times_base, to_get, to_use
 from thickets.tasks.results.intervals import Accuracy, Difference, Share
 from thickets.tasks.results.regimes import Regime, Regimes
 from thickets.tasks.results.text import figure_name, markdown_table, percent, points
@@ -26,6 +27,8 @@ COLUMNS = (
     "best single expert",
     "vote",
     "vote minus base, points",
+    GET_HEADING,
+    USE_HEADING,
 )
 SIGMA_MARGINS = (0, 5, 10, 20)
 """Margins of the solution density in the table of sigmas, in points."""
@@ -33,7 +36,10 @@ SIGMA_COLUMNS = ("model", "sigma", "candidates", "base", "best", *(f"+{margin}" 
 
 
 def regimes_rows(found: Regimes) -> list[tuple[str, ...]]:
-    """Return a row per model; accuracies are on the test split, density and best candidate on the selection split."""
+    """Return a row per model; accuracies are on the test split, density and best candidate on the selection split.
+
+    The cost is that of the vote.
+    """
     return [
         (
             title(each),
@@ -46,9 +52,16 @@ def regimes_rows(found: Regimes) -> list[tuple[str, ...]]:
             percent(each.best_single),
             f"{percent(each.vote)}, K = {each.k}",
             points(each.vote_minus_base),
+            *vote_cost(each),
         )
         for each in found.models
     ]
+
+
+def vote_cost(model: Regime) -> tuple[str, str]:
+    """Write the tokens that it took to get the vote's experts, and those of a vote in multiples of the base's."""
+    row = None if model.cost is None else model.cost.of("ensemble")
+    return to_get(row), to_use(None if row is None else times_base(row, model.cost))
 
 
 def sigma_rows(found: Regimes) -> list[tuple[str, ...]]:

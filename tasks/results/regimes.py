@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
+from thickets.tasks.results.cost import RunCost
 from thickets.tasks.results.intervals import Accuracy, Difference, Share
 from thickets.tasks.results.thicket import BestCandidate, SigmaScores
 
@@ -34,6 +35,7 @@ class Regime(_Value):
         vote: The ensemble.
         vote_minus_base: Paired by question.
         n_tokens: Tokens generated in the whole run.
+        cost: What its rows took to get and take to use; None in groups of versions that did not count it.
     """
 
     run_id: str
@@ -53,6 +55,7 @@ class Regime(_Value):
     vote: Accuracy
     vote_minus_base: Difference
     n_tokens: int
+    cost: RunCost | None = None
 
     def density(self, margin_points: int, sigma: float | None = None) -> Share:
         """Return the share of a sigma's candidates that beat the base by a margin.

@@ -8,6 +8,7 @@ import numpy as np
 
 from tests.flows.summaries import N_SELECTION, right
 from thickets.tasks.evaluation.thicket import density
+from thickets.tasks.results.cost import Cost, RowCost, RunCost
 from thickets.tasks.results.regimes import MARGIN_POINTS, Regime, Regimes
 from thickets.tasks.results.thicket import BestCandidate, SigmaScores
 from thickets.tasks.statistics import accuracy, paired_difference
@@ -77,7 +78,19 @@ def a_regime(
         vote=accuracy(vote, N_TEST),
         vote_minus_base=paired_difference(right(vote), right(base)),
         n_tokens=1000,
+        cost=_cost(n_parameters),
     )
+
+
+def _cost(n_parameters: int) -> RunCost:
+    """Experts that took 1.2 M tokens to get, and a vote of five."""
+    search = Cost(n_generated=200_000, n_read=1_000_000)
+    one, five = (Cost(n_generated=10 * k * N_TEST, n_read=50 * k * N_TEST) for k in (1, 5))
+    rows = (
+        RowCost(name="base", get=Cost(), use=one, n=N_TEST),
+        RowCost(name="ensemble", get=search, use=five, n=N_TEST),
+    )
+    return RunCost(n_parameters=n_parameters, n_active=n_parameters, search=search, rows=rows)
 
 
 def _scores(sigma: float, base: int, scores: list[int]) -> SigmaScores:

@@ -25,9 +25,17 @@ from thickets.flows.regimes.floor import floor_model
 from thickets.flows.regimes.flow import randopt_regimes
 from thickets.flows.regimes.members import check_members, smallest, with_floor
 from thickets.flows.report.regimes import collect_regimes
-from thickets.flows.report.render import write_page
+from thickets.flows.report.render import page, write_page
 from thickets.flows.results.groups import GroupFolder, find_group, group_with, load_regimes
-from thickets.flows.results.regimes_text import course, headline, regimes_markdown, regimes_sentences, title
+from thickets.flows.results.regimes_text import (
+    COLUMNS,
+    course,
+    headline,
+    regimes_markdown,
+    regimes_rows,
+    regimes_sentences,
+    title,
+)
 from thickets.flows.results.summary import RunSummary
 from thickets.storage.errors import InputError
 from thickets.storage.home import Home
@@ -357,3 +365,15 @@ def test_each_model_is_the_run_it_would_be_alone_and_none_is_scored_again(
     status, out, _ = thickets("regimes", "my.yaml", "--models", *models, "--json")
     assert status == 0
     assert Regimes.model_validate(json.loads(out)) == found
+
+
+def test_the_cost_of_the_vote_stands_beside_it() -> None:
+    counted = a_regime("A", 10**6)
+    found = made_up_regimes([counted, a_regime("B", 10**7).model_copy(update={"cost": None})])
+    first, second = regimes_rows(found)
+    assert dict(zip(COLUMNS, first, strict=True))["tokens to get"] == "1.20 M"
+    assert dict(zip(COLUMNS, first, strict=True))["tokens to use"] == "5.0×"
+    assert second[-2:] == ("", "")
+    text = page(collect_regimes(found))
+    assert "1.20 M" in text
+    assert "not counted" in text
