@@ -23,10 +23,12 @@ class MergeConfig(Section):
         "their score lies from the mean of their sigma, the bad ones backwards; rank: likewise by place.",
     )
     k: tuple[PositiveInt, ...] = Field(
-        (), description="How many candidates direction best takes; empty: the K of selection.k_values."
+        (),
+        description="How many candidates direction best takes; empty: the K of selection.k_values, and an eighth of "
+        "the population.",
     )
     radii: tuple[Annotated[float, Field(gt=0, le=100)], ...] = Field(
-        (0.5, 1.0),
+        (1.0, 1.5),
         min_length=1,
         description="How far from the base the merge lies, in distances of one candidate; the average of K lies at "
         "1 / sqrt(K), which is tried as well.",
@@ -61,6 +63,16 @@ class MergeConfig(Section):
                 raise ValueError(f"merge.{name} is {list(values)}; each may stand once")
         return self
 
+    def ks(self, k_values: Sequence[int], n_candidates: int) -> tuple[int, ...]:
+        """Return how many candidates direction `best` takes, in increasing order if nothing is configured.
+
+        Args:
+            k_values: The run's `selection.k_values`.
+            n_candidates: Its population.
+        """
+        # A merge of many far from the base was above that of the few that vote best (docs/contest.md).
+        return self.k or tuple(sorted({*k_values, max(1, n_candidates // 8)}))
+
     def counted(self, k_values: Sequence[int], n_candidates: int) -> MergeCounts:
         """Count the merges that a run scores, at most.
 
@@ -70,7 +82,7 @@ class MergeConfig(Section):
         """
         return count_merges(
             self.directions,
-            self.k or k_values,
+            self.ks(k_values, n_candidates),
             len(self.radii),
             n_candidates,
             doublings=self.doublings,

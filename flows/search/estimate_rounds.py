@@ -67,7 +67,9 @@ def _members(config: RunConfig) -> int:
     if config.rounds is None or config.rounds.by == "distill" or config.merge is None:
         return 0
     takes_all = set(config.merge.directions) != {"best"}
-    return config.population.size if takes_all else max(config.merge.k or config.selection.k_values)
+    return (
+        config.population.size if takes_all else max(config.merge.ks(config.selection.k_values, config.population.size))
+    )
 
 
 def _arms(config: RunConfig) -> int:

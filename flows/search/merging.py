@@ -56,9 +56,12 @@ def merge_candidates(scoring: Scoring, config: MergeConfig) -> Merged | None:
 
 def _try_radii(scoring: Scoring, config: MergeConfig) -> list[Trial]:
     """Score the merges of every direction on the validation split, and go farther where the farthest is the best."""
-    book, k_values = scoring.book, config.k or scoring.plan.config.selection.k_values
+    book, run = scoring.book, scoring.plan.config
+    k_values = config.ks(run.selection.k_values, run.population.size)
     with book.open() as store:
         board, scored = store.leaderboard("selection", limit=max(k_values)), store.common_scores("selection")
+    if not config.k:  # a race may have left fewer than an eighth
+        k_values = tuple(k for k in k_values if k <= board.height)
     lines = plan_lines(board, scored, config.directions, k_values)
     trials = plan_trials(lines, config.radii)
     new, label = trials, "merges"

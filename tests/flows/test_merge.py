@@ -35,7 +35,7 @@ def test_a_merge_that_beats_the_base_stands_and_has_a_row_of_the_test_split(merg
     assert found.is_accepted
     assert found.chosen.accuracy.total == max(trial.accuracy.total for trial in found.trials)
     assert len(found.trials) == len({trial.id for trial in found.trials})
-    assert len(found.trials) <= count_merges(("best", "z_score", "rank"), (1, 5), 2, 64).validation == 10
+    assert len(found.trials) <= count_merges(("best", "z_score", "rank"), (1, 5, 8), 2, 64).validation == 13
     [row] = [control for control in merged.evaluation.controls if control.name == "merge"]
     assert row.label == found.chosen.label
     assert row.accuracy.n == 200
@@ -203,3 +203,10 @@ def test_settings_that_do_not_fit_are_named(values: dict[str, Any], message: str
 def test_a_merge_of_more_than_the_population_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"merge\.k has 99, of a population of 64"):
         parse_config(waves(tmp_path, merge={"k": [99]}))
+
+
+def test_an_eighth_of_the_population_is_tried_where_no_k_is_named() -> None:
+    assert MergeConfig().ks([3, 5], 96) == (3, 5, 12)
+    assert MergeConfig().ks([3, 5], 24) == (3, 5)
+    assert MergeConfig(k=(7,)).ks([3, 5], 96) == (7,)
+    assert MergeConfig().counted([3, 5], 96).planned == 3 * 3 + 2  # two radii and the average each; z_score
