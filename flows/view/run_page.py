@@ -54,14 +54,14 @@ class Progress:
     Attributes:
         stages: In their order, the report last; empty where a budget decides how many there are.
         label: What is being scored.
-        share: Share of the round that is scored, from 0 to 1.
+        share: Share of the round that is scored, from 0 to 1; None where that is not known.
         facts: Counts, speed and time left, in words.
         is_late: Whether nothing was heard of the run for a while.
     """
 
     stages: tuple[Stage, ...]
     label: str
-    share: float
+    share: float | None
     facts: str
     is_late: bool
 
@@ -162,6 +162,8 @@ def progress_of(home: Home, folder: RunFolder) -> Progress | None:
     now = ProgressNow.load(folder.progress)
     if now is None:
         return Progress((), "preparing", 0.0, "nothing is scored yet", is_late=False)
+    if (made := _being_made(folder, now.written)) is not None:
+        return Progress((), made, None, "the search is finished; this is made from it", is_late=False)
     quiet_s = (datetime.now(UTC) - now.written).total_seconds()
     facts = [f"{now.n_done:,} of {now.n_units:,} units"]
     facts += [f"{now.n_before:,} scored before"] if now.n_before else []
@@ -182,6 +184,20 @@ def progress_of(home: Home, folder: RunFolder) -> Progress | None:
         ", ".join(facts),
         is_late=quiet_s > _STALE_S and not is_over,
     )
+
+
+def _being_made(folder: RunFolder, since: datetime) -> str | None:
+    """Return the rival or the distillation that was begun after the search's last word and is not finished."""
+    begun = [
+        (config.stat().st_mtime, config.parent)
+        for kind in ("rivals", "distillation")
+        for config in folder.root.glob(f"{kind}/*/config.yaml")
+        if not (config.parent / "summary.json").is_file()
+    ]
+    if not folder.summary.is_file() or not begun or max(begun)[0] < since.timestamp():
+        return None
+    made = max(begun)[1]
+    return f"{made.parent.name.removesuffix('s')} {made.name}"
 
 
 def draw(run: OpenRun, rules: Callable[[], Explainer], name: str) -> str | None:

@@ -277,3 +277,20 @@ def test_a_wider_address_needs_a_password(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(InputError, match=r"--host: 0\.0\.0\.0 can be reached from other machines"):
         make_address("0.0.0.0", 0)
     assert make_address("127.0.0.1", 0).port > 0
+
+
+def test_what_is_made_from_a_finished_run_is_not_the_search_at_its_end(tmp_path: Path) -> None:
+    home = made_home(tmp_path, 8, 6)
+    folder = home.run(RUN)
+    now = {"label": "test", "stages": ("selection", "test"), "place": 2, "written": "2026-01-01T00:00:00Z"}
+    ProgressNow.model_validate(now | {"n_done": 12, "n_units": 12}).save(folder.progress)
+    rival = folder.root / "rivals" / "es-0123abcd"
+    rival.mkdir(parents=True)
+    (rival / "config.yaml").touch()
+    with home.run_lock(RUN):
+        text = client(home).get(f"/runs/{RUN}/progress").text
+        assert "rival es-0123abcd" in text
+        assert "the search is finished; this is made from it" in text
+        assert "100" not in text
+        (rival / "summary.json").touch()
+        assert "the report is being written" in client(home).get(f"/runs/{RUN}/progress").text
