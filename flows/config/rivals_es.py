@@ -24,7 +24,7 @@ class EsConfig(Section):
         gt=0,
         lt=100,
         description="How far a round steps: weights += learning_rate * mean(shaped score * noise), with noise of unit "
-        "variance; a candidate is weights + sigma * noise. Empty: half of sigma.",
+        "variance; a candidate is weights + sigma * noise. Empty: 2.5 times sigma.",
     )
     shaping: Shaping = Field(
         "z_score",
@@ -51,7 +51,7 @@ class EsConfig(Section):
 
     def rate(self, sigmas: Sequence[float]) -> float:
         """Return `learning_rate`, likewise."""
-        return self.learning_rate or self.scale(sigmas) / 2
+        return self.learning_rate or 2.5 * self.scale(sigmas)
 
     @model_validator(mode="after")
     def _pairs(self) -> Self:

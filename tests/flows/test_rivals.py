@@ -309,7 +309,7 @@ def test_settings_that_make_no_sense_are_named(values: dict[str, Any], message: 
 
 def test_scale_and_rate_come_from_the_search_where_they_are_empty() -> None:
     assert EsConfig().scale([0.008, 0.003, 0.005]) == 0.005
-    assert EsConfig().rate([0.008, 0.003, 0.005]) == 0.0025
+    assert EsConfig().rate([0.008, 0.003, 0.005]) == 0.0125
     own = EsConfig(sigma=0.1, learning_rate=0.2)
     assert (own.scale([0.003]), own.rate([0.003])) == (0.1, 0.2)
 
