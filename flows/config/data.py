@@ -19,12 +19,12 @@ class DataConfig(Section):
     seed: int = Field(
         0, ge=0, lt=2**64, description="Seed of the shuffle that draws the splits (and of generated questions)."
     )
-    selection_seed: int | None = Field(
+    redraw: int | None = Field(
         None,
         ge=0,
         lt=2**64,
-        description="Draws other selection questions, from what the three splits leave of the data; validation and "
-        "test stay. Empty: the first draw.",
+        description="Draws other selection and validation questions, from what the three splits leave of the data; "
+        "the test split stays. Empty: the first draw.",
     )
     too_long: Literal["error", "drop"] = Field(
         "error",
@@ -40,5 +40,5 @@ class DataConfig(Section):
             "validation": self.validation,
             "test": self.test,
             "seed": self.seed,
-            "selection_seed": self.selection_seed,
+            "redraw": self.redraw,
         }

@@ -95,7 +95,7 @@ def _check_problem(config: RunConfig, base: BaseModelRef) -> str:
     if config.rounds is not None:
         for number in range(2, config.rounds.most + 1 if config.rounds.questions == "own" else 2):
             own = draw_splits(problem, **config.rounds.data(data, number).draw)
-            plan_prompts(config, base.path, problem, [own.selection])
+            plan_prompts(config, base.path, problem, [own.selection, own.validation])
     if config.distillation is not None:
         kept = splits.with_changed(each.split for each in prompts.splits)
         training = draw_training(problem, kept, config.distillation.examples, config.distillation.seed)

@@ -45,8 +45,8 @@ class RoundsConfig(Section):
     )
     questions: Literal["same", "own"] = Field(
         "same",
-        description="Which selection questions rank a round's candidates: same: those of the first round; own: drawn "
-        "anew for each round, so that luck with the first ones does not add up. Validation and test stay.",
+        description="Which questions a round ranks and chooses by: same: selection and validation split of the first "
+        "round; own: both drawn anew for each round, so that luck with them does not add up. The test split stays.",
     )
     budget: RoundsBudgetConfig | None = Field(
         None, description="Begin no round that would not fit in, if it costs what the one before did; empty: no limit."
@@ -61,11 +61,11 @@ class RoundsConfig(Section):
         return self
 
     def data(self, data: DataConfig, number: int) -> DataConfig:
-        """Return the data of a round: the run's, with selection questions of its own if it is to have them."""
+        """Return the data of a round: the run's, with questions of its own if it is to have them."""
         if number == 1 or self.questions == "same":
             return data
-        seed = round_key("questions of round", data.selection_seed or 0, number, 8)
-        return data.model_copy(update={"selection_seed": seed})
+        seed = round_key("questions of round", data.redraw or 0, number, 8)
+        return data.model_copy(update={"redraw": seed})
 
 
 def round_key(what: str, seed: int, number: int, size: int) -> int:

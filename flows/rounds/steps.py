@@ -17,9 +17,9 @@ from thickets.storage.home import Home
 def round_config(config: RunConfig, number: int, model: Path | None, earlier: Sequence[str] = ()) -> RunConfig:
     """Return the configuration of one round, which is an ordinary run.
 
-    Validation and test split stay, and so does everything else but this: noise is drawn anew, so that no candidate
-    repeats a direction that is in the model already, and so are a student's training examples, which the model of the
-    round has learned, and with `rounds.questions: own` the selection split.
+    The test split stays, and so does everything else but this: noise is drawn anew, so that no candidate repeats a
+    direction that is in the model already, and so are a student's training examples, which the model of the round has
+    learned, and with `rounds.questions: own` selection and validation split.
 
     Args:
         config: With `rounds`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, NotRequired, TypedDict
 
@@ -23,7 +23,7 @@ class Draw(TypedDict):
     validation: int
     test: int
     seed: int
-    selection_seed: NotRequired[int | None]
+    redraw: NotRequired[int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Splits:
 
 
 def draw_splits(
-    problem: Problem, *, selection: int, validation: int, test: int, seed: int, selection_seed: int | None = None
+    problem: Problem, *, selection: int, validation: int, test: int, seed: int, redraw: int | None = None
 ) -> Splits:
     """Draw disjoint splits of the given sizes.
 
@@ -73,14 +73,14 @@ def draw_splits(
         validation: Rows that choose K and every other knob.
         test: Rows of the final evaluation.
         seed: Key of the shuffle and, for a generated problem, of its questions.
-        selection_seed: Draws the selection split once more, from what the three splits leave of the data (which a
-            generated problem always has); the other two stay. None: the first draw.
+        redraw: Draws selection and validation split once more, from what the three splits leave of the data (a
+            generated problem makes more); the test split stays. None: the first draw.
 
     Raises:
         InputError: A size is negative, data is short (the message says by how many rows), or one id names two
             questions.
     """
-    sizes = {"selection": selection, "validation": validation, "test": test}
+    sizes: dict[SplitName, int] = {"selection": selection, "validation": validation, "test": test}
     for name, size in sizes.items():
         if size < 0:
             raise InputError(f"{name} is {size}; a split has 0 or more examples")
@@ -100,9 +100,10 @@ def draw_splits(
         validation=_split("validation", pool[selection : selection + validation]),
         test=_split("test", test_rows),
     )
-    if selection_seed is None:
+    if redraw is None:
         return splits
-    return splits.with_changed([_draw_more(problem, splits, "selection", selection, selection_seed)])
+    del sizes["test"]
+    return splits.with_changed(_draw_more(problem, splits, "redraw", sizes, redraw))
 
 
 def draw_training(problem: Problem, splits: Splits, size: int, seed: int) -> Split:
@@ -120,18 +121,24 @@ def draw_training(problem: Problem, splits: Splits, size: int, seed: int) -> Spl
     Raises:
         InputError: Data is short (the message says by how many rows), or one id names two questions.
     """
-    return _draw_more(problem, splits, "training", size, seed)
+    [training] = _draw_more(problem, splits, "training", {"training": size}, seed)
+    return training
 
 
-def _draw_more(problem: Problem, splits: Splits, name: SplitName, size: int, seed: int) -> Split:
+def _draw_more(
+    problem: Problem, splits: Splits, what: str, sizes: Mapping[SplitName, int], seed: int
+) -> Iterator[Split]:
     held_out = _distinct(
         [*(example for split in splits for example in split.examples), *(problem.test_examples() or ())]
     )
     # Not the run's seed: a generated problem would begin with the very questions of the three splits.
-    own_seed = int.from_bytes(hashlib.blake2b(f"thickets {name} 1:{seed}".encode(), digest_size=7).digest(), "little")
-    pool = _shuffle(_without(problem.examples(size + len(held_out), own_seed), held_out), own_seed)
-    _require(problem, {name: size}, len(pool), "what the three splits leave of the data")
-    return _split(name, pool[:size])
+    own_seed = int.from_bytes(hashlib.blake2b(f"thickets {what} 1:{seed}".encode(), digest_size=7).digest(), "little")
+    needed = sum(sizes.values())
+    pool = _shuffle(_without(problem.examples(needed + len(held_out), own_seed), held_out), own_seed)
+    _require(problem, sizes, len(pool), "what the three splits leave of the data")
+    for name, size in sizes.items():
+        yield _split(name, pool[:size])
+        del pool[:size]
 
 
 def content_sha256(examples: Iterable[Example]) -> str:
@@ -190,7 +197,7 @@ def _check_id(example: Example, ids: dict[str, str]) -> None:
         )
 
 
-def _require(problem: Problem, sizes: dict[str, int], found: int, source: str) -> None:
+def _require(problem: Problem, sizes: Mapping[SplitName, int], found: int, source: str) -> None:
     needed = sum(sizes.values())
     if found < needed:
         each = ", ".join(f"{name} needs {size}" for name, size in sizes.items())

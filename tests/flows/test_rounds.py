@@ -46,7 +46,7 @@ def letters(text, example):
 
 
 def sections(folder: Path, most: int = 2) -> dict[str, Any]:
-    rows = [json.dumps({"question": f"Say {number}.", "answer": "all"}) for number in range(120)]
+    rows = [json.dumps({"question": f"Say {number}.", "answer": "all"}) for number in range(180)]
     (folder / "rows.jsonl").write_text("\n".join(rows))
     return tiny_sections(folder / "model") | {
         "name": "rounds",
@@ -186,7 +186,7 @@ def test_the_first_round_is_the_run_without_rounds_and_later_ones_draw_noise_of_
     assert (second.model, second.data) == ("m", config.data)
 
 
-def test_rounds_with_questions_of_their_own_share_the_other_splits(
+def test_rounds_with_questions_of_their_own_share_the_test_split(
     rounds: Rounds, folder: Path, tmp_path: Path, verifier: None
 ) -> None:
     shutil.copytree(folder / "home", tmp_path / "home")
@@ -200,9 +200,9 @@ def test_rounds_with_questions_of_their_own_share_the_other_splits(
             rows = scores.query("select split, question from examples").iter_rows()
             asked.append({(split, question) for split, question in rows})
     own, same = asked
-    assert {split for split, _ in own ^ same} == {"selection"}
-    first = {question for split, question in same if split == "selection"}
-    assert first.isdisjoint(question for split, question in own if split == "selection")
+    assert {split for split, _ in own ^ same} == {"selection", "validation"}
+    first = {question for split, question in same if split != "test"}
+    assert first.isdisjoint(question for split, question in own if split != "test")
     assert randopt_rounds(parse_config(values)) == found
 
 
@@ -210,9 +210,9 @@ def test_questions_of_its_own_that_a_later_round_would_lack_are_missed_before_th
     folder: Path, tmp_path: Path, verifier: None
 ) -> None:
     values = sections(folder) | {"storage": {"home": str(tmp_path / "home")}}
-    values["data"] = {"selection": 40, "validation": 40, "test": 30}
+    values["data"] = {"selection": 30, "validation": 40, "test": 60}
     values["rounds"] |= {"questions": "own"}
-    with pytest.raises(InputError, match=r"selection needs 40, .* found 10 .* 30 are missing"):
+    with pytest.raises(InputError, match=r"selection needs 30, validation needs 40, .* found 50 .* 20 are missing"):
         search(parse_config(values))
     assert not (tmp_path / "home" / "runs").exists()
 

@@ -173,18 +173,20 @@ def test_training_examples_are_in_none_of_the_three_splits_and_leave_them_as_the
         draw_training(problem, splits, 9, seed=0)
 
 
-def test_other_selection_questions_leave_the_other_splits_as_they_are() -> None:
-    problem, sizes = Rows(rows(*range(20))), {"selection": 5, "validation": 4, "test": 3, "seed": 0}
-    first, other = draw_splits(problem, **sizes), draw_splits(problem, **sizes, selection_seed=7)
-    assert (other.validation, other.test) == (first.validation, first.test)
-    drawn = {example.id for example in other.selection.examples}
-    assert len(drawn) == 5
-    assert drawn.isdisjoint(example.id for split in first for example in split.examples)
-    assert draw_splits(problem, **sizes, selection_seed=7) == other
-    assert draw_splits(problem, **sizes, selection_seed=8).selection != other.selection
+def test_another_draw_leaves_the_test_split_as_it_is() -> None:
+    problem, sizes = Rows(rows(*range(21))), {"selection": 5, "validation": 4, "test": 3, "seed": 0}
+    first, other = draw_splits(problem, **sizes), draw_splits(problem, **sizes, redraw=7)
+    assert other.test == first.test
+    assert [len(split.examples) for split in other] == [5, 4, 3]
+    ids = [example.id for split in (*first, *list(other)[:2]) for example in split.examples]
+    assert len(set(ids)) == len(ids) == 21
+    assert draw_splits(problem, **sizes, redraw=7) == other
+    again = draw_splits(problem, **sizes, redraw=8)
+    assert (again.selection, again.validation) != (other.selection, other.validation)
     assert draw_training(problem, first, 5, seed=7).examples != other.selection.examples
-    with pytest.raises(InputError, match=r"splits leave of the data .* selection needs 5, .* found 4 .* 1 are missing"):
-        draw_splits(Rows(rows(*range(16))), **sizes, selection_seed=7)
+    message = r"splits leave of the data .* selection needs 5, validation needs 4, .* found 8 .* 1 are missing"
+    with pytest.raises(InputError, match=message):
+        draw_splits(Rows(rows(*range(20))), **sizes, redraw=7)
 
 
 def test_no_row_of_an_official_test_set_is_trained_on_drawn_or_not() -> None:
