@@ -152,7 +152,7 @@ class Contest:
             entries |= self._of_search()
         if "student" in parts:
             entries |= self._of_students(distill(first, STUDENT, home=self.folder))
-        entries |= {f"round {each.number}, one model": self._of_round(rounds, each) for each in rounds.rounds}
+        entries |= {_round_name(rounds, each): self._of_round(rounds, each) for each in rounds.rounds}
         last = rounds.last_made
         if last is None or (spent := rounds.cost_to_get(last.number)) is None:
             return {name: row(entry, None) for name, entry in entries.items()}
@@ -165,7 +165,7 @@ class Contest:
                 budget = ["rivals.budget.equal=null", f"rivals.budget.{unit}={much}"]
                 found[method] = rival(first, method, [*budget, *settings], home=self.folder)
             entries[f"{method.upper()}, equal {unit}"] = self._of_rival(found[method])
-        winner = entries[f"round {last.number}, one model"]
+        winner = entries[_round_name(rounds, last)]
         return {name: row(entry, winner) for name, entry in entries.items()}
 
     def _config(self, *, is_alone: bool) -> RunConfig:
@@ -225,6 +225,11 @@ class Contest:
             cost = found.cost.of(arm.name) if found.cost else None
             entries[arm.label] = Entry(arm.test, theirs, cost.get if cost else None, 1.0)
         return entries
+
+
+def _round_name(rounds: Rounds, each: Round) -> str:
+    """Name a round's row: of the last one the model it began with, if none was better."""
+    return f"round {each.number}, {'one model' if each.made(rounds.by) else 'none better than before'}"
 
 
 def row(entry: Entry, last: Entry | None) -> dict[str, str]:
