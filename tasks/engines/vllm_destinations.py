@@ -52,6 +52,8 @@ class Copy:
         module: Name of the module that owns the parameter.
         leaf: The parameter's name there.
         offset: Index in the parameter, seen flat, of the first element written; the others follow without gaps.
+        dtype: Type of what is copied. The parameter may be float32 all the same: on processors with AMX vLLM widens the
+            biases of small layers.
     """
 
     stored: str
@@ -59,6 +61,7 @@ class Copy:
     module: str
     leaf: str
     offset: int
+    dtype: torch.dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,8 @@ def record_copies(model: Any, tensors: Sequence[Unread]) -> list[Copy]:
         Copies that fill every parameter once, but for padding. The order is that of loading.
 
     Raises:
-        NotPlainError: Something else than plain copies of the same type, or a parameter that they do not fill.
+        NotPlainError: Something else than plain copies, of the same type or widened, or a parameter that they do not
+            fill.
     """
     recorder = _Recorder(model)
     try:
@@ -200,7 +204,8 @@ class _Recorder(TorchDispatchMode):
         stored, _ = self._sources.get(_storage(source), ("", None))
         if not stored:
             raise NotPlainError(f"{name}: what is copied there is computed from the stored tensor {self.loading}")
-        if target.shape != source.shape or target.dtype != source.dtype:
+        is_widened = target.dtype == torch.float32 and source.dtype in (torch.bfloat16, torch.float16)
+        if target.shape != source.shape or not (target.dtype == source.dtype or is_widened):
             raise NotPlainError(
                 f"{stored}: {source.dtype} {list(source.shape)} is copied to {target.dtype} {list(target.shape)}"
             )
@@ -208,7 +213,7 @@ class _Recorder(TorchDispatchMode):
         if rows is None:
             raise NotPlainError(f"{stored}: what is copied of it does not lie in rows at equal distances")
         module, leaf, _ = self._owned[_storage(target)]
-        self._copies.append(Copy(stored, rows, module, leaf, self._offset(name, target)))
+        self._copies.append(Copy(stored, rows, module, leaf, self._offset(name, target), source.dtype))
 
 
 def rows_of(view: torch.Tensor) -> Rows | None:

@@ -79,18 +79,19 @@ class _Piece:
 class _Parameter:
     """One parameter of the model, its pristine weights, and the pieces that they are made of."""
 
-    def __init__(self, module: torch.nn.Module, leaf: str, kept_on: torch.device) -> None:
-        self.module, self._leaf = module, leaf
+    def __init__(self, module: torch.nn.Module, leaf: str, dtype: torch.dtype, kept_on: torch.device) -> None:
+        self.module, self._leaf, self.dtype = module, leaf, dtype
         held = _held(module, leaf)
-        self.dtype, self.is_emptied = held.dtype, held.numel() == 0  # vLLM keeps packed weights instead
+        self.is_emptied = held.numel() == 0  # vLLM keeps packed weights instead
+        self.is_aside = self.is_emptied or held.dtype != dtype  # or it is a bias that vLLM has widened
         if self.is_emptied:
             with checkpoint_layout(module):
                 self.shape = _held(module, leaf).shape
-            self.base = _keep_copy(torch.zeros(self.shape.numel(), dtype=self.dtype), kept_on)
+            self.base = _keep_copy(torch.zeros(self.shape.numel(), dtype=dtype), kept_on)
         else:
             self.shape = held.shape
-            self._flat = held.data.view(-1)
-            self.base = _keep_copy(self._flat, kept_on)  # what no piece fills is padding, which stays
+            # What no piece fills is padding, which stays.
+            self.base = _keep_copy(held.data.view(-1).to(dtype), kept_on)
         self.pieces: list[_Piece] = []
         self._writer: FusedWeights | None = None
         self._staged: tuple[torch.Tensor, FusedWeights] | None = None
@@ -115,10 +116,10 @@ class _Parameter:
         self._staged[1].write(wanted)
 
     def write(self, wanted: Weights | None, family: Family, room: torch.Tensor, *, staged: bool) -> None:
-        """Write a candidate into the live parameter, or for packing into `room`, the same at every call."""
-        flat = room[: self.shape.numel()] if self.is_emptied else self._flat
+        """Write a candidate into the live parameter, or by way of `room`, the same at every call."""
+        flat = room[: self.shape.numel()] if self.is_aside else self._live
         if staged and self._staged is not None:
-            if self.is_emptied:
+            if self.is_aside:
                 flat = self._staged[0]
             else:
                 flat.copy_(self._staged[0])
@@ -128,6 +129,12 @@ class _Parameter:
             self._writer.write(wanted)
         if self.is_emptied:
             self._pack(flat)
+        elif self.is_aside:
+            self._live.copy_(flat)
+
+    @property
+    def _live(self) -> torch.Tensor:
+        return _held(self.module, self._leaf).data.view(-1)
 
     def _writer_into(self, flat: torch.Tensor, family: Family) -> FusedWeights:
         perturbed = sorted(
@@ -161,10 +168,10 @@ class DirectWriter:
     ) -> None:
         self._perturbation = perturbation
         self._parameters = _parameters(model, copies, checkpoint, perturbation, kept_on)
-        emptied = [parameter for parameter in self._parameters if parameter.is_emptied]
+        aside = [parameter for parameter in self._parameters if parameter.is_aside]
         self._rooms = {
-            dtype: torch.empty(max(one.shape.numel() for one in emptied if one.dtype == dtype), dtype=dtype)
-            for dtype in {one.dtype for one in emptied}
+            dtype: torch.empty(max(one.shape.numel() for one in aside if one.dtype == dtype), dtype=dtype)
+            for dtype in {one.dtype for one in aside}
         }
         self._device = next(model.parameters()).device
         on_cpu = self._device.type == "cpu"
@@ -254,7 +261,7 @@ def _parameters(
         for copy in mine:
             key = copy.module, copy.leaf
             if key not in found:
-                found[key] = _Parameter(model.get_submodule(copy.module), copy.leaf, kept_on)
+                found[key] = _Parameter(model.get_submodule(copy.module), copy.leaf, copy.dtype, kept_on)
             is_whole = copy.source.numel == whole.numel()
             found[key].keep(_Piece(copy, noise_name, is_whole, factor), whole)
     return list(found.values())

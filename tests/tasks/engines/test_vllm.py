@@ -319,13 +319,15 @@ def test_both_engines_agree_on_other_noise(tied: Path, perturbation: Perturbatio
 def test_both_engines_hold_the_same_bits(tied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With packing off, vLLM's parameters can be read back: each is a tensor of the checkpoint, or several in a row."""
     import vllm._custom_ops
+    from vllm.model_executor.layers import utils
 
     monkeypatch.setattr(vllm._custom_ops, "_supports_onednn", False, raising=False)  # the CUDA build packs nothing
+    monkeypatch.setattr(utils, "check_cpu_sgl_kernel", lambda *_: False, raising=False)  # what AMX packs small ones for
     theirs = build_engine(spec(tied, dtype="bfloat16"))
-    # With nothing packed, each of the checkpoint's tensors is proved by its bits.
-    assert self_test(theirs).n_exact == 20
     ours = build_engine(spec(tied, kind="transformers", dtype="bfloat16"))
     try:
+        # With nothing packed, each of the checkpoint's tensors is proved by its bits.
+        assert self_test(theirs).n_exact == 20
         for weights in (OTHER, ONE, Average((ONE, OTHER)), None):
             theirs.load(weights)
             ours.load(weights)

@@ -65,11 +65,11 @@ def test_every_copy_is_noted_and_nothing_is_written() -> None:
     model = Model()
     before = {name: value.clone() for name, value in model.named_parameters()}
     assert record_copies(model, unread()) == [
-        Copy("q", Rows(0, 1, 24, 24), "attention", "weight", 0),
-        Copy("k", Rows(0, 1, 12, 12), "attention", "weight", 24),
-        Copy("down", Rows(0, 1, 48, 48), "down", "weight", 0),
-        Copy("bias", Rows(0, 1, 4, 4), "attention", "bias", 0),
-        Copy("embed", Rows(0, 1, 30, 30), "embed", "weight", 0),
+        Copy("q", Rows(0, 1, 24, 24), "attention", "weight", 0, torch.float32),
+        Copy("k", Rows(0, 1, 12, 12), "attention", "weight", 24, torch.float32),
+        Copy("down", Rows(0, 1, 48, 48), "down", "weight", 0, torch.float32),
+        Copy("bias", Rows(0, 1, 4, 4), "attention", "bias", 0, torch.float32),
+        Copy("embed", Rows(0, 1, 30, 30), "embed", "weight", 0, torch.float32),
     ]
     assert all(torch.equal(value, before[name]) for name, value in model.named_parameters())
 
@@ -143,8 +143,13 @@ def test_a_parameter_that_is_replaced_is_put_back() -> None:
 
 
 def test_another_type_is_refused() -> None:
-    with pytest.raises(NotPlainError, match=r"bias: torch\.bfloat16 \[4\] is copied to torch\.float32"):
-        record_copies(Model(), unread(bias=torch.bfloat16))
+    with pytest.raises(NotPlainError, match=r"bias: torch\.float64 \[4\] is copied to torch\.float32"):
+        record_copies(Model(), unread(bias=torch.float64))
+
+
+def test_what_is_widened_is_a_copy_of_its_own_type() -> None:
+    found = record_copies(Model(), unread(bias=torch.bfloat16))
+    assert {copy.stored: copy.dtype for copy in found if copy.dtype != torch.float32} == {"bias": torch.bfloat16}
 
 
 def test_a_perturbed_tensor_that_is_not_loaded_is_refused_unless_it_is_tied() -> None:
