@@ -55,7 +55,7 @@ class Setting:
 SETTINGS = {
     "all alike": Setting(),
     "norms 0": Setting({"scale": {"*norm*": 0}}),
-    "norms only": Setting({"include": ["*norm*"]}, (0.02, 0.04, 0.08, 0.16)),
+    "norms only": Setting({"include": ["*norm*"]}, (0.005, 0.01, 0.02, 0.04)),
     "norms 0.1": Setting({"scale": {"*norm*": 0.1}}),
     "norms 3": Setting({"scale": {"*norm*": 3}}),
     "embeddings 0": Setting({"scale": {"*embed*": 0}}),
