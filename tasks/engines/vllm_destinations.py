@@ -172,7 +172,10 @@ class _Recorder(TorchDispatchMode):
         for storage, offset, numel in self._filled:
             ranges.setdefault(storage, []).append((offset, numel))
         owner = {(module, leaf): storage for storage, (module, leaf, _) in self._owned.items()}
+        types: dict[tuple[str, str], torch.dtype] = {}
         for copy in self._copies:
+            if types.setdefault((copy.module, copy.leaf), copy.dtype) != copy.dtype:
+                raise NotPlainError(f"{_joined(copy.module, copy.leaf)}: its parts are of several types")
             ranges.setdefault(owner[copy.module, copy.leaf], []).append((copy.offset, copy.source.numel))
         for storage, parts in ranges.items():
             module, leaf, tensor = self._owned[storage]

@@ -89,9 +89,8 @@ class _Parameter:
                 self.shape = _held(module, leaf).shape
             self.base = _keep_copy(torch.zeros(self.shape.numel(), dtype=dtype), kept_on)
         else:
-            self.shape = held.shape
-            # What no piece fills is padding, which stays.
-            self.base = _keep_copy(held.data.view(-1).to(dtype), kept_on)
+            self.shape, self._flat = held.shape, held.data.view(-1)
+            self.base = _keep_copy(self._flat.to(dtype), kept_on)  # what no piece fills is padding, which stays
         self.pieces: list[_Piece] = []
         self._writer: FusedWeights | None = None
         self._staged: tuple[torch.Tensor, FusedWeights] | None = None
@@ -117,7 +116,7 @@ class _Parameter:
 
     def write(self, wanted: Weights | None, family: Family, room: torch.Tensor, *, staged: bool) -> None:
         """Write a candidate into the live parameter, or by way of `room`, the same at every call."""
-        flat = room[: self.shape.numel()] if self.is_aside else self._live
+        flat = room[: self.shape.numel()] if self.is_aside else self._flat
         if staged and self._staged is not None:
             if self.is_aside:
                 flat = self._staged[0]
@@ -130,11 +129,7 @@ class _Parameter:
         if self.is_emptied:
             self._pack(flat)
         elif self.is_aside:
-            self._live.copy_(flat)
-
-    @property
-    def _live(self) -> torch.Tensor:
-        return _held(self.module, self._leaf).data.view(-1)
+            self._flat.copy_(flat)
 
     def _writer_into(self, flat: torch.Tensor, family: Family) -> FusedWeights:
         perturbed = sorted(

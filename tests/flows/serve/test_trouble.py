@@ -34,7 +34,7 @@ from thickets.tasks.problems.judging import Judge
 from thickets.tasks.serving.opening import open_ensemble
 from thickets.tasks.types import Example
 
-# More than a second of the tiny model's time on any machine.
+# Seconds of the tiny model's time.
 LONG = {"model": "latest", "prompt": ["Count: "] * 64, "max_tokens": 400, "thickets": {"every": True}}
 
 

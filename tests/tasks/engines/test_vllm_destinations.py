@@ -150,6 +150,8 @@ def test_another_type_is_refused() -> None:
 def test_what_is_widened_is_a_copy_of_its_own_type() -> None:
     found = record_copies(Model(), unread(bias=torch.bfloat16))
     assert {copy.stored: copy.dtype for copy in found if copy.dtype != torch.float32} == {"bias": torch.bfloat16}
+    with pytest.raises(NotPlainError, match=r"attention\.weight: its parts are of several types"):
+        record_copies(Model(), unread(k=torch.bfloat16))
 
 
 def test_a_perturbed_tensor_that_is_not_loaded_is_refused_unless_it_is_tied() -> None:
