@@ -22,6 +22,7 @@ from thickets.tasks.engines.model_kinds import kind_of
 from thickets.tasks.problems import load_problem
 from thickets.tasks.problems.splits import draw_splits, draw_training
 from thickets.tasks.rivals.grpo.check import check_generation, check_grpo
+from thickets.tasks.rivals.questions import draw_learned
 from thickets.tasks.scoring.executors.ray_cluster import check_reachable
 
 
@@ -96,6 +97,9 @@ def _check_problem(config: RunConfig, base: BaseModelRef) -> str:
         for number in range(2, config.rounds.most + 1 if config.rounds.questions == "own" else 2):
             own = draw_splits(problem, **config.rounds.data(data, number).draw)
             plan_prompts(config, base.path, problem, [own.selection, own.validation])
+    if config.rivals is not None:
+        learned = draw_learned(problem, splits, config.rivals.questions, data.seed)
+        plan_prompts(config, base.path, problem, [learned])
     if config.distillation is not None:
         kept = splits.with_changed(each.split for each in prompts.splits)
         training = draw_training(problem, kept, config.distillation.examples, config.distillation.seed)

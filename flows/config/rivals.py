@@ -41,6 +41,11 @@ class RivalsConfig(Section):
     budget: RivalBudget = Field(
         default_factory=lambda: RivalBudget(equal="tokens"), description="What each of them may spend."
     )
+    questions: PositiveInt | None = Field(
+        None,
+        description="Questions that they learn from: the selection split, and others of what the three splits leave, "
+        "so that fewer are learned by heart. Empty: the selection split.",
+    )
     es: EsConfig | None = Field(None, description="Evolution strategies; empty: not.")
     grpo: GrpoConfig | None = Field(None, description="GRPO; empty: not.")
 

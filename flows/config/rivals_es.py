@@ -35,7 +35,7 @@ class EsConfig(Section):
         False, description="Every second model is the mirror image of the one before: base minus its noise."
     )
     questions: PositiveInt | None = Field(
-        None, description="Questions of the selection split per round, drawn anew for each; empty: all of them."
+        None, description="Questions per round, drawn anew for each; empty: as many as the selection split has."
     )
     evaluate_every: PositiveInt = Field(5, description="Rounds between two looks at the validation split.")
     patience: PositiveInt = Field(5, description="Looks without a better validation score until it ends.")

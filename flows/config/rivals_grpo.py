@@ -24,7 +24,7 @@ class GrpoConfig(Section):
         None, gt=0, lt=1, description="After the warm-up; empty: 1e-4 for lora, 1e-5 for full."
     )
     warmup_steps: int = Field(3, ge=0, description="Steps in which the learning rate rises; it stays from then on.")
-    prompts: PositiveInt = Field(8, description="Questions of the selection split per step.")
+    prompts: PositiveInt = Field(8, description="Questions per step.")
     num_generations: int = Field(8, ge=2, description="Sampled answers per question: the group that they compete in.")
     batch_size: PositiveInt = Field(16, description="Answers per forward and backward pass; for memory alone.")
     iterations: PositiveInt = Field(1, description="Optimizer steps per sample.")

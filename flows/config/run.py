@@ -204,6 +204,16 @@ class RunConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _rivals_learn_from_the_selection_split(self) -> Self:
+        asked = self.rivals.questions if self.rivals else None
+        if asked is not None and asked < self.data.selection:
+            raise ValueError(
+                f"rivals.questions is {asked}, but data.selection is {self.data.selection}, and rivals learn from all "
+                "of these and others; make it larger, or leave it empty"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _can_be_raced(self) -> Self:
         if self.scoring.racing is None:
             return self

@@ -133,7 +133,8 @@ class _Evolution:
     def _round_plan(self, state: EsState, checkpoints: Checkpoints) -> RunPlan:
         run, section, number = self.plan.run, self._section, len(state.steps)
         model = checkpoints.at(state.merges)
-        questions = draw_questions(run.splits.selection, section.questions, section.seed, number)
+        n = section.questions or run.config.data.selection
+        questions = draw_questions(self.plan.questions, n, section.seed, number)
         return model_in_place(run, model, (questions, run.splits.validation), run_dtype(run))
 
     def _is_due(self, state: EsState) -> bool:
@@ -177,7 +178,8 @@ class _Evolution:
     def _label(self) -> str:
         section = self._section
         pairs = " in pairs" if section.antithetic else ""
-        return f"evolution strategies, {section.population}{pairs} at sigma {self._sigma:g}, rate {self._rate:g}"
+        size = f"{section.population}{pairs} at sigma {self._sigma:g}"
+        return f"evolution strategies, {size}, rate {self._rate:g}{self.plan.of_questions}"
 
     def _step(self, drawn: Round, found: Exam) -> StepTaken:
         rewards = rewards_of(found.answers, [candidate_id(who) for who in drawn.respondents])

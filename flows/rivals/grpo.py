@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from thickets.flows.config.rivals_grpo import GrpoConfig
 from thickets.flows.distillation.place import Place, choose_place
 from thickets.flows.distillation.trainer import base_name_of, exam_of
+from thickets.flows.model_in_place import model_in_place
 from thickets.flows.results.runs import open_scores
 from thickets.flows.rivals.checkpoints import run_dtype, write_step
 from thickets.flows.rivals.methods import Made, OnPoint, StepValues
@@ -51,7 +52,7 @@ def train_by_grpo(plan: RivalPlan, base: Accuracy, cluster: RayCluster | None, o
         found = train_rival(lambda: place.run(job, tell))
     if not job.target.is_dir():  # nothing was better than the base
         write_step(plan.run, plan.run.base.path, job.target, None, job.dtype)
-    return Made(_label(section), tuple(map(_point, found.looks)), found.ended, found.cost)
+    return Made(_label(section) + plan.of_questions, tuple(map(_point, found.looks)), found.ended, found.cost)
 
 
 @task("train-rival", retries=1, retry_delays_s=[5])
@@ -73,7 +74,8 @@ class _Trainer:
             base: Accuracy of the base on the validation split.
         """
         run, folder = self.plan.run, self.plan.folder
-        blocks = [block for block in run.blocks if block.split == "selection"]
+        asked = model_in_place(run, run.base, (self.plan.questions, run.splits.validation))
+        blocks = [block for block in asked.blocks if block.split == "selection"]
         return GrpoJob(
             base=run.base.path,
             base_name=base_name_of(run),

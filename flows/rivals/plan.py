@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from thickets.flows.config.file import load_config
 from thickets.flows.config.rivals import RivalMethod, RivalsConfig
@@ -24,8 +25,9 @@ from thickets.storage.models.base import BaseModelRef
 from thickets.tasks.engines import EngineSpec
 from thickets.tasks.engines.model_kinds import kind_of
 from thickets.tasks.problems import Problem
-from thickets.tasks.problems.splits import Splits
+from thickets.tasks.problems.splits import Split, Splits
 from thickets.tasks.results.cost import Cost
+from thickets.tasks.rivals.questions import draw_learned
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class RivalPlan:
         section: Its section.
         budget: What it may spend.
         search: What the search spent.
+        questions: What it learns from.
         id: Names the rival among those of the run.
         folder: Where it is kept.
     """
@@ -49,8 +52,15 @@ class RivalPlan:
     section: EsConfig | GrpoConfig
     budget: Budget
     search: Cost
+    questions: Split
     id: str
     folder: RivalFolder
+
+    @property
+    def of_questions(self) -> str:
+        """How many questions it learns from, as the end of a label; empty where it is the selection split."""
+        n = len(self.questions.examples)
+        return f", {n} questions" if n > len(self.run.splits.selection.examples) else ""
 
 
 def plan_rival(
@@ -97,6 +107,7 @@ def plan_rival(
         section=section,
         budget=budget_of(config.rivals.budget, search),
         search=search,
+        questions=draw_learned(problem, splits, config.rivals.questions, config.data.seed),
         id=name,
         folder=rival_folder(run_folder, name),
     )
@@ -138,10 +149,12 @@ def rival_id(run_id: str, rivals: RivalsConfig, method: RivalMethod) -> str:
     """Return the method and the first 8 hex digits of the hash of everything that can change its model."""
     section = rivals.section(method)
     assert section is not None
-    content = {
+    content: dict[str, Any] = {
         "run": run_id,
         "method": method,
         "section": section.model_dump(mode="json"),
         "budget": rivals.budget.model_dump(mode="json"),
     }
+    if rivals.questions is not None:  # unset, ids are those of versions that had no such field
+        content["questions"] = rivals.questions
     return f"{method}-{fingerprint(content)[:8]}"

@@ -106,7 +106,9 @@ def draw_splits(
     return splits.with_changed(_draw_more(problem, splits, "redraw", sizes, redraw))
 
 
-def draw_training(problem: Problem, splits: Splits, size: int, seed: int) -> Split:
+def draw_training(
+    problem: Problem, splits: Splits, size: int, seed: int, field: str = "distillation.examples"
+) -> Split:
     """Draw examples to train on, none of them in the three splits or in an official test set.
 
     The three splits do not depend on it. A generated problem makes other questions under another seed; of a file the
@@ -117,16 +119,17 @@ def draw_training(problem: Problem, splits: Splits, size: int, seed: int) -> Spl
         splits: The run's three splits.
         size: Rows to draw.
         seed: Key of the draw; of a file, a smaller size gives the beginning of a larger one.
+        field: Who asks for them, for the error.
 
     Raises:
         InputError: Data is short (the message says by how many rows), or one id names two questions.
     """
-    [training] = _draw_more(problem, splits, "training", {"training": size}, seed)
+    [training] = _draw_more(problem, splits, "training", {"training": size}, seed, field)
     return training
 
 
 def _draw_more(
-    problem: Problem, splits: Splits, what: str, sizes: Mapping[SplitName, int], seed: int
+    problem: Problem, splits: Splits, what: str, sizes: Mapping[SplitName, int], seed: int, field: str | None = None
 ) -> Iterator[Split]:
     held_out = _distinct(
         [*(example for split in splits for example in split.examples), *(problem.test_examples() or ())]
@@ -135,7 +138,7 @@ def _draw_more(
     own_seed = int.from_bytes(hashlib.blake2b(f"thickets {what} 1:{seed}".encode(), digest_size=7).digest(), "little")
     needed = sum(sizes.values())
     pool = _shuffle(_without(problem.examples(needed + len(held_out), own_seed), held_out), own_seed)
-    _require(problem, sizes, len(pool), "what the three splits leave of the data")
+    _require(problem, sizes, len(pool), "what the three splits leave of the data", field)
     for name, size in sizes.items():
         yield _split(name, pool[:size])
         del pool[:size]
@@ -197,10 +200,12 @@ def _check_id(example: Example, ids: dict[str, str]) -> None:
         )
 
 
-def _require(problem: Problem, sizes: Mapping[SplitName, int], found: int, source: str) -> None:
+def _require(
+    problem: Problem, sizes: Mapping[SplitName, int], found: int, source: str, field: str | None = None
+) -> None:
     needed = sum(sizes.values())
     if found < needed:
-        each = ", ".join(f"{name} needs {size}" for name, size in sizes.items())
+        each = ", ".join(f"{field or f'data.{name}'} needs {size}" for name, size in sizes.items())
         raise InputError(
             f"{source} of problem {problem.name} is too short: {each}, {needed} rows in all; "
             f"found {found} distinct questions, {needed - found} are missing; ask for fewer or add data"

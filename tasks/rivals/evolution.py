@@ -67,16 +67,16 @@ def draw_round(size: int, sigma: float, seed: int, number: int, *, antithetic: b
     return Round(tuple(candidates_of(drawn)), antithetic)
 
 
-def draw_questions(split: Split, n: int | None, seed: int, number: int) -> Split:
-    """Draw the questions of a round from a split; None takes all, in their order.
+def draw_questions(split: Split, n: int, seed: int, number: int) -> Split:
+    """Draw the questions of a round.
 
     Args:
-        split: The selection split.
-        n: How many; as many as there are, if there are fewer.
+        split: What there is to learn from.
+        n: How many; if there are not more, all of them in their order.
         seed: Of all rounds.
         number: Of the round, from 0.
     """
-    if n is None or n >= len(split.examples):
+    if n >= len(split.examples):
         return split
 
     def lot(example_id: str) -> bytes:

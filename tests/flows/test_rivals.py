@@ -25,6 +25,7 @@ from tests.flows.test_rounds import _VERIFIER
 from tests.flows.tiny_run import tiny_sections
 from tests.tiny_model import make_tiny_model
 from thickets.flows.config.file import parse_config
+from thickets.flows.config.preflight import check_inputs
 from thickets.flows.config.rivals import RivalsConfig
 from thickets.flows.config.rivals_es import EsConfig
 from thickets.flows.config.run import RunConfig
@@ -39,13 +40,13 @@ from thickets.flows.results.rivals_text import rival_findings
 from thickets.flows.results.runs import find_run
 from thickets.flows.results.summary import RunSummary
 from thickets.flows.rivals.flow import rival
-from thickets.flows.rivals.plan import rival_config
+from thickets.flows.rivals.plan import plan_rival, rival_config
 from thickets.flows.view.address import Address
 from thickets.flows.view.app import make_app
 from thickets.storage.errors import InputError
 from thickets.storage.home import Home, RunFolder
 from thickets.storage.models.base import resolve_model
-from thickets.tasks.engines import EngineSpec
+from thickets.tasks.engines import EngineSpec, resolve_spec
 from thickets.tasks.engines.transformers import TransformersEngine
 from thickets.tasks.export.checkpoint import write_checkpoint
 from thickets.tasks.noise import Perturbation, noise
@@ -322,6 +323,42 @@ def test_a_round_has_the_noise_of_the_run_and_not_what_a_rule_makes_of_its_weigh
     other = resolve_model(str(make_tiny_model(folder / "wider", head_dim=16)))
     assert make_plan(config, other, problem, splits).engine.perturbation != run.engine.perturbation
     assert model_in_place(run, other).engine.perturbation == run.engine.perturbation
+
+
+def test_more_questions_to_learn_from_are_in_none_of_the_three_splits(searched: RunSummary, near: None) -> None:
+    same, more = (asked(searched, *overrides) for overrides in ((), ("rivals.questions=30",)))
+    base, problem = resolve_model(more.model), load_problem(more.single_problem)
+    splits = draw_splits(problem, **more.data.draw)
+    plans = [plan_rival(each, "es", base, problem, splits, resolve_spec) for each in (same, more)]
+    assert plans[0].questions == splits.selection
+    assert plans[0].id != plans[1].id
+    learned = {example.id for example in plans[1].questions.examples}
+    assert len(learned) == 30
+    assert learned > {example.id for example in splits.selection.examples}
+    assert learned.isdisjoint(example.id for split in (splits.validation, splits.test) for example in split.examples)
+
+    before = asked_of(searched, "selection")
+    found = rival(asked(searched, "rivals.questions=30", "rivals.budget.tokens=1000000", NO_EQUAL), "es")
+    assert found.rival.label.endswith(", 30 questions")
+    new = asked_of(searched, "selection") - before
+    assert new
+    assert new < learned
+
+
+def asked_of(searched: RunSummary, split: str) -> set[str]:
+    frames = [pl.read_parquet(path) for path in (searched.folder.parents[1] / "shards").glob("*/*.parquet")]
+    return set(pl.concat(frames).filter(pl.col("split") == split)["example_id"].to_list())
+
+
+def test_too_few_questions_are_told_before_anything_starts(folder: Path, near: None) -> None:
+    values = sections(folder, folder / "home")
+    with pytest.raises(InputError, match=r"rivals\.questions is 9, but data\.selection is 16"):
+        parse_config(values | {"rivals": {"questions": 9, "es": {}}})
+    with pytest.raises(
+        InputError,
+        match=r"rivals\.questions, beyond data\.selection, needs 44, 44 rows in all; found 18 distinct questions",
+    ):
+        check_inputs(parse_config(values | {"rivals": {"questions": 60, "es": {}}}))
 
 
 def test_only_the_rivals_can_be_changed_on_a_finished_run(searched: RunSummary, near: None) -> None:

@@ -212,7 +212,9 @@ def test_questions_of_its_own_that_a_later_round_would_lack_are_missed_before_th
     values = sections(folder) | {"storage": {"home": str(tmp_path / "home")}}
     values["data"] = {"selection": 30, "validation": 40, "test": 60}
     values["rounds"] |= {"questions": "own"}
-    with pytest.raises(InputError, match=r"selection needs 30, validation needs 40, .* found 50 .* 20 are missing"):
+    with pytest.raises(
+        InputError, match=r"data\.selection needs 30, data\.validation needs 40, .* found 50 .* 20 are missing"
+    ):
         search(parse_config(values))
     assert not (tmp_path / "home" / "runs").exists()
 

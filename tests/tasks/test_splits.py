@@ -142,11 +142,11 @@ def test_short_data_says_what_each_split_needs_and_what_is_missing() -> None:
     with pytest.raises(InputError) as caught:
         draw_splits(Rows(rows(*range(7))), selection=5, validation=4, test=3, seed=0)
     assert str(caught.value) == (
-        "the data of problem rows is too short: selection needs 5, validation needs 4, test needs 3, 12 rows in all; "
-        "found 7 distinct questions, 5 are missing; ask for fewer or add data"
+        "the data of problem rows is too short: data.selection needs 5, data.validation needs 4, data.test needs 3, "
+        "12 rows in all; found 7 distinct questions, 5 are missing; ask for fewer or add data"
     )
     with pytest.raises(
-        InputError, match=r"the official test data .*: test needs 3, 3 rows in all; found 2 .* 1 are mis"
+        InputError, match=r"the official test data .*: data\.test needs 3, 3 rows in all; found 2 .* 1 are mis"
     ):
         draw_splits(Rows(rows(*range(9)), rows(20, 21)), selection=5, validation=4, test=3, seed=0)
     with pytest.raises(InputError, match=r"validation is -1"):
@@ -169,7 +169,9 @@ def test_training_examples_are_in_none_of_the_three_splits_and_leave_them_as_the
     assert draw_training(problem, splits, 8, seed=0) == training
     assert draw_training(problem, splits, 5, seed=0).examples == training.examples[:5]
     assert draw_training(problem, splits, 5, seed=1).examples != training.examples[:5]
-    with pytest.raises(InputError, match=r"splits leave of the data .* training needs 9, .* found 8 .* 1 are missing"):
+    with pytest.raises(
+        InputError, match=r"splits leave of the data .* distillation\.examples needs 9, .* found 8 .* 1 are missing"
+    ):
         draw_training(problem, splits, 9, seed=0)
 
 
@@ -184,7 +186,9 @@ def test_another_draw_leaves_the_test_split_as_it_is() -> None:
     again = draw_splits(problem, **sizes, redraw=8)
     assert (again.selection, again.validation) != (other.selection, other.validation)
     assert draw_training(problem, first, 5, seed=7).examples != other.selection.examples
-    message = r"splits leave of the data .* selection needs 5, validation needs 4, .* found 8 .* 1 are missing"
+    message = (
+        r"splits leave of the data .* data\.selection needs 5, data\.validation needs 4, .* found 8 .* 1 are missing"
+    )
     with pytest.raises(InputError, match=message):
         draw_splits(Rows(rows(*range(20))), **sizes, redraw=7)
 

@@ -25,7 +25,7 @@ def test_a_round_draws_its_own_candidates_and_pairs_are_half_of_it_twice() -> No
 def test_the_questions_of_a_round_are_some_of_the_split_and_not_those_of_the_next_round() -> None:
     examples = tuple(Example(str(number), f"{number}?", "1") for number in range(40))
     split = Split("selection", examples, content_sha256(examples))
-    assert draw_questions(split, None, 0, 1) is draw_questions(split, 40, 0, 1) is split
+    assert draw_questions(split, 40, 0, 1) is draw_questions(split, 41, 0, 1) is split
     first, second = (draw_questions(split, 10, 0, number) for number in (0, 1))
     assert len({example.id for example in first.examples}) == 10
     assert {example.id for example in first.examples} != {example.id for example in second.examples}
