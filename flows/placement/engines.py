@@ -77,9 +77,9 @@ def open_executor(
 
 
 class Engines:
-    """Opens one executor per plan; reuses the engine when the next plan needs the same.
+    """Opens one executor per plan; reuses the engine when the next plan needs the same, or the same with another base.
 
-    Starting an engine takes seconds to minutes.
+    Starting an engine takes seconds to minutes. Engines in other processes are not reused.
     """
 
     def __init__(
@@ -89,6 +89,7 @@ class Engines:
         cluster: RayCluster | None = None,
     ) -> None:
         """Take what `open_executor` takes, but for the plan."""
+        self._build = build
         self._open = partial(open_executor, on_unit=on_unit, build=build, cluster=cluster)
         self._opened = ExitStack()
         self._current: tuple[EngineSpec, Executor] | None = None
@@ -107,7 +108,10 @@ class Engines:
         """Return the plan's executor and close the previous one."""
         if self._current is not None:
             spec, executor = self._current
-            if isinstance(executor, LocalExecutor) and _same_engine(spec, plan.engine):
+            if isinstance(executor, LocalExecutor) and _differ_by_base(spec, plan.engine):
+                if spec.model_path != plan.engine.model_path:
+                    executor.rebase(partial(self._build, plan.engine), plan.engine.model_path)
+                    self._current = plan.engine, executor
                 executor.turn_to(plan.judge, plan.blocks, plan.sampling, plan.shard_folder, plan.verdict_folder)
                 return executor
             self._opened.close()
@@ -116,7 +120,9 @@ class Engines:
         return executor
 
 
-def _same_engine(one: EngineSpec, other: EngineSpec) -> bool:
+def _differ_by_base(one: EngineSpec, other: EngineSpec) -> bool:
+    """Return whether two specs are equal but for the model."""
+    other = replace(other, model_path=one.model_path)
     if one.kind != "vllm":  # only vLLM's engine depends on `max_length`
         one, other = replace(one, max_length=None), replace(other, max_length=None)
     return one == other

@@ -11,7 +11,7 @@ from thickets.flows.config.rivals_es import EsConfig
 from thickets.flows.model_in_place import model_in_place
 from thickets.flows.plan import RunPlan
 from thickets.flows.rivals.checkpoints import Checkpoints, run_dtype
-from thickets.flows.rivals.exam import Exam, Examiner
+from thickets.flows.rivals.exam import Exam, ExamEngines, Examiner
 from thickets.flows.rivals.methods import Made, OnPoint
 from thickets.flows.rivals.plan import RivalPlan
 from thickets.flows.runtime.environment import log
@@ -94,10 +94,12 @@ class _Evolution:
     def run(self, base: Accuracy) -> Made:
         state = self._load(base)
         checkpoints = Checkpoints(self.plan.run, self.plan.folder.work / "steps")
-        while state.ended is None:
-            state = self._advance(state, checkpoints)
-            self._save(state)
-            checkpoints.keep({_last_taken(state.merges), _last_taken(state.merges[: chosen_point(state.points).step])})
+        with ExamEngines(self.cluster) as engines:
+            while state.ended is None:
+                state = self._advance(state, checkpoints, engines)
+                self._save(state)
+                chosen = state.merges[: chosen_point(state.points).step]
+                checkpoints.keep({_last_taken(state.merges), _last_taken(chosen)})
         chosen = state.merges[: chosen_point(state.points).step]
         checkpoints.write_model(chosen, self.plan.folder.model, "evolution strategies")
         checkpoints.keep(())
@@ -112,11 +114,11 @@ class _Evolution:
     def _save(self, state: EsState) -> None:
         write_text_atomically(self.plan.folder.state, state.model_dump_json(indent=2))
 
-    def _advance(self, state: EsState, checkpoints: Checkpoints) -> EsState:
+    def _advance(self, state: EsState, checkpoints: Checkpoints, engines: ExamEngines) -> EsState:
         """Look at the validation split where that is due, then take one more round unless that ends it."""
         number = len(state.steps)
         scored = self._round_plan(state, checkpoints)
-        with Examiner(self.plan, scored, f"round-{number:04d}", self.cluster) as examiner:
+        with Examiner(self.plan, scored, f"round-{number:04d}", engines) as examiner:
             if self._is_due(state):
                 state = self._look(state, examiner.ask("validation", [None], "es-validation"))
                 self._save(state)

@@ -10,7 +10,7 @@ from types import TracebackType
 import polars as pl
 
 from thickets.flows.model_in_place import model_in_place
-from thickets.flows.placement.engines import open_executor
+from thickets.flows.placement.engines import Engines
 from thickets.flows.plan import RunPlan
 from thickets.flows.rivals.plan import RivalPlan
 from thickets.flows.search.progress import ScoringProgress
@@ -40,36 +40,48 @@ class Exam:
     cost: Cost
 
 
-class Examiner:
-    """Has respondents around one checkpoint answer; its engine starts when it is needed, and ends with `with`."""
+class ExamEngines(Engines):
+    """The engines of a rival, for one checkpoint after another."""
 
-    def __init__(self, plan: RivalPlan, scored: RunPlan, name: str, cluster: RayCluster | None) -> None:
+    def __init__(self, cluster: RayCluster | None) -> None:
+        """Start nothing yet.
+
+        Args:
+            cluster: Where engines run, if not here.
+        """
+        self.progress = ScoringProgress()
+        super().__init__(self.progress.on_unit, build_engine, cluster)
+
+
+class Examiner:
+    """Has respondents around one checkpoint answer; what it keeps for that ends with `with`."""
+
+    def __init__(self, plan: RivalPlan, scored: RunPlan, name: str, engines: ExamEngines) -> None:
         """Start nothing yet.
 
         Args:
             plan: The rival.
             scored: The plan with the checkpoint in place of the base.
             name: Of the checkpoint among those of the rival; a file name.
-            cluster: Where engines run, if not here.
+            engines: Answer; one is started when it is needed, and is there for the next checkpoint.
         """
         assert plan.found.full_cost is not None
-        self._scored, self._progress, self._n_active = scored, ScoringProgress(), plan.found.full_cost.n_active
+        self._scored, self._engines, self._n_active = scored, engines, plan.found.full_cost.n_active
         nobody = pl.DataFrame(schema=POPULATION_SCHEMA)
         database = plan.folder.work / "scores" / name / "scores.duckdb"
         database.parent.mkdir(parents=True, exist_ok=True)
         self._book: ScoreBook = scored.book(database, f"{plan.id}-{name}", nobody)
         record_other_answers(plan.run.home.run(plan.run.run_id), scored.fingerprint, scored.verdicts)
         scored.shard_folder.clean_temporaries()
-        self._open = open_executor(scored, self._progress.on_unit, build_engine, cluster)
 
     def __enter__(self) -> Examiner:
-        self._scoring = Scoring(self._scored, self._book, self._open.__enter__(), self._progress)
+        executor = self._engines.turn_to(self._scored)
+        self._scoring = Scoring(self._scored, self._book, executor, self._engines.progress)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._open.__exit__(kind, error, trace)
         # The answers are in the shards; a database per round would take megabytes each.
         shutil.rmtree(self._book.database.parent, ignore_errors=True)
 
@@ -81,14 +93,14 @@ class Examiner:
             respondents: The checkpoint itself (None), or models around it.
             label: For progress; no underscores.
         """
-        before = self._progress.engine
+        before = self._engines.progress.engine
         self._book.register(respondents)
         self._scoring.ask(split, respondents, label=label)
         ids = [candidate_id(who) for who in respondents]
         with self._book.open() as store:
             answers = store.answers(split, ids)
             cost = AnswerCounter(store, self._scored.blocks, self._scored.template, self._n_active).of(split, ids)
-        after = self._progress.engine
+        after = self._engines.progress.engine
         spent_s = after.load_s + after.generate_s - before.load_s - before.generate_s
         return Exam(answers, cost.model_copy(update={"engine_s": spent_s}))
 
@@ -105,5 +117,5 @@ def examine(
         name: Of the checkpoint among those of the rival.
         cluster: Where engines run, if not here.
     """
-    with Examiner(plan, model_in_place(plan.run, model), name, cluster) as examiner:
+    with ExamEngines(cluster) as engines, Examiner(plan, model_in_place(plan.run, model), name, engines) as examiner:
         return {split: examiner.ask(split, [None], f"{plan.method}-{split}") for split in splits}

@@ -116,6 +116,21 @@ class Engine(Protocol):
 
 
 @runtime_checkable
+class RebasableEngine(Engine, Protocol):
+    """An engine that gets another base in less time than it takes to start."""
+
+    def rebase(self, model_path: Path) -> bool:
+        """Hold another checkpoint as the base from now on, with everything else as it is.
+
+        Args:
+            model_path: Of the same architecture and tokenizer.
+
+        Returns:
+            Whether it does; if not, the checkpoint has other tensors, and the engine is good for nothing but `close`.
+        """
+
+
+@runtime_checkable
 class TokenEngine(Engine, Protocol):
     """An engine whose answers are tokens first; making their text need not keep its thread."""
 

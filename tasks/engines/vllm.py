@@ -119,7 +119,7 @@ class VllmEngine:
                 f"engine.kind: vLLM does not take this model or these settings: {_reason(error)}; "
                 "change engine.vllm, or set engine.kind to transformers"
             ) from None
-        noise = spec.perturbation
+        noise, self._reading = spec.perturbation, (spec.dtype, spec.trust_remote_code)
         adopted: list[tuple[str, str]] = self._llm.collective_rpc(
             "thickets_adopt",
             args=(
@@ -139,6 +139,13 @@ class VllmEngine:
         self._tokenizer = load_tokenizer(spec.model_path, trust_remote_code=spec.trust_remote_code)
         self._reader = PromptReader(self._tokenizer, images=lambda: ImageReader(spec.model_path))
         self._eos_ids = _eos_ids(spec.model_path, config, self._tokenizer)
+
+    def rebase(self, model_path: Path) -> bool:
+        """Read another base; see `thickets.tasks.engines.base.RebasableEngine.rebase`."""
+        self._held = self._read = self._pictures = None
+        done = self._llm.collective_rpc("thickets_rebase", args=(str(model_path), *self._reading))
+        self._reader = PromptReader(self._tokenizer, images=lambda: ImageReader(model_path))
+        return all(done)
 
     def load(self, weights: Weights | None) -> None:
         """Put these weights (or the base's, for None) into the engine; see `_prepare_cache` for what it has cached."""

@@ -95,12 +95,11 @@ class _Parameter:
         self._writer: FusedWeights | None = None
         self._staged: tuple[torch.Tensor, FusedWeights] | None = None
 
-    def keep(self, piece: _Piece, whole: torch.Tensor) -> None:
-        """Add a piece and copy what it takes of its stored tensor, seen flat, into the base."""
+    def fill(self, piece: _Piece, whole: torch.Tensor) -> None:
+        """Copy what a piece takes of its stored tensor, seen flat, into the base."""
         rows = piece.copy.source
         taken = whole.as_strided((rows.count, rows.length), (rows.stride, 1), rows.start)
         self.base[piece.place].view(rows.count, rows.length).copy_(taken)
-        self.pieces.append(piece)
 
     @property
     def is_perturbed(self) -> bool:
@@ -170,7 +169,7 @@ class DirectWriter:
         }
         self._device = next(model.parameters()).device
         on_cpu = self._device.type == "cpu"
-        self._repacked = _packed_beside(model, self._parameters) if on_cpu else []
+        self._repacked = _packed_beside(model, self._parameters) if on_cpu else {}
         self._is_whole = False  # whether the model holds one candidate, or the base, in all its parameters
         self._prefetch = prefetch and on_cpu
         self._ahead = Ahead()
@@ -202,6 +201,17 @@ class DirectWriter:
                 FusedWeights(out, base, [piece.part(0)] if piece.noise_name else [], self.family).write(wanted)
                 yield piece.copy.stored, out
 
+    @torch.no_grad()
+    def rebase(self, checkpoint: Checkpoint) -> None:
+        """Read another checkpoint with the same tensors in place of the base; the model holds it after a `load`."""
+        self._ahead.take(None)  # what is being made has the base before
+        for tensor in checkpoint.tensors:
+            whole = tensor.read().view(-1)
+            for parameter, piece in self._pieces():
+                if piece.copy.stored == tensor.name:
+                    parameter.fill(piece, whole)
+        self._is_whole = False
+
     def _pieces(self) -> Iterator[tuple[_Parameter, _Piece]]:
         for parameter in self._parameters:
             for piece in parameter.pieces:
@@ -221,8 +231,9 @@ class DirectWriter:
             if parameter.is_perturbed or not was_whole:
                 room = self._rooms.get(parameter.dtype, torch.empty(0))
                 parameter.write(wanted, self.family, room, staged=staged)
-        for module in self._repacked:
-            pack_again(module)
+        for module, is_perturbed in self._repacked.items():
+            if is_perturbed or not was_whole:
+                pack_again(module)
         self._is_whole = True
 
     def prepare(self, wanted: Weights) -> None:
@@ -257,13 +268,16 @@ def _parameters(
             key = copy.module, copy.leaf
             if key not in found:
                 found[key] = _Parameter(model.get_submodule(copy.module), copy.leaf, copy.dtype, kept_on)
-            is_whole = copy.source.numel == whole.numel()
-            found[key].keep(_Piece(copy, noise_name, is_whole, factor), whole)
+            piece = _Piece(copy, noise_name, copy.source.numel == whole.numel(), factor)
+            found[key].fill(piece, whole)
+            found[key].pieces.append(piece)
     return list(found.values())
 
 
-def _packed_beside(model: torch.nn.Module, parameters: Sequence[_Parameter]) -> list[Any]:
-    """Return the modules whose packed copy stands beside live weights: output layers, on the CPU.
+def _packed_beside(model: torch.nn.Module, parameters: Sequence[_Parameter]) -> dict[Any, bool]:
+    """Return the modules whose packed copy stands beside live weights, and whether a candidate changes them.
+
+    These are output layers, on the CPU.
 
     A tied head is not among them, nor is an embedding that is nothing else: its packed copy is taken away, so that
     using it is an error.
@@ -272,10 +286,14 @@ def _packed_beside(model: torch.nn.Module, parameters: Sequence[_Parameter]) -> 
     for module in unused:
         vars(module).pop("cpu_linear", None)
     emptied = {parameter.module for parameter in parameters if parameter.is_emptied}
-    found = dict.fromkeys(parameter.module for parameter in parameters if parameter.is_perturbed)
-    return [
-        module for module in found if hasattr(module, "quant_method") and module not in unused and module not in emptied
-    ]
+    found: dict[Any, bool] = {}
+    for parameter in parameters:
+        found[parameter.module] = found.get(parameter.module, False) or parameter.is_perturbed
+    return {
+        module: is_perturbed
+        for module, is_perturbed in found.items()
+        if hasattr(module, "quant_method") and module not in unused and module not in emptied
+    }
 
 
 def keep_on(value: torch.Tensor, kept_on: torch.device) -> torch.Tensor:

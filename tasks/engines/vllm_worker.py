@@ -60,6 +60,7 @@ class CandidateWorker:
         perturbation = Perturbation(*noise)
         kept_on = self.device if base_copy == "device" else torch.device("cpu")
         model = self.model_runner.get_model()
+        self._thickets_tensors = unread(checkpoint)
         self._thickets_tied_heads = list(tied_heads(model))
         self._thickets: CandidateSource | DirectWriter
         try:
@@ -73,6 +74,14 @@ class CandidateWorker:
             return str(error), ""
         self._thickets = DirectWriter(model, copies, checkpoint, perturbation, kept_on, prefetch=prefetch)
         return "", ""
+
+    def thickets_rebase(self, folder: str, dtype: DtypeName, trust_remote_code: bool) -> bool:
+        """Read the base weights of another checkpoint, if it has the same tensors; return whether it has."""
+        checkpoint = inspect_checkpoint(Path(folder), dtype, trust_remote_code=trust_remote_code)
+        if checkpoint.held_apart or set(unread(checkpoint)) != set(self._thickets_tensors):
+            return False
+        self._thickets.rebase(checkpoint)
+        return True
 
     def thickets_load(self, members: Sequence[Member]) -> list[str]:
         """Load what the members make; none at all is the base.
@@ -166,6 +175,13 @@ class CandidateSource:
     def dtypes(self) -> list[torch.dtype]:
         """The types of the tensors that a candidate changes."""
         return sorted({base.value.dtype for base in self._base if base.noise_name is not None}, key=str)
+
+    def rebase(self, checkpoint: Checkpoint) -> None:
+        """Read another checkpoint with the same tensors in place of the base."""
+        self._ahead.take(None)  # what is being made has the base before
+        stored = {tensor.name: tensor for tensor in checkpoint.tensors}
+        for base in self._base:
+            base.value.copy_(stored[base.name].read())
 
     def weights(
         self, wanted: Weights | None, *, only: frozenset[str] | None = None

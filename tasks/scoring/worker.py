@@ -17,13 +17,14 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import polars as pl
 
 from thickets.storage.errors import OutOfMemoryError, RunError, ThicketsError
 from thickets.storage.shards.folder import ShardFolder
-from thickets.tasks.engines.base import BatchEngine, Engine
+from thickets.tasks.engines.base import BatchEngine, Engine, RebasableEngine
 from thickets.tasks.problems.judging import Judge
 from thickets.tasks.scoring.engine_thread import EngineThread
 from thickets.tasks.scoring.unit_answers import UnitAnswers, answer
@@ -107,6 +108,7 @@ class ScoringWorker:
         """
         self._build = build
         self._engine: Engine | None = None
+        self._next_base: Path | None = None  # what the engine is to hold, if that is another base than it has
         self._start_s = 0.0  # of an engine that was built and has not reported it yet
         self._judge = judge
         self._blocks = {(block.split, block.index): block for block in blocks}
@@ -170,6 +172,15 @@ class ScoringWorker:
         self._judge = judge
         self._blocks = {(block.split, block.index): block for block in blocks}
         self._sampling, self._folder, self._verdicts = sampling, folder, verdicts
+
+    def rebase(self, build: Callable[[], Engine], model_path: Path) -> None:
+        """Have another base from the next unit on; no shard may be under way.
+
+        Args:
+            build: Makes an engine of it, for where the present one cannot take it.
+            model_path: The checkpoint.
+        """
+        self._build, self._next_base = build, model_path
 
     def cancel(self) -> None:
         """Generate nothing more: every queued and every later unit fails."""
@@ -265,12 +276,19 @@ class ScoringWorker:
         return UnitAnswers(answers, start_s, loaded - began, time.perf_counter() - loaded)
 
     def _built(self) -> Engine:
-        """Return the engine, built if there is none; on its thread."""
+        """Return the engine with its base, built if there is none; on its thread."""
+        if self._engine is not None and self._next_base is None:
+            return self._engine
+        self._deadline = time.monotonic() + self._unit_timeout_s + START_WITHIN_S
+        began = time.perf_counter()
+        if self._next_base is not None and not (
+            isinstance(self._engine, RebasableEngine) and self._engine.rebase(self._next_base)
+        ):
+            self._drop_engine()
+        self._next_base = None
         if self._engine is None:
-            self._deadline = time.monotonic() + self._unit_timeout_s + START_WITHIN_S
-            began = time.perf_counter()
             self._engine = self._build()
-            self._start_s = time.perf_counter() - began
+        self._start_s = time.perf_counter() - began
         return self._engine
 
     def _guarded(self, work: Callable[..., T], *arguments: Any) -> T:

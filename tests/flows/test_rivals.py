@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 import time
@@ -31,6 +32,7 @@ from thickets.flows.config.rivals_es import EsConfig
 from thickets.flows.config.run import RunConfig
 from thickets.flows.model_in_place import model_in_place
 from thickets.flows.models.promotion import promote
+from thickets.flows.placement import engines
 from thickets.flows.plan import make_plan
 from thickets.flows.randopt import randopt
 from thickets.flows.results.compare import compare
@@ -39,6 +41,7 @@ from thickets.flows.results.rivals import RivalFolder, RivalSummary, finished_ri
 from thickets.flows.results.rivals_text import rival_findings
 from thickets.flows.results.runs import find_run
 from thickets.flows.results.summary import RunSummary
+from thickets.flows.rivals import exam
 from thickets.flows.rivals.flow import rival
 from thickets.flows.rivals.plan import plan_rival, rival_config
 from thickets.flows.view.address import Address
@@ -46,7 +49,7 @@ from thickets.flows.view.app import make_app
 from thickets.storage.errors import InputError
 from thickets.storage.home import Home, RunFolder
 from thickets.storage.models.base import resolve_model
-from thickets.tasks.engines import EngineSpec, resolve_spec
+from thickets.tasks.engines import EngineSpec, build_engine, resolve_spec
 from thickets.tasks.engines.transformers import TransformersEngine
 from thickets.tasks.export.checkpoint import write_checkpoint
 from thickets.tasks.noise import Perturbation, noise
@@ -348,6 +351,35 @@ def test_more_questions_to_learn_from_are_in_none_of_the_three_splits(searched: 
 def asked_of(searched: RunSummary, split: str) -> set[str]:
     frames = [pl.read_parquet(path) for path in (searched.folder.parents[1] / "shards").glob("*/*.parquet")]
     return set(pl.concat(frames).filter(pl.col("split") == split)["example_id"].to_list())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed here")
+def test_on_vllm_one_engine_has_every_rounds_model_and_makes_what_an_engine_per_round_makes(
+    near: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect_server: None
+) -> None:
+    make_tiny_model(tmp_path / "model", head_dim=32)
+    vllm = {"engine": {"kind": "vllm", "device": "cpu", "batch_size": 16}}
+    built: list[Path] = []
+
+    def build(spec: EngineSpec) -> Any:
+        built.append(spec.model_path)
+        return build_engine(spec)
+
+    monkeypatch.setattr(exam, "build_engine", build)
+    made = []
+    for name in ("one engine", "an engine each"):
+        run = randopt(parse_config(sections(tmp_path, tmp_path / name, **vllm)))
+        built.clear()
+        found = rival(asked(run, "rivals.budget.tokens=1000000", NO_EQUAL, "rivals.es.rounds=3"), "es")
+        made.append((state_of(found), load_file(found.folder / "model" / "model.safetensors")))
+        n_for_rounds = len(built) - (found.rival.chosen_step > 0)  # the base has answered the test split before
+        assert n_for_rounds == (1 if name == "one engine" else 4)
+        monkeypatch.setattr(engines, "_differ_by_base", lambda one, other: one == other)
+    (one, weights), (other, others) = made
+    assert one["steps"] == other["steps"]
+    assert [point["validation"] for point in one["points"]] == [point["validation"] for point in other["points"]]
+    assert all(torch.equal(weights[name], others[name]) for name in others)
 
 
 def test_too_few_questions_are_told_before_anything_starts(folder: Path, near: None) -> None:

@@ -294,6 +294,35 @@ def test_a_failed_engine_is_replaced_and_the_shard_tried_again(tmp_path: Path) -
 
 
 @pytest.mark.usefixtures("prefect_server")
+class Movable(Parrot):
+    """Takes another base where it is told so."""
+
+    def __init__(self, *, takes: bool) -> None:
+        super().__init__()
+        self.takes, self.bases = takes, list[Path]()
+
+    def rebase(self, model_path: Path) -> bool:
+        self.bases.append(model_path)
+        return self.takes
+
+
+@pytest.mark.parametrize("engine", [Movable(takes=True), Movable(takes=False), Parrot()], ids=["moves", "no", "never"])
+def test_an_engine_that_can_have_another_base_goes_on_and_any_other_is_replaced(tmp_path: Path, engine: Parrot) -> None:
+    scorer, next_one = worker(tmp_path, build=lambda: engine), Parrot()
+    one, other, last = one_shard_each([Candidate(seed, 0.01) for seed in range(3)])
+    scorer.score(one)
+    scorer.rebase(lambda: next_one, Path("other"))
+    assert not engine.closed  # until something is asked
+    scorer.score(other)
+    scorer.score(last)
+    moved = isinstance(engine, Movable) and engine.takes
+    assert engine.closed is not moved
+    assert (engine if moved else next_one).held == Candidate(2, 0.01)
+    if isinstance(engine, Movable):
+        assert engine.bases == [Path("other")]
+    scorer.close()
+
+
 def test_bad_input_is_not_tried_again_and_nothing_more_is_started(tmp_path: Path) -> None:
     builds = []
 

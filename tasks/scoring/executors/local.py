@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from thickets.storage.shards.folder import ShardFolder
+from thickets.tasks.engines import Engine
 from thickets.tasks.problems.judging import Judge
 from thickets.tasks.scoring.units import Block, Shard, ShardReport
 from thickets.tasks.scoring.worker import SHARDS_PER_ENGINE, ScoringWorker
@@ -29,6 +31,10 @@ class LocalExecutor:
     ) -> None:
         """See `ScoringWorker.turn_to`."""
         self._worker.turn_to(judge, blocks, sampling, folder, verdicts)
+
+    def rebase(self, build: Callable[[], Engine], model_path: Path) -> None:
+        """See `ScoringWorker.rebase`."""
+        self._worker.rebase(build, model_path)
 
     def cancel(self) -> None:
         """See `Executor.cancel`."""

@@ -140,6 +140,50 @@ def test_a_divided_model_that_has_to_hold_the_whole_base_on_every_part_is_refuse
     assert "of host memory" in str(vllm_worker._whole_base_problem(checkpoint, CPU, 2, ""))
 
 
+@pytest.mark.parametrize("directly", [True, False])
+def test_another_base_leaves_what_an_engine_of_its_own_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, directly: bool
+) -> None:
+    first, second, smaller = (tmp_path / name for name in ("first", "second", "smaller"))
+    make_tiny_model(first, head_dim=32, tied=False, seed=1)
+    make_tiny_model(second, head_dim=32, tied=False, seed=2)
+    make_tiny_model(smaller, head_dim=32, tied=True, seed=2)
+    norms = Perturbation(include=("*norm*", "*q_proj*"))  # what no candidate changes is another base's as well
+
+    def opened(folder: Path) -> Any:
+        return build_engine(EngineSpec("vllm", folder, norms, device="cpu", max_length=256, prefetch=True))
+
+    def held(engine: Any, wanted: Weights | None) -> tuple[dict[str, torch.Tensor], str]:
+        engine.load(wanted)
+        text = engine.generate(["What is 2 + 2?"], Sampling(12))[0].text
+        return state(engine._llm.llm_engine.model_executor.driver_worker.worker), text
+
+    if not directly:
+        monkeypatch.setattr(vllm_worker, "find_copies", _refuse)
+    engine = opened(second)
+    expected = [held(engine, wanted) for wanted in (ONE, None)]
+    engine.close()
+    engine = opened(first)
+    try:
+        before = held(engine, ONE)
+        engine.prepare(OTHER)
+        assert engine.rebase(second)
+        found = [held(engine, wanted) for wanted in (ONE, None)]
+        assert [text for _, text in found] == [text for _, text in expected]
+        for (left, _), (right, _) in zip(found, expected, strict=True):
+            assert [name for name in right if not torch.equal(left[name], right[name])] == []
+        assert not torch.equal(before[0]["lm_head.weight"], found[0][0]["lm_head.weight"])
+        assert engine.rebase(first)
+        assert held(engine, ONE)[1] == before[1]
+        assert not engine.rebase(smaller)
+    finally:
+        engine.close()
+
+
+def _refuse(*_: Any) -> None:
+    raise NotPlainError("for the test")
+
+
 @pytest.fixture(scope="module", params=[stored_twice, qwen2], ids=["tied-llama", "untied-qwen2"])
 def worker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     folder = request.param(tmp_path_factory.mktemp("direct") / "model")
