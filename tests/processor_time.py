@@ -1,6 +1,7 @@
 """A plugin of pytest: which tests took most processor time, and a failure where a fast one took too much.
 
-Processor time and not wall time, because machines are shared. What a test's ended child processes took counts as well;
+Processor time and not wall time, because machines are shared; and a share of the whole and not seconds, because some
+are ten times slower than others. What a test's ended child processes took counts as well;
 what a fixture of a wider scope took counts as the fixture's, not as that of the test that happened to come first.
 """
 
@@ -12,8 +13,10 @@ from typing import Any
 
 import pytest
 
-FAST_WITHIN_S = 20.0
-"""The most that a test without the marker `slow` may take, in seconds of processor time."""
+FAST_SHARE = 0.02
+"""The most that a test without the marker `slow` may take of the processor time of all tests."""
+_MANY = 1000
+"""Tests that a run must have, so that its whole says how fast the machine is."""
 _SHOWN = 10
 _KEY = "processor_s"
 
@@ -26,7 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
 class _ProcessorTime:
     def __init__(self) -> None:
         self._spent_by: list[tuple[float, str]] = []
-        self._too_slow: list[str] = []
+        self._fast: list[tuple[float, str]] = []
         self._began = 0.0
         self._shared = 0.0  # by fixtures of a wider scope, since the present test began
         self._fixtures: list[tuple[str, float]] = []
@@ -75,8 +78,15 @@ class _ProcessorTime:
         for key, rows in report.user_properties:
             if key == _KEY:
                 self._spent_by += [(spent, name) for name, spent in rows]
-                if rows[0][1] > FAST_WITHIN_S and "slow" not in report.keywords:
-                    self._too_slow.append(report.nodeid)
+                if "slow" not in report.keywords:
+                    self._fast.append((rows[0][1], report.nodeid))
+
+    @property
+    def _too_slow(self) -> list[str]:
+        if len(self._fast) < _MANY:
+            return []
+        most = FAST_SHARE * sum(spent for spent, _ in self._spent_by)
+        return [name for spent, name in self._fast if spent > most]
 
     @pytest.hookimpl(wrapper=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Iterator[None]:
@@ -99,7 +109,7 @@ class _ProcessorTime:
         for spent, name in sorted(self._spent_by, reverse=True)[:_SHOWN]:
             terminalreporter.line(f"{spent:7.1f} s  {name}")
         for name in self._too_slow:
-            terminalreporter.line(f"TOO SLOW (over {FAST_WITHIN_S:.0f} s) for a test not marked slow: {name}", red=True)
+            terminalreporter.line(f"TOO SLOW ({FAST_SHARE:.0%} of all) for a test not marked slow: {name}", red=True)
 
 
 def _spent() -> float:
