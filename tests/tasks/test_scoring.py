@@ -372,7 +372,7 @@ def test_an_engine_that_hangs_ends_the_run_and_is_not_waited_for(tmp_path: Path)
     scorer = worker(tmp_path, build=build, unit_timeout_s=3.0)  # on a busy machine a unit that does not hang takes one
     told = pytest.raises(EngineHungError, match=r"within 3 s \(scoring\.unit_timeout_s.*engine\.replicas: 1, a process")
     try:
-        with told, no_hang(PATIENCE_S):
+        with no_hang(PATIENCE_S), told:
             # Two are under way at a time, in any order; the one that hangs begins when one of them is finished.
             run(LocalExecutor(scorer), one_shard_each([Candidate(seed, 0.01) for seed in (1, 5, 3)]), retries=3)
     finally:
