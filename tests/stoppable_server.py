@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-import time
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,8 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
-_START_WITHIN_S = 120.0
+from tests.patience import PATIENCE_S, wait_for
+
 _POLL_S = 0.25
 
 
@@ -55,24 +55,25 @@ class StoppableServer:
             self._process = subprocess.Popen(
                 self._command, stdout=log, stderr=log, cwd=self._folder, start_new_session=True, env=self._environment
             )
-        deadline = time.monotonic() + _START_WITHIN_S
-        while time.monotonic() < deadline:
-            try:
-                urllib.request.urlopen(self._health, timeout=1).close()
-                return
-            except OSError:
-                time.sleep(_POLL_S)
-        raise TimeoutError(path.read_text())
+        try:
+            wait_for(self._is_well, every_s=_POLL_S)
+        except AssertionError:
+            raise TimeoutError(path.read_text()) from None
 
     def stop(self) -> None:
         """End it and what it has started by SIGKILL, and wait until nobody listens any more."""
         if self._process is not None:
             os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait(30)
+            self._process.wait(PATIENCE_S)
             self._process = None
-            deadline = time.monotonic() + _START_WITHIN_S
-            while self._is_listened_to() and time.monotonic() < deadline:  # by a process that it had started
-                time.sleep(_POLL_S)
+            wait_for(lambda: not self._is_listened_to(), every_s=_POLL_S)  # by a process that it had started
+
+    def _is_well(self) -> bool:
+        try:
+            urllib.request.urlopen(self._health, timeout=10).close()
+        except OSError:
+            return False
+        return True
 
     def _is_listened_to(self) -> bool:
         address = urlsplit(self._health)

@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from tests.patience import PATIENCE_S
+
 HOSTILE = ("flows", "tasks", "storage")
 _RAISES = 'raise RuntimeError(f"{__name__} is the user\'s own, and was imported")\n'
 _JUDGE = '''
@@ -48,7 +50,7 @@ class Stranger:
             env=self.environment | variables,
             capture_output=True,
             text=True,
-            timeout=280,
+            timeout=PATIENCE_S,
             check=False,
         )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import thickets
+from tests.patience import PATIENCE_S
 
 # In this order in one folder: a search leaves the run that the others open.
 STORY = [
@@ -53,7 +54,7 @@ def test_the_import_loads_and_starts_nothing(tmp_path: Path) -> None:
         "print(loaded, threading.active_count())"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=PATIENCE_S
     )
     assert done.stdout.strip() == "[] 1"
     assert list(tmp_path.iterdir()) == []

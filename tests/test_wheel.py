@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 import uv
 
+from tests.patience import PATIENCE_S
+
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("flows", "tasks", "storage")
 pytestmark = pytest.mark.slow  # two builds and two environments
@@ -24,7 +26,13 @@ pytestmark = pytest.mark.slow  # two builds and two environments
 def call(*command: str | Path, cwd: Path, **variables: str) -> str:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | variables
     done = subprocess.run(
-        list(map(str, command)), cwd=cwd, env=environment, capture_output=True, text=True, timeout=280, check=False
+        list(map(str, command)),
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
     )
     assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
     return done.stdout

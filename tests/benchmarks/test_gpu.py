@@ -1,4 +1,4 @@
-"""The command for a new card: goes its whole way on the CPU, needs three libraries, and ends on time."""
+"""The command for a new card: goes its whole way on the CPU, needs three libraries, and stops when it is told to."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ import torch
 
 from benchmarks.gpu_engine import checksum
 from benchmarks.gpu_seen import Row, Seen, read_rows, table
+from tests.patience import no_hang
 
 ROOT = Path(__file__).parents[2]
 
@@ -89,10 +89,12 @@ def test_what_the_test_refuses_cannot_be_imported(tmp_path: Path) -> None:
         assert b"No module named" in done.stderr
 
 
-def test_it_ends_on_time_and_says_what_it_did_not_do(tmp_path: Path) -> None:
-    began, file = time.monotonic(), tmp_path / "seen.json"
-    done = run("--device", "cpu", "--minutes", "0.06", "--json", str(file), "--parts", "noise", "0.5B", home=tmp_path)
-    assert time.monotonic() - began < 8
+def test_it_stops_when_its_minutes_are_over_and_says_what_it_did_not_do(tmp_path: Path) -> None:
+    file = tmp_path / "seen.json"
+    with no_hang():
+        done = run(
+            "--device", "cpu", "--minutes", "0.06", "--json", str(file), "--parts", "noise", "0.5B", home=tmp_path
+        )
     assert done.returncode == 0
     assert [(row["part"], row["what"]) for row in json.loads(file.read_text())["rows"]] == [
         ("noise", "stopped"),

@@ -1,4 +1,4 @@
-"""A hundred kinds of bad input: each is told in a line that names the field, within seconds, and leaves nothing behind.
+"""A hundred kinds of bad input: each is told in a line that names the field, and leaves nothing behind.
 
 Every case is given to `thickets run`, which must refuse it before Prefect starts.
 """
@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import struct
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +23,8 @@ import yaml
 import zstandard
 
 from tests.flows.command_line import Result
+from tests.patience import no_hang
 
-_LIMIT_S = 10
 _MOST_CHARACTERS = 2000  # of a line: nobody reads more of it
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
 
@@ -86,9 +85,8 @@ def check_refused(
 ) -> None:
     """Run the command: exit status 2, an `error: ` line per wrong field and nothing else, and nothing written."""
     before = sorted(path.relative_to(folder) for path in folder.rglob("*"))
-    began = time.monotonic()
-    status, out, err = run("run", *arguments)
-    took_s = time.monotonic() - began
+    with no_hang():  # nothing is waited for, and nothing unpacked without end
+        status, out, err = run("run", *arguments)
     said = err.removesuffix("\n").split("\n")
     first = next((number for number, line in enumerate(said) if line.startswith("error: ")), 0)
     assert all(re.match("converting .* to bfloat16", line) for line in said[:first])
@@ -101,7 +99,6 @@ def check_refused(
         assert words in line, line[:3000]
         assert len(line) <= _MOST_CHARACTERS
         assert not _UNPRINTABLE.search(line), ascii(line)
-    assert took_s < _LIMIT_S
     assert sorted(path.relative_to(folder) for path in folder.rglob("*")) == before
 
 

@@ -92,7 +92,7 @@ def test_the_clock_that_chaos_steps_is_seen_by_a_running_program_and_no_wait_is(
     clock.step(0)
     told = "import threading, time\n" + 2 * (
         "print(time.time(), flush=True); input(); began = time.monotonic()\n"
-        "time.sleep(0.05); threading.Event().wait(0.05); assert 0.1 <= time.monotonic() - began < 60\n"
+        "time.sleep(0.05); threading.Event().wait(0.05); assert 0.1 <= time.monotonic() - began < 1800\n"
     )
     command = [sys.executable, "-c", told]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
@@ -104,7 +104,7 @@ def test_the_clock_that_chaos_steps_is_seen_by_a_running_program_and_no_wait_is(
         after = float(program.stdout.readline())
         program.communicate("\n")
     assert program.returncode == 0
-    assert -3600 <= after - before < -3500
+    assert -3600 <= after - before < -1800
 
 
 @pytest.mark.slow

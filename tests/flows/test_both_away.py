@@ -18,6 +18,7 @@ import polars as pl
 import pytest
 
 from tests.mlflow_server import MlflowServer
+from tests.patience import PATIENCE_S, wait_for
 from tests.prefect_server import PrefectServer
 from tests.stoppable_server import StoppableServer
 from thickets.flows.config.file import dump_config
@@ -36,12 +37,9 @@ def start_all(servers: Iterable[StoppableServer]) -> None:
         list(pool.map(StoppableServer.start, servers))
 
 
-def wait_for(what: Callable[[], object], run: subprocess.Popen[str], patience_s: float = 300) -> None:
-    deadline = time.monotonic() + patience_s
-    while not what():
-        assert run.poll() is None, run.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+def wait_for_run(what: Callable[[], object], run: subprocess.Popen[str]) -> None:
+    wait_for(lambda: what() or run.poll() is not None, every_s=0.005)
+    assert what(), run.communicate()[1]
 
 
 def shards(home: Home) -> dict[str, tuple[int, int]]:
@@ -76,29 +74,29 @@ def test_servers_that_go_away_cost_nothing(
             stderr=subprocess.PIPE,
             text=True,
         )
-        wait_for(lambda: len(shards(home)) > 5, run)
+        wait_for_run(lambda: len(shards(home)) > 5, run)
         for server in servers:
             server.stop()
         run.send_signal(signal.SIGSTOP)
         scored_before = shards(home)
         time.sleep(_LONGER_THAN_A_TICK_S)
         run.send_signal(signal.SIGCONT)
-        wait_for(lambda: len(shards(home)) > len(scored_before) + 10, run)
+        wait_for_run(lambda: len(shards(home)) > len(scored_before) + 10, run)
         run.send_signal(signal.SIGSTOP)  # servers need longer to start than the tiny model to answer
         assert not list((home.root / "runs").glob("*/manifest.json")), "it has scored everything already"
         start_all(servers)
         run.send_signal(signal.SIGCONT)
-        wait_for(lambda: list((home.root / "runs").glob("*/manifest.json")), run)
+        wait_for_run(lambda: list((home.root / "runs").glob("*/manifest.json")), run)
         for server in servers:
             server.stop()
-        wait_for(lambda: list((home.root / "runs").glob("*/report.html")), run)
+        wait_for_run(lambda: list((home.root / "runs").glob("*/report.html")), run)
         prefect.start()
-        _, told = run.communicate(timeout=300)
+        _, told = run.communicate(timeout=PATIENCE_S)
         assert run.returncode == 0, told
         [folder] = map(RunFolder, (home.root / "runs").iterdir())
         assert f"thickets log {folder.run_id}" in told
         assert folder.unlogged.exists()
-        flow_runs = httpx.post(f"{prefect.api}/flow_runs/filter", json={}).json()
+        flow_runs = httpx.post(f"{prefect.api}/flow_runs/filter", json={}, timeout=PATIENCE_S).json()
         assert [each["state_name"] for each in flow_runs] == ["Completed"]
 
         summary = load_summary(folder)

@@ -17,6 +17,7 @@ from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.logging.formatters import JsonFormatter
 from prefect.logging.handlers import APILogHandler, PrefectConsoleHandler
 
+from tests.patience import wait_for
 from thickets.flows.runtime.engine_output import logged_output
 from thickets.flows.runtime.environment import log
 from thickets.flows.runtime.liveness import current_flow_run_id
@@ -29,11 +30,14 @@ def page_of(flow_run_id: str | None, until: set[str]) -> list[str]:
     """The lines on a flow run's page, as soon as the last ones are there."""
     assert flow_run_id is not None
     logged = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[flow_run_id]))
-    deadline = time.monotonic() + 30
+    found: list[str] = []
     with get_client(sync_client=True) as client:
-        while not until <= set(found := [each.message for each in client.read_logs(logged)]):
-            assert time.monotonic() < deadline, found
-            time.sleep(0.2)
+
+        def has_all() -> bool:
+            found[:] = [each.message for each in client.read_logs(logged)]
+            return until <= set(found)
+
+        wait_for(has_all, every_s=0.2)
     return found
 
 

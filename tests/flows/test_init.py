@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.flows.command_line import refused
+from tests.patience import PATIENCE_S
 from tests.stranger import HOSTILE, make_stranger, succeeded
 from thickets import judge, load_config
 from thickets.flows.project import KINDS, write_project
@@ -45,7 +46,7 @@ def pytest_of_a_user(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=PATIENCE_S,
         check=False,
     )
 

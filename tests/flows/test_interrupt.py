@@ -5,12 +5,12 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.patience import PATIENCE_S, wait_for
 from thickets.flows.runtime.interrupt import INTERRUPTED, TERMINATED
 
 ROOT = Path(__file__).parents[2]
@@ -40,10 +40,7 @@ def test_a_signal_ends_the_process_and_its_children(number: signal.Signals, stat
     assert process.stdout is not None
     child = psutil.Process(int(process.stdout.readline()))
     process.send_signal(number)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == status
     assert err.splitlines()[-1] == says
-    deadline = time.monotonic() + 10
-    while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)

@@ -16,6 +16,7 @@ import psutil
 import pytest
 from prefect.settings import PREFECT_API_URL
 
+from tests.patience import PATIENCE_S, wait_for
 from thickets.flows.config.file import dump_config
 from thickets.flows.config.run import RunConfig
 from thickets.flows.results.runs import find_run, list_runs, load_summary, open_scores
@@ -44,16 +45,20 @@ def shards(home: Path) -> dict[str, tuple[int, int]]:
     return {name: (stat.st_mtime_ns, stat.st_ino) for name, stat in found.items()}
 
 
+def wait_while_it_runs(
+    process: subprocess.Popen[bytes], what: Callable[[], object], patience_s: float = PATIENCE_S
+) -> None:
+    """Wait for something that must happen before the process ends."""
+    wait_for(lambda: what() or process.poll() is not None, patience_s, every_s=0.002)
+    assert process.poll() is None, "it ended before it could be killed"
+
+
 def kill_after(
-    process: subprocess.Popen[bytes], home: Path, n_new: int, delay_s: float, patience_s: float = 180
+    process: subprocess.Popen[bytes], home: Path, n_new: int, delay_s: float, patience_s: float = PATIENCE_S
 ) -> None:
     """Kill once `n_new` further shards are there, and then a random moment later."""
-    before = len(shards(home))
-    deadline = time.monotonic() + patience_s
-    while len(shards(home)) < before + n_new:
-        assert process.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
+    wanted = len(shards(home)) + n_new
+    wait_while_it_runs(process, lambda: len(shards(home)) >= wanted, patience_s)
     time.sleep(delay_s)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
@@ -175,16 +180,13 @@ def test_an_interrupt_ends_the_run_and_all_it_started(config: Callable[..., RunC
             stderr=stderr,
             start_new_session=True,
         )
-    deadline = time.monotonic() + 180
-    while len(shards(home)) < 3:
-        assert process.poll() is None, (tmp_path / "stderr").read_text()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(lambda: len(shards(home)) >= 3 or process.poll() is not None)
+    assert process.poll() is None, (tmp_path / "stderr").read_text()
     started = psutil.Process(process.pid).children(recursive=True)
     assert len(started) == 1
     os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(30) == 130
+    assert process.wait(PATIENCE_S) == 130
     assert (tmp_path / "stderr").read_text().splitlines()[-1] == INTERRUPTED
     assert list_runs(Home(home))[0].state == "interrupted"
-    _, left = psutil.wait_procs(started, timeout=5)
+    _, left = psutil.wait_procs(started, timeout=PATIENCE_S)
     assert left == []

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,6 +17,7 @@ import psutil
 import pytest
 from prefect.settings import PREFECT_API_URL
 
+from tests.patience import PATIENCE_S, wait_for
 from thickets.flows.config.file import dump_config
 from thickets.flows.config.run import RunConfig
 from thickets.flows.placement.engines import scoring_job
@@ -38,7 +38,6 @@ from thickets.tasks.types import Candidate
 MakeConfig = Callable[..., RunConfig]
 ROOT = Path(__file__).parents[2]
 ENGINE = {"kind": "transformers", "device": "cpu", "batch_size": 5}
-PATIENCE_S = 300.0
 
 
 def job_of(config: RunConfig) -> ScoringJob:
@@ -71,13 +70,6 @@ def engines(of: int) -> list[psutil.Process]:
     ]
 
 
-def wait_until(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 @pytest.mark.usefixtures("prefect_server")
 @pytest.mark.slow
 def test_two_processes_one_of_them_killed_write_what_one_engine_writes(config: MakeConfig, tmp_path: Path) -> None:
@@ -95,7 +87,7 @@ def test_two_processes_one_of_them_killed_write_what_one_engine_writes(config: M
     at_kill: list[dict[Path, tuple[int, int]]] = []
 
     def kill_one() -> None:
-        wait_until(lambda: len(stamps(homes["two"])) >= 10)
+        wait_for(lambda: len(stamps(homes["two"])) >= 10)
         at_kill.append(stamps(homes["two"]))
         engines(os.getpid())[0].kill()
 
@@ -137,7 +129,7 @@ def test_an_engine_that_hangs_is_replaced_and_a_cancelled_one_is_gone(config: Ma
             scoring = caller.submit(executor.score, shards[1])
             try:
                 with pytest.raises(RemoteEngineError, match=r"no sign of life for \d+ s; scoring\.unit_timeout_s"):
-                    scoring.result(60)
+                    scoring.result(PATIENCE_S)
             finally:
                 if not scoring.done():
                     executor.cancel()
@@ -154,10 +146,10 @@ def test_an_engine_that_hangs_is_replaced_and_a_cancelled_one_is_gone(config: Ma
         engine.suspend()
         with ThreadPoolExecutor(1) as caller:
             scoring = caller.submit(executor.score, shards[2])
-            wait_until(lambda: any(engine.n_under_way for engine in executor._pool))
+            wait_for(lambda: any(engine.n_under_way for engine in executor._pool))
             executor.cancel()
             with pytest.raises(RunError, match="cancelled"):
-                scoring.result(10)
+                scoring.result(PATIENCE_S)
     finally:
         executor.close()
     assert engines(os.getpid()) == []
@@ -201,14 +193,14 @@ def test_no_engine_outlives_its_run_however_that_ends(config: MakeConfig, tmp_pa
     for number in (signal.SIGKILL, signal.SIGINT):
         before = stamps(homes["ended"])
         process = start()
-        wait_until(lambda before=before: len(stamps(homes["ended"])) >= len(before) + 4)
+        wait_for(lambda before=before: len(stamps(homes["ended"])) >= len(before) + 4)
         under_way = engines(process.pid)
         assert under_way
         if number == signal.SIGKILL:
             under_way[0].suspend()
         process.send_signal(number)
-        assert process.wait(30) != 0
-        wait_until(lambda under_way=under_way: not any(engine.is_running() for engine in under_way))
+        assert process.wait(PATIENCE_S) != 0
+        wait_for(lambda under_way=under_way: not any(engine.is_running() for engine in under_way))
         after = stamps(homes["ended"])
         assert {path: after[path] for path in before} == before, "a finished shard was written again"
     assert start().wait(PATIENCE_S) == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import polars as pl
 import pytest
 
 import thickets.flows.search.search as search_module
+from tests.patience import wait_for
 from thickets.flows.config.run import RunConfig
 from thickets.flows.randopt import randopt
 from thickets.flows.results.runs import example_votes, find_run, list_runs, load_summary, open_scores
@@ -119,14 +119,14 @@ def test_what_a_run_says_is_on_its_prefect_page(finished: RunSummary) -> None:
 
     summary = finished
     mine = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[summary.tracking.prefect_flow_run_id]))
-    deadline = time.monotonic() + 30  # Prefect sends logs in batches, some seconds late
-    found = ""
-    while "chosen on the validation split" not in found and time.monotonic() < deadline:
-        time.sleep(0.5)
-        with get_client(sync_client=True) as client:
-            found = "\n".join(entry.message for entry in client.read_logs(log_filter=mine))
-    assert "selection: 30 units to score" in found
-    assert "chosen on the validation split" in found
+    with get_client(sync_client=True) as client:
+
+        def page() -> str:
+            return "\n".join(entry.message for entry in client.read_logs(log_filter=mine))
+
+        # Prefect sends logs in batches, some seconds late.
+        wait_for(lambda: "chosen on the validation split" in page(), every_s=0.5)
+        assert "selection: 30 units to score" in page()
 
 
 def test_the_same_config_again_scores_nothing_and_finds_the_same(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from tests.patience import no_hang, wait_for
 from thickets.flows.config.run import RunConfig
 from thickets.flows.placement.engines import scoring_job
 from thickets.flows.plan import make_plan
@@ -172,10 +172,9 @@ def test_an_engine_that_hangs_is_killed_and_started_again(cluster: Cluster, conf
 
 
 def test_a_wrong_address_is_one_error(config: MakeConfig) -> None:
-    started = time.monotonic()
-    with pytest.raises(InputError, match=r"engine\.address: there is no Ray cluster at 127\.0\.0\.1:1 "):
+    told = pytest.raises(InputError, match=r"engine\.address: there is no Ray cluster at 127\.0\.0\.1:1 ")
+    with no_hang(), told:
         randopt(config(engine={**ENGINE, "executor": "ray", "address": "127.0.0.1:1"}))
-    assert time.monotonic() - started < 20
 
 
 def test_a_job_refuses_a_machine_that_would_answer_differently(config: MakeConfig) -> None:
@@ -211,17 +210,15 @@ def test_an_engine_and_then_a_whole_node_are_lost(cluster: Cluster, config: Make
     def stamps() -> dict[Path, tuple[int, int]]:
         return {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in list_shards(folder)}
 
-    def wait_for(n: int) -> None:
-        deadline = time.monotonic() + 240
-        while len(list_shards(folder)) < n and time.monotonic() < deadline:
-            time.sleep(0.005)
+    def wait_for_shards(n: int) -> None:
+        wait_for(lambda: len(list_shards(folder)) >= n, every_s=0.005)
         at_kill.append(stamps())
 
     def disturb() -> None:
-        wait_for(n_shards * 2 // 5)
+        wait_for_shards(n_shards * 2 // 5)
         [victim] = actors(raylet(head))
         os.kill(victim, signal.SIGKILL)
-        wait_for(n_shards * 3 // 5)
+        wait_for_shards(n_shards * 3 // 5)
         cluster.remove_node(other, allow_graceful=False)
 
     disturbance = threading.Thread(target=disturb)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
-import time
+from functools import partial
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 from starlette.testclient import TestClient
 
-from tests.flows.test_kill import kill_after, shards, start
+from tests.flows.test_kill import kill_after, shards, start, wait_while_it_runs
 from tests.flows.test_merge import OFF
 from tests.flows.test_rounds import _VERIFIER
 from tests.flows.tiny_run import tiny_sections
@@ -414,11 +414,7 @@ def test_killed_in_a_round_it_goes_on_there(
     monkeypatch.chdir(folder)  # where the verifier is
     process = start(tmp_path / "killed.yaml")
     for n_steps in (0, 2):
-        deadline = time.monotonic() + 300
-        while not reached(tmp_path / "home", n_steps):
-            assert process.poll() is None, "it ended before it could be killed"
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_while_it_runs(process, partial(reached, tmp_path / "home", n_steps))
         kill_after(process, tmp_path / "home", 2, 0.05)
         before = shards(tmp_path / "home")
         process = start(tmp_path / "killed.yaml")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from tests.flows.publishing import copy_home
-from tests.flows.test_kill import command
+from tests.flows.test_kill import command, wait_while_it_runs
 from thickets.flows.config.rivals import RivalsConfig
 from thickets.flows.config.run import RunConfig
 from thickets.flows.results.rivals import RivalFolder, finished_rivals
@@ -76,11 +75,7 @@ def test_killed_in_its_training_it_ends_with_the_same_model(finished: RunSummary
         arguments += [part for each in settings for part in ("--set", each)]
         if name == "killed":
             process = command(*arguments)
-            deadline = time.monotonic() + 300
-            while not list(run.root.glob("rivals/**/trainer_state.json")):
-                assert process.poll() is None, "it ended before it could be killed"
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
+            wait_while_it_runs(process, lambda root=run.root: list(root.glob("rivals/**/trainer_state.json")))
             process.kill()
             process.wait()
             assert not finished_rivals(run)

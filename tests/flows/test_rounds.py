@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from tests.flows.test_kill import kill_after, shards, start
+from tests.flows.test_kill import kill_after, shards, start, wait_while_it_runs
 from tests.flows.test_merge import OFF, waves
 from tests.flows.tiny_run import tiny_sections
 from tests.tiny_model import make_tiny_model
@@ -164,8 +163,7 @@ def test_killed_in_its_second_round_it_goes_on_there(
     monkeypatch.chdir(folder)  # where the verifier is
     process = start(tmp_path / "killed.yaml")
     models = tmp_path / "home" / "models"
-    while not models.is_dir() and process.poll() is None:
-        time.sleep(0.05)
+    wait_while_it_runs(process, models.is_dir)
     kill_after(process, tmp_path / "home", 2, 0.1)
     before = shards(tmp_path / "home")
     assert start(tmp_path / "killed.yaml").wait() == 0

@@ -13,8 +13,9 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.flows.test_processes import job_of, wait_until
+from tests.flows.test_processes import job_of
 from tests.flows.test_replicas import plan_of
+from tests.patience import wait_for
 from thickets.flows.config.run import EngineConfig, RunConfig
 from thickets.flows.placement import accelerator, replicas
 from thickets.flows.placement.engines import scoring_job
@@ -123,15 +124,15 @@ def test_real_engines_see_the_gpus_of_their_seats_and_so_does_the_one_that_repla
     try:
         with ThreadPoolExecutor(len(shards)) as callers:
             list(callers.map(executor.score, shards))
-        wait_until(lambda: all(engine.is_ready for engine in executor._pool))
+        wait_for(lambda: all(engine.is_ready for engine in executor._pool))
         names = [engine.name for engine in executor._pool]
         assert [visible(name) for name in names] == ["4", "6"]
         second = list(executor._pool)[1]
         os.kill(int(names[1].partition(":")[2]), 9)
-        wait_until(lambda: not second.is_ready)
+        wait_for(lambda: not second.is_ready)
         with ThreadPoolExecutor(len(shards)) as callers:
             list(callers.map(executor.score, [replace(shard, candidates=(Candidate(9, 0.1),)) for shard in shards[:3]]))
-        wait_until(lambda: second.is_ready)
+        wait_for(lambda: second.is_ready)
         assert second.name != names[1]
         assert visible(second.name) == "6"
     finally:

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.patience import PATIENCE_S
 from thickets.flows.runtime import temporary_server
 from thickets.flows.runtime.prefect_database import create_prefect_database
 from thickets.flows.runtime.temporary_server import TemporaryServer
@@ -59,7 +60,7 @@ def test_it_keeps_flow_runs_and_ends_with_its_command_even_by_sigkill(tmp_path: 
     finally:
         command.send_signal(signal.SIGKILL)
         command.wait()
-    server.wait(30)
+    server.wait(PATIENCE_S)
     with closing(sqlite3.connect(tmp_path / "prefect.db")) as database:  # where Prefect looks for it later
         assert database.execute("SELECT count(*) FROM flow_run").fetchone() == (1,)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import wait_for
 from tests.stoppable_server import vacant_port
 from thickets.storage.holder import Holder
 from thickets.storage.home import Home
@@ -61,13 +62,6 @@ def tags(tracker: Tracker) -> dict[str, str]:
 
 def ago(minutes: float) -> str:
     return f"{datetime.now(UTC) - timedelta(minutes=minutes):%Y-%m-%dT%H:%M:%SZ}"
-
-
-def wait_for(what: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_what_has_given_no_sign_of_life_for_long_is_marked_whatever_its_run(home: Home, uri: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import wait_for
 from thickets.storage.home import Home
 from thickets.storage.sqlite import create_once, fill_from_template, run_script
 from thickets.storage.tracking import half_made, new_database
@@ -53,10 +54,7 @@ def test_two_first_runs_at_once_in_a_fresh_home_are_both_tracked(tmp_path: Path,
         for name in ("one", "two")
     ]
     for home in homes:
-        deadline = time.monotonic() + 120
-        while len(list(home.glob("* is ready"))) < 2:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_for(lambda home=home: len(list(home.glob("* is ready"))) == 2, every_s=0.01)
         (home / "go").touch()
     assert [(run.communicate()[1], run.returncode) for run in runs] == [(b"", 0), (b"", 0)]
     for home in homes:

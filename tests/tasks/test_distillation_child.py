@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.tasks.test_distillation_training import SETTINGS, digest, rising, texts
 from thickets.storage.errors import InputError, OutOfMemoryError, TransientError
 from thickets.storage.models.base import resolve_model
@@ -172,7 +173,7 @@ def test_a_child_ends_with_a_parent_that_is_killed() -> None:
     child = psutil.Process(int(parent.stdout.readline()))
     parent.kill()
     parent.wait()
-    _, alive = psutil.wait_procs([child], timeout=20)
+    _, alive = psutil.wait_procs([child], timeout=PATIENCE_S)
     assert alive == []
 
 

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from tests.judges import JUDGE
+from tests.patience import PATIENCE_S
 from thickets.storage.errors import TransientError
 from thickets.tasks.aggregation import ScoreBook
 from thickets.tasks.scoring.onlooker import Onlooker, now_and_then
@@ -47,7 +48,7 @@ def test_a_call_that_is_under_way_at_the_end_is_waited_for() -> None:
         ended.append(threading.current_thread())
 
     with now_and_then(slow, 0.001, "the call"):
-        assert begun.wait(30)
+        assert begun.wait(PATIENCE_S)
         assert not ended
     assert len(ended) == 1
     assert ended[0] is not threading.current_thread()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import wait_for
 from thickets.storage.shards.file import list_shards
 from thickets.storage.shards.folder import LocalShardFolder
 from thickets.tasks.engines import EngineSpec, build_engine
@@ -74,11 +75,8 @@ def test_a_process_that_is_killed_loses_no_finished_shard_and_another_goes_on_to
     assert n == len(contents(whole)) == N_BLOCKS * 13
     process = multiprocessing.get_context("spawn").Process(target=score_what_is_left, args=(model, killed, 0.05))
     process.start()
-    deadline = time.monotonic() + 120
-    while not killed.is_dir() or len(list_shards(killed)) < 5:
-        assert process.is_alive()
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    wait_for(lambda: not process.is_alive() or (killed.is_dir() and len(list_shards(killed)) >= 5), every_s=0.005)
+    assert process.is_alive()
     os.kill(process.pid or 0, signal.SIGKILL)
     process.join()
     # As if the kill had come while a shard was being written.

@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.flows.models.helpers import stored
+from tests.patience import PATIENCE_S, wait_for
 from thickets.flows.results.summary import RunSummary
 from thickets.storage.home import Home
 from thickets.tasks.evaluation.voting import vote
@@ -42,24 +42,27 @@ def served(uri: str, store: str, log: Path) -> Iterator[str]:
         )
     address = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(f"{address}/ping", timeout=5)
-                break
-            except OSError:
-                assert server.poll() is None, log.read_text()
-                time.sleep(0.5)
+        wait_for(lambda: is_well(address) or server.poll() is not None, every_s=0.5)
+        assert server.poll() is None, log.read_text()
         yield address
     finally:
         if server.poll() is None:
             os.killpg(server.pid, 15)
-            server.wait(30)
+            server.wait(PATIENCE_S)
+
+
+def is_well(address: str) -> bool:
+    try:
+        urllib.request.urlopen(f"{address}/ping", timeout=10).close()
+    except OSError:
+        return False
+    return True
 
 
 def post(address: str, body: dict[str, Any]) -> Any:
     data, headers = json.dumps(body).encode(), {"Content-Type": "application/json"}
     request = urllib.request.Request(f"{address}/invocations", data, headers)
-    with urllib.request.urlopen(request, timeout=120) as response:
+    with urllib.request.urlopen(request, timeout=PATIENCE_S) as response:
         return json.load(response)
 
 

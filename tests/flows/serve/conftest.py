@@ -17,6 +17,7 @@ from tests.flows.models.helpers import make_run
 from tests.flows.publishing import copy_home
 from tests.flows.waves_run import OFF
 from tests.made_once import made_once
+from tests.patience import PATIENCE_S
 from tests.tiny_model import make_tiny_model
 from thickets.flows.models.open import find_model
 from thickets.flows.results.runs import find_run, load_summary, open_scores
@@ -42,7 +43,9 @@ class Server:
         return self.url.removesuffix("/v1") + "/health"
 
     def client(self, **settings) -> openai.OpenAI:
-        return openai.OpenAI(**{"base_url": self.url, "api_key": "none", "max_retries": 0, "timeout": 60} | settings)
+        return openai.OpenAI(
+            **{"base_url": self.url, "api_key": "none", "max_retries": 0, "timeout": PATIENCE_S} | settings
+        )
 
 
 @contextmanager
@@ -58,7 +61,7 @@ def serving(home: Home, *arguments: str, **variables: str) -> Iterator[Server]:
     finally:
         process.terminate()
         try:
-            assert process.wait(30) == 0
+            assert process.wait(PATIENCE_S) == 0
         finally:
             process.kill()
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.flows.command_line import refused
+from tests.patience import PATIENCE_S
 from tests.stoppable_server import has_ipv6
 from thickets.flows.config.run import RunConfig
 from thickets.flows.services.launch import _mlflow
@@ -75,7 +76,7 @@ def test_an_address_of_ipv6_stands_in_brackets_in_a_url(
         server.bind((host.strip("[]"), settings.mlflow_port))
         server.listen()
         address = urlsplit(settings.mlflow)
-        socket.create_connection((address.hostname or "", address.port or 0), timeout=5).close()
+        socket.create_connection((address.hostname or "", address.port or 0), timeout=PATIENCE_S).close()
 
 
 @pytest.mark.skipif(not has_ipv6(), reason="no IPv6 here")

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from benchmarks.synthetic_run import RUN
 from benchmarks.view_picture import served
 from tests.flows.view.browser import CHROMIUM, needs_browser
 from tests.flows.view.made_run import made_home
+from tests.patience import PATIENCE_S, wait_for
 from thickets.flows.config.file import dump_config
 from thickets.flows.config.run import RunConfig
 from thickets.flows.view.so_far import PLOTS
@@ -55,7 +55,7 @@ def page(browser: Browser) -> Iterator[Page]:
     page.on("console", lambda message: told.append(message.text))
     page.on("pageerror", lambda error: told.append(str(error)))
     page.on("dialog", lambda dialog: told.append(f"dialog: {dialog.message}"))
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(1000 * PATIENCE_S)
     yield page
     context.close()
     assert told == []
@@ -161,14 +161,6 @@ def test_what_cannot_be_compared_is_said(browser: Browser, site: str) -> None:
     page.close()
 
 
-def wait_until(is_so: Callable[[], object], patience_s: float = 90) -> None:
-    """Wait for something on a page; Playwright's own way would need a policy that lets texts be run."""
-    deadline = time.monotonic() + patience_s
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.3)
-
-
 @pytest.mark.usefixtures("prefect_server")
 def test_a_run_is_watched_while_it_goes_on(page: Page, config: Callable[..., RunConfig], tmp_path: Path) -> None:
     sections = {"population": {"size": 600, "sigmas": [0.05, 0.1]}, "scoring": {"candidates_per_shard": 3}}
@@ -180,24 +172,25 @@ def test_a_run_is_watched_while_it_goes_on(page: Page, config: Callable[..., Run
     run = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         with served(Home(Path(config().storage.home))) as site:
-            wait_until(lambda: page.goto(f"{site}/runs?state=running") and page.locator("a[data-open]").count() == 1)
+            # Playwright's own way of waiting would need a policy that lets texts be run.
+            wait_for(lambda: page.goto(f"{site}/runs?state=running") and page.locator("a[data-open]").count() == 1)
             page.locator("a[data-open]").first.click()
             facts = page.locator(".progress .facts")
-            wait_until(lambda: re.search(r"[1-9]\d* of \d+ units", facts.inner_text()))
+            wait_for(lambda: re.search(r"[1-9]\d* of \d+ units", facts.inner_text()))
             page.evaluate("window.isTheSamePage = true")
             first = facts.inner_text()
-            wait_until(lambda: facts.inner_text() != first)
+            wait_for(lambda: facts.inner_text() != first)
             assert page.evaluate("window.isTheSamePage")  # a part of it was fetched, not all of it
             assert page.locator(".stages .now").inner_text() == "selection"
             assert page.locator("figure img").count() == len(PLOTS)
             density = page.locator("figure img[src*=density_curve]")
             density.scroll_into_view_if_needed()
-            wait_until(lambda: density.evaluate("image => image.complete && image.naturalHeight > 100"))
+            wait_for(lambda: density.evaluate("image => image.complete && image.naturalHeight > 100"))
             page.goto(page.url + "/candidates")
             assert page.locator("a[data-open]").count() > 0
             page.go_back()
-            assert run.wait(300) == 0
-            page.wait_for_selector("table.results", timeout=30_000)
+            assert run.wait(PATIENCE_S) == 0
+            page.wait_for_selector("table.results", timeout=1000 * PATIENCE_S)
     finally:
         if run.poll() is None:
             run.send_signal(signal.SIGKILL)

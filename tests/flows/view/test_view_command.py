@@ -13,6 +13,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from tests.flows.command_line import Result
+from tests.patience import PATIENCE_S
 from thickets.flows.results.summary import RunSummary
 from thickets.flows.view.address import Address
 from thickets.flows.view.app import make_app
@@ -71,11 +72,11 @@ def test_it_prints_its_address_and_ends_with_an_interrupt(tmp_path: Path) -> Non
         assert process.stdout is not None
         address = process.stdout.readline().strip()
         assert address.startswith("http://127.0.0.1:")
-        found = httpx.get(address, follow_redirects=True)
+        found = httpx.get(address, follow_redirects=True, timeout=PATIENCE_S)
         assert "There are no runs in" in found.text
         assert "server" not in found.headers
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=20)
+        _, told = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 130
         assert "Traceback" not in told
     finally:

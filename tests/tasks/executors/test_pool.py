@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.patience import PATIENCE_S
 from thickets.storage.errors import InputError, OutOfMemoryError, RunError
 from thickets.tasks.scoring.executors.pool import EnginePool, PooledEngine, RemoteEngineError
 
@@ -38,7 +39,7 @@ def test_the_least_busy_engine_is_next_and_nobody_has_more_than_two_shards() -> 
             assert not waiting.done()
             pool.cancel()
             with pytest.raises(RunError, match="cancelled"):
-                waiting.result(10)
+                waiting.result(PATIENCE_S)
 
 
 def test_a_failed_start_fails_the_shards_that_have_nobody_else_and_is_not_repeated_beside_others() -> None:

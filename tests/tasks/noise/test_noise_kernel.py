@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.patience import PATIENCE_S, wait_for
 from thickets.storage.errors import InputError
 from thickets.tasks.noise import compiled, kernel
 from thickets.tasks.noise.kernel import Perturber, perturb_into
@@ -219,7 +220,7 @@ def test_a_helper_that_has_started_is_waited_for_and_one_that_has_not_is_not(mon
 
     def chunks(counter, *arguments):
         if threading.current_thread() is threading.main_thread():
-            assert started.wait(30)
+            assert started.wait(PATIENCE_S)
             return
         started.set()
         time.sleep(0.1)
@@ -243,14 +244,14 @@ def test_a_forked_child_perturbs_too(monkeypatch):
     child = os.fork()
     if child == 0:
         os._exit(0 if np.array_equal(run(base, **options), expected) else 1)
-    deadline = time.monotonic() + 60
-    while (done := os.waitpid(child, os.WNOHANG))[0] == 0:
-        if time.monotonic() > deadline:
+    ended: list[int] = []
+    try:
+        ended = wait_for(lambda: [status for pid, status in [os.waitpid(child, os.WNOHANG)] if pid])
+    finally:
+        if not ended:  # it hangs
             os.kill(child, 9)
             os.waitpid(child, 0)
-            pytest.fail("the child hangs")
-        time.sleep(0.01)
-    assert os.waitstatus_to_exitcode(done[1]) == 0
+    assert os.waitstatus_to_exitcode(ended[0]) == 0
 
 
 def test_the_kernel_compiles_without_a_cache_where_no_folder_can_be_written(monkeypatch):

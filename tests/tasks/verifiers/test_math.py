@@ -6,7 +6,6 @@ import json
 import logging
 import subprocess
 import sys
-import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.patience import PATIENCE_S, no_blow_up
 from thickets.tasks.problems import ProblemConfig
 from thickets.tasks.problems.file import FileProblem
 from thickets.tasks.problems.judging import Judge
@@ -229,12 +229,11 @@ NASTY = [
 
 
 @pytest.mark.parametrize("text", NASTY, ids=[text[:20] for text in NASTY])
-def test_nothing_in_a_reply_raises_or_takes_long(text: str) -> None:
+def test_nothing_in_a_reply_raises_or_takes_for_ever(text: str) -> None:
     PROCESS.form("x + 1")  # the process has started
     for reply in (text, rf"\boxed{{{text}}}"):
-        before = time.process_time()
-        assert verdict("12345", reply) in ("wrong", "abstains")
-        assert time.process_time() - before < 1
+        with no_blow_up():
+            assert verdict("12345", reply) in ("wrong", "abstains")
 
 
 PIECES = [
@@ -260,7 +259,7 @@ def test_no_text_raises_and_every_answer_is_read_as_itself(text: str) -> None:
 
 def test_the_package_is_imported_without_sympy() -> None:
     code = "import sys, thickets.tasks.verifiers, thickets.tasks.problems; assert 'sympy' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": ":".join(sys.path)}, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": ":".join(sys.path)}, timeout=PATIENCE_S)
 
 
 def test_a_plain_number_needs_no_process(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import time
 from collections.abc import Iterator
 
 import psutil
 import pytest
 
+from tests.patience import PATIENCE_S, no_blow_up
 from thickets.storage.errors import InputError
 from thickets.tasks.types import Example
 from thickets.tasks.verifiers.molecule import MOLECULE, molecule_answer, molecule_verifier
@@ -147,7 +147,7 @@ def test_a_crash_costs_an_answer_and_no_run(process: MoleculeProcess, caplog: py
     child.suspend()
     os.kill(child.pid, signal.SIGSEGV)  # as of a fault in C++
     child.resume()
-    child.wait(10)
+    child.wait(PATIENCE_S)
     with caplog.at_level(logging.WARNING, logger="thickets"):
         found = process.canonical("OCC")
     # Asked in the very moment of the end it has no answer; afterwards another process has one.
@@ -155,13 +155,12 @@ def test_a_crash_costs_an_answer_and_no_run(process: MoleculeProcess, caplog: py
     assert process.canonical("OCN") == "NCO"
 
 
-def test_a_thousand_different_replies_take_seconds() -> None:
+def test_a_thousand_different_replies_are_a_thousand_answers() -> None:
     replies = [f"The product is:\n<answer>{'C' * (n % 40 + 1)}O{'N' * (n // 40)}c1ccccc1</answer>" for n in range(1000)]
-    start = time.process_time()
-    answers = [molecule_answer(reply) for reply in replies]
+    with no_blow_up():
+        answers = [molecule_answer(reply) for reply in replies]
     assert None not in answers
     assert len(set(answers)) == 1000
-    assert time.process_time() - start < 5
 
 
 @pytest.mark.parametrize(
@@ -172,10 +171,9 @@ def test_a_thousand_different_replies_take_seconds() -> None:
 )  # fmt: skip
 def test_no_reply_holds_up_the_search_for_a_molecule(piece: str) -> None:
     for reply in (piece * (30_000 // len(piece)), "<answer>" + piece * (30_000 // len(piece))):
-        start = time.process_time()
-        molecule_answer(reply, "product")
-        MOLECULE.lenient(reply, ESTER)
-        assert time.process_time() - start < 2
+        with no_blow_up():
+            molecule_answer(reply, "product")
+            MOLECULE.lenient(reply, ESTER)
 
 
 def test_without_rdkit_one_line_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.patience import no_blow_up
 from thickets.tasks.problems import ProblemConfig, load_problem
 from thickets.tasks.problems.judging import Judge
 from thickets.tasks.types import Example
@@ -83,11 +82,11 @@ def test_nothing_that_is_said_holds_a_tag(text: str) -> None:
     assert said is None or (text.endswith(said) and "<think>" not in said and "</think>" not in said)
 
 
-def test_a_hundred_thousand_tags_take_no_time() -> None:
-    started = time.perf_counter()
-    assert after_thought("<think>a" * 100_000) is None
-    assert after_thought("<think>" * 100_000 + "</think>12") == "12"
-    assert time.perf_counter() - started < 2
+@pytest.mark.parametrize("n_tags", [1_000, 100_000, 1_000_000])
+def test_tags_take_time_that_grows_with_their_number(n_tags: int) -> None:
+    with no_blow_up():
+        assert after_thought("<think>a" * n_tags) is None
+        assert after_thought("<think>" * n_tags + "</think>12") == "12"
 
 
 def test_a_judge_looks_behind_the_thought_for_answers_and_for_what_was_meant() -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.patience import no_blow_up
 from thickets.tasks.problems import ProblemConfig
 from thickets.tasks.problems.configured import make_verifier
 from thickets.tasks.types import Example
@@ -123,10 +123,8 @@ def test_regex_reads_only_the_end_of_an_endless_reply() -> None:
 @pytest.mark.parametrize("pattern", ["(a+)+$", "(a|aa)+$"])
 def test_a_pattern_that_would_never_end_abstains(pattern: str, caplog: pytest.LogCaptureFixture) -> None:
     judge = verifier("regex", pattern)
-    before = time.process_time()
-    with caplog.at_level(logging.WARNING, logger="thickets"):
+    with caplog.at_level(logging.WARNING, logger="thickets"), no_blow_up():
         assert judge.extract("a" * 4_000 + "c", example("a")) is None
-    assert time.process_time() - before < 1
     [line] = caplog.messages
     assert "regex: problem.pattern" in line
     assert "aaac'; it counts as not read" in line
