@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -221,11 +221,11 @@ def test_an_engine_and_then_a_whole_node_are_lost(cluster: Cluster, config: Make
         wait_for_shards(n_shards * 3 // 5)
         cluster.remove_node(other, allow_graceful=False)
 
-    disturbance = threading.Thread(target=disturb)
-    disturbance.start()
     engine = {**ENGINE, "executor": "ray", "address": cluster.address}
-    many = randopt(config(**sections, engine=engine, storage={"home": str(homes[1])}))
-    disturbance.join()
+    with ThreadPoolExecutor(1) as pool:
+        disturbance = pool.submit(disturb)
+        many = randopt(config(**sections, engine=engine, storage={"home": str(homes[1])}))
+        disturbance.result()
 
     assert [0 < len(before) < n_shards for before in at_kill] == [True, True]
     assert len(at_kill[1]) > len(at_kill[0])
