@@ -144,7 +144,8 @@ class Contest:
 
     def take_part(self, parts: list[str]) -> dict[str, dict[str, str]]:
         """Do what is not done, and return the table."""
-        rounds = search(self._config(is_alone=False))
+        config = self._config(is_alone=False)
+        rounds = search(config)
         assert isinstance(rounds, Rounds)
         first = rounds.rounds[0].run_id
         entries: dict[str, Entry] = {}
@@ -163,7 +164,7 @@ class Contest:
                 much = spent.n_tokens if unit == "tokens" else spent.flops
                 settings = [f"rivals.{method}.{each}" for each in (*RIVALS[method], f"seed={self.seed}")]
                 budget = ["rivals.budget.equal=null", f"rivals.budget.{unit}={much}"]
-                found[method] = rival(first, method, [*budget, *settings, *self._learned(rounds)], home=self.folder)
+                found[method] = rival(first, method, [*budget, *settings, *_learned(config, rounds)], home=self.folder)
             entries[f"{method.upper()}, equal {unit}"] = self._of_rival(found[method])
         winner = entries[_round_name(rounds, last)]
         return {name: row(entry, winner) for name, entry in entries.items()}
@@ -180,14 +181,6 @@ class Contest:
         else:
             values["controls"] = CONTROLS_OFF
         return parse_config(values)
-
-    def _learned(self, rounds: Rounds) -> list[str]:
-        """Let a rival learn from as many questions as all rounds together have ranked their candidates by."""
-        config = self._config(is_alone=False)
-        assert config.rounds is not None
-        if config.rounds.questions == "same":
-            return []
-        return [f"rivals.questions={len(rounds.rounds) * config.data.selection}"]
 
     def _of_search(self) -> dict[str, Entry]:
         """Ask the controls of the first round, whose own answers are kept."""
@@ -233,6 +226,14 @@ class Contest:
             cost = found.cost.of(arm.name) if found.cost else None
             entries[arm.label] = Entry(arm.test, theirs, cost.get if cost else None, 1.0)
         return entries
+
+
+def _learned(config: RunConfig, rounds: Rounds) -> list[str]:
+    """Let a rival learn from as many questions as all rounds together have ranked their candidates by."""
+    assert config.rounds is not None
+    if config.rounds.questions == "same":
+        return []
+    return [f"rivals.questions={len(rounds.rounds) * config.data.selection}"]
 
 
 def _round_name(rounds: Rounds, each: Round) -> str:

@@ -17,8 +17,8 @@ import pytest
 
 PATIENCE_S = 900.0
 """How long to wait for what must happen; on a busy machine a Ray engine was seen to take six minutes to its start."""
-FOR_EVER_S = 600.0
-"""What somebody waits who is not to be waited for: longer than any bound of `no_hang`."""
+FOR_EVER_S = 2 * PATIENCE_S
+"""What somebody waits who is not to be waited for: longer than any patience, so that none outlasts it."""
 
 T = TypeVar("T")
 

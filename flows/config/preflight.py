@@ -97,7 +97,7 @@ def _check_problem(config: RunConfig, base: BaseModelRef) -> str:
         for number in range(2, config.rounds.most + 1 if config.rounds.questions == "own" else 2):
             own = draw_splits(problem, **config.rounds.data(data, number).draw)
             plan_prompts(config, base.path, problem, [own.selection, own.validation])
-    if config.rivals is not None:
+    if config.rivals is not None and config.rivals.questions is not None:
         learned = draw_learned(problem, splits, config.rivals.questions, data.seed)
         plan_prompts(config, base.path, problem, [learned])
     if config.distillation is not None:
