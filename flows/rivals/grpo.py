@@ -74,8 +74,7 @@ class _Trainer:
             base: Accuracy of the base on the validation split.
         """
         run, folder = self.plan.run, self.plan.folder
-        asked = model_in_place(run, run.base, (self.plan.questions, run.splits.validation))
-        blocks = [block for block in asked.blocks if block.split == "selection"]
+        blocks = model_in_place(run, run.base, (self.plan.questions,)).blocks
         return GrpoJob(
             base=run.base.path,
             base_name=base_name_of(run),
