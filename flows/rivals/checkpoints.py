@@ -16,7 +16,6 @@ from thickets.storage.files import new_folder
 from thickets.storage.models.base import BaseModelRef, resolve_model
 from thickets.tasks.engines.base import DtypeName
 from thickets.tasks.export.card import CARD
-from thickets.tasks.rivals.card import rival_card
 from thickets.tasks.task import task
 from thickets.tasks.types import Merge
 
@@ -52,17 +51,15 @@ class Checkpoints:
                 source = self._path(number)
         return resolve_model(str(source))
 
-    def write_model(self, steps: Sequence[Merge | None], target: Path, how: str) -> None:
+    def write_model(self, steps: Sequence[Merge | None], target: Path, card: str) -> None:
         """Write the model after some steps in the run's type of weights; it appears whole or not at all.
 
         Args:
             steps: As for `at`.
             target: Absent, or what an earlier call has written.
-            how: What made them, for `rival_card`.
+            card: Text of its README.md.
         """
         if not target.is_dir():
-            config = self.run.config
-            card = rival_card(self.run.base.name, self.run.run_id, config.single_problem.title, how)
             write_step(self.run, self.at(steps).path, target, None, run_dtype(self.run), card)
 
     def keep(self, numbers: Collection[int]) -> None:

@@ -101,7 +101,7 @@ class _Evolution:
                 chosen = state.merges[: chosen_point(state.points).step]
                 checkpoints.keep({_last_taken(state.merges), _last_taken(chosen)})
         chosen = state.merges[: chosen_point(state.points).step]
-        checkpoints.write_model(chosen, self.plan.folder.model, "evolution strategies")
+        checkpoints.write_model(chosen, self.plan.folder.model, self.plan.card("evolution strategies"))
         checkpoints.keep(())
         return Made(self._label, state.points, state.ended, state.spent)
 

@@ -21,7 +21,6 @@ from thickets.tasks.host_memory import total_memory_bytes
 from thickets.tasks.results.cost import Cost
 from thickets.tasks.results.intervals import Accuracy
 from thickets.tasks.results.rivals import RivalPoint
-from thickets.tasks.rivals.card import rival_card
 from thickets.tasks.rivals.grpo.check import check_generation, check_grpo
 from thickets.tasks.rivals.grpo.job import GrpoJob
 from thickets.tasks.rivals.grpo.questions import Questions
@@ -51,7 +50,7 @@ def train_by_grpo(plan: RivalPlan, base: Accuracy, cluster: RayCluster | None, o
     with place.held():
         found = train_rival(lambda: place.run(job, tell))
     if not job.target.is_dir():  # nothing was better than the base
-        write_step(plan.run, plan.run.base.path, job.target, None, job.dtype)
+        write_step(plan.run, plan.run.base.path, job.target, None, job.dtype, job.card)
     return Made(_label(section) + plan.of_questions, tuple(map(_point, found.looks)), found.ended, found.cost)
 
 
@@ -90,7 +89,7 @@ class _Trainer:
             settings=self._settings(),
             budget=Allowance(self.plan.budget.unit, self.plan.budget.amount),
             dtype=run_dtype(run),
-            card=rival_card(run.base.name, run.run_id, run.config.single_problem.title, "GRPO (TRL)"),
+            card=self.plan.card("GRPO (TRL)"),
         )
 
     def _settings(self) -> GrpoSettings:

@@ -27,6 +27,7 @@ from thickets.tasks.engines.model_kinds import kind_of
 from thickets.tasks.problems import Problem
 from thickets.tasks.problems.splits import Split, Splits
 from thickets.tasks.results.cost import Cost
+from thickets.tasks.rivals.card import rival_card
 from thickets.tasks.rivals.questions import draw_learned
 
 
@@ -61,6 +62,16 @@ class RivalPlan:
         """How many questions it learns from, as the end of a label; empty where it is the selection split."""
         n = len(self.questions.examples)
         return f", {n} questions" if n > len(self.run.splits.selection.examples) else ""
+
+    def card(self, how: str) -> str:
+        """Return the text of the model's README.md.
+
+        Args:
+            how: What made it, for `rival_card`.
+        """
+        own = "the questions that the search ranked its candidates by"
+        learned = f"{len(self.questions.examples)} questions, among them {own}" if self.of_questions else own
+        return rival_card(self.run.base.name, self.run.run_id, self.run.config.single_problem.title, how, learned)
 
 
 def plan_rival(

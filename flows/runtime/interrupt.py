@@ -21,7 +21,7 @@ from types import FrameType
 
 INTERRUPTED = "error: interrupted; run the same command again to go on"
 TERMINATED = "error: terminated; run the same command again to go on"
-# Time to set the states in Prefect and MLflow; a cancelled run has to be gone 10 s after the click.
+# Time to set the states in Prefect and MLflow; less than `thickets.flows.services.supervisor` waits for a worker.
 _GRACE_S = 5.0
 
 

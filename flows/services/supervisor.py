@@ -27,7 +27,7 @@ from thickets.flows.services.state import (
 )
 from thickets.storage.errors import RunError
 
-# A running flow run gets SIGTERM, sets its states in Prefect and MLflow, and is gone in 10 s
+# A worker's flow runs get SIGTERM, set their states in Prefect and MLflow, and end themselves before that
 # (`thickets.flows.runtime.interrupt`).
 _GRACE_S = {"worker": 15.0}
 _GRACE_ELSE_S = 10.0

@@ -259,7 +259,9 @@ def test_its_model_is_promoted_like_any_other_and_asked_like_the_run(
     assert all(torch.equal(logged[name], kept[name]) for name in logged)
     answers = pl.read_parquet(folder / "test_answers.parquet")
     assert answers["score"].mean() / 1000 == pytest.approx(evolved.rival.test.value)
-    assert (Path(evolved.folder) / "model" / "README.md").read_text().startswith(f"# A rival of {searched.run_id}")
+    card = (Path(evolved.folder) / "model" / "README.md").read_text()
+    assert card.startswith(f"# A rival of {searched.run_id}")
+    assert " evolution strategies on the questions that the search ranked" in card
     status, out, _ = thickets("ask", found.uri, "Say 3.", "--json", "--home", str(searched.folder.parents[1]))
     assert (status, json.loads(out)["n_asked"]) == (0, 1)
 
@@ -343,6 +345,8 @@ def test_more_questions_to_learn_from_are_in_none_of_the_three_splits(searched: 
     before = asked_of(searched, "selection")
     found = rival(asked(searched, "rivals.questions=30", "rivals.budget.tokens=1000000", NO_EQUAL), "es")
     assert found.rival.label.endswith(", 30 questions")
+    card = (Path(found.folder) / "model" / "README.md").read_text()
+    assert " on 30 questions, among them the questions that the search ranked its candidates by" in card
     new = asked_of(searched, "selection") - before
     assert new
     assert new < learned
