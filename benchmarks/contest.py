@@ -42,7 +42,7 @@ from thickets.storage.scores.database import BASE_ID  # noqa: E402
 from thickets.storage.scores.reader import read_only  # noqa: E402
 from thickets.tasks.results.cost import Cost  # noqa: E402
 from thickets.tasks.results.intervals import Accuracy, Difference  # noqa: E402
-from thickets.tasks.results.rivals import RivalMethod  # noqa: E402
+from thickets.tasks.results.rival_method import RivalMethod  # noqa: E402
 from thickets.tasks.results.text import amount  # noqa: E402
 from thickets.tasks.statistics import paired_difference, shares  # noqa: E402
 

@@ -16,7 +16,6 @@ from thickets.storage.errors import InputError
 if TYPE_CHECKING:
     import polars as pl
 
-    from thickets.flows.config.rivals import RivalMethod
     from thickets.flows.config.run import RunConfig
     from thickets.flows.models.promotion import Promotion
     from thickets.flows.models.reevaluation import Reevaluation
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from thickets.flows.results.summary import RunSummary
     from thickets.storage.home import Home, RunFolder
     from thickets.tasks.export.card import AverageFacts, ExpertFacts, MergeFacts
+    from thickets.tasks.results.rival_method import RivalMethod
     from thickets.tasks.serving import Answer
 
 

@@ -11,7 +11,6 @@ from thickets.flows.api.homes import find, use_services
 if TYPE_CHECKING:
     from thickets.flows.check.replies import Check
     from thickets.flows.check.verdict import CheckedReply
-    from thickets.flows.config.rivals import RivalMethod
     from thickets.flows.config.run import RunConfig
     from thickets.flows.results.comparison import Comparison
     from thickets.flows.results.distillation import DistillSummary
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from thickets.flows.search.estimate import Estimate, EstimateOfMany
     from thickets.flows.search.estimate_rounds import EstimateOfRounds
     from thickets.tasks.results.regimes import Regimes
+    from thickets.tasks.results.rival_method import RivalMethod
 
 
 def search(config: RunConfig, *, fresh: bool = False) -> RunSummary | Comparison | Rounds:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,7 @@ from thickets.flows.cli.options import (
     say,
 )
 from thickets.storage.errors import InputError
+from thickets.tasks.results.rival_method import RivalMethod
 
 if TYPE_CHECKING:
     from thickets.storage.tracking.models import ModelKind
@@ -67,7 +68,7 @@ def promote(
         bool, typer.Option("--merge", help="The run's merge: one model made of the noise of many.")
     ] = False,
     rival: Annotated[
-        Literal["es", "grpo"] | None,
+        RivalMethod | None,
         typer.Option(help="The model that this rival has made, the latest if there are several."),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Of the registered model (default: problem and base model).")] = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +21,7 @@ from thickets.flows.cli.options import (
     say,
     start_prefect,
 )
+from thickets.tasks.results.rival_method import RivalMethod
 
 if TYPE_CHECKING:
     from thickets.flows.config.run import RunConfig
@@ -180,9 +181,7 @@ def distill(name: RunName, overrides: Overrides = None, home: HomeFolder = None,
 
 def rival(
     name: RunName,
-    method: Annotated[
-        Literal["es", "grpo"], typer.Option("--method", help="es: evolution strategies; grpo: GRPO, by TRL.")
-    ],
+    method: Annotated[RivalMethod, typer.Option("--method", help="es: evolution strategies; grpo: GRPO, by TRL.")],
     overrides: Overrides = None,
     home: HomeFolder = None,
     as_json: AsJson = False,

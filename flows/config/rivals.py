@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from thickets.flows.config.rivals_es import EsConfig
 from thickets.flows.config.rivals_grpo import GrpoConfig
 from thickets.flows.config.section import PositiveInt, Section
-from thickets.tasks.results.rivals import RivalMethod
+from thickets.tasks.results.rival_method import METHOD_NAMES, RivalMethod
 
 Unit: TypeAlias = Literal["tokens", "flops", "seconds"]
 
@@ -52,8 +52,7 @@ class RivalsConfig(Section):
     @property
     def methods(self) -> tuple[RivalMethod, ...]:
         """The methods that have a section."""
-        names: tuple[RivalMethod, ...] = ("es", "grpo")
-        return tuple(name for name in names if getattr(self, name) is not None)
+        return tuple(name for name in METHOD_NAMES if getattr(self, name) is not None)
 
     def section(self, method: RivalMethod) -> EsConfig | GrpoConfig | None:
         """Return a method's section."""

@@ -11,6 +11,7 @@ from thickets.flows.results.rivals import RivalSummary
 from thickets.flows.results.rows import result_rows, times_base, to_use
 from thickets.tasks.results.cost import Cost
 from thickets.tasks.results.intervals import Accuracy, Difference
+from thickets.tasks.results.rival_method import METHOD_NAMES
 from thickets.tasks.results.text import (
     OVER_BASE_HEADING,
     accuracy_heading,
@@ -133,7 +134,7 @@ def rival_markdown(found: Sequence[RivalSummary]) -> str:
 
 
 def _named(found: RivalSummary) -> str:
-    return {"es": "evolution strategies", "grpo": "GRPO"}[found.rival.method]
+    return METHOD_NAMES[found.rival.method]
 
 
 def _times(ours: Cost, theirs: Cost) -> str:

@@ -18,6 +18,7 @@ from thickets.flows.runtime.environment import log
 from thickets.storage.files import write_text_atomically
 from thickets.tasks.results.cost import Cost
 from thickets.tasks.results.intervals import Accuracy
+from thickets.tasks.results.rival_method import METHOD_NAMES
 from thickets.tasks.results.rivals import RivalPoint, chosen_point
 from thickets.tasks.rivals.evolution import Round, draw_questions, draw_round, rewards_of
 from thickets.tasks.scoring.executors.ray_cluster import RayCluster
@@ -101,7 +102,7 @@ class _Evolution:
                 chosen = state.merges[: chosen_point(state.points).step]
                 checkpoints.keep({_last_taken(state.merges), _last_taken(chosen)})
         chosen = state.merges[: chosen_point(state.points).step]
-        checkpoints.write_model(chosen, self.plan.folder.model, self.plan.card("evolution strategies"))
+        checkpoints.write_model(chosen, self.plan.folder.model, self.plan.card(METHOD_NAMES["es"]))
         checkpoints.keep(())
         return Made(self._label, state.points, state.ended, state.spent)
 

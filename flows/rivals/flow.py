@@ -30,7 +30,7 @@ from thickets.storage.home import Home
 from thickets.tasks.engines import resolve_spec
 from thickets.tasks.preparation import prepare_base_model, prepare_splits
 from thickets.tasks.problems import load_problem
-from thickets.tasks.results.rivals import RivalMethod
+from thickets.tasks.results.rival_method import RivalMethod
 from thickets.tasks.scoring.executors.ray_cluster import RayCluster
 
 

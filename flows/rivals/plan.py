@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from thickets.flows.config.file import load_config
-from thickets.flows.config.rivals import RivalMethod, RivalsConfig
+from thickets.flows.config.rivals import RivalsConfig
 from thickets.flows.config.rivals_es import EsConfig
 from thickets.flows.config.rivals_grpo import GrpoConfig
 from thickets.flows.config.run import RunConfig
@@ -27,6 +27,7 @@ from thickets.tasks.engines.model_kinds import kind_of
 from thickets.tasks.problems import Problem
 from thickets.tasks.problems.splits import Split, Splits
 from thickets.tasks.results.cost import Cost
+from thickets.tasks.results.rival_method import RivalMethod
 from thickets.tasks.rivals.card import rival_card
 from thickets.tasks.rivals.questions import draw_learned
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
-
 from pydantic import BaseModel, ConfigDict
 
 from thickets.tasks.results.cost import Cost, RowCost
 from thickets.tasks.results.intervals import Accuracy, Difference
-
-RivalMethod: TypeAlias = Literal["es", "grpo"]
+from thickets.tasks.results.rival_method import RivalMethod
 
 
 class _Result(BaseModel):
