@@ -85,6 +85,9 @@ PROBLEMS = {
     },
 }
 
+# Twice what right answers of the base need; the longest of a broken candidate would be most of the time.
+MAX_TOKENS = {"sums": 24, "chain_sum": 24}
+
 
 def main() -> None:
     options_parser = parser(__doc__)
@@ -175,6 +178,8 @@ class Contest:
         values["name"] = f"contest-{self.problem.replace('_', '-')}"
         values["problem"] = PROBLEMS[self.problem](self.folder)
         values["storage"] = {"home": str(self.folder)}
+        if self.problem in MAX_TOKENS:
+            values["decoding"] = {"max_tokens": MAX_TOKENS[self.problem]}
         values["population"]["seed"] = self.seed
         if is_alone:
             del values["rounds"]
