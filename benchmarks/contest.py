@@ -85,7 +85,8 @@ PROBLEMS = {
     },
 }
 
-# Twice what right answers of the base need; the longest of a broken candidate would be most of the time.
+# The base's right sums are at most 19 tokens long, and what it says of the others is one short sentence; under the
+# problem's own 256, broken candidates took twice the time. Not `learned`: each round would learn a limit of its own.
 MAX_TOKENS = {"sums": 24, "chain_sum": 24}
 
 

@@ -61,8 +61,7 @@ class RivalPlan:
     @property
     def of_questions(self) -> str:
         """How many questions it learns from, as the end of a label; empty where it is the selection split."""
-        n = len(self.questions.examples)
-        return f", {n} questions" if n > len(self.run.splits.selection.examples) else ""
+        return f", {len(self.questions.examples)} questions" if self._learns_more else ""
 
     def card(self, how: str) -> str:
         """Return the text of the model's README.md.
@@ -71,8 +70,12 @@ class RivalPlan:
             how: What made it, for `rival_card`.
         """
         own = "the questions that the search ranked its candidates by"
-        learned = f"{len(self.questions.examples)} questions, among them {own}" if self.of_questions else own
+        learned = f"{len(self.questions.examples)} questions, among them {own}" if self._learns_more else own
         return rival_card(self.run.base.name, self.run.run_id, self.run.config.single_problem.title, how, learned)
+
+    @property
+    def _learns_more(self) -> bool:
+        return len(self.questions.examples) > len(self.run.splits.selection.examples)
 
 
 def plan_rival(
