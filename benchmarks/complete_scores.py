@@ -1,4 +1,4 @@
-"""Complete score tables: every candidate of a preset on every question of its three splits, which a run never needs.
+"""Complete score tables: every candidate of a preset on every question of its splits, which a run never needs.
 
 The run's own code (plan, shards, Prefect tasks, database) scores them into a home of their own, so an interrupted table
 goes on where it stopped, and populations drawn from other seeds share what they can.
@@ -6,6 +6,7 @@ goes on where it stopped, and populations drawn from other seeds share what they
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -27,6 +28,7 @@ from thickets.tasks.problems import load_problem
 from thickets.tasks.scoring.score import score_shards
 from thickets.tasks.scoring.units import plan_shards
 from thickets.tasks.seeds import candidates_of, population
+from thickets.tasks.types import Candidate, Merge
 
 SPLITS = ("selection", "validation", "test")
 
@@ -57,41 +59,61 @@ class CompleteScores:
 
 
 @flow(name="complete-scores", flow_run_name="{config.name}-n{config.population.size}", persist_result=False)
-def complete_scores(config: RunConfig) -> CompleteScores:
+def complete_scores(config: RunConfig, splits: Sequence[str] = SPLITS) -> CompleteScores:
     """Score the units that are missing in the table of one population, and return the table.
+
+    Args:
+        config: Of the population, and of the questions.
+        splits: The splits that are in the table.
 
     Raises:
         InputError: Something in the configuration cannot be used.
         RunError: The table is being made already, or could not be completed.
     """
+    drawn = population(config.population.size, config.population.sigmas, config.population.seed)
+    answers = _score(config, splits, candidates_of(drawn))
+    data = config.data
+    return CompleteScores(drawn, (data.selection, data.validation, data.test), answers)
+
+
+@flow(name="merge-scores", flow_run_name="{config.name}", persist_result=False, validate_parameters=False)
+def merge_scores(config: RunConfig, split: str, merges: Sequence[Merge]) -> list[list[bool]]:
+    """Let merges of the population's candidates answer a split, and return which answers are right, merge by merge.
+
+    Raises:
+        InputError, RunError: As for `complete_scores`.
+    """
+    answers = _score(config, [split], merges)
+    right = dict(answers.group_by("candidate_id").agg("correct").iter_rows())
+    return [right[merge.id] for merge in merges]
+
+
+def _score(config: RunConfig, splits: Sequence[str], respondents: Sequence[Candidate | Merge]) -> pl.DataFrame:
+    """Let base and respondents answer splits; candidate_id, example_id, answer, correct, in the order of all three."""
     progress = ScoringProgress()
     home = Home(config.storage.home).writable()
     base = prepare_base_model(config.model, config.revision, trust_remote_code=config.engine.trust_remote_code)
     problem = load_problem(config.single_problem)
-    data = config.data
-    splits = prepare_splits(problem, data.draw)
     drawn = population(config.population.size, config.population.sigmas, config.population.seed)
-    candidates = [None, *candidates_of(drawn)]
+    asked = [None, *dict.fromkeys(respondents)]
+    ids = [BASE_ID, *(each.id for each in asked if each)]
     with open_cluster(config.engine) as cluster:
-        plan = make_plan(config, base, problem, splits, cluster.resolve if cluster else resolve_spec)
+        resolve = cluster.resolve if cluster else resolve_spec
+        plan = make_plan(config, base, problem, prepare_splits(problem, config.data.draw), resolve)
         with home.run_lock(plan.run_id) as folder:
             book = plan.book(folder.scores, plan.run_id, drawn)
+            book.register(respondents)
             with open_executor(plan, progress.on_unit, build_engine, cluster) as executor:
-                for split in SPLITS:
+                for split in splits:
                     n_blocks = plan.n_blocks(split)
                     done = aggregate_scores(book)
-                    per_shard = config.scoring.candidates_per_shard
-                    shards = plan_shards(split, n_blocks, candidates, done.iter_rows(), per_shard)
+                    shards = plan_shards(split, n_blocks, asked, done.iter_rows(), config.scoring.candidates_per_shard)
                     left = sum(len(shard.candidates) for shard in shards)
-                    with progress.split(split, left, len(candidates) * n_blocks - left, executor.n_engines):
+                    with progress.split(split, left, len(asked) * n_blocks - left, executor.n_engines):
                         score_shards(executor, shards, retries=config.scoring.retries)
-                    check_complete(aggregate_scores(book), [BASE_ID, *drawn["candidate_id"]], split, n_blocks)
+                    check_complete(aggregate_scores(book), ids, split, n_blocks)
             with book.open() as store:
-                parts = [store.answers(split, [BASE_ID, *drawn["candidate_id"]]) for split in SPLITS]
-    order = pl.DataFrame({"candidate_id": [BASE_ID, *drawn["candidate_id"]]})
+                parts = [store.answers(split, ids) for split in splits]
+    order = pl.DataFrame({"candidate_id": ids})
     answers = order.join(pl.concat(parts), on="candidate_id", maintain_order="left_right")
-    return CompleteScores(
-        population=drawn,
-        sizes=(data.selection, data.validation, data.test),
-        answers=answers.select("candidate_id", "example_id", "answer", "correct"),
-    )
+    return answers.select("candidate_id", "example_id", "answer", "correct")

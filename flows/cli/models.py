@@ -79,9 +79,9 @@ def promote(
     as_json: AsJson = False,
 ) -> None:
     """Register a run's model in MLflow; it becomes `champion` if it beats chance and a loss is excluded."""
+    from thickets.flows.models.promotion import KIND_TITLES
     from thickets.flows.models.promotion import promote as register
     from thickets.flows.results.runs import find_run
-    from thickets.storage.tracking.models import KIND_TITLES
 
     kinds: dict[ModelKind, bool] = {"ensemble": ensemble, "student": student, "merge": merge}
     chosen = [kind for kind, is_said in kinds.items() if is_said]

@@ -26,7 +26,6 @@ from thickets.storage.errors import InputError
 from thickets.storage.home import Home, RunFolder
 from thickets.storage.tracking.models import (
     CONTENT_TAG,
-    KIND_TITLES,
     ModelKind,
     find_model,
     model_folder,
@@ -37,10 +36,17 @@ from thickets.storage.tracking.run import Tracker
 from thickets.storage.tracking.store import RUN_ID_TAG, tracking_errors
 from thickets.tasks.evaluation.controls import minus_chance
 from thickets.tasks.results.intervals import Difference
+from thickets.tasks.results.rival_method import METHOD_NAMES
 from thickets.tasks.results.text import percent
 from thickets.tasks.statistics import paired_difference, shares
 from thickets.tasks.types import FULL
 
+KIND_TITLES: dict[ModelKind, str] = {
+    "ensemble": "ensemble",
+    "student": "student",
+    "merge": "merge",
+    **{method: f"model of {name}" for method, name in METHOD_NAMES.items()},
+}
 CHAMPION = "champion"
 FORCED_TAG = "thickets.forced"
 DECISION_TAG = "thickets.decision"

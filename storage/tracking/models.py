@@ -18,13 +18,6 @@ from thickets.storage.tracking.run import Tracker
 from thickets.storage.tracking.store import RUN_ID_TAG, tracking_errors
 
 ModelKind = Literal["ensemble", "student", "merge", "es", "grpo"]
-KIND_TITLES: dict[ModelKind, str] = {
-    "ensemble": "ensemble",
-    "student": "student",
-    "merge": "merge",
-    "es": "model of evolution strategies",
-    "grpo": "model of GRPO",
-}
 
 KIND_TAG = "thickets.kind"
 BASE_SHA_TAG = "thickets.base_sha256"
