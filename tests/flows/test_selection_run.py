@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from benchmarks.complete_scores import complete_scores
+from benchmarks.complete_scores import CompleteScores, complete_scores, merge_scores
 from benchmarks.replay import CHOSEN, METHODS, RULES, own_division, replay
 from thickets.flows.cli.tables_results import show_everything
 from thickets.flows.config.run import RunConfig
@@ -23,9 +23,11 @@ from thickets.flows.results.summary import RunSummary
 from thickets.storage.errors import RunError
 from thickets.storage.home import Home
 from thickets.storage.models.manifest import EnsembleManifest
+from thickets.tasks.merging.directions import best, merge
 from thickets.tasks.scoring.units import Shard, ShardReport
 from thickets.tasks.scoring.worker import ScoringWorker
-from thickets.tasks.types import Candidate
+from thickets.tasks.seeds import candidates_of
+from thickets.tasks.types import Candidate, Merge
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -155,11 +157,26 @@ def test_a_run_that_is_stopped_anywhere_ends_with_the_same_choice(
     assert manifests[0] == manifests[1]
 
 
+def merges_of_best(table: CompleteScores, k: int, radii: list[float]) -> list[Merge]:
+    """Merges of those that are best on the 30 selection questions, of equals the earlier seed, as a run ranks them."""
+    ranked = table.population.with_columns(right=table.correct[1:, :30].sum(axis=1)).sort(
+        "right", "seed", descending=[True, False]
+    )
+    best_ones = candidates_of(ranked.head(k))
+    return [merge(best_ones, best([0.0] * k, k), radius) for radius in radii]
+
+
 @pytest.mark.slow
 def test_the_benchmark_replays_what_a_run_does(config: MakeConfig, tmp_path: Path) -> None:
-    summary = randopt(config(selection=EVERYTHING))
-    table = complete_scores(config(storage={"home": str(tmp_path / "complete")}))
+    summary = randopt(config(selection=EVERYTHING, merge={"directions": ["best"], "k": [3], "radii": [0.5, 1.0]}))
+    other_home = config(storage={"home": str(tmp_path / "complete")})
+    table = complete_scores(other_home)
     assert table.correct.shape == (19, 64)
+    assert summary.merge is not None
+    merges = merges_of_best(table, 3, [trial.radius for trial in summary.merge.trials])
+    assert [merge.id for merge in merges] == [trial.id for trial in summary.merge.trials]
+    right = merge_scores(other_home, "validation", merges)
+    assert [sum(each) for each in right] == [trial.accuracy.n_correct for trial in summary.merge.trials]
     division = own_division(table, np.arange(18))
     replayed = replay(table, division, K_VALUES)
     found = summary.evaluation
