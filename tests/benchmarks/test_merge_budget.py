@@ -26,7 +26,7 @@ def test_the_best_eighth_of_all_is_merged_at_the_radius(own: bool) -> None:
 
 
 def test_easy_questions_of_its_own_do_not_make_a_candidate_good() -> None:
-    """Half of the questions are right for everybody; a good candidate has one of the hard ones right as well."""
+    """Half of the questions are right for everybody; good candidates have the hard ones right as well."""
     correct = np.zeros((64, 16), dtype=bool)
     correct[:, :8] = True
     correct[list(GOOD), 8:] = True
