@@ -6,7 +6,7 @@ For each problem and seed: rounds around merges; the first of them as a run with
 strategies with as many tokens as the model of the last round took to get, which are as many floating-point operations
 (neither has gradients); GRPO with as many operations, and with as many tokens. All of it are ordinary runs, rounds and
 rivals of one home: killed, the same command goes on where it was, and a second call only prints. `--parts` does some of
-it, in the order given here; `--parts` alone the rounds and no more.
+it, in this order; `--parts` alone the rounds and no more.
 
 One table per problem and seed. Accuracies are those of the test split, in per cent with 95 % intervals; `last - this`
 is the last round's merge minus the row, question by question; tokens and operations are those to get it (docs/cost.md).
@@ -47,13 +47,18 @@ from thickets.tasks.results.text import amount  # noqa: E402
 from thickets.tasks.statistics import paired_difference, shares  # noqa: E402
 
 PRESET = Path(__file__).parent / "presets" / "contest.yaml"
-PARTS = ("search", "student", "es", "grpo")
+# What a rival may spend as much of as the model of the last round took to get, by part.
+BUDGETS: dict[str, tuple[RivalMethod, str]] = {
+    "es": ("es", "tokens"),
+    "grpo": ("grpo", "flops"),
+    "grpo-tokens": ("grpo", "tokens"),
+}
+PARTS = ("search", "student", *BUDGETS)
 STUDENT = ["distillation.examples=300"]
 RIVALS: dict[RivalMethod, list[str]] = {
     "es": ["population=24", "antithetic=true", "questions=16", "sigma=0.004", "learning_rate=0.01", "patience=5"],
     "grpo": ["method=lora", "learning_rate=0.0003", "eval_every=5", "patience=5"],
 }
-BUDGETS: tuple[tuple[RivalMethod, str], ...] = (("es", "tokens"), ("grpo", "flops"), ("grpo", "tokens"))
 CONTROLS_OFF = dict.fromkeys(("self_consistency", "random_experts", "weight_average", "best_prompt"), False)
 
 
@@ -162,7 +167,7 @@ class Contest:
         if last is None or (spent := rounds.cost_to_get(last.number)) is None:
             return {name: row(entry, None) for name, entry in entries.items()}
         found: dict[str, RivalSummary] = {}
-        for method, unit in (each for each in BUDGETS if each[0] in parts):
+        for method, unit in (budget for part, budget in BUDGETS.items() if part in parts):
             before = found.get(method)
             if before is None or "budget" in before.rival.ended:  # what ended otherwise ends so with any more
                 much = spent.n_tokens if unit == "tokens" else spent.flops
