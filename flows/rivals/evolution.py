@@ -97,10 +97,11 @@ class _Evolution:
         checkpoints = Checkpoints(self.plan.run, self.plan.folder.work / "steps")
         with ExamEngines(self.cluster) as engines:
             while state.ended is None:
+                written = _last_taken(state.merges)  # the next one is made of it
                 state = self._advance(state, checkpoints, engines)
                 self._save(state)
                 chosen = state.merges[: chosen_point(state.points).step]
-                checkpoints.keep({_last_taken(state.merges), _last_taken(chosen)})
+                checkpoints.keep({written, _last_taken(chosen)})
         chosen = state.merges[: chosen_point(state.points).step]
         checkpoints.write_model(chosen, self.plan.folder.model, self.plan.card(METHOD_NAMES["es"]))
         checkpoints.keep(())

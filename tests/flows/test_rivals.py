@@ -33,7 +33,7 @@ from thickets.flows.config.run import RunConfig
 from thickets.flows.model_in_place import model_in_place
 from thickets.flows.models.promotion import promote
 from thickets.flows.placement import engines
-from thickets.flows.plan import make_plan
+from thickets.flows.plan import RunPlan, make_plan
 from thickets.flows.randopt import randopt
 from thickets.flows.results.compare import compare
 from thickets.flows.results.comparison_text import sentences as comparison_sentences
@@ -41,7 +41,7 @@ from thickets.flows.results.rivals import RivalFolder, RivalSummary, finished_ri
 from thickets.flows.results.rivals_text import rival_findings
 from thickets.flows.results.runs import find_run
 from thickets.flows.results.summary import RunSummary
-from thickets.flows.rivals import exam
+from thickets.flows.rivals import checkpoints, exam
 from thickets.flows.rivals.flow import rival
 from thickets.flows.rivals.plan import plan_rival, rival_config
 from thickets.flows.view.address import Address
@@ -384,6 +384,24 @@ def test_on_vllm_one_engine_has_every_rounds_model_and_makes_what_an_engine_per_
     assert one["steps"] == other["steps"]
     assert [point["validation"] for point in one["points"]] == [point["validation"] for point in other["points"]]
     assert all(torch.equal(weights[name], others[name]) for name in others)
+
+
+def test_every_step_is_written_once_however_far_back_the_best_look_lies(
+    searched: RunSummary, near: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    real = checkpoints.write_step
+
+    def write_step(run: RunPlan, source: Path, target: Path, *rest: Any) -> None:
+        written.append(target.name)
+        real(run, source, target, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "write_step", write_step)
+        budget = ("rivals.budget.tokens=1000000", NO_EQUAL)
+        found = rival(asked(searched, "rivals.es.rounds=4", "rivals.es.evaluate_every=4", *budget), "es")
+    assert all(step["seeds"] for step in state_of(found)["steps"]), "a round took no step"
+    assert written == ["step-0001", "step-0002", "step-0003", "step-0004", "model"]
 
 
 def test_too_few_questions_are_told_before_anything_starts(folder: Path, near: None) -> None:
