@@ -1,9 +1,9 @@
 """Draws the picture in docs/contest.md: accuracy against tokens to get, a panel per problem, a line per population.
 
-    python -m benchmarks.contest_picture --home contest GROUP [GROUP ...] [--out docs/contest.png]
+    python -m benchmarks.contest_picture --home contest [GROUP ...] [--out docs/contest.png]
 
-A group is what `benchmarks.contest` has made of one problem and seed, a folder in `contest/groups`. Accuracies on the
-test split have 95 % intervals; faint lines are a rival's looks at its validation split.
+A group is what `benchmarks.contest` has made of one problem and seed, a folder in `contest/groups`; all of them if none
+is named. Accuracies on the test split have 95 % intervals; faint lines are a rival's looks at its validation split.
 """
 
 from __future__ import annotations
@@ -54,12 +54,15 @@ class Entrants:
 def main() -> None:
     """Write the picture."""
     given = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    given.add_argument("groups", nargs="+", metavar="GROUP", help="a group's id, or its unique beginning")
+    given.add_argument("groups", nargs="*", metavar="GROUP", help="a group's id, or its unique beginning (all)")
     given.add_argument("--home", type=Path, default=Path("contest"), help="folder of the runs (contest)")
     given.add_argument("--out", type=Path, default=TARGET, help=f"where to ({TARGET})")
     options = given.parse_args()
+    names = options.groups or sorted(path.parent.name for path in options.home.glob("groups/*/rounds.json"))
+    if not names:
+        sys.exit(f"error: no group in {options.home / 'groups'}")
     try:
-        found = [entrants(Home(options.home), name) for name in options.groups]
+        found = [entrants(Home(options.home), name) for name in names]
     except ThicketsError as error:
         sys.exit(f"error: {error}")
     picture(found).savefig(options.out)

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from thickets.flows.config.section import PositiveInt, Section
 
-_LEARNING_RATE = {"lora": 1e-4, "full": 1e-5}
+_LEARNING_RATE = {"lora": 3e-4, "full": 1e-5}
 
 
 class GrpoConfig(Section):
@@ -21,7 +21,7 @@ class GrpoConfig(Section):
     rank: PositiveInt = Field(16, description="Rank of the adapters.")
     alpha: PositiveInt = Field(32, description="Scale of the adapters; their product counts alpha / rank times.")
     learning_rate: float | None = Field(
-        None, gt=0, lt=1, description="After the warm-up; empty: 1e-4 for lora, 1e-5 for full."
+        None, gt=0, lt=1, description="After the warm-up; empty: 3e-4 for lora, 1e-5 for full."
     )
     warmup_steps: int = Field(3, ge=0, description="Steps in which the learning rate rises; it stays from then on.")
     prompts: PositiveInt = Field(8, description="Questions per step.")

@@ -110,7 +110,7 @@ def test_settings_that_make_no_sense_are_named(values: dict[str, Any], message: 
 
 def test_the_learning_rate_follows_the_method() -> None:
     rates = [RivalsConfig.model_validate({"grpo": {"method": method}}).grpo for method in ("lora", "full")]
-    assert [section.rate for section in rates if section] == [1e-4, 1e-5]
+    assert [section.rate for section in rates if section] == [3e-4, 1e-5]
 
 
 def test_vllm_is_refused_where_it_cannot_sample_for_the_trainer() -> None:
