@@ -25,7 +25,16 @@ from thickets.flows.results.runs import find_run, load_summary
 from thickets.flows.results.summary import RunSummary
 from thickets.storage.home import Home
 from thickets.tasks.figures.outcome import short_count
-from thickets.tasks.figures.theme import LABEL_SIZE, PNG_DPI, PRINT, TICK_SIZE, TITLE_SIZE, add_legend, as_percent
+from thickets.tasks.figures.theme import (
+    LABEL_SIZE,
+    PNG_DPI,
+    PRINT,
+    TICK_SIZE,
+    TITLE_SIZE,
+    add_legend,
+    as_percent,
+    interval_bars,
+)
 from thickets.tasks.results.intervals import Accuracy
 from thickets.tasks.results.rival_method import METHOD_NAMES
 from thickets.tasks.results.rivals import Rival
@@ -43,7 +52,7 @@ class Entrants:
     Attributes:
         summary: Of the first round.
         rounds: All of them.
-        rivals: Of each method the one that took most, which is the last that was made.
+        rivals: Of each method the one that took the most tokens.
     """
 
     summary: RunSummary
@@ -125,7 +134,7 @@ def _plot(axes: Axes, key: str, points: Sequence[tuple[int, Accuracy]]) -> objec
     return axes.errorbar(
         [n_tokens for n_tokens, _ in points],
         [score.value for _, score in points],
-        yerr=[[score.value - score.low for _, score in points], [score.high - score.value for _, score in points]],
+        yerr=interval_bars([score for _, score in points]),
         color=PRINT.color(index),
         marker=marker,
         markersize=5,

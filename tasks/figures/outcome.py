@@ -16,6 +16,7 @@ from thickets.tasks.figures.theme import (
     Theme,
     add_legend,
     as_percent,
+    interval_bars,
     label_axes,
     legend_height_in,
     literal,
@@ -55,8 +56,7 @@ def cost_accuracy(
         axes.errorbar(
             [n_tokens],
             [score.value],
-            # Not below 0, which rounding could make of an interval that ends at the value.
-            yerr=[[max(0.0, score.value - score.low)], [max(0.0, score.high - score.value)]],
+            yerr=interval_bars([score]),
             marker=MARKERS[index % len(MARKERS)],
             markersize=6,
             linestyle="none",

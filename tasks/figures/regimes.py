@@ -17,6 +17,7 @@ from thickets.tasks.figures.theme import (
     Theme,
     add_legend,
     as_percent,
+    interval_bars,
     label_axes,
     legend_height_in,
     literal,
@@ -122,14 +123,10 @@ def _aside(index: int, n: int, width: float) -> float:
 def _points(
     axes: Axes, xs: Sequence[float], shares: Sequence[Accuracy | Share], color: str, marker: str
 ) -> ErrorbarContainer:
-    values = [each.value for each in shares]
-    # Not below 0, which rounding could make of an interval that ends at the value.
-    below = [max(0.0, each.value - each.low) for each in shares]
-    above = [max(0.0, each.high - each.value) for each in shares]
     return axes.errorbar(
         xs,
-        values,
-        yerr=[below, above],
+        [each.value for each in shares],
+        yerr=interval_bars(shares),
         marker=marker,
         markersize=6,
         linestyle="none",

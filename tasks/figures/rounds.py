@@ -14,6 +14,7 @@ from thickets.tasks.figures.theme import (
     Theme,
     add_legend,
     as_percent,
+    interval_bars,
     label_axes,
     legend_height_in,
     new_figure,
@@ -81,11 +82,7 @@ def _curve(
     axes.errorbar(
         [place + shift for place, _ in found],  # aside, or one interval would hide the other
         [each.value for _, each in found],
-        # Not below 0, which rounding could make of an interval that ends at the value.
-        yerr=[
-            [max(0.0, each.value - each.low) for _, each in found],
-            [max(0.0, each.high - each.value) for _, each in found],
-        ],
+        yerr=interval_bars([each for _, each in found]),
         color=color,
         marker=marker,
         markersize=5.5,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
+
+from thickets.tasks.results.intervals import Accuracy, Share
 
 # One unit of an SVG is a point: 400 wide, a plot is legible on a phone, where a unit is a little less than a pixel.
 WIDTH_IN = 400 / 72
@@ -129,6 +131,12 @@ def add_legend(
 def legend_height_in(n_rows: int) -> float:
     """Return the height that a legend of `n_rows` rows adds to a plot."""
     return 0.235 * n_rows
+
+
+def interval_bars(found: Sequence[Accuracy | Share]) -> list[list[float]]:
+    """Return how far the intervals reach below and above their values, `[2, n]`, as Matplotlib's `yerr`."""
+    # Not below 0, which rounding could make of an interval that ends at the value.
+    return [[max(0.0, each.value - each.low) for each in found], [max(0.0, each.high - each.value) for each in found]]
 
 
 def literal(text: str) -> str:
