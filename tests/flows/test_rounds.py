@@ -12,11 +12,13 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from benchmarks.contest_picture import entrants, picture
 from tests.flows.test_kill import kill_after, shards, start, wait_while_it_runs
 from tests.flows.test_merge import OFF, waves
 from tests.flows.tiny_run import tiny_sections
 from tests.tiny_model import make_tiny_model
 from thickets import ask, materialize, search
+from thickets.flows.api.searches import rival
 from thickets.flows.config.file import load_config, parse_config
 from thickets.flows.config.run import RunConfig
 from thickets.flows.randopt import randopt
@@ -151,6 +153,29 @@ def test_a_home_that_has_moved_finds_the_models_of_its_rounds_and_goes_on(
     assert before.items() < after.items()  # nothing was scored twice
     sigmas = [load_summary(find_run(moved, each.run_id)).sigmas[0].sigma for each in longer.rounds]
     assert sigmas == [0.05, 0.025, 0.0125]
+
+
+def test_the_contests_picture_has_a_point_for_the_base_and_for_each_that_takes_part(
+    rounds: Rounds, folder: Path, tmp_path: Path, verifier: None
+) -> None:
+    shutil.copytree(folder / "home", tmp_path / "home")
+    small = ["rivals.es.population=4", "rivals.es.rounds=2", "rivals.es.evaluate_every=1", "rivals.es.sigma=0.05"]
+    evolved = rival(rounds.rounds[0].run_id, "es", small, home=tmp_path / "home").rival
+
+    each = entrants(Home(tmp_path / "home"), rounds.group_id)
+    [axes] = picture([each]).axes
+    one_model, vote, es = ([point.tolist() for point in bar.lines[0].get_xydata()] for bar in axes.containers)
+    first, second = rounds.rounds
+    assert first.merge is not None
+    assert second.merge is not None
+    costs = [rounds.cost_to_get(number) for number in (1, 2)]
+    tokens = [0, *(cost.n_tokens for cost in costs if cost is not None)]
+    accuracies = [first.base.value, first.merge.value, second.merge.value]
+    assert one_model == [list(point) for point in zip(tokens, accuracies, strict=True)]
+    assert vote[0][1] == first.ensemble.value
+    assert es == [[evolved.cost_to_get.n_tokens, evolved.test.value]]
+    [looks] = [line for line in axes.lines if len(line.get_xdata()) == len(evolved.points) and line.get_alpha() == 0.6]
+    assert looks.get_ydata().tolist() == [point.validation.value for point in evolved.points]
 
 
 @pytest.mark.slow
