@@ -1,11 +1,13 @@
 """Does it pay to scale the noise per kind of tensor? Equal populations, each setting at the sigma that suits it.
 
-    python -m benchmarks.noise_scale [--home FOLDER] [--size 32] [--tune 8] [--only NAME ...] [--set KEY=VALUE ...]
+    python -m benchmarks.noise_scale [--home FOLDER] [--size 32] [--tune 8] [--only NAME ...] [--sigmas 0.004 ...]
+        [--set KEY=VALUE ...]
 
 The quickstart's problem and model in float32. For each setting, a small population at each of a few sigmas; the sigma
 whose vote is best on the validation split gets the whole population, of which the small one is the beginning. All are
 ordinary runs of one home: killed, the same command goes on. The sigmas of a setting are as many for each, a factor of
-two apart, around where the first candidates of it still answer.
+two apart, around where the first candidates of it still answer. Eight candidates are few to choose by: `--sigmas` gives
+every setting the whole population at each of these instead.
 
 - `base`, `mean`, `best`: accuracy on the selection split, of the base, of all candidates (with the interval of the
   mean), and of the best one, which luck flatters.
@@ -69,20 +71,23 @@ def main() -> None:
     options_parser.add_argument("--size", type=int, default=32, help="candidates of a setting at its best sigma")
     options_parser.add_argument("--tune", type=int, default=8, help="candidates at each sigma that is tried")
     options_parser.add_argument("--only", nargs="+", choices=SETTINGS, default=list(SETTINGS), help="these settings")
+    options_parser.add_argument("--sigmas", nargs="+", type=float, default=[], help="each of these, without tuning")
     options_parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="as of `thickets run`")
     options = options_parser.parse_args()
     rows = {}
     for name in options.only:
-        rows[name] = row(measure(SETTINGS[name], options.home, options.tune, options.size, options.set))
-        print(f"{name}: {rows[name]}", flush=True)
+        setting = SETTINGS[name]
+        for sigma in options.sigmas or [tuned(setting, options.home, options.tune, options.set)]:
+            label = f"{name}, {sigma:g}"
+            rows[label] = row(run(setting, sigma, options.size, options.home, options.set, is_last=True))
+            print(f"{label}: {rows[label]}", flush=True)
     show(f"noise per kind of tensor, {options.size} candidates each", rows, options.json)
 
 
-def measure(setting: Setting, home: Path, tune: int, size: int, overrides: list[str]) -> RunSummary:
-    """Find a setting's sigma and return its run there; what has been answered before is not answered again."""
-    tried = {sigma: run(setting, sigma, tune, home, overrides, is_last=False) for sigma in setting.sigmas}
-    best = max(tried, key=lambda sigma: _vote(tried[sigma]).value)  # of equally good ones the smallest
-    return run(setting, best, size, home, overrides, is_last=True)
+def tuned(setting: Setting, home: Path, size: int, overrides: list[str]) -> float:
+    """Find a setting's sigma by small populations."""
+    tried = {sigma: run(setting, sigma, size, home, overrides, is_last=False) for sigma in setting.sigmas}
+    return max(tried, key=lambda sigma: _vote(tried[sigma]).value)  # of equally good ones the smallest
 
 
 def run(setting: Setting, sigma: float, size: int, home: Path, overrides: list[str], *, is_last: bool) -> RunSummary:
@@ -113,7 +118,6 @@ def row(summary: RunSummary) -> dict[str, str]:
     density = {point.margin_points: point.share for point in scores.density}
     vote, merge = _vote(summary), summary.merge
     return {
-        "sigma": f"{scores.sigma:g}",
         "base": f"{100 * summary.base_selection.value:.1f}",
         "mean": _mean(scores),
         "best": f"{100 * candidates.max_accuracy:.1f}",
